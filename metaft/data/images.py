@@ -1,0 +1,84 @@
+"""Labelled images, class by class, as one in-memory tensor: what every image data set becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from metaft.errors import MetaftError
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images of one split, the examples of a class lying side by side.
+
+    Args:
+        images: ``uint8 [examples, channels, height, width]``; 255 is ink (or full brightness).
+        counts: ``int64 [classes]``, how many consecutive examples belong to each class, in order.
+        names: one name a class, unique.
+
+    Raises:
+        MetaftError: if the shapes or types do not fit together.
+    """
+
+    images: Tensor
+    counts: Tensor
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != torch.uint8 or self.images.dim() != 4:
+            raise MetaftError(
+                f"images must be uint8 [examples, channels, height, width], "
+                f"not {self.images.dtype} {list(self.images.shape)}"
+            )
+        if int(self.counts.sum()) != len(self.images) or len(self.counts) != len(self.names):
+            raise MetaftError(
+                f"{len(self.images)} images, class counts that add up to {int(self.counts.sum())} "
+                f"and {len(self.names)} class names do not fit together"
+            )
+        if len(set(self.names)) != len(self.names):
+            raise MetaftError("class names must be unique")
+
+    @cached_property
+    def starts(self) -> Tensor:
+        """``int64 [classes]``: the index of each class's first example."""
+        return self.counts.cumsum(0) - self.counts
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are."""
+        return len(self.names)
+
+    def select(self, classes: Sequence[int]) -> LabelledImages:
+        """Keep some classes, in the order given.
+
+        Args:
+            classes: class indices.
+
+        Returns:
+            A new set that holds just those classes.
+        """
+        rows = [torch.arange(int(self.starts[c]), int(self.starts[c] + self.counts[c])) for c in classes]
+        index = torch.cat(rows) if rows else torch.empty(0, dtype=torch.int64)
+        keep = torch.as_tensor(list(classes), dtype=torch.int64)
+        return LabelledImages(self.images[index], self.counts[keep], tuple(self.names[c] for c in classes))
+
+    def with_rotations(self) -> LabelledImages:
+        """Add each class turned by 90, 180 and 270 degrees as classes of their own (Santoro et al. 2016).
+
+        Returns:
+            Four times the classes, named ``name/rot000`` … ``name/rot270``, all unrotated ones first.
+
+        Raises:
+            MetaftError: if the images are not square.
+        """
+        height, width = self.images.shape[-2:]
+        if height != width:
+            raise MetaftError(f"only square images can be rotated, these are {height}×{width}")
+        turned = [torch.rot90(self.images, k, (-2, -1)) for k in range(4)]
+        names = tuple(f"{name}/rot{90 * k:03d}" for k in range(4) for name in self.names)
+        return LabelledImages(torch.cat(turned).contiguous(), self.counts.repeat(4), names)
