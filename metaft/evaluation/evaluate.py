@@ -1,0 +1,216 @@
+"""Evaluate a learner on few-shot tasks: one score a task, after each inner step."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from metaft.errors import MetaftError
+from metaft.evaluation.result import Result
+from metaft.evaluation.statistics import Summary, diverged_errors, summarise
+from metaft.tasks.batch import TaskBatch
+from metaft.tasks.family import TaskFamily
+
+BLOCK = 50
+"""Evaluation task i is task ``i % BLOCK`` of ``family.batch(i // BLOCK, BLOCK)``, whatever the batch size."""
+
+Progress = Callable[[int, int], object]
+
+
+class Answering(Protocol):
+    """What evaluation needs of a learner."""
+
+    @property
+    def name(self) -> str:
+        """The method's name."""
+
+    @property
+    def transductive(self) -> bool:
+        """Whether the answer to one query depends on the other queries."""
+
+    @property
+    def params(self) -> dict[str, Tensor]:
+        """The meta-parameters; empty for a learner without any."""
+
+    def curve(self, batch: TaskBatch, steps: int | None = None) -> Tensor:
+        """Predictions after each inner step, ``[steps + 1, tasks, queries, outputs]``."""
+
+    def describe(self) -> dict[str, Any]:
+        """Flat settings."""
+
+
+def evaluate(
+    learner: Answering,
+    family: TaskFamily,
+    tasks: int = 600,
+    *,
+    steps: int | None = None,
+    batch_size: int | None = None,
+    seed: int | None = None,
+    progress: Progress | None = None,
+) -> Result:
+    """Score a learner on tasks of a family, by default the usual 600.
+
+    Tasks come in blocks of `BLOCK`, so task i is the same task whatever `tasks` and `batch_size` are, and two
+    learners evaluated on equal families can be compared task by task.
+
+    Args:
+        learner: answers for query sets after 0, 1, … inner steps.
+        family: draws the tasks.
+        tasks: how many.
+        steps: inner steps; as in training by default, more are allowed.
+        batch_size: tasks adapted at once (`BLOCK` by default): memory grows with it, results do not change.
+        seed: draw with this seed in place of the family's own.
+        progress: called with ``(tasks done, tasks)`` after each batch.
+
+    Returns:
+        The result.
+
+    Raises:
+        MetaftError: on counts that make no sense, or a learner whose answers do not fit the tasks.
+    """
+    _at_least(1, tasks=tasks, batch_size=BLOCK if batch_size is None else batch_size)
+    if seed is not None:
+        family = _reseeded(family, seed)
+    batches = draw(family, tasks, BLOCK if batch_size is None else batch_size)
+    return evaluate_batches(learner, batches, tasks, family=family.describe(), steps=steps, progress=progress)
+
+
+def evaluate_batches(
+    learner: Answering,
+    batches: Iterable[TaskBatch],
+    tasks: int,
+    *,
+    family: Mapping[str, Any],
+    steps: int | None = None,
+    progress: Progress | None = None,
+) -> Result:
+    """Score a learner on tasks that exist already, such as the published runs of a benchmark.
+
+    Args:
+        learner: as in `evaluate`.
+        batches: the tasks; one batch is adapted at once.
+        tasks: how many there are in all batches.
+        family: flat settings that say what the tasks are.
+        steps: as in `evaluate`.
+        progress: as in `evaluate`.
+
+    Returns:
+        The result.
+
+    Raises:
+        MetaftError: as in `evaluate`.
+    """
+    _at_least(0, steps=0 if steps is None else steps)
+    device = next((value.device for value in learner.params.values()), torch.device("cpu"))
+    begin, done = time.perf_counter(), 0
+    values, diverged, metric = [], [], ""
+    for batch in batches:
+        predictions = learner.curve(batch.to(device), steps).detach().cpu()
+        metric, scores, bad = score(predictions, batch.query_y.cpu())
+        values.append(scores)
+        diverged.append(bad)
+        done += batch.tasks
+        if progress is not None:
+            progress(done, tasks)
+    if not values:
+        raise MetaftError("nothing to evaluate: no tasks were given")
+    scores, bad = torch.cat(values, dim=1), torch.cat(diverged, dim=1)
+    return Result(
+        metric=metric,
+        transductive=learner.transductive,
+        per_task=scores[-1],
+        steps=tuple(_summaries(metric, scores, bad)),
+        diverged_tasks=tuple(bad[-1].nonzero().flatten().tolist()),
+        seconds=time.perf_counter() - begin,
+        learner={"name": learner.name, **learner.describe()},
+        family=dict(family),
+    )
+
+
+def draw(family: TaskFamily, tasks: int, batch_size: int = BLOCK) -> Iterator[TaskBatch]:
+    """The first `tasks` evaluation tasks of a family, in batches.
+
+    Args:
+        family: draws blocks of `BLOCK` tasks.
+        tasks: how many in all.
+        batch_size: how many a batch; the last may be smaller.
+
+    Yields:
+        Batches; their concatenation does not depend on `batch_size`.
+    """
+    held: tuple[int, TaskBatch] | None = None
+    for start in range(0, tasks, batch_size):
+        stop = min(start + batch_size, tasks)
+        pieces = []
+        for index in range(start // BLOCK, (stop - 1) // BLOCK + 1):
+            if held is None or held[0] != index:
+                held = index, family.batch(index, BLOCK)
+            first = index * BLOCK
+            pieces.append(held[1][max(start - first, 0) : stop - first])
+        columns = zip(*(piece.tensors() for piece in pieces), strict=True)
+        yield TaskBatch(*(torch.cat(column) for column in columns))
+
+
+def score(predictions: Tensor, query_y: Tensor) -> tuple[str, Tensor, Tensor]:
+    """One number per step and task.
+
+    Args:
+        predictions: ``[steps + 1, tasks, queries, outputs]``: scores of the classes, or values.
+        query_y: ``int64 [tasks, queries]`` (accuracy) or ``float [tasks, queries, outputs]`` (squared error).
+
+    Returns:
+        The metric's name; ``float64 [steps + 1, tasks]``; ``bool [steps + 1, tasks]``, which diverged. The
+        answer is the class with the highest score, the lowest label among equals; a query with a score that
+        is not finite is answered wrongly.
+
+    Raises:
+        MetaftError: if the shapes do not fit.
+    """
+    regression = query_y.is_floating_point()
+    expected = query_y.shape if regression else (*query_y.shape, "ways")
+    given = predictions.shape[1:]
+    if predictions.dim() != 4 or given[:2] != query_y.shape[:2] or (regression and given != query_y.shape):
+        raise MetaftError(
+            f"the learner's curve must have shape [steps + 1, {', '.join(map(str, expected))}], "
+            f"got {list(predictions.shape)}"
+        )
+    if regression:
+        errors = (predictions.double() - query_y.double()).square().flatten(2).mean(-1)
+        return "mse", errors, diverged_errors(errors)
+    if int(query_y.max()) >= predictions.shape[-1]:
+        raise MetaftError(
+            f"the learner tells {predictions.shape[-1]} classes apart, the tasks have at least "
+            f"{int(query_y.max()) + 1}; evaluate it with as many ways as it was trained for"
+        )
+    finite = predictions.isfinite().all(-1)
+    right = (predictions.argmax(-1) == query_y) & finite
+    return "accuracy", right.double().mean(-1), ~finite.all(-1)
+
+
+def _summaries(metric: str, scores: Tensor, bad: Tensor) -> Iterator[Summary]:
+    for values, out in zip(scores, bad, strict=True):
+        if metric == "mse":
+            yield summarise(values, out)
+        else:
+            # A wrong answer has an accuracy already: leaving the task out would only flatter the learner.
+            yield dataclasses.replace(summarise(values), diverged=int(out.sum()))
+
+
+def _reseeded(family: Any, seed: int) -> Any:
+    if dataclasses.is_dataclass(family) and "seed" in {field.name for field in dataclasses.fields(family)}:
+        return dataclasses.replace(family, seed=seed)  # type: ignore[type-var]
+    raise MetaftError(
+        f"{type(family).__name__} has no seed to replace; make the family with seed={seed} and evaluate that"
+    )
+
+
+def _at_least(least: int, **given: int) -> None:
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise MetaftError(f"{name} must be a whole number of at least {least}, got {value!r}")

@@ -1,0 +1,208 @@
+"""Results as tables for the terminal, Markdown for a page, and JSON that says how they were made."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from metaft.environment import environment
+from metaft.errors import MetaftError
+from metaft.evaluation.files import write_atomically
+from metaft.evaluation.result import Result
+
+LABELS = {"accuracy": "accuracy, %", "mse": "mean squared error"}
+
+
+def format_score(mean: float, ci95: float, metric: str) -> str:
+    """``98.73 ± 0.24`` (per cent) for an accuracy, ``0.412 ± 0.031`` for an error.
+
+    Args:
+        mean: in [0, 1] for an accuracy.
+        ci95: half width of the 95% interval, in the same unit; left out of the text when it is not a number.
+        metric: ``"accuracy"`` or ``"mse"``.
+
+    Returns:
+        The text; ``n/a`` when there is no mean.
+    """
+    if not math.isfinite(mean):
+        return "n/a"
+    scale, digits = (100, 2) if metric == "accuracy" else (1, _digits(ci95 if ci95 > 0 else mean))
+    text = f"{scale * mean:.{digits}f}"
+    return f"{text} ± {scale * ci95:.{digits}f}" if math.isfinite(ci95) else text
+
+
+def result_table(result: Result) -> Table:
+    """One result, a row per inner step.
+
+    Args:
+        result: what to show.
+
+    Returns:
+        A rich table; the mode (transductive or inductive) stands in its title, what diverged below it.
+    """
+    caption = f"mean ± 95% interval over {result.tasks} tasks; {result.seconds:.1f} s"
+    if result.diverged:
+        shown = ", ".join(map(str, result.diverged_tasks[:8])) + (", …" if result.diverged > 8 else "")
+        fate = "left out of the mean" if result.metric == "mse" else "non-finite answers counted as wrong"
+        caption += f"\n{result.diverged} diverged ({fate}): task {shown}"
+    title = f"{result.learner['name']} on {describe_family(result.family)} · {result.mode}"
+    table = Table(
+        title=title, caption=caption, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left"
+    )
+    stepwise = len(result.steps) > 1
+    if stepwise:
+        table.add_column("inner steps", justify="right")
+    for name in (LABELS[result.metric], "median", "diverged"):
+        table.add_column(name, justify="right")
+    for number, step in enumerate(result.steps):
+        row = [
+            format_score(step.mean, step.ci95, result.metric),
+            format_score(step.median, math.nan, result.metric),
+            str(step.diverged),
+        ]
+        last = stepwise and number == len(result.steps) - 1
+        table.add_row(*([str(number)] if stepwise else []), *row, style="bold" if last else None)
+    return table
+
+
+def comparison_rows(results: Mapping[str, Result]) -> tuple[list[str], list[list[str]]]:
+    """Several results on one kind of task, a row each, for `comparison_table` or `markdown_table`.
+
+    Args:
+        results: by the name to show.
+
+    Returns:
+        Column heads and rows.
+
+    Raises:
+        MetaftError: if accuracies and errors are mixed, or there is nothing to compare.
+    """
+    metrics = {result.metric for result in results.values()}
+    if len(metrics) != 1:
+        raise MetaftError(f"results of one metric can be compared, got {sorted(metrics) or 'none'}")
+    heads = ["learner", "before adapting", "steps", LABELS[metrics.pop()], "mode", "tasks", "diverged"]
+    rows = []
+    for name, result in results.items():
+        stepwise = len(result.steps) > 1
+        before = format_score(*result.per_step[0], result.metric) if stepwise else "–"
+        after = format_score(result.mean, result.ci95, result.metric)
+        count = str(len(result.steps) - 1) if stepwise else "–"
+        rows.append([name, before, count, after, result.mode, str(result.tasks), str(result.diverged)])
+    return heads, rows
+
+
+def comparison_table(results: Mapping[str, Result], title: str | None = None) -> Table:
+    """Several results side by side.
+
+    Args:
+        results: by the name to show.
+        title: stands above.
+
+    Returns:
+        A rich table.
+
+    Raises:
+        MetaftError: as `comparison_rows`.
+    """
+    heads, rows = comparison_rows(results)
+    caption = "mean ± 95% interval over tasks"
+    table = Table(
+        title=title, caption=caption, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left"
+    )
+    for head in heads:
+        table.add_column(head, justify="left" if head in ("learner", "mode") else "right")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table.
+
+    Args:
+        heads: column heads.
+        rows: as many cells each; ``|`` and line breaks in a cell are escaped.
+
+    Returns:
+        Its lines, ending in a line break.
+
+    Raises:
+        MetaftError: if a row has another number of cells.
+    """
+    for row in rows:
+        if len(row) != len(heads):
+            raise MetaftError(f"a table of {len(heads)} columns got a row of {len(row)} cells: {list(row)}")
+    cells = [[_cell(value) for value in row] for row in (heads, *rows)]
+    lines = ["| " + " | ".join(row) + " |" for row in cells]
+    lines.insert(1, "|" + " --- |" * len(heads))
+    return "\n".join(lines) + "\n"
+
+
+def write_result(
+    path: str | Path,
+    results: Mapping[str, Result | Mapping[str, Any]],
+    command: str | Sequence[str],
+    seeds: Sequence[int],
+    extra: Mapping[str, Any] | None = None,
+) -> None:
+    """Write results as JSON with all that is needed to make them again.
+
+    Args:
+        path: the file to make or replace, whole or not at all.
+        results: by name; a `Result`, or numbers of one's own.
+        command: what was typed, as a line or as its words.
+        seeds: every seed that took part.
+        extra: further top-level entries.
+
+    Raises:
+        MetaftError: if something is not plain JSON (a tensor, NaN), an entry's name is taken, or the file
+            cannot be written.
+    """
+    page = {
+        "command": command if isinstance(command, str) else shlex.join(command),
+        "seeds": list(seeds),
+        **environment(),
+        "results": {k: v.to_json() if isinstance(v, Result) else dict(v) for k, v in results.items()},
+    }
+    taken = sorted(set(page) & set(extra or {}))
+    if taken:
+        raise MetaftError(f"extra entries cannot be named {', '.join(taken)}: those are written anyway")
+    try:
+        text = json.dumps({**page, **(extra or {})}, indent=1, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise MetaftError(f"cannot write {path}: not plain JSON: {error}") from error
+    write_atomically(path, (text + "\n").encode())
+
+
+def describe_family(family: Mapping[str, Any]) -> str:
+    """A task family in a few words, such as ``omniglot test, 5-way 1-shot``.
+
+    Args:
+        family: its `describe()`.
+
+    Returns:
+        The words; settings that are absent are passed over.
+    """
+    name = " ".join(str(family[key]) for key in ("dataset", "split") if family.get(key))
+    shape = " ".join(
+        f"{family[key]}-{word}" for key, word in (("ways", "way"), ("shots", "shot")) if family.get(key)
+    )
+    return ", ".join(part for part in (name or str(family.get("family", "tasks")), shape) if part)
+
+
+def _digits(size: float) -> int:
+    """Decimals that leave two significant digits of a number; between 3 and 6."""
+    if not math.isfinite(size) or size <= 0:
+        return 3
+    return min(6, max(3, 1 - math.floor(math.log10(size))))
+
+
+def _cell(value: object) -> str:
+    return str(value).replace("|", "\\|").replace("\n", "<br>")

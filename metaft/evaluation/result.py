@@ -1,0 +1,105 @@
+"""What an evaluation found: scores by task and by inner step, with what they were measured on."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from metaft.evaluation.statistics import Summary
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """How one learner did on a set of tasks.
+
+    Args:
+        metric: ``"accuracy"`` (in [0, 1], higher is better) or ``"mse"`` (mean squared error).
+        transductive: whether the score of one query may depend on the other queries (batch-norm statistics).
+        per_task: ``float64 [tasks]``, the score of each task after the last step; diverged tasks are not
+            left out here.
+        steps: one `Summary` over tasks after each inner step 0, 1, …; one in all for a learner without steps.
+        diverged_tasks: the indices of the tasks that diverged at the last step. In a classification those are
+            tasks with a non-finite prediction: such a query counts as wrong and the task stays in the mean.
+        seconds: wall-clock time, drawing the tasks included.
+        learner: the learner's name and settings.
+        family: the task family's settings.
+    """
+
+    metric: str
+    transductive: bool
+    per_task: Tensor
+    steps: tuple[Summary, ...]
+    diverged_tasks: tuple[int, ...]
+    seconds: float
+    learner: dict[str, Any]
+    family: dict[str, Any]
+
+    @property
+    def mean(self) -> float:
+        """Mean over tasks after the last step; diverged regressions are left out."""
+        return self.steps[-1].mean
+
+    @property
+    def ci95(self) -> float:
+        """Half width of the mean's 95% interval over tasks."""
+        return self.steps[-1].ci95
+
+    @property
+    def median(self) -> float:
+        """Median over all tasks, diverged ones included."""
+        return self.steps[-1].median
+
+    @property
+    def diverged(self) -> int:
+        """How many tasks diverged."""
+        return self.steps[-1].diverged
+
+    @property
+    def tasks(self) -> int:
+        """How many tasks were evaluated."""
+        return len(self.per_task)
+
+    @property
+    def per_step(self) -> list[tuple[float, float]]:
+        """``(mean, ci95)`` after each inner step, from 0 (before adapting)."""
+        return [(step.mean, step.ci95) for step in self.steps]
+
+    @property
+    def mode(self) -> str:
+        """``"transductive"`` or ``"inductive"``, to be printed beside every score."""
+        return "transductive" if self.transductive else "inductive"
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything as plain JSON values; what is not a finite number becomes ``None``."""
+        return {
+            "metric": self.metric,
+            "mode": self.mode,
+            "tasks": self.tasks,
+            **_plain(dataclasses.asdict(self.steps[-1])),
+            "diverged_tasks": list(self.diverged_tasks),
+            "per_step": [_plain(dataclasses.asdict(step)) for step in self.steps],
+            "seconds": round(self.seconds, 3),
+            "learner": _plain(self.learner),
+            "family": _plain(self.family),
+            "per_task": [_finite(round(value, 6)) for value in self.per_task.tolist()],
+        }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _finite(value)
+        if isinstance(value, float)
+        else _plain(value)
+        if isinstance(value, Mapping)
+        else value
+        for key, value in settings.items()
+    }
