@@ -1,0 +1,156 @@
+"""The table of data sets: what there is, where it was found, under which licence, and how to load it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+from metaft.data import cache, omniglot, splits
+from metaft.data.images import LabelledImages
+from metaft.errors import MetaftError, nearest
+
+ImageLoader = Callable[..., LabelledImages]
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """One data set.
+
+    Args:
+        name: as given to ``--dataset``.
+        description: one line.
+        counts: how much there is, in words.
+        licence: and whose.
+        splits: the splits' names.
+        schemes: the ways to split it, by name; empty where there is just one.
+        where: takes the data root, returns the place in words or ``None`` when it is not there.
+        load: takes split, root and options, returns the images; ``None`` for a family that has no images.
+    """
+
+    name: str
+    description: str
+    counts: str
+    licence: str
+    splits: tuple[str, ...]
+    schemes: tuple[str, ...]
+    where: Callable[[str | Path | None], str | None]
+    load: ImageLoader | None = None
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The names of the options that :func:`load_images` takes for this data set."""
+        if self.load is None:
+            return ()
+        return tuple(
+            name for name in inspect.signature(self.load).parameters if name not in ("split", "root")
+        )
+
+
+def load_images(name: str, split: str, root: str | Path | None = None, **options: object) -> LabelledImages:
+    """Load one split of a data set of images.
+
+    Args:
+        name: of the data set.
+        split: ``"train"``, ``"val"`` or ``"test"``.
+        root: where files are looked for first.
+        options: of this data set, such as ``scheme`` and ``rotations`` of Omniglot.
+
+    Returns:
+        The images.
+
+    Raises:
+        MetaftError: for an unknown data set, split or option, and whatever the data set itself refuses.
+    """
+    info = dataset(name)
+    if info.load is None:
+        images = ", ".join(other.name for other in DATASETS.values() if other.load)
+        raise MetaftError(f"{name} has no images to draw episodes from; data sets of images: {images}")
+    splits.check_split(split)
+    for option in options:
+        if option not in info.options:
+            raise MetaftError(f"unknown option {option!r} of data set {name}{nearest(option, info.options)}")
+    return info.load(split, root=root, **options)
+
+
+def dataset(name: str) -> DatasetInfo:
+    """Look up a data set.
+
+    Args:
+        name: as in the table.
+
+    Returns:
+        Its entry.
+
+    Raises:
+        MetaftError: if there is none of that name.
+    """
+    if name not in DATASETS:
+        raise MetaftError(f"unknown data set {name!r}{nearest(name, DATASETS)}")
+    return DATASETS[name]
+
+
+def _omniglot_where(root: str | Path | None) -> str | None:
+    parts = omniglot.where(root)
+    return None if parts is None else ", ".join(map(str, parts))
+
+
+def _glyphs(
+    split: str,
+    *,
+    root: str | Path | None = None,
+    alphabets: int | None = None,
+    seed: int = 0,
+    size: int = 28,
+) -> LabelledImages:
+    generator = _glyph_module()
+    sources = Path(str(generator.__file__)).parent.glob("glyph*.py")
+    key = f"glyphs-{split}-{alphabets!r}-{seed!r}-{size!r}-{cache.file_digest(*sources)}"
+    return cache.cached_images(key, lambda: generator.load(split, alphabets=alphabets, seed=seed, size=size))
+
+
+def _glyph_module() -> ModuleType:
+    return import_module("metaft.data.glyphs")
+
+
+def _built_in(root: str | Path | None) -> str:
+    return "built in"
+
+
+DATASETS = {
+    info.name: info
+    for info in (
+        DatasetInfo(
+            name="glyphs",
+            description="invented characters made of pen strokes, as many alphabets as you like",
+            counts="20 drawings a character, made when first asked for",
+            licence="MIT (this project)",
+            splits=splits.SPLITS,
+            schemes=(),
+            where=_built_in,
+            load=_glyphs,
+        ),
+        DatasetInfo(
+            name="omniglot",
+            description="handwritten characters of 50 alphabets (Lake et al. 2015)",
+            counts="964 + 659 characters × 20 drawings, ×4 by rotation",
+            licence="MIT (Brenden Lake)",
+            splits=splits.SPLITS,
+            schemes=tuple(splits.SCHEMES),
+            where=_omniglot_where,
+            load=omniglot.load,
+        ),
+        DatasetInfo(
+            name="sinusoid",
+            description="regression of random sine waves (Finn et al. 2017)",
+            counts="unlimited, drawn task by task",
+            licence="MIT (this project)",
+            splits=(),
+            schemes=(),
+            where=_built_in,
+        ),
+    )
+}

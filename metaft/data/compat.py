@@ -1,0 +1,42 @@
+"""Importing torchvision beside a CPU-only torch."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+import torch
+
+# torchvision registers shape functions for these two operators unconditionally; where its compiled extension
+# cannot be loaded (a CUDA wheel beside a CPU-only torch) nobody has defined them, and the import stops.
+SCHEMAS = {
+    "nms": "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "qnms": "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+}
+# A library's definitions live as long as the object.
+_LIBRARIES: list[torch.library.Library] = []
+
+
+def torchvision_module(name: str = "torchvision") -> ModuleType:
+    """Import torchvision or a module of it, whether or not its compiled extension fits this torch.
+
+    Where the plain import works, nothing else is done. Calling an operator that only the extension has still
+    fails; data sets, transforms and models do not need one.
+
+    Args:
+        name: dotted name, such as ``"torchvision.datasets.utils"``.
+
+    Returns:
+        The module.
+    """
+    try:
+        return importlib.import_module(name)
+    except RuntimeError as error:
+        if "operator torchvision::" not in str(error):
+            raise
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    _LIBRARIES.append(library)
+    for operator, schema in SCHEMAS.items():
+        if not hasattr(torch.ops.torchvision, operator):
+            library.define(schema)
+    return importlib.import_module(name)
