@@ -7,10 +7,12 @@ import math
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich import box
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from metaft.environment import environment
 from metaft.errors import MetaftError
@@ -38,14 +40,14 @@ def format_score(mean: float, ci95: float, metric: str) -> str:
     return f"{text} ± {scale * ci95:.{digits}f}" if math.isfinite(ci95) else text
 
 
-def result_table(result: Result) -> Table:
+def result_table(result: Result) -> Group:
     """One result, a row per inner step.
 
     Args:
         result: what to show.
 
     Returns:
-        A rich table; the mode (transductive or inductive) stands in its title, what diverged below it.
+        For rich to print: the mode (transductive or inductive) stands above the table, what diverged below.
     """
     caption = f"mean ± 95% interval over {result.tasks} tasks; {result.seconds:.1f} s"
     if result.diverged:
@@ -53,9 +55,7 @@ def result_table(result: Result) -> Table:
         fate = "left out of the mean" if result.metric == "mse" else "non-finite answers counted as wrong"
         caption += f"\n{result.diverged} diverged ({fate}): task {shown}"
     title = f"{result.learner['name']} on {describe_family(result.family)} · {result.mode}"
-    table = Table(
-        title=title, caption=caption, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left"
-    )
+    table = Table(box=box.SIMPLE_HEAD)
     stepwise = len(result.steps) > 1
     if stepwise:
         table.add_column("inner steps", justify="right")
@@ -69,7 +69,7 @@ def result_table(result: Result) -> Table:
         ]
         last = stepwise and number == len(result.steps) - 1
         table.add_row(*([str(number)] if stepwise else []), *row, style="bold" if last else None)
-    return table
+    return _framed(title, table, caption)
 
 
 def comparison_rows(results: Mapping[str, Result]) -> tuple[list[str], list[list[str]]]:
@@ -87,7 +87,7 @@ def comparison_rows(results: Mapping[str, Result]) -> tuple[list[str], list[list
     metrics = {result.metric for result in results.values()}
     if len(metrics) != 1:
         raise MetaftError(f"results of one metric can be compared, got {sorted(metrics) or 'none'}")
-    heads = ["learner", "before adapting", "steps", LABELS[metrics.pop()], "mode", "tasks", "diverged"]
+    heads = ["learner", "before", "steps", LABELS[metrics.pop()], "mode", "tasks", "diverged"]
     rows = []
     for name, result in results.items():
         stepwise = len(result.steps) > 1
@@ -98,7 +98,7 @@ def comparison_rows(results: Mapping[str, Result]) -> tuple[list[str], list[list
     return heads, rows
 
 
-def comparison_table(results: Mapping[str, Result], title: str | None = None) -> Table:
+def comparison_table(results: Mapping[str, Result], title: str = "") -> Group:
     """Several results side by side.
 
     Args:
@@ -106,21 +106,23 @@ def comparison_table(results: Mapping[str, Result], title: str | None = None) ->
         title: stands above.
 
     Returns:
-        A rich table.
+        For rich to print; columns that tell nothing apart (tasks, diverged) are left out.
 
     Raises:
         MetaftError: as `comparison_rows`.
     """
     heads, rows = comparison_rows(results)
-    caption = "mean ± 95% interval over tasks"
-    table = Table(
-        title=title, caption=caption, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left"
-    )
-    for head in heads:
-        table.add_column(head, justify="left" if head in ("learner", "mode") else "right")
+    hidden = {"tasks"} if len({result.tasks for result in results.values()}) == 1 else set()
+    hidden |= set() if any(result.diverged for result in results.values()) else {"diverged"}
+    shown = [place for place, head in enumerate(heads) if head not in hidden]
+    table = Table(box=box.SIMPLE_HEAD)
+    for place in shown:
+        justify: Literal["left", "right"] = "left" if heads[place] in ("learner", "mode") else "right"
+        table.add_column(heads[place], justify=justify, no_wrap=heads[place] != "learner")
     for row in rows:
-        table.add_row(*row)
-    return table
+        table.add_row(*(row[place] for place in shown))
+    tasks = f"{rows[0][heads.index('tasks')]} tasks" if "tasks" in hidden else "tasks"
+    return _framed(title, table, f"mean ± 95% interval over {tasks}")
 
 
 def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -195,6 +197,11 @@ def describe_family(family: Mapping[str, Any]) -> str:
         f"{family[key]}-{word}" for key, word in (("ways", "way"), ("shots", "shot")) if family.get(key)
     )
     return ", ".join(part for part in (name or str(family.get("family", "tasks")), shape) if part)
+
+
+def _framed(title: str, table: Table, caption: str) -> Group:
+    # A table's own title and caption would be wrapped to the width of its columns.
+    return Group(*([Text(title, style="bold")] if title else []), table, Text(caption, style="dim"))
 
 
 def _digits(size: float) -> int:
