@@ -76,7 +76,8 @@ def training_curves(rows: Sequence[Mapping[str, Any]], x: str = "iteration") -> 
     """How training went: a panel each for losses, accuracies, gradient norms, speed and learning rate.
 
     Args:
-        rows: one mapping of scalars a logged iteration; scalars may be missing from some rows.
+        rows: one mapping of scalars a logged iteration, as `metaft.runs.metrics.read_rows` gives; scalars
+            may be missing from some rows, and a row's ``kind`` ("train", "validation") sets its scalars apart.
         x: the scalar on the horizontal axis.
 
     Returns:
@@ -85,6 +86,10 @@ def training_curves(rows: Sequence[Mapping[str, Any]], x: str = "iteration") -> 
     Raises:
         MetaftError: if no row holds `x` and a known scalar.
     """
+    rows = [
+        {key if key == x or "kind" not in row else f"{row['kind']} {key}": row[key] for key in row}
+        for row in rows
+    ]
     names = [name for name in dict.fromkeys(key for row in rows for key in row) if name != x]
     curves = {name: _curve(rows, x, name) for name in names}
     panels = []
@@ -177,7 +182,11 @@ def sinusoid_fits(
 def _curve(rows: Sequence[Mapping[str, Any]], x: str, name: str) -> np.ndarray:
     """``[points, 2]`` of the rows in which both are finite numbers."""
     pairs = [(row.get(x), row.get(name)) for row in rows]
-    numbers = [pair for pair in pairs if all(isinstance(v, int | float) and math.isfinite(v) for v in pair)]
+    numbers = [
+        pair
+        for pair in pairs
+        if all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in pair)
+    ]
     return np.array(numbers, dtype=float).reshape(-1, 2)
 
 

@@ -72,6 +72,18 @@ def test_training_curves_sort_scalars_into_panels():
         training_curves([{"iteration": 1}])
 
 
+def test_training_and_validation_rows_are_told_apart():
+    rows = [
+        {"kind": "train", "iteration": 10, "loss": 1.0, "mse_per_step": [4.0, 1.0]},
+        {"kind": "validation", "iteration": 10, "loss": 2.0, "best": True},
+    ]
+    (axes,) = training_curves(rows).axes
+    assert {line.get_label(): line.get_ydata().tolist() for line in axes.lines} == {
+        "train loss": [1.0],
+        "validation loss": [2.0],
+    }
+
+
 @pytest.mark.parametrize("form", ["labels", "scores", "steps"])
 def test_episode_frames_say_right_or_wrong(form):
     batch = image_batch()
