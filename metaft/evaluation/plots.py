@@ -77,7 +77,7 @@ def training_curves(rows: Sequence[Mapping[str, Any]], x: str = "iteration") -> 
 
     Args:
         rows: one mapping of scalars a logged iteration, as `metaft.runs.metrics.read_rows` gives; scalars
-            may be missing from some rows, and a row's ``kind`` ("train", "validation") sets its scalars apart.
+            may be missing from some rows, and ``kind`` ("train", "validation") sets its scalars apart.
         x: the scalar on the horizontal axis.
 
     Returns:
