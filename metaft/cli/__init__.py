@@ -1,0 +1,94 @@
+"""The ``metaft`` command; each subcommand's module is imported only when it is called."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+
+from metaft.errors import MetaftError, nearest
+
+COMMANDS = {
+    "meta-train": ("metaft.cli.meta_train", "Meta-train a learner, into a run directory."),
+    "evaluate": ("metaft.cli.evaluate", "Score a run on test tasks, with confidence intervals."),
+    "tensorboard": ("metaft.cli.tensorboard", "Open TensorBoard on runs."),
+    "data": ("metaft.cli.data", "List data sets: where they are, what they hold, licences."),
+}
+
+
+class LazyGroup(click.Group):
+    """Subcommands by name, imported on use; a user's mistake ends in one line and exit code 2."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a subcommand."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(COMMANDS[cmd_name][0]).command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click's, but an unknown name is told the nearest one."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise MetaftError(f"unknown command {args[0]!r}{nearest(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the subcommands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run, and end the process with the right code."""
+        try:
+            result = super().main(args, prog_name or "metaft", complete_var, standalone_mode=False, **extra)
+        except MetaftError as error:
+            _fail(str(error), 2)
+        except click.NoSuchOption as error:
+            close = f"; did you mean {error.possibilities[0]!r}?" if error.possibilities else ""
+            _fail(f"unknown option {error.option_name!r}{close or '; see --help'}", 2)
+        except click.ClickException as error:
+            _fail(error.format_message(), 2)
+        except KeyboardInterrupt as error:
+            _fail(str(error) or "interrupted", getattr(error, "exit_code", 130), mark="")
+        except click.Abort:
+            _fail("interrupted", 130, mark="")
+        except BrokenPipeError:
+            # The reader of our output, such as head, has seen enough.
+            sys.stderr.close()
+            sys.exit(0)
+        sys.exit(result if isinstance(result, int) else 0)
+
+
+def _fail(message: str, code: int, mark: str = "Error: ") -> None:
+    click.echo(mark + " ".join(message.split()), err=True)
+    sys.exit(code)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="metaft", prog_name="metaft")
+def cli() -> None:
+    """Few-shot learning and meta-learning, compared on identical tasks.
+
+    Start with:  metaft meta-train --minutes 3
+    """
+
+
+def main() -> None:
+    """The console script."""
+    cli()

@@ -1,0 +1,6 @@
+"""``python -m metaft``."""
+
+from metaft.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""``metaft meta-train``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from metaft.cli.options import SectionedCommand, setting_options
+
+
+@click.command(
+    "meta-train",
+    cls=SectionedCommand,
+    epilog="Example:  metaft meta-train --dataset omniglot --ways 5 --shots 1 --minutes 10 --out runs/omniglot",
+)
+@click.option("--config", "file", type=click.Path(dir_okay=False), help="TOML file, overridden by options")
+@click.option("--out", type=click.Path(), help="run directory [default: runs/DATASET-LEARNER]")
+@click.option("--resume", is_flag=True, help="go on with the run in --out, to the same end")
+@click.option("--overwrite", is_flag=True, help="replace the run in --out")
+@click.option("--quiet", is_flag=True, help="no progress, no table")
+@setting_options()
+def command(
+    file: str | None, out: str | None, resume: bool, overwrite: bool, quiet: bool, **settings: Any
+) -> None:
+    """Meta-train a learner: many small tasks, one initialisation that learns each of them in a few steps.
+
+    Writes a run directory with the configuration, metrics (also for TensorBoard) and checkpoints; weights are
+    chosen on validation classes only. Ctrl-C stops with a checkpoint, --resume goes on.
+    """
+    from metaft.errors import MetaftError
+    from metaft.runs.build import build, run_config
+    from metaft.runs.config import load_config
+    from metaft.runs.directory import RunDirectory
+    from metaft.runs.loop import meta_train
+
+    if resume and file is not None:
+        raise MetaftError("--resume goes on with the run's own config.toml; leave out --config")
+    config = load_config(file, settings)
+    folder = Path(out) if out is not None else Path("runs") / f"{config.dataset}-{config.learner}"
+    RunDirectory(folder).check(resume=resume, overwrite=overwrite)
+    if resume:
+        run_config(folder)
+        config = load_config(folder / "config.toml", settings)
+    parts = build(config)
+    result = meta_train(
+        parts.learner,
+        parts.train,
+        out=folder,
+        validation=parts.validation,
+        resume=resume,
+        overwrite=overwrite,
+        progress=not quiet,
+        config=config,
+        command=shlex.join(["metaft", *sys.argv[1:]]),
+    )
+    if not quiet:
+        from metaft.cli.summary import show
+
+        show(result, config, parts.learner)

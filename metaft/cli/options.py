@@ -1,0 +1,78 @@
+"""Command-line options made from the settings' fields, so that names, defaults and help agree everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, get_args
+
+import click
+from pydantic.fields import FieldInfo
+
+from metaft.runs.config import BY_DATASET, SECTIONS, RunConfig, section_of
+
+F = Callable[..., Any]
+
+
+class SectionedCommand(click.Command):
+    """A command whose help groups its options under the headings of the TOML file."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, those that are settings under their section."""
+        groups: dict[str, list[tuple[str, str]]] = {"Options": []}
+        groups |= {f"[{section}]": [] for section in SECTIONS}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None:
+                name = param.name or ""
+                group = f"[{section_of(name)}]" if name in RunConfig.model_fields else "Options"
+                groups[group].append(record)
+        for group, records in groups.items():
+            if records:
+                with formatter.section(group):
+                    formatter.write_dl(records)
+
+
+def setting_options(*names: str) -> Callable[[F], F]:
+    """Add options for settings.
+
+    Args:
+        names: which; all of them by default.
+
+    Returns:
+        A decorator. Options that were not given arrive as None, the others as text for the settings to check.
+    """
+
+    def decorate(function: F) -> F:
+        for name in reversed(names or list(RunConfig.model_fields)):
+            function = _option(name, RunConfig.model_fields[name])(function)
+        return function
+
+    return decorate
+
+
+def _option(name: str, field: FieldInfo) -> Callable[[F], F]:
+    flag = name.replace("_", "-")
+    text = f"{field.description}{_default(name, field)}"
+    if field.annotation is bool:
+        return click.option(f"--{flag}/--no-{flag}", name, default=None, help=text)
+    return click.option(f"--{flag}", name, default=None, metavar=_metavar(field), help=text)
+
+
+def _default(name: str, field: FieldInfo) -> str:
+    if field.default is None:
+        return ""
+    shown = (
+        {True: "yes", False: "no"}.get(field.default, field.default)
+        if field.annotation is bool
+        else field.default
+    )
+    others = [f"{dataset}: {values[name]}" for dataset, values in BY_DATASET.items() if name in values]
+    return f" [{'; '.join([f'default: {shown}', *others])}]"
+
+
+def _metavar(field: FieldInfo) -> str:
+    choices = [value for value in get_args(field.annotation) if isinstance(value, str)]
+    if choices and all(isinstance(value, str) for value in get_args(field.annotation)):
+        return "|".join(choices)
+    kinds = {field.annotation, *get_args(field.annotation)}
+    return "NUMBER" if float in kinds else "COUNT" if int in kinds else "NAME"

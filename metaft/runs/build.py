@@ -1,0 +1,158 @@
+"""From settings to task families, network and learner; from a run directory back to its learner."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from metaft.errors import MetaftError
+from metaft.runs import checkpoint
+from metaft.runs.config import RunConfig, load_config, validated
+from metaft.runs.contracts import Learner
+from metaft.runs.directory import RunDirectory, read_record
+from metaft.tasks.family import TaskFamily
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a run is made of."""
+
+    train: TaskFamily
+    validation: TaskFamily
+    learner: Learner
+
+
+def build(config: RunConfig) -> Parts:
+    """Everything a training run needs.
+
+    Args:
+        config: the settings.
+
+    Returns:
+        Training and validation tasks, and the learner with its initial weights.
+
+    Raises:
+        MetaftError: for an unknown data set, model or learner, or data that is absent or does not suffice.
+    """
+    train = build_family(config, "train")
+    return Parts(train, build_family(config, "val"), build_learner(config, train))
+
+
+def build_family(config: RunConfig, split: str) -> TaskFamily:
+    """The task family of one split.
+
+    Args:
+        config: the settings.
+        split: "train", "val" or "test".
+
+    Returns:
+        The family.
+
+    Raises:
+        MetaftError: as ``build``.
+    """
+    from metaft.data import catalog
+    from metaft.tasks.episodes import Episodes
+    from metaft.tasks.sinusoid import Sinusoids
+
+    info = catalog.dataset(config.dataset)
+    if config.dataset == "sinusoid":
+        return Sinusoids(shots=config.shots, queries=config.queries, seed=config.seed, split=split)
+    if not info.schemes and config.scheme != RunConfig.model_fields["scheme"].default:
+        raise MetaftError(
+            f"scheme = {config.scheme!r}: data set {config.dataset} has only one way to be split"
+        )
+    wanted = {"scheme": config.scheme, "size": config.image_size, "rotations": config.rotations}
+    options: dict[str, Any] = {name: value for name, value in wanted.items() if name in info.options}
+    images = catalog.load_images(config.dataset, split, root=config.data_root, **options)
+    if config.rotations and "rotations" not in info.options:
+        images = images.with_rotations()
+    return Episodes(
+        images,
+        ways=config.ways,
+        shots=config.shots,
+        queries=config.queries,
+        seed=config.seed,
+        dataset=config.dataset,
+        split=split,
+    )
+
+
+def build_learner(config: RunConfig, family: TaskFamily) -> Learner:
+    """The learner, with initial weights.
+
+    Args:
+        config: the settings.
+        family: tells the input's shape and the number of outputs.
+
+    Returns:
+        The learner.
+
+    Raises:
+        MetaftError: as ``build``.
+    """
+    from metaft import learners, models
+
+    options: dict[str, Any] = {"hidden": config.hidden}
+    if config.model == "conv4":
+        options["pool"] = config.pool
+    model = models.build(
+        config.model, outputs=family.outputs, input_shape=family.input_shape, seed=config.seed, **options
+    )
+    how: dict[str, Any] = {"steps": config.steps, "inner_lr": config.inner_lr, "memory": config.memory}
+    how["batch_norm"] = config.batch_norm
+    if config.estimator is not None:
+        how["estimator"] = config.estimator
+    learner: Learner = learners.build(config.learner, model, **how)
+    return learner
+
+
+def load_run(
+    path: str | Path, weights: str = "best", family: TaskFamily | None = None, **overrides: Any
+) -> tuple[RunConfig, Learner]:
+    """Rebuild a run's learner with trained weights.
+
+    Args:
+        path: the run directory.
+        weights: "best" by validation (the last ones of a run that was never validated), or "last".
+        family: any family with the run's input shape and outputs; by default the run's validation tasks.
+        overrides: settings that differ from the run's, such as ``batch_norm``.
+
+    Returns:
+        The run's settings and its learner.
+
+    Raises:
+        MetaftError: if there is no such run, it was not made from settings, has no checkpoint yet, or its
+            checkpoint is of another architecture or a newer metaft.
+    """
+    config = run_config(path)
+    if overrides:
+        config = validated(RunConfig, {**config.model_dump(), **overrides})
+    stored = checkpoint.load_newest(RunDirectory(path).checkpoints)
+    learner = build_learner(config, family or build_family(config, "val"))
+    chosen = (stored.best if weights == "best" else {}) or stored.average or stored.weights
+    checkpoint.require_fit(chosen, learner.params, stored.path)
+    learner.params = chosen
+    return config, learner
+
+
+def run_config(path: str | Path) -> RunConfig:
+    """The settings a run was made from.
+
+    Args:
+        path: the run directory.
+
+    Returns:
+        The settings.
+
+    Raises:
+        MetaftError: if there is no such run, or it was not made from settings.
+    """
+    read_record(path)
+    file = Path(path) / "config.toml"
+    if not file.exists():
+        raise MetaftError(
+            f"{path} was made from Python and has no config.toml; build its learner there, load its weights"
+        )
+    return load_config(file)

@@ -1,0 +1,220 @@
+"""Checkpoints: one folder each, complete or absent, checked by digest, read without running any code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from metaft.errors import MetaftError
+from metaft.runs.files import clear_disk_errors, sync_folder, write_synced
+
+FORMAT = 1
+"""Raised when older programs could no longer read the files."""
+
+PARTS = ("weights", "average", "best", "optimiser")
+_PREFIX, _TEMPORARY, _PROGRESS = "iteration-", ".writing-", "progress.json"
+
+log = logging.getLogger(__name__)
+
+
+class DamagedCheckpointError(Exception):
+    """A checkpoint that is not what was written."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All a run needs to go on as if it had never stopped.
+
+    Args:
+        progress: JSON-able; holds at least ``iteration``.
+        weights: the meta-parameters as trained.
+        average: their moving average, or empty.
+        best: the meta-parameters with the best validation score, or empty.
+        optimiser: the optimiser's tensors and the random state, by flat names.
+        path: where it was read from.
+    """
+
+    progress: dict[str, Any]
+    weights: dict[str, Tensor]
+    average: dict[str, Tensor] = field(default_factory=dict)
+    best: dict[str, Tensor] = field(default_factory=dict)
+    optimiser: dict[str, Tensor] = field(default_factory=dict)
+    path: Path | None = None
+
+
+def save(folder: Path, checkpoint: Checkpoint, keep: int = 2) -> Path:
+    """Write a checkpoint; earlier ones are removed only once it is whole on the disk.
+
+    Args:
+        folder: holds the run's checkpoints; made if absent.
+        checkpoint: what to write.
+        keep: how many to keep, this one included.
+
+    Returns:
+        The new checkpoint's folder.
+
+    Raises:
+        MetaftError: if a weight is not finite, or the disk is full or read-only; what was there before stays.
+    """
+    for name, weight in checkpoint.weights.items():
+        if not bool(weight.isfinite().all()):
+            raise MetaftError(f"weights {name!r} are not finite; not saved, the last good checkpoint is kept")
+    iteration = int(checkpoint.progress["iteration"])
+    final = folder / f"{_PREFIX}{iteration:010d}"
+    temporary = folder / f"{_TEMPORARY}{os.getpid()}"
+    before = newest_name(folder)
+    kept = f"the last good checkpoint, {before}, is intact" if before else "there was no checkpoint before it"
+    with clear_disk_errors(f"checkpoint {final}", kept):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir()
+            _write_parts(temporary, checkpoint)
+            if (
+                final.exists()
+            ):  # Only a damaged one, or the same again: the run has reached this iteration anew.
+                shutil.rmtree(final)
+            os.rename(temporary, final)
+            sync_folder(folder)
+        except OSError:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+    _tidy(folder, final, keep)
+    return final
+
+
+def load_newest(folder: Path) -> Checkpoint:
+    """Read the newest whole checkpoint; a damaged one is passed over, with a warning.
+
+    Args:
+        folder: holds the run's checkpoints.
+
+    Returns:
+        The checkpoint, tensors on the CPU.
+
+    Raises:
+        MetaftError: if there is none that is whole, or the newest was written by a newer metaft.
+    """
+    found = sorted(folder.glob(f"{_PREFIX}*"), reverse=True)
+    if not found:
+        raise MetaftError(f"no checkpoint in {folder}; nothing to go on from")
+    for path in found:
+        try:
+            return read(path)
+        except DamagedCheckpointError as error:
+            log.warning("checkpoint %s is damaged (%s); trying the one before", path.name, error)
+    raise MetaftError(f"all {len(found)} checkpoints in {folder} are damaged; start anew with --overwrite")
+
+
+def read(path: Path) -> Checkpoint:
+    """Read one checkpoint and verify every byte of it.
+
+    Args:
+        path: its folder.
+
+    Returns:
+        The checkpoint.
+
+    Raises:
+        DamagedCheckpointError: if a file is missing, cut short or changed.
+        MetaftError: if it was written by a newer metaft.
+    """
+    try:
+        record = json.loads((path / _PROGRESS).read_bytes())
+        seal = record.pop("sha256")
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise DamagedCheckpointError(f"{_PROGRESS}: {type(error).__name__}") from error
+    version = record.get("format")
+    if isinstance(version, int) and version > FORMAT:
+        raise MetaftError(
+            f"checkpoint {path} has format {version}, this metaft reads up to {FORMAT}; update metaft"
+        )
+    if seal != _digest(_canonical(record)):
+        raise DamagedCheckpointError(f"{_PROGRESS} does not match its checksum")
+    parts = {}
+    for name, digest in record["files"].items():
+        if name not in PARTS:
+            raise DamagedCheckpointError(f"unknown part {name!r}")
+        try:
+            content = (path / f"{name}.safetensors").read_bytes()
+        except OSError as error:
+            raise DamagedCheckpointError(f"{name}.safetensors: {error.strerror}") from error
+        if _digest(content) != digest:
+            raise DamagedCheckpointError(f"{name}.safetensors does not match its checksum")
+        try:
+            parts[name] = safetensors.torch.load(content)
+        except safetensors.SafetensorError as error:
+            raise DamagedCheckpointError(f"{name}.safetensors: {error}") from error
+    return Checkpoint(progress=record["progress"], path=path, **parts)
+
+
+def require_fit(stored: Mapping[str, Tensor], expected: Mapping[str, Tensor], where: object) -> None:
+    """Check that stored weights belong to the network at hand.
+
+    Args:
+        stored: weights from a checkpoint.
+        expected: the learner's meta-parameters.
+        where: the checkpoint, for the message.
+
+    Raises:
+        MetaftError: naming the first parameter that is missing, unknown or of another shape or type.
+    """
+    for name in expected:
+        if name not in stored:
+            raise MetaftError(f"checkpoint {where} is of another architecture: it has no parameter {name!r}")
+    for name, weight in stored.items():
+        if name not in expected:
+            raise MetaftError(
+                f"checkpoint {where} is of another architecture: the model has no parameter {name!r}"
+            )
+        want = expected[name]
+        if weight.shape != want.shape or weight.dtype != want.dtype:
+            raise MetaftError(
+                f"checkpoint {where} is of another architecture: {name!r} is {list(weight.shape)} "
+                f"{weight.dtype} there, {list(want.shape)} {want.dtype} in the model"
+            )
+
+
+def newest_name(folder: Path) -> str | None:
+    """The name of the newest checkpoint, unverified, or None."""
+    return max((path.name for path in folder.glob(f"{_PREFIX}*")), default=None)
+
+
+def _write_parts(folder: Path, checkpoint: Checkpoint) -> None:
+    digests = {}
+    for name in PARTS:
+        tensors = {key: t.detach().cpu().contiguous() for key, t in getattr(checkpoint, name).items()}
+        if tensors:
+            content = safetensors.torch.save(tensors)
+            write_synced(folder / f"{name}.safetensors", content)
+            digests[name] = _digest(content)
+    record = {"format": FORMAT, "files": digests, "progress": checkpoint.progress}
+    write_synced(folder / _PROGRESS, _canonical({**record, "sha256": _digest(_canonical(record))}))
+    sync_folder(folder)
+
+
+def _tidy(folder: Path, newest: Path, keep: int) -> None:
+    """Remove what is no longer needed; those after the newest belong to a future that was given up."""
+    found = sorted(folder.glob(f"{_PREFIX}*"))
+    past = [path for path in found if path.name <= newest.name]
+    for path in [*past[:-keep], *(p for p in found if p.name > newest.name), *folder.glob(f"{_TEMPORARY}*")]:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _canonical(record: Mapping[str, Any]) -> bytes:
+    return json.dumps(record, sort_keys=True, indent=1, allow_nan=False).encode()
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

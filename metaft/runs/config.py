@@ -1,0 +1,259 @@
+"""The settings of a run: the same name in Python, in the TOML file and on the command line."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from metaft.errors import MetaftError, nearest
+
+MAX_BATCH_VALUES = 2**32
+"""The most numbers one batch of tasks may hold: 16 GiB of float32, far beyond any shipped experiment."""
+
+BY_DATASET: dict[str, dict[str, Any]] = {
+    "sinusoid": {  # Finn et al. 2017, section 5.1
+        "shots": 10, "queries": 10, "model": "mlp", "hidden": 40, "inner_lr": 0.01, "tasks": 25,
+        "log_every": 500, "validate_every": 5000, "checkpoint_every": 5000,
+    },
+}  # fmt: skip
+"""Defaults that differ from the fields' own (those are for images), by data set."""
+
+
+class Settings(BaseModel):
+    """What all sections share: no unknown keys, no NaN, no infinity, no change after validation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class FamilySettings(Settings):
+    """Which tasks are drawn."""
+
+    dataset: str = Field("glyphs", description="data set or family: glyphs, omniglot, sinusoid")
+    scheme: str = Field("alphabets", description="how classes are split into train, val and test")
+    ways: int = Field(5, ge=2, le=100_000, description="classes in a task")
+    shots: int = Field(1, ge=1, le=100_000, description="support examples a class (sinusoid: points)")
+    queries: int = Field(15, ge=1, le=100_000, description="query examples a class (sinusoid: points)")
+    data_root: str | None = Field(
+        None, description="folder with the data sets; else METAFT_DATA, else ./data"
+    )
+    image_size: int = Field(28, ge=8, le=512, description="height and width images are scaled to, in pixels")
+    rotations: bool = Field(True, description="90° rotations as further classes")
+
+
+class ModelSettings(Settings):
+    """Which network is adapted."""
+
+    model: str = Field("conv4", description="network: conv4, mlp")
+    hidden: int = Field(64, ge=1, le=65_536, description="channels or units of a hidden layer")
+    pool: Literal["stride", "max"] = Field("stride", description="how conv4 halves the image")
+
+
+class LearnerSettings(Settings):
+    """How a task is learned, and how the meta-gradient is obtained."""
+
+    learner: str = Field("maml", description="method: maml, fomaml")
+    steps: int = Field(1, ge=0, le=10_000, description="inner gradient steps in training")
+    inner_lr: float = Field(2.0, gt=0, le=1e6, description="inner learning rate (on the mean support loss)")
+    estimator: Literal["exact", "first-order"] | None = Field(
+        None, description="meta-gradient estimator: exact, first-order; else the learner's own"
+    )
+    batch_norm: Literal["transductive", "inductive"] = Field(
+        "transductive",
+        description="whose statistics normalise the queries: the query batch's or the support set's",
+    )
+    memory: Literal["flat", "graph"] = Field("flat", description="recompute inner steps, or keep their graph")
+
+
+class TrainSettings(Settings):
+    """The outer loop."""
+
+    iterations: int | None = Field(
+        None, ge=1, le=10**10, description="meta-updates [1000 unless minutes is given]"
+    )
+    minutes: float | None = Field(
+        None, gt=0, le=1e7, description="time budget; the schedule then follows the clock"
+    )
+    tasks: int = Field(32, ge=1, le=1_000_000, description="tasks a meta-update")
+    outer_lr: float = Field(1e-3, gt=0, le=1e3, description="Adam's learning rate")
+    schedule: Literal["constant", "cosine"] = Field(
+        "constant", description="course of the outer learning rate"
+    )
+    clip: float | None = Field(None, gt=0, description="largest norm of the meta-gradient [no clipping]")
+    average: float = Field(
+        0.0, ge=0, lt=1, description="decay of the weights' moving average used for scores; 0: off"
+    )
+    seed: int = Field(0, ge=0, lt=2**63, description="of the initial weights and the tasks")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to compute")
+    workers: Literal["auto"] | int = Field(
+        "auto", description="threads that share the tasks of a meta-update"
+    )
+    log_every: int = Field(20, ge=1, description="iterations between rows of metrics")
+    validate_every: int = Field(250, ge=1, description="iterations between validations")
+    validate_tasks: int = Field(200, ge=2, le=10**7, description="validation tasks")
+    checkpoint_every: int = Field(250, ge=1, description="iterations between checkpoints")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_length(cls, given: dict[str, Any]) -> dict[str, Any]:
+        unlimited = given.get("iterations") is None and given.get("minutes") is None
+        return {**given, "iterations": 1000} if unlimited else given
+
+    @model_validator(mode="after")
+    def _sane_workers(self) -> Self:
+        if self.workers != "auto" and not 1 <= self.workers <= 1024:
+            raise ValueError(f"workers = {self.workers}: should be 'auto' or 1 to 1024")
+        return self
+
+
+class EvaluateSettings(Settings):
+    """What ``metaft evaluate`` does unless told otherwise."""
+
+    test_tasks: int = Field(600, ge=2, le=10**8, description="test tasks")
+    test_steps: int | None = Field(None, ge=0, le=10_000, description="inner steps at test [as in training]")
+
+
+class RunConfig(FamilySettings, ModelSettings, LearnerSettings, TrainSettings, EvaluateSettings):
+    """Everything ``metaft meta-train`` can be told, flat; the sections are only headings of the TOML file."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_the_dataset(cls, given: dict[str, Any]) -> dict[str, Any]:
+        return {**BY_DATASET.get(str(given.get("dataset")), {}), **given}
+
+    @model_validator(mode="after")
+    def _fits_in_memory(self) -> Self:
+        image = self.dataset != "sinusoid"
+        examples = (self.ways if image else 1) * (self.shots + self.queries)
+        values = self.tasks * examples * (self.image_size**2 if image else 1)
+        if values > MAX_BATCH_VALUES:
+            raise ValueError(
+                f"a batch of tasks = {self.tasks}, ways = {self.ways}, shots = {self.shots}, "
+                f"queries = {self.queries} would hold {values:.2g} numbers; make one of them smaller"
+            )
+        return self
+
+
+SECTIONS: dict[str, type[Settings]] = {
+    "family": FamilySettings,
+    "model": ModelSettings,
+    "learner": LearnerSettings,
+    "train": TrainSettings,
+    "evaluate": EvaluateSettings,
+}
+
+S = TypeVar("S", bound=Settings)
+
+
+def validated(kind: type[S], values: Mapping[str, Any]) -> S:
+    """Check settings; the first mistake becomes one line.
+
+    Args:
+        kind: the settings class.
+        values: setting name → value; text is converted, as the command line gives it.
+
+    Returns:
+        The settings, defaults filled in.
+
+    Raises:
+        MetaftError: for an unknown name or a value out of range, naming both.
+    """
+    for name in values:
+        if name not in kind.model_fields:
+            raise MetaftError(f"unknown setting {name!r}{nearest(name, kind.model_fields)}")
+    for name, value in values.items():
+        # Pydantic would read true as 1.
+        if isinstance(value, bool) and kind.model_fields[name].annotation is not bool:
+            raise MetaftError(f"{name} = {str(value).lower()}: should not be a boolean")
+    try:
+        return kind.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        if not first["loc"]:
+            raise MetaftError(str(first["ctx"]["error"])) from None
+        name, value = str(first["loc"][0]), first["input"]
+        reason = first["msg"].removeprefix("Input s").removeprefix("Value error, ")
+        reason = f"s{reason}" if first["msg"].startswith("Input s") else reason
+        if name == "workers":
+            reason = "should be 'auto' or a whole number"
+        hint = f"; {kind.model_fields[name].description}" if first["type"] != "literal_error" else ""
+        raise MetaftError(f"{name} = {value!r}: {reason}{hint}") from None
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """Read settings from a TOML file.
+
+    Args:
+        path: the file. Settings lie under their section's heading or before any heading.
+
+    Returns:
+        Setting name → value, sections flattened; values are not checked yet, names are.
+
+    Raises:
+        MetaftError: if the file cannot be read or a name is unknown or under the wrong heading.
+    """
+    try:
+        with open(path, "rb") as file:
+            tree = tomllib.load(file)
+    except OSError as error:
+        raise MetaftError(f"cannot read config {path}: {error.strerror or error}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise MetaftError(f"config {path} is not valid TOML: {error}") from None
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        entries = value if isinstance(value, dict) else {name: value}
+        if isinstance(value, dict) and name not in SECTIONS:
+            raise MetaftError(f"config {path}: unknown section [{name}]{nearest(name, SECTIONS)}")
+        for key, entry in entries.items():
+            if key not in RunConfig.model_fields:
+                raise MetaftError(
+                    f"config {path}: unknown setting {key!r}{nearest(key, RunConfig.model_fields)}"
+                )
+            if isinstance(value, dict) and key not in SECTIONS[name].model_fields:
+                raise MetaftError(f"config {path}: {key!r} belongs under [{section_of(key)}], not [{name}]")
+            if key in flat:
+                raise MetaftError(f"config {path}: {key!r} is given twice")
+            flat[key] = entry
+    return flat
+
+
+def load_config(path: str | Path | None = None, overrides: Mapping[str, Any] | None = None) -> RunConfig:
+    """Settings from a file, some of them overridden.
+
+    Args:
+        path: a TOML file, or None for defaults only.
+        overrides: setting name → value; None means not given.
+
+    Returns:
+        The checked settings.
+
+    Raises:
+        MetaftError: as ``read_toml`` and ``validated``.
+    """
+    given = {name: value for name, value in (overrides or {}).items() if value is not None}
+    return validated(RunConfig, {**(read_toml(path) if path is not None else {}), **given})
+
+
+def section_of(name: str) -> str:
+    """The heading a setting belongs under."""
+    return next(section for section, kind in SECTIONS.items() if name in kind.model_fields)
+
+
+def to_toml(config: RunConfig) -> str:
+    """All settings as TOML that ``load_config`` reads back to an equal object."""
+    lines = []
+    for section, kind in SECTIONS.items():
+        lines.append(f"[{section}]")
+        values = {name: getattr(config, name) for name in kind.model_fields}
+        # JSON's strings, numbers and booleans are TOML's; a setting that is None is left out.
+        lines += [
+            f"{k} = {json.dumps(v, ensure_ascii=False).replace(chr(127), chr(92) + 'u007f')}"
+            for k, v in values.items()
+            if v is not None
+        ]
+        lines.append("")
+    return "\n".join(lines)

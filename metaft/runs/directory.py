@@ -1,0 +1,179 @@
+"""A run's folder: what lies in it, who may write to it, what state the run is in."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from metaft.errors import MetaftError
+from metaft.evaluation.files import write_atomically
+from metaft.runs.files import clear_disk_errors
+
+OWN = ("run.json", "config.toml", "metrics.jsonl", "episode.png", "tensorboard", "checkpoints", "evaluations")
+"""All that a run writes; only these are removed when it is overwritten."""
+
+
+class RunDirectory:
+    """An open run folder, locked against other processes until closed.
+
+    Args:
+        path: the folder.
+
+    Attributes:
+        path: the folder.
+        checkpoints: folder of the checkpoints.
+        metrics: the JSON-lines file.
+        tensorboard: folder of the event files.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.checkpoints = self.path / "checkpoints"
+        self.metrics = self.path / "metrics.jsonl"
+        self.tensorboard = self.path / "tensorboard"
+        self._lock: IO[str] | None = None
+
+    @classmethod
+    def open(cls, path: str | Path, *, resume: bool = False, overwrite: bool = False) -> RunDirectory:
+        """Take a folder for a run.
+
+        Args:
+            path: the folder; made if absent.
+            resume: go on with the run that is there.
+            overwrite: remove the run that is there.
+
+        Returns:
+            The locked folder.
+
+        Raises:
+            MetaftError: if it is taken (and neither was asked for), holds something else, has no run to go on
+                with, is in use by another process or cannot be written.
+        """
+        run = cls(path)
+        run.check(resume=resume, overwrite=overwrite)
+        with clear_disk_errors(f"run directory {path}"):
+            run.path.mkdir(parents=True, exist_ok=True)
+            run._take_lock()
+            if overwrite:
+                for name in OWN:
+                    target = run.path / name
+                    shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
+        return run
+
+    def check(self, *, resume: bool, overwrite: bool) -> None:
+        """Say whether ``open`` would accept the folder, without touching anything.
+
+        Args:
+            resume: as for ``open``.
+            overwrite: as for ``open``.
+
+        Raises:
+            MetaftError: as ``open``.
+        """
+        if resume and overwrite:
+            raise MetaftError("resume and overwrite exclude each other; choose one")
+        if self.path.exists() and not self.path.is_dir():
+            raise MetaftError(f"{self.path} is a file, a run needs a folder")
+        is_run = (self.path / "run.json").exists()
+        if resume and not is_run:
+            raise MetaftError(f"no run in {self.path} to resume; leave out --resume to start one")
+        if not resume and not overwrite and is_run:
+            raise MetaftError(
+                f"{self.path} already holds a run; give --resume to go on with it, "
+                "--overwrite to replace it, or another --out"
+            )
+        if not is_run and self.path.is_dir() and any(p.name != ".lock" for p in self.path.iterdir()):
+            raise MetaftError(f"{self.path} is not empty and holds no run; give another --out")
+
+    def write_record(self, **values: Any) -> None:
+        """Add to ``run.json``, atomically.
+
+        Args:
+            values: JSON-able entries, replacing those of the same name.
+        """
+        record = {**self.record(), **values}
+        text = json.dumps(record, indent=2, ensure_ascii=False, default=str)
+        write_atomically(self.path / "run.json", text.encode() + b"\n")
+
+    def record(self) -> dict[str, Any]:
+        """What ``run.json`` says; empty if there is none.
+
+        Raises:
+            MetaftError: if it is damaged.
+        """
+        return read_record(self.path) if (self.path / "run.json").exists() else {}
+
+    def close(self) -> None:
+        """Let other processes have the folder."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _take_lock(self) -> None:
+        file = open(self.path / ".lock", "a+", encoding="utf-8")  # noqa: SIM115 -- held until close()
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            file.close()
+            raise MetaftError(
+                f"{self.path} is in use by another process (pid {holder}); wait or stop it"
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        self._lock = file
+
+
+def read_record(path: str | Path) -> dict[str, Any]:
+    """Read the ``run.json`` of a run folder.
+
+    Args:
+        path: the run folder.
+
+    Returns:
+        Its entries.
+
+    Raises:
+        MetaftError: if the folder holds no run, or the file is damaged.
+    """
+    file = Path(path) / "run.json"
+    if not file.exists():
+        raise MetaftError(
+            f"no run in {path} (there is no {file.name}); give a folder that metaft meta-train made"
+        )
+    try:
+        record = json.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise MetaftError(f"{file} cannot be read: {error}") from None
+    if not isinstance(record, dict):
+        raise MetaftError(f"{file} does not hold a run's record")
+    return record
+
+
+def first_record(command: str, settings: Mapping[str, object]) -> dict[str, Any]:
+    """What is known about a run at its start.
+
+    Args:
+        command: what the user called.
+        settings: the run's settings, learner and family.
+
+    Returns:
+        JSON-able entries: command, settings, versions, commit and machine, start time, state.
+    """
+    from metaft.environment import environment
+
+    return {
+        "command": command,
+        "settings": dict(settings),
+        "environment": environment(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "state": "running",
+    }

@@ -1,0 +1,238 @@
+"""Meta-training: batch → meta-gradient → clip → Adam → log → validate → checkpoint."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from metaft.errors import MetaftError
+from metaft.runs import checkpoint, workers
+from metaft.runs.config import RunConfig, TrainSettings, to_toml, validated
+from metaft.runs.contracts import Learner, MetaGradient
+from metaft.runs.directory import RunDirectory
+from metaft.runs.metrics import Metrics
+from metaft.runs.progress import RunProgress
+from metaft.runs.record import begin, draw_episode, not_finite
+from metaft.runs.schedule import fraction_done, learning_rate
+from metaft.runs.scores import metric_name, per_step, validate
+from metaft.runs.state import TrainState
+from metaft.runs.stopping import StoppedRun, StopRequest
+from metaft.tasks.batch import TaskBatch
+from metaft.tasks.family import TaskFamily
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a finished run came to.
+
+    Args:
+        out: the run directory.
+        iterations: meta-updates made.
+        seconds: time they took, earlier parts of a resumed run included.
+        metric: "accuracy" or "mse".
+        best: best validation metric (mean squared errors capped at 50 a task), None without validation.
+        best_iteration: when it was reached.
+    """
+
+    out: Path
+    iterations: int
+    seconds: float
+    metric: str
+    best: float | None
+    best_iteration: int | None
+
+
+def meta_train(
+    learner: Learner,
+    family: TaskFamily,
+    iterations: int | None = 1000,
+    tasks: int = 32,
+    seed: int = 0,
+    out: str | Path = "runs/x",
+    *,
+    validation: TaskFamily | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: bool = True,
+    config: RunConfig | None = None,
+    command: str | None = None,
+    **settings: Any,
+) -> TrainResult:
+    """Train a learner's meta-parameters with Adam on the meta-gradient, into a run directory.
+
+    Afterwards the learner holds the weights with the best validation score; without ``validation``, the last
+    ones (their moving average where ``average`` > 0).
+
+    Args:
+        learner: what to train; ``learner.params`` are its start.
+        family: the training tasks; iteration i uses ``family.batch(i, tasks)``.
+        iterations: meta-updates; None for a run limited by ``minutes`` alone.
+        tasks: tasks a meta-update.
+        seed: of torch's global random numbers during the run, for learners that draw some.
+        out: the run directory to make.
+        validation: tasks over other classes, to choose the weights by.
+        resume: go on with the run in ``out``, to the same end as if it had never stopped.
+        overwrite: replace the run in ``out``.
+        progress: show it on standard error.
+        config: the full settings this run was built from, kept so that it can be rebuilt; they replace
+            iterations, tasks, seed and ``settings``.
+        command: what to record as the command.
+        settings: further fields of ``TrainSettings``: minutes, outer_lr, schedule, clip, average, device,
+            workers, log_every, validate_every, validate_tasks, checkpoint_every.
+
+    Returns:
+        What the run came to.
+
+    Raises:
+        MetaftError: for a bad setting, a run directory that is taken, a loss or gradient that is not finite,
+            a full disk; the last good checkpoint stays.
+        StoppedRun: after SIGINT or SIGTERM, once the iteration is finished and a checkpoint written.
+    """
+    given = {"iterations": iterations, "tasks": tasks, "seed": seed, **settings}
+    if config is not None:
+        given = {name: getattr(config, name) for name in TrainSettings.model_fields}
+    s = validated(TrainSettings, given)
+    device = _device(s.device)
+    with ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng(devices=[]))
+        torch.manual_seed(s.seed)
+        state = TrainState.start(learner.params, s.outer_lr, s.average, device)
+        run = RunDirectory.open(out, resume=resume, overwrite=overwrite)
+        stack.callback(run.close)
+        if resume and checkpoint.newest_name(run.checkpoints) is not None:
+            state.restore(checkpoint.load_newest(run.checkpoints))
+        begin(run, resume, command, config, s, learner, family)
+        learner.params = state.weights
+        at = state.progress
+        metrics = Metrics(run.metrics, run.tensorboard, at.metrics_offset, at.iteration)
+        stack.callback(metrics.close)
+        if at.iteration == 0:
+            metrics.text("config", to_toml(config) if config else str(s.model_dump()))
+        done = fraction_done(at.iteration, s.iterations, at.seconds, s.minutes)
+        name = metric_name(family.kind)
+        display = RunProgress(at.iteration, done, s.tasks, name, progress)
+        stack.callback(display.close)
+        stop = stack.enter_context(StopRequest())
+        gradient = _gradient(learner, workers.count(s.workers, family.kind, device), stack)
+        try:
+            _train(learner, family, validation, s, state, run, metrics, display, stop, gradient, device)
+        except MetaftError as error:
+            learner.params = state.best or state.scored
+            with contextlib.suppress(MetaftError):  # The disk may be full; the first error says so.
+                run.write_record(state="failed", reason=str(error), iteration=at.iteration)
+            raise
+        learner.params = state.best or state.scored
+        if stop.signum and fraction_done(at.iteration, s.iterations, at.seconds, s.minutes) < 1:
+            run.write_record(state="stopped", iteration=at.iteration, seconds=at.seconds)
+            hint = f"metaft meta-train --resume --out {out}" if config else "resume=True"
+            raise StoppedRun(
+                f"stopped after iteration {at.iteration}, saved; go on with: {hint}", stop.signum
+            )
+        draw_episode(run, metrics, learner, validation or family, device, at.iteration)
+        best = abs(at.best_score) if at.best_score is not None else None
+        run.write_record(
+            state="finished",
+            ended=datetime.now(UTC).isoformat(timespec="seconds"),
+            iteration=at.iteration,
+            seconds=at.seconds,
+            **{f"best_validation_{name}": best, "best_iteration": at.best_iteration},
+        )
+        return TrainResult(run.path, at.iteration, at.seconds, name, best, at.best_iteration)
+
+
+def _train(
+    learner: Learner,
+    family: TaskFamily,
+    validation: TaskFamily | None,
+    s: TrainSettings,
+    state: TrainState,
+    run: RunDirectory,
+    metrics: Metrics,
+    display: RunProgress,
+    stop: StopRequest,
+    gradient: Callable[[TaskBatch], MetaGradient],
+    device: torch.device,
+) -> None:
+    at, name = state.progress, metric_name(family.kind)
+    start = time.perf_counter() - at.seconds
+    logged = (time.perf_counter(), at.iteration)
+    saved = at.iteration
+    done = fraction_done(at.iteration, s.iterations, at.seconds, s.minutes)
+    while done < 1 and not stop.signum:
+        batch = family.batch(at.iteration, s.tasks)
+        if device.type != "cpu":
+            batch = batch.to(device)
+        out = gradient(batch)
+        norm = torch.nn.utils.get_total_norm(out.grads.values())
+        loss, size = torch.stack((out.loss, norm)).tolist()
+        if not (math.isfinite(loss) and math.isfinite(size)):
+            raise not_finite(at.iteration + 1, loss, out, s, learner)
+        if s.clip is not None and size > s.clip:
+            torch._foreach_mul_(list(out.grads.values()), s.clip / size)
+        logs = (at.iteration + 1) % s.log_every == 0
+        adapting = per_step(learner.curve(batch), batch.query_y) if logs else []
+        lr = learning_rate(s.outer_lr, s.schedule, done)
+        state.step(out.grads, lr)
+        at.window_loss += loss
+        at.window += 1
+        now = time.perf_counter()
+        at.seconds = now - start
+        done = fraction_done(at.iteration, s.iterations, at.seconds, s.minutes)
+        display.update(at.iteration, loss, done, now)
+        if logs:
+            speed = s.tasks * (at.iteration - logged[1]) / (now - logged[0])
+            row: dict[str, Any] = {
+                "loss": at.window_loss / at.window,
+                f"{name}_before": adapting[0],
+                f"{name}_after": adapting[-1],
+            }
+            row |= {f"{name}_per_step": adapting, "gradient_norm": size, "learning_rate": lr}
+            metrics.write("train", at.iteration, row | {"tasks_per_second": speed, "seconds": at.seconds})
+            at.window_loss, at.window, logged = 0.0, 0, (now, at.iteration)
+        if validation is not None and (at.iteration % s.validate_every == 0 or done >= 1):
+            learner.params = state.scored
+            v = validate(learner, validation, s.validate_tasks, device)
+            learner.params = state.weights
+            is_best = state.keep_best(v.score)
+            metrics.write(
+                "validation", at.iteration, {"loss": v.loss, name: v.metric, "ci95": v.ci95, "best": is_best}
+            )
+            display.validated(v.metric, v.ci95)
+        if at.iteration % s.checkpoint_every == 0:
+            saved = _save(run, state, metrics)
+    if saved != at.iteration:
+        _save(run, state, metrics)
+
+
+def _save(run: RunDirectory, state: TrainState, metrics: Metrics) -> int:
+    state.progress.metrics_offset = metrics.sync()
+    checkpoint.save(run.checkpoints, state.checkpoint())
+    return state.progress.iteration
+
+
+def _gradient(learner: Learner, number: int, stack: ExitStack) -> Callable[[TaskBatch], MetaGradient]:
+    """The learner's meta-gradient, over several threads if asked for."""
+    if number == 1:
+        return learner.meta_gradient
+    threads = torch.get_num_threads()
+    stack.callback(torch.set_num_threads, threads)
+    torch.set_num_threads(1)
+    pool = stack.enter_context(ThreadPoolExecutor(number, "meta-gradient"))
+    return partial(workers.shared, workers.replicas(learner, number), pool)
+
+
+def _device(name: str) -> torch.device:
+    if name == "cuda" and not torch.cuda.is_available():
+        raise MetaftError("device = 'cuda': no CUDA device is available; use --device cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

@@ -1,0 +1,109 @@
+"""What a run reports: JSON lines for programs, TensorBoard events for people; the same numbers in both."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from metaft.runs.files import clear_disk_errors
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+log = logging.getLogger(__name__)
+
+
+class Metrics:
+    """An open metrics log.
+
+    Args:
+        file: the JSON-lines file; made if absent.
+        events: folder of the TensorBoard event files.
+        offset: bytes of the file to keep; later rows belong to iterations that will be done again.
+        iteration: the iteration the log stands at; TensorBoard drops later steps of earlier event files.
+    """
+
+    def __init__(self, file: Path, events: Path, offset: int = 0, iteration: int = 0) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._file = open(file, "ab")  # noqa: SIM115 -- held until close()
+        if self._file.tell() < offset:
+            log.warning("%s is shorter than its checkpoint says; some rows are lost", file)
+        self._file.truncate(min(offset, self._file.tell()))
+        self._file.seek(0, os.SEEK_END)
+        self._board = SummaryWriter(str(events), purge_step=iteration + 1 if iteration else 0)
+
+    def write(self, kind: str, iteration: int, values: dict[str, Any]) -> None:
+        """Add one row.
+
+        Args:
+            kind: "train" or "validation"; the first part of TensorBoard's tags.
+            iteration: meta-updates made.
+            values: numbers, or lists of one number per inner step.
+        """
+        row = {"kind": kind, "iteration": iteration, **values}
+        with self._clear_errors():
+            self._file.write(json.dumps(_plain(row), allow_nan=False).encode() + b"\n")
+            self._file.flush()
+            for name, value in values.items():
+                if isinstance(value, list):
+                    for step, entry in enumerate(value):
+                        self._board.add_scalar(f"{kind}_{name}/step_{step}", entry, iteration)
+                elif isinstance(value, int | float) and not isinstance(value, bool):
+                    self._board.add_scalar(f"{kind}/{name}", value, iteration)
+
+    def text(self, name: str, content: str) -> None:
+        """Show a text, such as the configuration, in TensorBoard."""
+        self._board.add_text(name, "\n".join(f"    {line}" for line in content.splitlines()), 0)
+
+    def figure(self, name: str, figure: Figure, iteration: int) -> None:
+        """Show a picture in TensorBoard."""
+        self._board.add_figure(name, figure, iteration)
+
+    def sync(self) -> int:
+        """Wait until the disk has all rows.
+
+        Returns:
+            The length of the file in bytes, for the checkpoint.
+        """
+        with self._clear_errors():
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._board.flush()
+            return self._file.tell()
+
+    def close(self) -> None:
+        """Write what is pending and close the files."""
+        with self._clear_errors():
+            self._file.close()
+            self._board.close()
+
+    def _clear_errors(self) -> AbstractContextManager[None]:
+        return clear_disk_errors(str(self._file.name), "the last good checkpoint is intact")
+
+
+def read_rows(file: str | Path) -> list[dict[str, Any]]:
+    """Read a metrics file.
+
+    Args:
+        file: ``metrics.jsonl`` of a run; a last line cut short by a crash is left out.
+
+    Returns:
+        One dictionary a row.
+    """
+    lines = Path(file).read_text(encoding="utf-8").split("\n")[:-1]
+    return [json.loads(line) for line in lines]
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN or infinity: they become null."""
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_plain(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

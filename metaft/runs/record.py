@@ -1,0 +1,125 @@
+"""What a run writes about itself beside its metrics: its beginning, its failure, a picture of an episode."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from metaft.errors import MetaftError
+from metaft.evaluation.files import write_atomically
+from metaft.runs.config import RunConfig, TrainSettings, to_toml
+from metaft.runs.contracts import Learner, MetaGradient
+from metaft.runs.directory import RunDirectory, first_record
+from metaft.runs.metrics import Metrics
+from metaft.tasks.family import TaskFamily
+
+MAY_CHANGE = ("iterations", "minutes", "device", "workers", "checkpoint_every")
+"""Training settings that a resumed run may be given anew."""
+
+
+def begin(
+    run: RunDirectory,
+    resume: bool,
+    command: str | None,
+    config: RunConfig | None,
+    train: TrainSettings,
+    learner: Learner,
+    family: TaskFamily,
+) -> None:
+    """Write ``run.json`` and ``config.toml``.
+
+    Args:
+        run: the run directory.
+        resume: whether there is a run to go on with.
+        command: what the user called; the process's arguments by default.
+        config: the full settings, if the run was built from some.
+        train: the training settings.
+        learner: what is trained.
+        family: what it is trained on.
+
+    Raises:
+        MetaftError: if a resumed run would go on with other settings than it began with.
+    """
+    settings = {"train": train.model_dump(), "learner": learner.describe(), "family": family.describe()}
+    settings = json.loads(json.dumps(settings, default=str))
+    record = first_record(command or " ".join(sys.argv), settings)
+    if resume:
+        earlier = run.record()
+        _require_same(earlier.get("settings", {}), settings)
+        history = [*earlier.get("history", []), {k: earlier.get(k) for k in ("command", "started", "state")}]
+        record |= {"history": history, "started": earlier.get("started"), "resumed": record["started"]}
+    run.write_record(**record)
+    if config is not None:
+        write_atomically(run.path / "config.toml", to_toml(config).encode())
+
+
+def _require_same(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    for part, values in now.items():
+        before = earlier.get(part, {})
+        for name in sorted({*before, *values}):
+            if before.get(name) != values.get(name) and not (part == "train" and name in MAY_CHANGE):
+                raise MetaftError(
+                    f"the run was begun with {part} {name} = {before.get(name)}, not {values.get(name)}; "
+                    f"only {', '.join(MAY_CHANGE)} may change when resuming"
+                )
+
+
+def not_finite(
+    iteration: int, loss: float, out: MetaGradient, train: TrainSettings, learner: Learner
+) -> MetaftError:
+    """Say what became NaN or infinite, when, and with which rates.
+
+    Args:
+        iteration: the meta-update that could not be made.
+        loss: its query loss.
+        out: its gradient.
+        train: the training settings.
+        learner: what is trained.
+
+    Returns:
+        The error to raise.
+    """
+    bad = next((name for name, g in out.grads.items() if not bool(g.isfinite().all())), None)
+    if not math.isfinite(loss):
+        cause = f"the query loss is {loss}"
+    elif bad is not None:
+        cause = f"the gradient of {bad!r} is not finite"
+    else:
+        cause = "the norm of the gradient overflows"
+    inner = learner.describe().get("inner_lr")
+    rates = f"outer_lr = {train.outer_lr}" + ("" if inner is None else f", inner_lr = {inner}")
+    return MetaftError(
+        f"iteration {iteration}: {cause} ({rates}); the last good checkpoint is kept; "
+        "try a smaller rate or --clip"
+    )
+
+
+def draw_episode(
+    run: RunDirectory,
+    metrics: Metrics,
+    learner: Learner,
+    family: TaskFamily,
+    device: torch.device,
+    iteration: int,
+) -> None:
+    """Picture one task with the learner's answers, as a file and in TensorBoard.
+
+    Args:
+        run: the run directory.
+        metrics: the open log.
+        learner: with its final weights.
+        family: its first task is shown.
+        device: where the learner computes.
+        iteration: the step to show it at.
+    """
+    from metaft.evaluation.plots import episode_figure, save
+
+    batch = family.batch(0, 1)
+    figure = episode_figure(batch, learner.curve(batch.to(device))[-1].cpu())
+    save(figure, run.path / "episode.png")
+    metrics.figure("episode", figure, iteration)

@@ -1,0 +1,92 @@
+"""Loss and metric of predictions after each inner step, and the validation score that selects weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from metaft.evaluation.evaluate import draw, score
+from metaft.evaluation.statistics import DIVERGED_ABOVE, mean_interval
+from metaft.runs.contracts import Learner
+from metaft.tasks.family import TaskFamily
+
+
+@dataclass(frozen=True)
+class Validation:
+    """A score on validation tasks.
+
+    Args:
+        loss: mean query loss after adapting.
+        metric: mean accuracy (0 to 1), or mean squared error with each task's error capped at 50.
+        ci95: half width of the metric's 95% interval over tasks.
+        score: larger is better; what the best weights are chosen by.
+    """
+
+    loss: float
+    metric: float
+    ci95: float
+    score: float
+
+
+def metric_name(kind: str) -> str:
+    """What is reported for a kind of family: "accuracy" or "mse"."""
+    return "accuracy" if kind == "classification" else "mse"
+
+
+def losses(kind: str, predictions: Tensor, targets: Tensor) -> Tensor:
+    """Query loss of each task.
+
+    Args:
+        kind: "classification" (mean cross-entropy) or "regression" (mean squared error).
+        predictions: ``[..., tasks, queries, outputs]``.
+        targets: ``[tasks, queries]`` labels or ``[tasks, queries, outputs]`` values.
+
+    Returns:
+        ``[..., tasks]``.
+    """
+    if kind == "classification":
+        truth = targets.expand(predictions.shape[:-1]).unsqueeze(-1)
+        return -predictions.log_softmax(-1).gather(-1, truth).squeeze(-1).mean(-1)
+    return (predictions - targets).square().mean((-2, -1))
+
+
+def per_step(curve: Tensor, targets: Tensor) -> list[float]:
+    """Mean metric over tasks after each inner step.
+
+    Args:
+        curve: ``[steps + 1, tasks, queries, outputs]`` predictions.
+        targets: the queries' truth.
+
+    Returns:
+        ``steps + 1`` numbers, the first before adapting.
+    """
+    return score(curve, targets)[1].mean(-1).tolist()
+
+
+def validate(
+    learner: Learner, family: TaskFamily, tasks: int, device: torch.device | str = "cpu"
+) -> Validation:
+    """Score a learner on the first tasks of a family; the same tasks every time.
+
+    Args:
+        learner: with the weights to score.
+        family: of the validation classes.
+        tasks: how many.
+        device: where the learner computes.
+
+    Returns:
+        The score. NaN and diverged errors count as the cap of 50, so that they cannot win or hide.
+    """
+    loss, metric = [], []
+    for batch in draw(family, tasks):
+        adapted = learner.curve(batch.to(device))[-1:].cpu()
+        loss.append(losses(family.kind, adapted[0], batch.query_y))
+        metric.append(score(adapted, batch.query_y)[1][0])
+    values = torch.cat(metric)
+    if family.kind == "regression":
+        values = values.nan_to_num(DIVERGED_ABOVE, DIVERGED_ABOVE).clamp(max=DIVERGED_ABOVE)
+    mean, ci95 = mean_interval(values)
+    value = mean if family.kind == "classification" else -mean
+    return Validation(float(torch.cat(loss).mean()), mean, ci95, value)

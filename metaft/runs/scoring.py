@@ -1,0 +1,135 @@
+"""Evaluate a run directory: its learner, on test tasks, into JSON and a plot."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from metaft.errors import MetaftError, nearest
+from metaft.evaluation.result import Result
+from metaft.runs.build import build_family, load_run, run_config
+from metaft.runs.config import RunConfig, validated
+from metaft.runs.contracts import Learner
+
+WEIGHTS, SPLITS, PROTOCOLS = ("best", "last"), ("train", "val", "test"), ("episodes", "lake")
+
+
+def evaluate_run(
+    path: str | Path,
+    *,
+    split: str = "test",
+    weights: str = "best",
+    protocol: str = "episodes",
+    runs: str | Path | None = None,
+    json_file: str | Path | None = None,
+    plot_file: str | Path | None = None,
+    progress: Callable[[int, int], object] | None = None,
+    **overrides: Any,
+) -> tuple[Result, Path, Path]:
+    """Score a run's learner.
+
+    Args:
+        path: the run directory.
+        split: whose classes to draw tasks from.
+        weights: "best" or "last".
+        protocol: "episodes", or "lake" for the benchmark of Lake et al. (20 runs of 20-way 1-shot).
+        runs: the benchmark's folder or zip.
+        json_file: where to write the result; by default in the run directory.
+        plot_file: where to draw it; by default beside.
+        progress: called with tasks done and tasks in all.
+        overrides: settings that differ from the run's; None means as in the run.
+
+    Returns:
+        The result, and where it was written and drawn.
+
+    Raises:
+        MetaftError: for unknown names, bad settings, or whatever ``load_run`` refuses.
+    """
+    for name, value, known in (
+        ("split", split, SPLITS),
+        ("weights", weights, WEIGHTS),
+        ("protocol", protocol, PROTOCOLS),
+    ):
+        if value not in known:
+            raise MetaftError(f"unknown {name} {value!r}{nearest(value, known)}")
+    if (runs is not None) != (protocol == "lake"):
+        raise MetaftError(
+            "--protocol lake and --runs PATH (the folder or zip with run01 … run20) go together"
+        )
+    own = run_config(path)
+    given = {name: value for name, value in overrides.items() if value is not None}
+    if given.get("dataset", own.dataset) != own.dataset:
+        given.setdefault("scheme", RunConfig.model_fields["scheme"].default)
+    config = validated(RunConfig, {**own.model_dump(), **given})
+    if protocol == "lake":
+        result, what = _lake(path, weights, config, str(runs), progress)
+    else:
+        result, what = _episodes(path, weights, config, split, progress)
+    stem = Path(path) / "evaluations" / what
+    json_path = Path(json_file or stem.with_name(stem.name + ".json"))
+    plot_path = Path(plot_file or stem.with_name(stem.name + ".png"))
+    _write(result, json_path, plot_path, config, {"run": Path(path).name, "weights": weights, "split": split})
+    return result, json_path, plot_path
+
+
+def _episodes(
+    path: str | Path,
+    weights: str,
+    config: RunConfig,
+    split: str,
+    progress: Callable[[int, int], object] | None,
+) -> tuple[Result, str]:
+    from metaft.evaluation.evaluate import evaluate
+
+    family = build_family(config, split)
+    learner = _learner(path, weights, config, family)
+    result = evaluate(learner, family, config.test_tasks, steps=config.test_steps, progress=progress)
+    shape = (
+        f"{config.ways}way-{config.shots}shot" if family.kind == "classification" else f"{config.shots}shot"
+    )
+    return result, f"{config.dataset}-{split}-{shape}-{config.batch_norm}"
+
+
+def _lake(
+    path: str | Path,
+    weights: str,
+    config: RunConfig,
+    runs: str,
+    progress: Callable[[int, int], object] | None,
+) -> tuple[Result, str]:
+    from metaft.evaluation.evaluate import evaluate_batches
+    from metaft.evaluation.lake import read_runs
+
+    batch = read_runs(runs, config.image_size)
+    ways = int(batch.support_y.max()) + 1
+    if config.ways != ways:
+        raise MetaftError(
+            f"the benchmark is {ways}-way, the run {config.ways}-way; train one with --ways {ways}"
+        )
+    learner = _learner(path, weights, config, None)
+    family = {"family": "lake", "dataset": "omniglot", "split": "one-shot runs", "ways": ways, "shots": 1}
+    pieces = [batch[i : i + 5] for i in range(0, batch.tasks, 5)]
+    result = evaluate_batches(
+        learner, pieces, batch.tasks, family=family, steps=config.test_steps, progress=progress
+    )
+    return result, f"lake-{config.batch_norm}"
+
+
+def _learner(path: str | Path, weights: str, config: RunConfig, family: Any) -> Learner:
+    _, learner = load_run(path, weights, family, batch_norm=config.batch_norm)
+    return learner
+
+
+def _write(
+    result: Result, json_path: Path, plot_path: Path, config: RunConfig, extra: dict[str, Any]
+) -> None:
+    from metaft.evaluation import plots
+    from metaft.evaluation.report import write_result
+
+    name = str(result.learner["name"])
+    command = shlex.join(["metaft", *sys.argv[1:]])
+    write_result(json_path, {name: result}, command, [config.seed], extra)
+    plots.save(plots.accuracy_per_step({name: result}), plot_path)

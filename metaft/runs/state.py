@@ -1,0 +1,159 @@
+"""The changing part of a run: weights, Adam, moving average, best so far; to and from a checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from metaft.errors import MetaftError
+from metaft.runs.checkpoint import Checkpoint, require_fit
+
+BETAS, EPSILON = (0.9, 0.999), 1e-8
+
+
+@dataclass
+class Progress:
+    """Where a run stands.
+
+    Args:
+        iteration: meta-updates made.
+        seconds: time spent on them.
+        window_loss: sum of the losses since the last row of metrics.
+        window: how many those are.
+        best_score: best validation score, larger is better.
+        best_iteration: when it was reached.
+        metrics_offset: length of the metrics file, in bytes.
+    """
+
+    iteration: int = 0
+    seconds: float = 0.0
+    window_loss: float = 0.0
+    window: int = 0
+    best_score: float | None = None
+    best_iteration: int | None = None
+    metrics_offset: int = 0
+
+
+@dataclass
+class TrainState:
+    """Meta-parameters and what trains them.
+
+    Args:
+        weights: the meta-parameters; updated in place.
+        optimiser: Adam over them.
+        decay: of the moving average; 0 for none.
+        average: the moving average of the weights, or empty.
+        best: the weights of the best validation, or empty.
+        progress: where the run stands.
+    """
+
+    weights: dict[str, Tensor]
+    optimiser: torch.optim.Adam
+    decay: float
+    average: dict[str, Tensor]
+    best: dict[str, Tensor] = field(default_factory=dict)
+    progress: Progress = field(default_factory=Progress)
+
+    @classmethod
+    def start(cls, params: dict[str, Tensor], lr: float, decay: float, device: torch.device) -> TrainState:
+        """The state before the first update.
+
+        Args:
+            params: the learner's initial meta-parameters; copied.
+            lr: Adam's learning rate.
+            decay: of the moving average; 0 for none.
+            device: where to train.
+
+        Returns:
+            The state.
+
+        Raises:
+            MetaftError: if there is nothing to train.
+        """
+        if not params:
+            raise MetaftError("this learner has no meta-parameters to train; evaluate it as it is")
+        weights = {name: p.detach().to(device, copy=True).contiguous() for name, p in params.items()}
+        optimiser = torch.optim.Adam(list(weights.values()), lr=lr, betas=BETAS, eps=EPSILON, fused=True)
+        average = {name: w.clone() for name, w in weights.items()} if decay else {}
+        return cls(weights, optimiser, decay, average)
+
+    @property
+    def scored(self) -> dict[str, Tensor]:
+        """The weights that are validated and handed out: the moving average where there is one."""
+        return self.average or self.weights
+
+    def step(self, grads: dict[str, Tensor], lr: float) -> None:
+        """One Adam update, and one of the moving average.
+
+        Args:
+            grads: named like the weights.
+            lr: the learning rate.
+        """
+        for name, weight in self.weights.items():
+            weight.grad = grads[name]
+        self.optimiser.param_groups[0]["lr"] = lr
+        self.optimiser.step()
+        self.progress.iteration += 1
+        if self.average:
+            # A short memory at first, or the random initial weights would linger in the average.
+            keep = min(self.decay, (1 + self.progress.iteration) / (10 + self.progress.iteration))
+            torch._foreach_lerp_(list(self.average.values()), list(self.weights.values()), 1 - keep)
+
+    def keep_best(self, score: float) -> bool:
+        """Remember the scored weights if this validation is the best so far.
+
+        Args:
+            score: larger is better; the earliest wins a tie.
+
+        Returns:
+            Whether it is.
+        """
+        if self.progress.best_score is not None and not score > self.progress.best_score:
+            return False
+        self.progress.best_score, self.progress.best_iteration = score, self.progress.iteration
+        self.best = {name: w.clone() for name, w in self.scored.items()}
+        return True
+
+    def checkpoint(self) -> Checkpoint:
+        """The state as it can be written to disk."""
+        optimiser = {"random/torch": torch.get_rng_state()}
+        for name, weight in self.weights.items():
+            for entry, value in self.optimiser.state.get(weight, {}).items():
+                optimiser[f"{entry}/{name}"] = value
+        return Checkpoint(asdict(self.progress), self.weights, self.average, self.best, optimiser)
+
+    def restore(self, stored: Checkpoint) -> None:
+        """Become the state of a checkpoint.
+
+        Args:
+            stored: of the same architecture.
+
+        Raises:
+            MetaftError: if it is of another architecture or was trained with other settings.
+        """
+        where: Path | str = stored.path or "given"
+        require_fit(stored.weights, self.weights, where)
+        if bool(stored.average) != bool(self.average):
+            raise MetaftError(f"checkpoint {where} and this run differ in whether weights are averaged")
+        _copy(self.weights, stored.weights)
+        _copy(self.average, stored.average)
+        device = next(iter(self.weights.values())).device
+        self.best = {name: w.to(device) for name, w in stored.best.items()}
+        for name, weight in self.weights.items():
+            entries = [
+                key for key in ("step", "exp_avg", "exp_avg_sq") if f"{key}/{name}" in stored.optimiser
+            ]
+            self.optimiser.state[weight] = {k: stored.optimiser[f"{k}/{name}"].to(device) for k in entries}
+        torch.set_rng_state(stored.optimiser["random/torch"])
+        try:
+            self.progress = Progress(**stored.progress)
+        except TypeError:
+            raise MetaftError(f"checkpoint {where} does not say where its run stands") from None
+
+
+def _copy(to: dict[str, Tensor], stored: dict[str, Tensor]) -> None:
+    for name, tensor in to.items():
+        tensor.copy_(stored[name])
