@@ -1,0 +1,53 @@
+"""metaft: few-shot learning, meta-learning, fine-tuning and distillation, compared on identical tasks."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# Loaded on first use, so that `metaft --help` answers before torch is imported.
+_EXPORTS = {
+    "TaskBatch": "metaft.tasks.batch:TaskBatch",
+    "families": "metaft.tasks",
+    "learners": "metaft.learners",
+    "models": "metaft.models",
+    "SGD": "metaft.inner.rules:SGD",
+    "meta_gradient": "metaft.outer.meta_gradient:meta_gradient",
+    "meta_train": "metaft.runs.loop:meta_train",
+    "evaluate": "metaft.evaluation.evaluate:evaluate",
+    "MetaftError": "metaft.errors:MetaftError",
+}
+__all__ = [
+    "SGD",
+    "MetaftError",
+    "TaskBatch",
+    "__version__",
+    "evaluate",
+    "families",
+    "learners",
+    "meta_gradient",
+    "meta_train",
+    "models",
+]
+
+if TYPE_CHECKING:
+    from metaft import learners, models
+    from metaft import tasks as families
+    from metaft.errors import MetaftError
+    from metaft.evaluation.evaluate import evaluate
+    from metaft.inner.rules import SGD
+    from metaft.outer.meta_gradient import meta_gradient
+    from metaft.runs.loop import meta_train
+    from metaft.tasks.batch import TaskBatch
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'metaft' has no attribute {name!r}")
+    module, _, attribute = _EXPORTS[name].partition(":")
+    loaded = import_module(module)
+    value = getattr(loaded, attribute) if attribute else loaded
+    globals()[name] = value
+    return value

@@ -1,0 +1,65 @@
+"""Networks by name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from metaft.errors import MetaftError, nearest
+from metaft.models.conv4 import Conv4
+from metaft.models.functional import Functional
+from metaft.models.mlp import MLP
+
+__all__ = ["MLP", "MODELS", "Conv4", "Functional", "build"]
+
+
+def _conv4(outputs: int, input_shape: tuple[int, ...], **options: Any) -> nn.Module:
+    if len(input_shape) != 3 or input_shape[1] != input_shape[2]:
+        raise MetaftError(f"conv4 needs square images [channels, size, size], not inputs of shape {input_shape}")
+    return Conv4(input_shape[0], input_shape[1], outputs, **options)
+
+
+def _mlp(outputs: int, input_shape: tuple[int, ...], **options: Any) -> nn.Module:
+    width = 1
+    for axis in input_shape:
+        width *= axis
+    return MLP(width, outputs, **options)
+
+
+# name → (builder, the class whose signature lists the options)
+MODELS: dict[str, tuple[Callable[..., nn.Module], type[nn.Module]]] = {
+    "conv4": (_conv4, Conv4),
+    "mlp": (_mlp, MLP),
+}
+
+
+def build(name: str, *, outputs: int, input_shape: tuple[int, ...], seed: int, **options: Any) -> nn.Module:
+    """Make a network with freshly drawn weights.
+
+    Args:
+        name: "conv4" or "mlp".
+        outputs: how many numbers it answers with.
+        input_shape: shape of one example.
+        seed: of the initial weights; torch's global random state is left as it was.
+        options: the network's own (``hidden``, ``pool``).
+
+    Returns:
+        The module.
+
+    Raises:
+        MetaftError: if the name or an option is unknown, or the examples do not suit the network.
+    """
+    if name not in MODELS:
+        raise MetaftError(f"unknown model {name!r}{nearest(name, MODELS)}")
+    make, kind = MODELS[name]
+    known = set(inspect.signature(kind).parameters) - {"inputs", "outputs", "channels", "size"}
+    for option in options:
+        if option not in known:
+            raise MetaftError(f"model {name!r} has no option {option!r}{nearest(option, known)}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make(outputs, input_shape, **options)

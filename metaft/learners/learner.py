@@ -1,0 +1,49 @@
+"""What a learner is: it adapts to support sets and answers for query sets, all tasks of a batch at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from torch import Tensor
+
+from metaft.outer.meta_gradient import MetaGradient
+from metaft.tasks.batch import TaskBatch
+
+Predictor = Callable[[Tensor], Tensor]
+
+
+class Learner(Protocol):
+    """A way to use a support set.
+
+    ``name`` is what tables print, ``transductive`` whether the answer to one query depends on the other queries,
+    ``params`` the meta-parameters (empty for a learner that has none).
+    """
+
+    name: str
+    params: dict[str, Tensor]
+
+    @property
+    def transductive(self) -> bool:
+        """Whether the answer to one query depends on the other queries."""
+        ...
+
+    def adapt(self, support_x: Tensor, support_y: Tensor) -> Predictor:
+        """Adapt to ``[tasks, support, *input]`` and return ``query_x → [tasks, query, outputs]``."""
+        ...
+
+    def curve(self, batch: TaskBatch, steps: int | None = None) -> Tensor:
+        """Query predictions after each inner step, ``[steps + 1, tasks, query, outputs]``."""
+        ...
+
+    def describe(self) -> dict[str, object]:
+        """The settings that identify this learner, as JSON-able values."""
+        ...
+
+
+class MetaLearner(Learner, Protocol):
+    """A learner whose meta-parameters are trained by a meta-gradient."""
+
+    def meta_gradient(self, batch: TaskBatch) -> MetaGradient:
+        """The mean query loss over the batch and its gradient."""
+        ...

@@ -1,0 +1,132 @@
+"""Model-agnostic meta-learning (Finn, Abbeel & Levine 2017)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.func import vmap
+
+from metaft.inner.adapt import adapt
+from metaft.inner.losses import cross_entropy, mean_squared_error
+from metaft.inner.rules import Params, Rule
+from metaft.learners.learner import Predictor
+from metaft.models.functional import BatchNormMode, Functional
+from metaft.outer.meta_gradient import MetaGradient, meta_gradient
+from metaft.tasks.batch import TaskBatch
+from metaft.tasks.family import Kind
+
+OBJECTIVES = {"classification": cross_entropy, "regression": mean_squared_error}
+
+
+class MAML:
+    """An initialisation from which K inner steps on a support set answer well for the query set (alg. 1 and 2).
+
+    Deviations: all parameters adapt, batch norm's scale and shift included, as in the authors' code; batch norm uses
+    the statistics of the batch at hand in training and test (transductive, as theirs) unless ``inductive`` is chosen.
+
+    Args:
+        model: any module; it is copied.
+        rule: the inner rule, ``SGD(lr=0.4)`` for instance.
+        steps: inner steps K in meta-training.
+        estimator: "exact", or "first-order" for FOMAML (§5.2).
+        batch_norm: "transductive" or "inductive".
+        kind: "classification" (cross-entropy) or "regression" (mean squared error).
+        memory: "flat" or "graph" (see ``metaft.meta_gradient``).
+        engine: "eager" or "compile".
+        workers: threads that share a batch's tasks.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        rule: Rule,
+        steps: int,
+        estimator: str = "exact",
+        *,
+        batch_norm: BatchNormMode = "transductive",
+        kind: Kind = "classification",
+        memory: str = "flat",
+        engine: str = "eager",
+        workers: int = 1,
+    ) -> None:
+        self.model = Functional(model, batch_norm)
+        self.params = self.model.params()
+        self.rule, self.steps, self.estimator = rule, steps, estimator
+        self.kind, self.memory, self.engine, self.workers = kind, memory, engine, workers
+        self.objective = OBJECTIVES[kind]
+        self.name = "fomaml" if estimator == "first-order" else "maml"
+        # Bound once: a loss that is the same object every iteration is compiled only once.
+        self._support_loss, self._query_loss = self.support_loss, self.query_loss
+
+    @property
+    def transductive(self) -> bool:
+        """True where batch norm sees the whole query set."""
+        return self.model.transductive
+
+    def support_loss(self, params: Params, x: Tensor, y: Tensor) -> Tensor:
+        """The inner objective of one task."""
+        return self.objective(self.model(params, x), y)
+
+    def query_loss(self, params: Params, support_x: Tensor, support_y: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """The outer objective of one task, batch norm in the declared mode."""
+        return self.objective(self.model.query(params, support_x, x), y)
+
+    def meta_gradient(self, batch: TaskBatch) -> MetaGradient:
+        """The mean query loss after K steps and its gradient towards the initialisation."""
+        return meta_gradient(
+            self._support_loss,
+            self.params,
+            batch,
+            rule=self.rule,
+            steps=self.steps,
+            estimator=self.estimator,
+            memory=self.memory,
+            query_loss=self._query_loss,
+            engine=self.engine,
+            workers=self.workers,
+        )
+
+    @torch.no_grad()
+    def adapt(self, support_x: Tensor, support_y: Tensor) -> Predictor:
+        """Take K inner steps on each support set.
+
+        Args:
+            support_x: ``[tasks, support, *input]``.
+            support_y: ``[tasks, support, ...]``.
+
+        Returns:
+            ``query_x [tasks, query, *input] → predictions [tasks, query, outputs]``.
+        """
+        adapted = adapt(self._support_loss, self.rule, self.steps, self.params, support_x, support_y)[-1]
+        return lambda query_x: self._predict(adapted, self.steps == 0, support_x, query_x)
+
+    @torch.no_grad()
+    def curve(self, batch: TaskBatch, steps: int | None = None) -> Tensor:
+        """Query predictions after each inner step.
+
+        Args:
+            batch: the tasks.
+            steps: how many steps, more than in training if wished; as in training if None.
+
+        Returns:
+            ``[steps + 1, tasks, query, outputs]``.
+        """
+        count = self.steps if steps is None else steps
+        path = adapt(self._support_loss, self.rule, count, self.params, batch.support_x, batch.support_y)
+        return torch.stack([self._predict(p, k == 0, batch.support_x, batch.query_x) for k, p in enumerate(path)])
+
+    @torch.no_grad()
+    def _predict(self, params: Params, shared: bool, support_x: Tensor, query_x: Tensor) -> Tensor:
+        return vmap(self.model.query, in_dims=(None if shared else 0, 0, 0))(params, support_x, query_x)
+
+    def describe(self) -> dict[str, object]:
+        """The settings that identify this learner."""
+        return {
+            "learner": self.name,
+            "steps": self.steps,
+            "rule": type(self.rule).__name__,
+            "inner_lr": getattr(self.rule, "lr", None),
+            "estimator": self.estimator,
+            "batch_norm": self.model.batch_norm if self.model.normalises else "none",
+            "parameters": sum(p.numel() for p in self.params.values()),
+        }

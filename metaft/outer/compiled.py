@@ -1,0 +1,45 @@
+"""torch.compile where a C++ compiler is at hand; eager, said once, where not."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import Any, TypeVar
+
+import torch
+
+log = logging.getLogger("metaft")
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@lru_cache(maxsize=1)
+def compiler_found() -> bool:
+    """Whether torch.compile can build CPU code here; warns once if not."""
+    found = any(shutil.which(name) for name in ("c++", "g++", "clang++"))
+    if not found:
+        log.warning("no C++ compiler found (g++ or clang++): running uncompiled, which is slower but the same")
+    return found
+
+
+@lru_cache(maxsize=64)
+def compile_if_possible(function: Function) -> Function:
+    """Compile a function, or give it back as it is where no compiler is found.
+
+    Args:
+        function: a pure function of tensors and dictionaries of tensors.
+
+    Returns:
+        The compiled function; compiling happens at its first call, and is cached on disk by torch.
+    """
+    if not compiler_found():
+        return function
+    built = torch.compile(function, fullgraph=True, dynamic=False)
+
+    @wraps(function)
+    def run(*args: Any) -> Any:
+        with torch.no_grad():
+            return built(*args)
+
+    return run  # type: ignore[return-value]

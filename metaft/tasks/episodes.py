@@ -1,0 +1,150 @@
+"""N-way K-shot episodes over any labelled images (Vinyals et al. 2016, §4.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from metaft.data.images import LabelledImages
+from metaft.errors import MetaftError
+from metaft.tasks.batch import TaskBatch
+from metaft.tasks.family import Kind
+from metaft.tasks.random import generator
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """Balanced episodes: ``ways`` classes, ``shots`` support and ``queries`` query examples of each.
+
+    Support and query are disjoint, labels are a random order of the classes, and examples of a class stand
+    shuffled; all draws are index arithmetic, no loop over tasks.
+
+    Args:
+        images: the classes to draw from.
+        ways: classes a task.
+        shots: support examples a class.
+        queries: query examples a class.
+        seed: which sequence of tasks.
+        dataset: the data set's name, for the record.
+        split: the split's name, for the record; it also separates the random streams of splits.
+
+    Raises:
+        MetaftError: if the classes or their examples do not suffice.
+    """
+
+    images: LabelledImages = field(repr=False)
+    ways: int = 5
+    shots: int = 1
+    queries: int = 15
+    seed: int = 0
+    dataset: str = "images"
+    split: str = "train"
+    kind: ClassVar[Kind] = "classification"
+
+    def __post_init__(self) -> None:
+        if self.ways < 2 or self.shots < 1 or self.queries < 1:
+            raise MetaftError(
+                f"an episode needs ways ≥ 2, shots ≥ 1 and queries ≥ 1, "
+                f"not ways={self.ways}, shots={self.shots}, queries={self.queries}"
+            )
+        where = f"{self.dataset} ({self.split})"
+        if self.ways > self.images.classes:
+            raise MetaftError(f"{self.ways} ways asked for, but {where} has only {self.images.classes} classes")
+        fewest = int(self.images.counts.min())
+        if self.shots + self.queries > fewest:
+            raise MetaftError(
+                f"{self.shots} shots + {self.queries} queries need {self.shots + self.queries} examples a class, "
+                f"but {where} has a class with only {fewest}: ask for fewer"
+            )
+
+    @property
+    def outputs(self) -> int:
+        """One score a way."""
+        return self.ways
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """``(channels, height, width)``."""
+        return tuple(self.images.images.shape[1:])
+
+    def indices(self, index: int, tasks: int) -> np.ndarray:
+        """Choose the examples of the index-th batch.
+
+        Args:
+            index: which batch.
+            tasks: how many tasks.
+
+        Returns:
+            ``int64 [tasks, ways, shots + queries]`` rows of the image tensor; the way is the label.
+        """
+        draw = generator(self.seed, f"{self.dataset}/{self.split}", index)
+        chosen = _distinct(draw, tasks, self.images.classes, self.ways)
+        starts, counts = self.images.starts.numpy()[chosen], self.images.counts.numpy()[chosen]
+        rows = _distinct_within(draw, counts, self.shots + self.queries)
+        return starts[..., None] + rows
+
+    def batch(self, index: int, tasks: int) -> TaskBatch:
+        """Draw the index-th batch of episodes; pure in (seed, split, index, tasks).
+
+        Args:
+            index: which batch.
+            tasks: how many tasks.
+
+        Returns:
+            float32 images in [0, 1], ``[tasks, ways · shots, channels, height, width]`` (and ``ways · queries``),
+            with int64 labels; examples are ordered by shot, then way.
+        """
+        rows = self.indices(index, tasks).swapaxes(1, 2)
+        support, query = rows[:, : self.shots], rows[:, self.shots :]
+        label = torch.arange(self.ways)
+        return TaskBatch(
+            self._gather(support),
+            label.repeat(tasks, self.shots),
+            self._gather(query),
+            label.repeat(tasks, self.queries),
+        )
+
+    def _gather(self, rows: np.ndarray) -> torch.Tensor:
+        flat = torch.from_numpy(np.ascontiguousarray(rows).reshape(-1))
+        picked = self.images.images.index_select(0, flat).to(torch.float32).mul_(1 / 255)
+        return picked.view(rows.shape[0], -1, *self.input_shape)
+
+    def describe(self) -> dict[str, object]:
+        """The settings that identify this family."""
+        return {
+            "family": "episodes",
+            "dataset": self.dataset,
+            "split": self.split,
+            "classes": self.images.classes,
+            "ways": self.ways,
+            "shots": self.shots,
+            "queries": self.queries,
+            "seed": self.seed,
+        }
+
+
+def _distinct(draw: np.random.Generator, rows: int, population: int, sample: int) -> np.ndarray:
+    """Draw ``sample`` distinct numbers below ``population`` in each row, in random order, ``[rows, sample]``.
+
+    Floyd's algorithm (Bentley & Floyd 1987), all rows at once: the cost is sample², whatever the population.
+    """
+    chosen = np.empty((rows, sample), dtype=np.int64)
+    for i in range(sample):
+        top = population - sample + i
+        pick = (draw.random(rows) * (top + 1)).astype(np.int64)
+        taken = (chosen[:, :i] == pick[:, None]).any(axis=1)
+        chosen[:, i] = np.where(taken, top, pick)
+    order = np.argsort(draw.random((rows, sample)), axis=1)
+    return np.take_along_axis(chosen, order, axis=1)
+
+
+def _distinct_within(draw: np.random.Generator, counts: np.ndarray, sample: int) -> np.ndarray:
+    """Draw ``sample`` distinct examples out of each class's count, in random order, ``[*counts.shape, sample]``."""
+    widest = int(counts.max())
+    keys = draw.random((*counts.shape, widest), dtype=np.float32)
+    if int(counts.min()) < widest:
+        keys[np.arange(widest) >= counts[..., None]] = 2.0
+    return np.argsort(keys, axis=-1)[..., :sample]
