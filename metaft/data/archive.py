@@ -59,9 +59,7 @@ class Files:
         try:
             content = self._read(name)
         except _READ_ERRORS as error:
-            raise MetaftError(
-                f"{self.path}: {name} cannot be read ({_line(error)}); fetch it again"
-            ) from error
+            raise MetaftError(f"{self.path}: {name} cannot be read ({_line(error)}); fetch it again") from error
         if len(content) > MAX_BYTES:
             raise MetaftError(f"{self.path}: {name} is larger than {MAX_BYTES} bytes, so not a drawing")
         return content
@@ -84,9 +82,7 @@ class Files:
                 # The size stands in the header: refuse before anything is decoded.
                 if image.size != (SIDE, SIDE):
                     width, height = image.size
-                    raise MetaftError(
-                        f"{self.path}: {name} has {width}×{height} pixels, expected {SIDE}×{SIDE}"
-                    )
+                    raise MetaftError(f"{self.path}: {name} has {width}×{height} pixels, expected {SIDE}×{SIDE}")
                 return np.asarray(image.convert("L")) < 128
         except (*_READ_ERRORS, SyntaxError, Image.DecompressionBombError) as error:
             raise MetaftError(f"{self.path}: {name} is not a readable PNG image; fetch it again") from error

@@ -109,7 +109,7 @@ def _read(path: Path, key: str) -> Entry | None:
             # Copies: a mapped file that another program truncates would end the process.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         entry = Entry(tensors, tuple(json.loads(metadata["names"])))
-        if metadata["sha256"] == entry.checksum(key):
+        if metadata["key"] == key and metadata["sha256"] == entry.checksum(key):
             return entry
         reason = "its checksum does not match"
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
@@ -138,9 +138,7 @@ def _write(path: Path, content: bytes) -> None:
 
 @functools.cache
 def _warn_unwritable(folder: Path, reason: str) -> None:
-    log.warning(
-        "going on without the cache: %s cannot be written (%s); METAFT_CACHE moves it", folder, reason
-    )
+    log.warning("going on without the cache: %s cannot be written (%s); METAFT_CACHE moves it", folder, reason)
 
 
 def file_digest(*paths: Path) -> str:

@@ -45,9 +45,7 @@ class DatasetInfo:
         """The names of the options that :func:`load_images` takes for this data set."""
         if self.load is None:
             return ()
-        return tuple(
-            name for name in inspect.signature(self.load).parameters if name not in ("split", "root")
-        )
+        return tuple(name for name in inspect.signature(self.load).parameters if name not in ("split", "root"))
 
 
 def load_images(name: str, split: str, root: str | Path | None = None, **options: object) -> LabelledImages:

@@ -179,9 +179,7 @@ def _decode_part(part: str, path: Path) -> NDArray[np.uint8]:
             continue
         stop = start + known.characters * DRAWINGS
         if not hashlib.sha256(rows[start:stop].data).hexdigest().startswith(known.digest):
-            raise MetaftError(
-                f"{path}: a drawing of alphabet {alphabet} differs from Omniglot's; fetch it again"
-            )
+            raise MetaftError(f"{path}: a drawing of alphabet {alphabet} differs from Omniglot's; fetch it again")
         start = stop
     return rows
 
