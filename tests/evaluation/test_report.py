@@ -121,9 +121,13 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     def full(handle):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(MetaftError, match="No space left on device"):
-        write_result(path, {}, "c", [0])
+    def crashed(source, target):
+        raise OSError(5, "Input/output error")
+
+    for name, broken, message in [("fsync", full, "No space left on device"), ("replace", crashed, "output error")]:
+        with monkeypatch.context() as patch, pytest.raises(MetaftError, match=message):
+            patch.setattr(os, name, broken)
+            write_result(path, {}, "c", [0])
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["result.json"]
 
