@@ -125,9 +125,10 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError(5, "Input/output error")
 
     for name, broken, message in [("fsync", full, "No space left on device"), ("replace", crashed, "output error")]:
-        with monkeypatch.context() as patch, pytest.raises(MetaftError, match=message):
+        with monkeypatch.context() as patch:
             patch.setattr(os, name, broken)
-            write_result(path, {}, "c", [0])
+            with pytest.raises(MetaftError, match=message):
+                write_result(path, {}, "c", [0])
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["result.json"]
 
