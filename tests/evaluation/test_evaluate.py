@@ -8,6 +8,8 @@ import torch.nn.functional as F
 
 from metaft.errors import MetaftError
 from metaft.evaluation.evaluate import BLOCK, draw, evaluate, evaluate_batches
+from metaft.inner.rules import SGD
+from metaft.learners.maml import MAML
 from metaft.learners.nearest_neighbour import NearestNeighbour
 from tests.evaluation.toys import Blobs, Fixed, LineFitter, Lines
 
@@ -174,3 +176,20 @@ def test_answers_that_do_not_fit_are_refused():
         evaluate(Fixed(lambda b: b.query_y.squeeze(-1).unsqueeze(0)), Lines(), tasks=3)
     with pytest.raises(MetaftError, match="tells 2 classes apart, the tasks have at least 3"):
         evaluate(Fixed(lambda b: torch.zeros(1, b.tasks, 12, 2)), Blobs(), tasks=3)
+
+
+@pytest.mark.parametrize("batch_norm", ["transductive", "inductive"])
+def test_maml_is_unchanged_by_evaluation_and_its_score_by_the_batch_size(batch_norm):
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(
+        torch.nn.Linear(2, 16), torch.nn.BatchNorm1d(16), torch.nn.ReLU(), torch.nn.Linear(16, 3)
+    )
+    learner = MAML(network, SGD(lr=0.5), steps=2, batch_norm=batch_norm)
+    before = {name: value.detach().clone() for name, value in learner.params.items()}
+    whole, split = (evaluate(learner, Blobs(), tasks=30, steps=3, batch_size=size) for size in (30, 7))
+    assert whole.mode == batch_norm
+    assert len(whole.per_step) == 4
+    assert whole.per_step[3][0] > whole.per_step[0][0] + 0.1
+    torch.testing.assert_close(whole.per_task, split.per_task, atol=1 / 12 + 1e-9, rtol=0)
+    assert split.mean == pytest.approx(whole.mean, abs=0.01)
+    assert all(torch.equal(before[name], value) for name, value in learner.params.items())
