@@ -92,7 +92,7 @@ def cached_images(key: str, build: Callable[[], LabelledImages]) -> LabelledImag
 
 def noted(fact: str) -> bool:
     """Whether :func:`note` has recorded this fact in the cache folder."""
-    return (cache_dir() / f"{fact}.{FORMAT}.ok").is_file()
+    return os.path.isfile(cache_dir() / f"{fact}.{FORMAT}.ok")
 
 
 def note(fact: str) -> None:
@@ -101,7 +101,7 @@ def note(fact: str) -> None:
 
 
 def _read(path: Path, key: str) -> Entry | None:
-    if not path.exists():
+    if not os.path.exists(path):
         return None
     try:
         with safe_open(path, framework="pt") as file:

@@ -7,8 +7,9 @@ import http.client
 import logging
 import os
 import socket
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,7 +32,7 @@ def roots(data_root: str | Path | None = None) -> list[Path]:
         ``data_root``, then ``$METAFT_DATA``, then ``./data``; those that are set.
     """
     given = [data_root, os.environ.get("METAFT_DATA"), "data"]
-    return [Path(folder).expanduser() for folder in given if folder]
+    return [Path(os.path.expanduser(folder)) for folder in given if folder]
 
 
 def find(dataset: str, data_root: str | Path | None, holds: Callable[[Path], T | None]) -> T | None:
@@ -62,9 +63,10 @@ def _warn_elsewhere(dataset: str, asked: str | Path, used: Path) -> None:
 def cache_dir() -> Path:
     """The folder for decoded copies: ``$METAFT_CACHE``, else ``metaft`` in the user's cache folder."""
     if own := os.environ.get("METAFT_CACHE"):
-        return Path(own).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "metaft"
+        return Path(os.path.expanduser(own))
+    base = os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    # A user without a home, as in some containers: no folder called "~" in the working directory.
+    return Path(tempfile.gettempdir() if base.startswith("~") else base) / "metaft"
 
 
 def offline() -> bool:
@@ -86,6 +88,7 @@ def download(prefix: str, md5s: Mapping[str, str], folder: Path) -> None:
     if offline():
         raise MetaftError("METAFT_OFFLINE is set")
     utils = torchvision_module("torchvision.datasets.utils")
+    made = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
     for name, md5 in md5s.items():
         partial = folder / f".{name}.{os.getpid()}.part"
         try:
@@ -96,8 +99,12 @@ def download(prefix: str, md5s: Mapping[str, str], folder: Path) -> None:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise MetaftError(f"{name}: {reason}") from error
         finally:
-            if partial.exists():
-                partial.unlink()
+            # On failure nothing is left behind: neither a part of a file nor folders made for it.
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+            for path in made:
+                with suppress(OSError):
+                    path.rmdir()
 
 
 @contextmanager

@@ -105,7 +105,8 @@ def decode(parts: tuple[Path, ...]) -> cache.Entry:
 def _find_part(root: Path, part: str) -> Path | None:
     for folder in FOLDERS:
         for name in (f"images_{part}.zip", f"images_{part}"):
-            if (path := root / folder / name).exists():
+            # Unlike Path.exists, no error where a folder may not be looked into.
+            if os.path.exists(path := root / folder / name):
                 return path
     return None
 
@@ -148,7 +149,9 @@ def _images(parts: tuple[Path, ...], fingerprint: str, size: int) -> LabelledIma
 
     def build() -> LabelledImages:
         entry = cache.cached("omniglot-bits", packed)
-        images = shrink(_unpack(entry.tensors["bits"].numpy()), size)
+        # In pieces: all drawings unpacked at once would take a third of a gigabyte.
+        pieces = np.array_split(entry.tensors["bits"].numpy(), 32)
+        images = torch.cat([shrink(_unpack(piece), size) for piece in pieces])
         return LabelledImages(images, torch.full((len(entry.names),), DRAWINGS), entry.names)
 
     return cache.cached_images(f"omniglot-{size}", build)
@@ -164,7 +167,10 @@ def _fingerprint(parts: tuple[Path, ...]) -> str:
     for part in parts:
         files = [part] if part.is_file() else sorted(part.rglob("*.png"))
         for file in files:
-            stat = os.stat(file)
+            try:
+                stat = os.stat(file)
+            except OSError as error:
+                raise MetaftError(f"cannot read {file}: {error.strerror}") from error
             digest.update(f"{file.absolute()} {stat.st_size} {stat.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:16]
 

@@ -44,6 +44,13 @@ def test_cache_dir(monkeypatch, tmp_path):
     assert locate.cache_dir() == tmp_path / "own"
 
 
+def test_cache_dir_of_a_user_without_home(monkeypatch):
+    monkeypatch.delenv("METAFT_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    assert locate.cache_dir().is_absolute()
+
+
 @pytest.fixture
 def server(tmp_path, monkeypatch):
     (tmp_path / "server").mkdir()
@@ -62,8 +69,8 @@ def test_download_puts_whole_files_only(server, tmp_path):
 @pytest.mark.parametrize(("name", "md5"), [("a.zip", "0" * 32), ("absent.zip", "0" * 32)])
 def test_a_failed_download_leaves_nothing(server, tmp_path, name, md5):
     with pytest.raises(MetaftError, match=name):
-        locate.download(server, {name: md5}, tmp_path / "new")
-    assert list((tmp_path / "new").iterdir()) == []
+        locate.download(server, {name: md5}, tmp_path / "new" / "folder")
+    assert [path.name for path in tmp_path.iterdir()] == ["server"]
 
 
 def test_no_download_when_switched_off(server, tmp_path, monkeypatch):

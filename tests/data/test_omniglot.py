@@ -180,6 +180,12 @@ class TestDamage:
         assert "put images_evaluation.zip (or" in self.refused(tmp_path / "root")
         assert not (tmp_path / "root" / "omniglot").exists()
 
+    def test_dangling_link(self, toy, tmp_path):
+        root = toy.folders(tmp_path)
+        (root / "images_background" / self.NAME).unlink()
+        (root / "images_background" / self.NAME).symlink_to(tmp_path / "nowhere")
+        self.refused(root, self.NAME)
+
     def test_options(self, toy, tmp_path):
         for options, word in (
             ({"split": "trian"}, "did you mean 'train'"),
