@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Callable
 from typing import Any, Literal, get_args
 
@@ -41,6 +42,7 @@ class Functional:
             if isinstance(part, nn.modules.batchnorm._BatchNorm):
                 part.eval()  # its counter of batches would otherwise be updated in place
         self.batch_norm = batch_norm
+        self._copies: dict[int, nn.Module] = {}
         self.buffers = {name: b.detach() for name, b in self.module.named_buffers()}
 
     @property
@@ -69,7 +71,16 @@ class Functional:
             ``[examples, outputs]``.
         """
         with BatchStatistics(statistics_from):
-            return functional_call(self.module, (params, self.buffers), (x,))
+            return functional_call(self._own_module(), (params, self.buffers), (x,))
+
+    def _own_module(self) -> nn.Module:
+        """This thread's copy: ``functional_call`` puts the parameters into the module while it runs."""
+        if torch.compiler.is_compiling():  # traced away: compiled code holds no module
+            return self.module
+        thread = threading.get_ident()
+        if thread not in self._copies:
+            self._copies[thread] = copy.deepcopy(self.module)
+        return self._copies[thread]
 
     def query(self, params: Params, support_x: Tensor, query_x: Tensor) -> Tensor:
         """Answer queries in the declared batch-norm mode.

@@ -33,12 +33,9 @@ def query_gradient(query_loss: QueryLoss, params: Params, batch: TaskBatch, shar
     Returns:
         Losses ``[tasks]`` and the gradient of their sum.
     """
-    losses, pull = vjp(
-        lambda p: vmap(query_loss, in_dims=(None if shared else 0, 0, 0, 0, 0), randomness="different")(
-            p, *batch.tensors()
-        ),
-        params,
-    )
+    in_dims = (None if shared else 0, 0, 0, 0, 0)
+    of_tasks = vmap(query_loss, in_dims=in_dims, randomness="different")
+    losses, pull = vjp(lambda p: of_tasks(p, *batch.tensors()), params)[:2]
     return losses, pull(torch.ones_like(losses))[0]
 
 
@@ -73,7 +70,7 @@ def exact(
     kept: dict[int, Pullback] = {}
     for k in range(steps):
         if memory == "graph" or k == steps - 1:
-            after, kept[k] = vjp(step(k), carries[k])
+            after, kept[k] = vjp(step(k), carries[k])[:2]
         else:
             after = step(k)(carries[k])
         carries.append(after)

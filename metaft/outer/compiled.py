@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import threading
 from collections.abc import Callable
 from functools import lru_cache, wraps
 from typing import Any, TypeVar
@@ -36,10 +37,18 @@ def compile_if_possible(function: Function) -> Function:
     if not compiler_found():
         return function
     built = torch.compile(function, fullgraph=True, dynamic=False)
+    seen: set[tuple[torch.Size, ...]] = set()
+    building = threading.Lock()
 
     @wraps(function)
     def run(*args: Any) -> Any:
+        shapes = tuple(a.shape for a in args if isinstance(a, torch.Tensor))
         with torch.no_grad():
-            return built(*args)
+            if shapes in seen:
+                return built(*args)
+            with building:  # two worker threads that meet a new shape would both compile it
+                result = built(*args)
+                seen.add(shapes)
+                return result
 
     return run  # type: ignore[return-value]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -87,7 +87,9 @@ def meta_gradient(
         query_loss: ``query_loss(params, support_x, support_y, query_x, query_y)``, where the query loss is not just
             ``loss`` on the query set (batch norm in inductive mode, say).
         engine: "eager", or "compile" (torch.compile; worth its seconds in a loop).
-        workers: threads among which the chunks of tasks are divided; the result does not depend on it.
+        workers: threads among which the chunks of tasks are divided; the result does not depend on it. With more
+            than one, ``loss`` must be safe to call from several threads: ``metaft.models.Functional`` is,
+            ``torch.func.functional_call`` on one module is not.
         chunk: tasks computed together; chosen from the shape of an example if None.
 
     Returns:
@@ -104,16 +106,14 @@ def meta_gradient(
     if workers < 1:
         raise MetaftError(f"workers must be 1 or more, not {workers}")
 
-    partial_sum = _partial_sum(loss, query_loss, rule, steps, ESTIMATORS[estimator], memory)
+    partial_sum = _partial_sum(loss, query_loss, rule, steps, ESTIMATORS[estimator], memory)  # type: ignore[arg-type]
     if engine == "compile":
         partial_sum = compiled.compile_if_possible(partial_sum)
 
     size = chunk or default_chunk(batch)
     chunks = [batch[i : i + size] for i in range(0, batch.tasks, size)]
-    if workers == 1 or len(chunks) == 1:
-        parts = [partial_sum(params, *c.tensors()) for c in chunks]
-    else:
-        parts = list(_pool(workers).map(lambda c: partial_sum(params, *c.tensors()), chunks))
+    share = map if workers == 1 or len(chunks) == 1 else _pool(workers).map
+    parts = list(share(lambda c: partial_sum(params, *c.tensors()), chunks))
     losses = parts[0][0] if len(parts) == 1 else torch.cat([part[0] for part in parts])
     grads = {name: sum((p[1][name] for p in parts[1:]), parts[0][1][name]) / batch.tasks for name in params}
     return MetaGradient(losses.mean(), grads, losses)
@@ -156,6 +156,6 @@ def _pool(workers: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(workers, "metaft", initializer=torch.set_num_threads, initargs=(1,))
 
 
-def _check(what: str, given: str, known: object) -> None:
-    if given not in known:  # type: ignore[operator]
-        raise MetaftError(f"unknown {what} {given!r}{nearest(given, known)}")  # type: ignore[arg-type]
+def _check(what: str, given: str, known: Collection[str]) -> None:
+    if given not in known:
+        raise MetaftError(f"unknown {what} {given!r}{nearest(given, known)}")
