@@ -11,6 +11,7 @@ from metaft.inner.losses import cross_entropy, mean_squared_error
 from metaft.inner.rules import Params, Rule
 from metaft.learners.learner import Predictor
 from metaft.models.functional import BatchNormMode, Functional
+from metaft.outer.chunks import map_chunks
 from metaft.outer.meta_gradient import MetaGradient, meta_gradient
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.family import Kind
@@ -100,7 +101,6 @@ class MAML:
         adapted = adapt(self._support_loss, self.rule, self.steps, self.params, support_x, support_y)[-1]
         return lambda query_x: self._predict(adapted, self.steps == 0, support_x, query_x)
 
-    @torch.no_grad()
     def curve(self, batch: TaskBatch, steps: int | None = None) -> Tensor:
         """Query predictions after each inner step.
 
@@ -112,8 +112,15 @@ class MAML:
             ``[steps + 1, tasks, query, outputs]``.
         """
         count = self.steps if steps is None else steps
-        path = adapt(self._support_loss, self.rule, count, self.params, batch.support_x, batch.support_y)
-        return torch.stack([self._predict(p, k == 0, batch.support_x, batch.query_x) for k, p in enumerate(path)])
+
+        def answers(chunk: TaskBatch) -> Tensor:
+            with torch.no_grad():
+                path = adapt(self._support_loss, self.rule, count, self.params, chunk.support_x, chunk.support_y)
+                return torch.stack(
+                    [self._predict(p, k == 0, chunk.support_x, chunk.query_x) for k, p in enumerate(path)]
+                )
+
+        return torch.cat(map_chunks(answers, batch, self.workers), dim=1)
 
     @torch.no_grad()
     def _predict(self, params: Params, shared: bool, support_x: Tensor, query_x: Tensor) -> Tensor:

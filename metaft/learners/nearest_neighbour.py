@@ -61,9 +61,7 @@ class NearestNeighbour:
         if support_y.is_floating_point():
             raise MetaftError("nearest neighbour answers with classes; these tasks have real-valued targets")
         if self.k > support_y.shape[-1]:
-            raise MetaftError(
-                f"k={self.k} neighbours asked of a support set of {support_y.shape[-1]} examples"
-            )
+            raise MetaftError(f"k={self.k} neighbours asked of a support set of {support_y.shape[-1]} examples")
         ways = int(support_y.max()) + 1
         axes = support_y.dim()
         keys = support_x.flatten(axes)

@@ -13,7 +13,7 @@ Pool = Literal["stride", "max"]
 
 
 class Conv4(nn.Module):
-    """Four blocks of 3×3 convolution, batch norm and ReLU, then a linear head (Vinyals et al. 2016; Finn et al. 2017, §5.2).
+    """Four blocks of 3×3 convolution, batch norm and ReLU, then a linear head (Finn et al. 2017, §5.2).
 
     With ``pool="stride"`` the convolutions have stride 2 and the head sees the spatial mean, as in MAML on Omniglot;
     with ``pool="max"`` each block ends in 2×2 max-pooling and the head sees everything, as on mini-ImageNet.

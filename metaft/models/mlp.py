@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -21,7 +23,7 @@ class MLP(nn.Sequential):
     def __init__(self, inputs: int, outputs: int, hidden: tuple[int, ...] = (40, 40), std: float = 0.01) -> None:
         widths = (inputs, *hidden, outputs)
         layers: list[nn.Module] = []
-        for i, (before, after) in enumerate(zip(widths, widths[1:], strict=False)):
+        for i, (before, after) in enumerate(pairwise(widths)):
             linear = nn.Linear(before, after)
             nn.init.trunc_normal_(linear.weight, std=std, a=-2 * std, b=2 * std)
             nn.init.zeros_(linear.bias)

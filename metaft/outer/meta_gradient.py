@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
@@ -16,6 +15,7 @@ from metaft.inner.adapt import Loss
 from metaft.inner.rules import Params, Rule
 from metaft.outer import compiled
 from metaft.outer.adjoint import QueryLoss, exact
+from metaft.outer.chunks import map_chunks
 from metaft.outer.first_order import first_order
 from metaft.tasks.batch import TaskBatch
 
@@ -40,9 +40,6 @@ class Estimator(Protocol):
 ESTIMATORS: dict[str, Estimator] = {"exact": exact, "first-order": first_order}
 MEMORY = ("flat", "graph")
 ENGINES = ("eager", "compile")
-# Images are taken a few tasks at a time, so that their activations stay in a core's cache (measured: 8 on two
-# cores). It is a fixed number, whatever the workers: so the sum is formed in the same order on any of them.
-CHUNK = 8
 
 
 @dataclass(frozen=True)
@@ -110,10 +107,7 @@ def meta_gradient(
     if engine == "compile":
         partial_sum = compiled.compile_if_possible(partial_sum)
 
-    size = chunk or default_chunk(batch)
-    chunks = [batch[i : i + size] for i in range(0, batch.tasks, size)]
-    share = map if workers == 1 or len(chunks) == 1 else _pool(workers).map
-    parts = list(share(lambda c: partial_sum(params, *c.tensors()), chunks))
+    parts = map_chunks(lambda c: partial_sum(params, *c.tensors()), batch, workers, chunk)
     losses = parts[0][0] if len(parts) == 1 else torch.cat([part[0] for part in parts])
     grads = {name: sum((p[1][name] for p in parts[1:]), parts[0][1][name]) / batch.tasks for name in params}
     return MetaGradient(losses.mean(), grads, losses)
@@ -142,18 +136,6 @@ def _partial_sum(
         return estimator(loss, asked, rule, steps, memory, params, batch)
 
     return partial_sum
-
-
-def default_chunk(batch: TaskBatch) -> int:
-    """How many tasks to compute together: a few where examples are images on a CPU, otherwise all."""
-    images = batch.query_x.dim() >= 5
-    return CHUNK if images and batch.query_x.device.type == "cpu" else batch.tasks
-
-
-@lru_cache(maxsize=4)
-def _pool(workers: int) -> ThreadPoolExecutor:
-    """Worker threads, each with one thread inside an operator: a second one there buys nothing on small images."""
-    return ThreadPoolExecutor(workers, "metaft", initializer=torch.set_num_threads, initargs=(1,))
 
 
 def _check(what: str, given: str, known: Collection[str]) -> None:
