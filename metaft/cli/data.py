@@ -16,11 +16,14 @@ def command(data_root: str | None) -> None:
     from metaft.data.catalog import DATASETS
 
     table = Table(box=box.SIMPLE_HEAD)
-    for head in ("data set", "what", "counts", "found", "splits by", "licence"):
-        table.add_column(head, overflow="fold")
+    table.add_column("data set", style="bold", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("", overflow="fold")
     for info in DATASETS.values():
-        found = info.where(data_root) or "not found"
-        table.add_row(
-            info.name, info.description, info.counts, found, ", ".join(info.schemes) or "–", info.licence
-        )
+        rows = {"what": info.description, "counts": info.counts, "found": info.where(data_root) or "not found"}
+        if info.schemes:
+            rows["split by"] = ", ".join(info.schemes)
+        rows["licence"] = info.licence
+        for number, (head, text) in enumerate(rows.items()):
+            table.add_row(info.name if number == 0 else "", head, text, end_section=number == len(rows) - 1)
     Console().print(table)

@@ -11,22 +11,14 @@ from metaft.cli.options import setting_options
 
 @click.command("evaluate", epilog="Example:  metaft evaluate runs/omniglot --tasks 1000 --steps 3")
 @click.argument("run", type=click.Path(file_okay=False))
-@click.option(
-    "--tasks", "test_tasks", metavar="COUNT", help="how many test tasks [default: as configured, 600]"
-)
+@click.option("--tasks", "test_tasks", metavar="COUNT", help="how many test tasks [default: as configured, 600]")
 @click.option("--steps", "test_steps", metavar="COUNT", help="inner steps [default: as in training]")
 @click.option("--split", default="test", show_default=True, help="train, val or test")
 @click.option("--weights", default="best", show_default=True, help="best (by validation) or last")
-@click.option(
-    "--protocol", default="episodes", show_default=True, help="episodes, or lake: the one-shot benchmark"
-)
+@click.option("--protocol", default="episodes", show_default=True, help="episodes, or lake: the one-shot benchmark")
 @click.option("--runs", type=click.Path(), help="folder or zip with run01 … run20, for --protocol lake")
-@click.option(
-    "--json", "json_file", type=click.Path(dir_okay=False), help="where to write the result [in the run]"
-)
-@click.option(
-    "--plot", "plot_file", type=click.Path(dir_okay=False), help="where to draw it, PNG [in the run]"
-)
+@click.option("--json", "json_file", type=click.Path(dir_okay=False), help="where to write the result [in the run]")
+@click.option("--plot", "plot_file", type=click.Path(dir_okay=False), help="where to draw it, PNG [in the run]")
 @setting_options("dataset", "scheme", "shots", "queries", "rotations", "data_root", "seed", "batch_norm")
 def command(run: str, **options: Any) -> None:
     """Score the learner in RUN on tasks over unseen classes: mean ± 95% interval after each inner step.

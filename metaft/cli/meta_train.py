@@ -23,9 +23,7 @@ from metaft.cli.options import SectionedCommand, setting_options
 @click.option("--overwrite", is_flag=True, help="replace the run in --out")
 @click.option("--quiet", is_flag=True, help="no progress, no table")
 @setting_options()
-def command(
-    file: str | None, out: str | None, resume: bool, overwrite: bool, quiet: bool, **settings: Any
-) -> None:
+def command(file: str | None, out: str | None, resume: bool, overwrite: bool, quiet: bool, **settings: Any) -> None:
     """Meta-train a learner: many small tasks, one initialisation that learns each of them in a few steps.
 
     Writes a run directory with the configuration, metrics (also for TensorBoard) and checkpoints; weights are

@@ -61,11 +61,7 @@ def _option(name: str, field: FieldInfo) -> Callable[[F], F]:
 def _default(name: str, field: FieldInfo) -> str:
     if field.default is None:
         return ""
-    shown = (
-        {True: "yes", False: "no"}.get(field.default, field.default)
-        if field.annotation is bool
-        else field.default
-    )
+    shown = {True: "yes", False: "no"}.get(field.default, field.default) if field.annotation is bool else field.default
     others = [f"{dataset}: {values[name]}" for dataset, values in BY_DATASET.items() if name in values]
     return f" [{'; '.join([f'default: {shown}', *others])}]"
 

@@ -30,9 +30,7 @@ def show(result: TrainResult, config: RunConfig, learner: Learner) -> None:
     table = Table(box=box.SIMPLE, show_header=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    shape = (
-        f"{config.ways}-way {config.shots}-shot" if result.metric == "accuracy" else f"{config.shots} shots"
-    )
+    shape = f"{config.ways}-way {config.shots}-shot" if result.metric == "accuracy" else f"{config.shots} shots"
     table.add_row("task", f"{config.dataset}, {shape}")
     table.add_row("learner", f"{config.learner}, {config.model}, {config.steps} inner step(s)")
     table.add_row("iterations", f"{result.iterations:,} of {config.tasks} tasks in {result.seconds:,.1f} s")

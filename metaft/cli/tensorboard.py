@@ -14,9 +14,7 @@ from metaft.errors import MetaftError
 @click.command("tensorboard", epilog="Example:  metaft tensorboard runs --port 6007")
 @click.argument("runs", type=click.Path(), default="runs")
 @click.option("--host", default="localhost", show_default=True, help="address to serve on")
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=6006, show_default=True, help="port to serve on"
-)
+@click.option("--port", type=click.IntRange(0, 65535), default=6006, show_default=True, help="port to serve on")
 def command(runs: str, host: str, port: int) -> int:
     """Open TensorBoard on RUNS: one run directory or a folder of them (default: runs)."""
     if next(Path(runs).rglob("events.out.tfevents.*"), None) is None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from metaft.errors import MetaftError
 from metaft.runs import checkpoint
@@ -12,6 +14,12 @@ from metaft.runs.config import RunConfig, load_config, validated
 from metaft.runs.contracts import Learner
 from metaft.runs.directory import RunDirectory, read_record
 from metaft.tasks.family import TaskFamily
+
+MODEL_OPTIONS: dict[str, Callable[[RunConfig], dict[str, Any]]] = {
+    "conv4": lambda c: {"hidden": c.hidden, "pool": c.pool},
+    "mlp": lambda c: {"hidden": (c.hidden, c.hidden)},
+}
+"""Which settings each network takes."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +68,7 @@ def build_family(config: RunConfig, split: str) -> TaskFamily:
     if config.dataset == "sinusoid":
         return Sinusoids(shots=config.shots, queries=config.queries, seed=config.seed, split=split)
     if not info.schemes and config.scheme != RunConfig.model_fields["scheme"].default:
-        raise MetaftError(
-            f"scheme = {config.scheme!r}: data set {config.dataset} has only one way to be split"
-        )
+        raise MetaftError(f"scheme = {config.scheme!r}: data set {config.dataset} has only one way to be split")
     wanted = {"scheme": config.scheme, "size": config.image_size, "rotations": config.rotations}
     options: dict[str, Any] = {name: value for name, value in wanted.items() if name in info.options}
     images = catalog.load_images(config.dataset, split, root=config.data_root, **options)
@@ -94,18 +100,23 @@ def build_learner(config: RunConfig, family: TaskFamily) -> Learner:
     """
     from metaft import learners, models
 
-    options: dict[str, Any] = {"hidden": config.hidden}
-    if config.model == "conv4":
-        options["pool"] = config.pool
+    options = MODEL_OPTIONS.get(config.model, lambda c: {})(config)
     model = models.build(
         config.model, outputs=family.outputs, input_shape=family.input_shape, seed=config.seed, **options
     )
-    how: dict[str, Any] = {"steps": config.steps, "inner_lr": config.inner_lr, "memory": config.memory}
-    how["batch_norm"] = config.batch_norm
+    names = ("steps", "inner_lr", "memory", "batch_norm", "engine")
+    how: dict[str, Any] = {name: getattr(config, name) for name in names}
     if config.estimator is not None:
         how["estimator"] = config.estimator
-    learner: Learner = learners.build(config.learner, model, **how)
-    return learner
+    return cast(Learner, learners.build(config.learner, model, kind=family.kind, workers=_workers(config), **how))
+
+
+def _workers(config: RunConfig) -> int:
+    """Threads that share the tasks: as told, else all cores where there is a chunk of images for each."""
+    if config.workers != "auto":
+        return config.workers
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores if config.dataset != "sinusoid" and config.device != "cuda" else 1
 
 
 def load_run(

@@ -81,9 +81,7 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int = 2) -> Path:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir()
             _write_parts(temporary, checkpoint)
-            if (
-                final.exists()
-            ):  # Only a damaged one, or the same again: the run has reached this iteration anew.
+            if final.exists():  # Only a damaged one, or the same again: the run has reached this iteration anew.
                 shutil.rmtree(final)
             os.rename(temporary, final)
             sync_folder(folder)
@@ -137,9 +135,7 @@ def read(path: Path) -> Checkpoint:
         raise DamagedCheckpointError(f"{_PROGRESS}: {type(error).__name__}") from error
     version = record.get("format")
     if isinstance(version, int) and version > FORMAT:
-        raise MetaftError(
-            f"checkpoint {path} has format {version}, this metaft reads up to {FORMAT}; update metaft"
-        )
+        raise MetaftError(f"checkpoint {path} has format {version}, this metaft reads up to {FORMAT}; update metaft")
     if seal != _digest(_canonical(record)):
         raise DamagedCheckpointError(f"{_PROGRESS} does not match its checksum")
     parts = {}
@@ -175,9 +171,7 @@ def require_fit(stored: Mapping[str, Tensor], expected: Mapping[str, Tensor], wh
             raise MetaftError(f"checkpoint {where} is of another architecture: it has no parameter {name!r}")
     for name, weight in stored.items():
         if name not in expected:
-            raise MetaftError(
-                f"checkpoint {where} is of another architecture: the model has no parameter {name!r}"
-            )
+            raise MetaftError(f"checkpoint {where} is of another architecture: the model has no parameter {name!r}")
         want = expected[name]
         if weight.shape != want.shape or weight.dtype != want.dtype:
             raise MetaftError(

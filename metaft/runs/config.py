@@ -17,7 +17,7 @@ MAX_BATCH_VALUES = 2**32
 
 BY_DATASET: dict[str, dict[str, Any]] = {
     "sinusoid": {  # Finn et al. 2017, section 5.1
-        "shots": 10, "queries": 10, "model": "mlp", "hidden": 40, "inner_lr": 0.01, "tasks": 25,
+        "shots": 10, "queries": 10, "model": "mlp", "hidden": 40, "inner_lr": 0.01, "tasks": 25, "iterations": 70_000,
         "log_every": 500, "validate_every": 5000, "checkpoint_every": 5000,
     },
 }  # fmt: skip
@@ -38,9 +38,7 @@ class FamilySettings(Settings):
     ways: int = Field(5, ge=2, le=100_000, description="classes in a task")
     shots: int = Field(1, ge=1, le=100_000, description="support examples a class (sinusoid: points)")
     queries: int = Field(15, ge=1, le=100_000, description="query examples a class (sinusoid: points)")
-    data_root: str | None = Field(
-        None, description="folder with the data sets; else METAFT_DATA, else ./data"
-    )
+    data_root: str | None = Field(None, description="folder with the data sets; else METAFT_DATA, else ./data")
     image_size: int = Field(28, ge=8, le=512, description="height and width images are scaled to, in pixels")
     rotations: bool = Field(True, description="90° rotations as further classes")
 
@@ -67,31 +65,33 @@ class LearnerSettings(Settings):
         description="whose statistics normalise the queries: the query batch's or the support set's",
     )
     memory: Literal["flat", "graph"] = Field("flat", description="recompute inner steps, or keep their graph")
+    engine: Literal["compile", "eager"] = Field(
+        "compile", description="compile the meta-gradient (worth it beyond a minute), or not"
+    )
+    workers: Literal["auto"] | int = Field("auto", description="threads that share the tasks of a meta-update")
+
+    @model_validator(mode="after")
+    def _sane_workers(self) -> Self:
+        if self.workers != "auto" and not 1 <= self.workers <= 1024:
+            raise ValueError(f"workers = {self.workers}: should be 'auto' or 1 to 1024")
+        return self
 
 
 class TrainSettings(Settings):
     """The outer loop."""
 
     iterations: int | None = Field(
-        None, ge=1, le=10**10, description="meta-updates [1000 unless minutes is given]"
+        None, ge=1, le=10**10, description="meta-updates [1000, sinusoid 70000, unless minutes is given]"
     )
-    minutes: float | None = Field(
-        None, gt=0, le=1e7, description="time budget; the schedule then follows the clock"
-    )
+    minutes: float | None = Field(None, gt=0, le=1e7, description="time budget; the schedule then follows the clock")
     tasks: int = Field(32, ge=1, le=1_000_000, description="tasks a meta-update")
     outer_lr: float = Field(1e-3, gt=0, le=1e3, description="Adam's learning rate")
-    schedule: Literal["constant", "cosine"] = Field(
-        "constant", description="course of the outer learning rate"
-    )
+    schedule: Literal["constant", "cosine"] = Field("constant", description="course of the outer learning rate")
     clip: float | None = Field(None, gt=0, description="largest norm of the meta-gradient [no clipping]")
-    average: float = Field(
-        0.0, ge=0, lt=1, description="decay of the weights' moving average used for scores; 0: off"
-    )
+    average: float = Field(0.0, ge=0, lt=1, description="decay of the weights' moving average used for scores; 0: off")
     seed: int = Field(0, ge=0, lt=2**63, description="of the initial weights and the tasks")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to compute")
-    workers: Literal["auto"] | int = Field(
-        "auto", description="threads that share the tasks of a meta-update"
-    )
+    threads: int = Field(1, ge=1, le=1024, description="threads inside an operator; small networks gain from workers")
     log_every: int = Field(20, ge=1, description="iterations between rows of metrics")
     validate_every: int = Field(250, ge=1, description="iterations between validations")
     validate_tasks: int = Field(200, ge=2, le=10**7, description="validation tasks")
@@ -102,12 +102,6 @@ class TrainSettings(Settings):
     def _default_length(cls, given: dict[str, Any]) -> dict[str, Any]:
         unlimited = given.get("iterations") is None and given.get("minutes") is None
         return {**given, "iterations": 1000} if unlimited else given
-
-    @model_validator(mode="after")
-    def _sane_workers(self) -> Self:
-        if self.workers != "auto" and not 1 <= self.workers <= 1024:
-            raise ValueError(f"workers = {self.workers}: should be 'auto' or 1 to 1024")
-        return self
 
 
 class EvaluateSettings(Settings):
@@ -123,7 +117,10 @@ class RunConfig(FamilySettings, ModelSettings, LearnerSettings, TrainSettings, E
     @model_validator(mode="before")
     @classmethod
     def _defaults_of_the_dataset(cls, given: dict[str, Any]) -> dict[str, Any]:
-        return {**BY_DATASET.get(str(given.get("dataset")), {}), **given}
+        defaults = dict(BY_DATASET.get(str(given.get("dataset")), {}))
+        if given.get("minutes") is not None:
+            defaults.pop("iterations", None)
+        return {**defaults, **given}
 
     @model_validator(mode="after")
     def _fits_in_memory(self) -> Self:
@@ -181,7 +178,7 @@ def validated(kind: type[S], values: Mapping[str, Any]) -> S:
         if name == "workers":
             reason = "should be 'auto' or a whole number"
         hint = f"; {kind.model_fields[name].description}" if first["type"] != "literal_error" else ""
-        raise MetaftError(f"{name} = {value!r}: {reason}{hint}") from None
+        raise MetaftError(f"{name} = {value}: {reason}{hint}") from None
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:
@@ -210,9 +207,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
             raise MetaftError(f"config {path}: unknown section [{name}]{nearest(name, SECTIONS)}")
         for key, entry in entries.items():
             if key not in RunConfig.model_fields:
-                raise MetaftError(
-                    f"config {path}: unknown setting {key!r}{nearest(key, RunConfig.model_fields)}"
-                )
+                raise MetaftError(f"config {path}: unknown setting {key!r}{nearest(key, RunConfig.model_fields)}")
             if isinstance(value, dict) and key not in SECTIONS[name].model_fields:
                 raise MetaftError(f"config {path}: {key!r} belongs under [{section_of(key)}], not [{name}]")
             if key in flat:

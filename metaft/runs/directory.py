@@ -123,9 +123,7 @@ class RunDirectory:
             file.seek(0)
             holder = file.read().strip() or "unknown"
             file.close()
-            raise MetaftError(
-                f"{self.path} is in use by another process (pid {holder}); wait or stop it"
-            ) from None
+            raise MetaftError(f"{self.path} is in use by another process (pid {holder}); wait or stop it") from None
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
@@ -146,9 +144,7 @@ def read_record(path: str | Path) -> dict[str, Any]:
     """
     file = Path(path) / "run.json"
     if not file.exists():
-        raise MetaftError(
-            f"no run in {path} (there is no {file.name}); give a folder that metaft meta-train made"
-        )
+        raise MetaftError(f"no run in {path} (there is no {file.name}); give a folder that metaft meta-train made")
     try:
         record = json.loads(file.read_bytes())
     except (OSError, ValueError) as error:

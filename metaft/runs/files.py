@@ -42,9 +42,5 @@ def clear_disk_errors(what: str, rest: str = "") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        cause = (
-            "no space left on the disk"
-            if error.errno in (errno.ENOSPC, errno.EDQUOT)
-            else error.strerror or error
-        )
+        cause = "no space left on the disk" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror or error
         raise MetaftError(f"cannot write {what}: {cause}{'; ' + rest if rest else ''}") from error

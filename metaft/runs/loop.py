@@ -5,21 +5,18 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from metaft.errors import MetaftError
-from metaft.runs import checkpoint, workers
+from metaft.runs import checkpoint
 from metaft.runs.config import RunConfig, TrainSettings, to_toml, validated
-from metaft.runs.contracts import Learner, MetaGradient
+from metaft.runs.contracts import Learner
 from metaft.runs.directory import RunDirectory
 from metaft.runs.metrics import Metrics
 from metaft.runs.progress import RunProgress
@@ -28,7 +25,6 @@ from metaft.runs.schedule import fraction_done, learning_rate
 from metaft.runs.scores import metric_name, per_step, validate
 from metaft.runs.state import TrainState
 from metaft.runs.stopping import StoppedRun, StopRequest
-from metaft.tasks.batch import TaskBatch
 from metaft.tasks.family import TaskFamily
 
 
@@ -89,7 +85,7 @@ def meta_train(
             iterations, tasks, seed and ``settings``.
         command: what to record as the command.
         settings: further fields of ``TrainSettings``: minutes, outer_lr, schedule, clip, average, device,
-            workers, log_every, validate_every, validate_tasks, checkpoint_every.
+            threads, log_every, validate_every, validate_tasks, checkpoint_every.
 
     Returns:
         What the run came to.
@@ -107,6 +103,8 @@ def meta_train(
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(devices=[]))
         torch.manual_seed(s.seed)
+        stack.callback(torch.set_num_threads, torch.get_num_threads())
+        torch.set_num_threads(s.threads)
         state = TrainState.start(learner.params, s.outer_lr, s.average, device)
         run = RunDirectory.open(out, resume=resume, overwrite=overwrite)
         stack.callback(run.close)
@@ -124,9 +122,8 @@ def meta_train(
         display = RunProgress(at.iteration, done, s.tasks, name, progress)
         stack.callback(display.close)
         stop = stack.enter_context(StopRequest())
-        gradient = _gradient(learner, workers.count(s.workers, family.kind, device), stack)
         try:
-            _train(learner, family, validation, s, state, run, metrics, display, stop, gradient, device)
+            _train(learner, family, validation, s, state, run, metrics, display, stop, device)
         except MetaftError as error:
             learner.params = state.best or state.scored
             with contextlib.suppress(MetaftError):  # The disk may be full; the first error says so.
@@ -136,9 +133,7 @@ def meta_train(
         if stop.signum and fraction_done(at.iteration, s.iterations, at.seconds, s.minutes) < 1:
             run.write_record(state="stopped", iteration=at.iteration, seconds=at.seconds)
             hint = f"metaft meta-train --resume --out {out}" if config else "resume=True"
-            raise StoppedRun(
-                f"stopped after iteration {at.iteration}, saved; go on with: {hint}", stop.signum
-            )
+            raise StoppedRun(f"stopped after iteration {at.iteration}, saved; go on with: {hint}", stop.signum)
         draw_episode(run, metrics, learner, validation or family, device, at.iteration)
         best = abs(at.best_score) if at.best_score is not None else None
         run.write_record(
@@ -161,7 +156,6 @@ def _train(
     metrics: Metrics,
     display: RunProgress,
     stop: StopRequest,
-    gradient: Callable[[TaskBatch], MetaGradient],
     device: torch.device,
 ) -> None:
     at, name = state.progress, metric_name(family.kind)
@@ -173,7 +167,7 @@ def _train(
         batch = family.batch(at.iteration, s.tasks)
         if device.type != "cpu":
             batch = batch.to(device)
-        out = gradient(batch)
+        out = learner.meta_gradient(batch)
         norm = torch.nn.utils.get_total_norm(out.grads.values())
         loss, size = torch.stack((out.loss, norm)).tolist()
         if not (math.isfinite(loss) and math.isfinite(size)):
@@ -205,9 +199,7 @@ def _train(
             v = validate(learner, validation, s.validate_tasks, device)
             learner.params = state.weights
             is_best = state.keep_best(v.score)
-            metrics.write(
-                "validation", at.iteration, {"loss": v.loss, name: v.metric, "ci95": v.ci95, "best": is_best}
-            )
+            metrics.write("validation", at.iteration, {"loss": v.loss, name: v.metric, "ci95": v.ci95, "best": is_best})
             display.validated(v.metric, v.ci95)
         if at.iteration % s.checkpoint_every == 0:
             saved = _save(run, state, metrics)
@@ -219,17 +211,6 @@ def _save(run: RunDirectory, state: TrainState, metrics: Metrics) -> int:
     state.progress.metrics_offset = metrics.sync()
     checkpoint.save(run.checkpoints, state.checkpoint())
     return state.progress.iteration
-
-
-def _gradient(learner: Learner, number: int, stack: ExitStack) -> Callable[[TaskBatch], MetaGradient]:
-    """The learner's meta-gradient, over several threads if asked for."""
-    if number == 1:
-        return learner.meta_gradient
-    threads = torch.get_num_threads()
-    stack.callback(torch.set_num_threads, threads)
-    torch.set_num_threads(1)
-    pool = stack.enter_context(ThreadPoolExecutor(number, "meta-gradient"))
-    return partial(workers.shared, workers.replicas(learner, number), pool)
 
 
 def _device(name: str) -> torch.device:

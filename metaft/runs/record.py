@@ -18,7 +18,7 @@ from metaft.runs.directory import RunDirectory, first_record
 from metaft.runs.metrics import Metrics
 from metaft.tasks.family import TaskFamily
 
-MAY_CHANGE = ("iterations", "minutes", "device", "workers", "checkpoint_every")
+MAY_CHANGE = ("iterations", "minutes", "device", "threads", "checkpoint_every")
 """Training settings that a resumed run may be given anew."""
 
 
@@ -69,9 +69,7 @@ def _require_same(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> None:
                 )
 
 
-def not_finite(
-    iteration: int, loss: float, out: MetaGradient, train: TrainSettings, learner: Learner
-) -> MetaftError:
+def not_finite(iteration: int, loss: float, out: MetaGradient, train: TrainSettings, learner: Learner) -> MetaftError:
     """Say what became NaN or infinite, when, and with which rates.
 
     Args:
@@ -94,8 +92,7 @@ def not_finite(
     inner = learner.describe().get("inner_lr")
     rates = f"outer_lr = {train.outer_lr}" + ("" if inner is None else f", inner_lr = {inner}")
     return MetaftError(
-        f"iteration {iteration}: {cause} ({rates}); the last good checkpoint is kept; "
-        "try a smaller rate or --clip"
+        f"iteration {iteration}: {cause} ({rates}); the last good checkpoint is kept; try a smaller rate or --clip"
     )
 
 

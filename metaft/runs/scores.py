@@ -65,9 +65,7 @@ def per_step(curve: Tensor, targets: Tensor) -> list[float]:
     return score(curve, targets)[1].mean(-1).tolist()
 
 
-def validate(
-    learner: Learner, family: TaskFamily, tasks: int, device: torch.device | str = "cpu"
-) -> Validation:
+def validate(learner: Learner, family: TaskFamily, tasks: int, device: torch.device | str = "cpu") -> Validation:
     """Score a learner on the first tasks of a family; the same tasks every time.
 
     Args:

@@ -56,9 +56,7 @@ def evaluate_run(
         if value not in known:
             raise MetaftError(f"unknown {name} {value!r}{nearest(value, known)}")
     if (runs is not None) != (protocol == "lake"):
-        raise MetaftError(
-            "--protocol lake and --runs PATH (the folder or zip with run01 … run20) go together"
-        )
+        raise MetaftError("--protocol lake and --runs PATH (the folder or zip with run01 … run20) go together")
     own = run_config(path)
     given = {name: value for name, value in overrides.items() if value is not None}
     if given.get("dataset", own.dataset) != own.dataset:
@@ -87,10 +85,8 @@ def _episodes(
     family = build_family(config, split)
     learner = _learner(path, weights, config, family)
     result = evaluate(learner, family, config.test_tasks, steps=config.test_steps, progress=progress)
-    shape = (
-        f"{config.ways}way-{config.shots}shot" if family.kind == "classification" else f"{config.shots}shot"
-    )
-    return result, f"{config.dataset}-{split}-{shape}-{config.batch_norm}"
+    shape = f"{config.ways}way-{config.shots}shot" if family.kind == "classification" else f"{config.shots}shot"
+    return result, f"{config.dataset}-{split}-{shape}-{result.mode}"
 
 
 def _lake(
@@ -106,16 +102,12 @@ def _lake(
     batch = read_runs(runs, config.image_size)
     ways = int(batch.support_y.max()) + 1
     if config.ways != ways:
-        raise MetaftError(
-            f"the benchmark is {ways}-way, the run {config.ways}-way; train one with --ways {ways}"
-        )
+        raise MetaftError(f"the benchmark is {ways}-way, the run {config.ways}-way; train one with --ways {ways}")
     learner = _learner(path, weights, config, None)
     family = {"family": "lake", "dataset": "omniglot", "split": "one-shot runs", "ways": ways, "shots": 1}
     pieces = [batch[i : i + 5] for i in range(0, batch.tasks, 5)]
-    result = evaluate_batches(
-        learner, pieces, batch.tasks, family=family, steps=config.test_steps, progress=progress
-    )
-    return result, f"lake-{config.batch_norm}"
+    result = evaluate_batches(learner, pieces, batch.tasks, family=family, steps=config.test_steps, progress=progress)
+    return result, f"lake-{result.mode}"
 
 
 def _learner(path: str | Path, weights: str, config: RunConfig, family: Any) -> Learner:
@@ -123,9 +115,7 @@ def _learner(path: str | Path, weights: str, config: RunConfig, family: Any) -> 
     return learner
 
 
-def _write(
-    result: Result, json_path: Path, plot_path: Path, config: RunConfig, extra: dict[str, Any]
-) -> None:
+def _write(result: Result, json_path: Path, plot_path: Path, config: RunConfig, extra: dict[str, Any]) -> None:
     from metaft.evaluation import plots
     from metaft.evaluation.report import write_result
 

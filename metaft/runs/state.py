@@ -143,9 +143,7 @@ class TrainState:
         device = next(iter(self.weights.values())).device
         self.best = {name: w.to(device) for name, w in stored.best.items()}
         for name, weight in self.weights.items():
-            entries = [
-                key for key in ("step", "exp_avg", "exp_avg_sq") if f"{key}/{name}" in stored.optimiser
-            ]
+            entries = [key for key in ("step", "exp_avg", "exp_avg_sq") if f"{key}/{name}" in stored.optimiser]
             self.optimiser.state[weight] = {k: stored.optimiser[f"{k}/{name}"].to(device) for k in entries}
         torch.set_rng_state(stored.optimiser["random/torch"])
         try:

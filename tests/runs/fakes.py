@@ -26,9 +26,7 @@ class LinearMaml:
 
     def __init__(self, seed: int = 0, hidden: int = 3, inner_lr: float = 0.01, noise: float = 0.0) -> None:
         torch.manual_seed(seed)
-        self.net = torch.nn.Sequential(
-            torch.nn.Linear(1, hidden), torch.nn.Tanh(), torch.nn.Linear(hidden, 1)
-        )
+        self.net = torch.nn.Sequential(torch.nn.Linear(1, hidden), torch.nn.Tanh(), torch.nn.Linear(hidden, 1))
         self.params = {name: p.detach().clone() for name, p in self.net.named_parameters()}
         self.inner_lr, self.noise = inner_lr, noise
 
@@ -67,9 +65,7 @@ class FreeGradient:
     name = "free"
     transductive = False
 
-    def __init__(
-        self, sizes: tuple[tuple[int, ...], ...] = ((40, 1), (40,), (40, 40), (40,), (1, 40), (1,))
-    ) -> None:
+    def __init__(self, sizes: tuple[tuple[int, ...], ...] = ((40, 1), (40,), (40, 40), (40,), (1, 40), (1,))) -> None:
         self.params = {f"p{i}": torch.zeros(size) for i, size in enumerate(sizes)}
         self.out = Gradient(torch.tensor(1.0), {k: torch.full_like(p, 1e-3) for k, p in self.params.items()})
 

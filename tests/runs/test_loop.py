@@ -186,9 +186,7 @@ class Failing(LinearMaml):
 @pytest.mark.parametrize(("where", "said"), [("loss", "query loss is inf"), ("2.weight", "'2.weight'")])
 def test_a_loss_or_gradient_that_is_not_finite_stops_the_run(tmp_path: Path, where: str, said: str) -> None:
     with pytest.raises(MetaftError, match=f"iteration 7: .*{said}.*outer_lr = 0.001, inner_lr = 0.01"):
-        meta_train(
-            Failing(7, where), Sinusoids(), 20, 4, out=tmp_path / "r", progress=False, checkpoint_every=3
-        )
+        meta_train(Failing(7, where), Sinusoids(), 20, 4, out=tmp_path / "r", progress=False, checkpoint_every=3)
     stored = checkpoint.load_newest(tmp_path / "r/checkpoints")
     assert stored.progress["iteration"] == 6
     assert all(bool(w.isfinite().all()) for w in stored.weights.values())
@@ -203,19 +201,8 @@ def test_best_weights_are_those_of_the_best_validation(tmp_path: Path) -> None:
     stored = checkpoint.load_newest(tmp_path / "r/checkpoints")
     assert stored.progress["best_iteration"] == best
     assert all(torch.equal(learner.params[k], stored.best[k]) for k in stored.best)
-    assert [r["mse"] for r in rows(tmp_path / "again") if r["iteration"] == best and "mse" in r][
-        -1
-    ] == scores[best]
+    assert [r["mse"] for r in rows(tmp_path / "again") if r["iteration"] == best and "mse" in r][-1] == scores[best]
     assert again.params.keys() == learner.params.keys()
-
-
-def test_workers_agree_with_one_thread(tmp_path: Path) -> None:
-    one = run(tmp_path / "one", tasks=5)
-    three = run(tmp_path / "three", tasks=5, workers=3)
-    again = run(tmp_path / "again", tasks=5, workers=3)
-    for name in one.params:
-        torch.testing.assert_close(one.params[name], three.params[name], rtol=1e-4, atol=1e-6)
-        assert torch.equal(three.params[name], again.params[name])
 
 
 def test_a_run_outside_the_main_thread(tmp_path: Path) -> None:
