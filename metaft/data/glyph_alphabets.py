@@ -24,10 +24,10 @@ from metaft.data.glyph_strokes import (
 
 Floats = NDArray[np.float64]
 
-TRIES = 12  # proposals for a character before the last one is taken as it is
+TRIES = 20  # proposals for a character before the last one is taken as it is
 LONGEST = 4.5  # paths (see Look) beyond this are scribbles
-CROWDED = 1.8
-PLAIN = 1.3  # paths below this are single bars and hooks: an alphabet has few
+PLAIN = 1.55  # paths below this are single bars and hooks: an alphabet has few
+RETRACED = 1.4
 ALIKE = 0.96  # cosine similarity of two characters of an alphabet, at most
 
 
@@ -36,13 +36,15 @@ class Look:
     """What a programme looks like when drawn exactly.
 
     Args:
-        path: length of all strokes, in units of the longer side of the bounding box (Omniglot: about 2.5).
-        crowding: how often the pen comes by the same place, 1 for never twice.
+        path: length of all ink, in units of the longer side of the bounding box (Omniglot: about 2.5).
+        retraced: length of the strokes over length of the ink: 1 where no stroke runs over another.
+        blots: pixels inside a solid blot at 28×28, which a pen does not leave unless lines are cramped.
         shape: a blurred picture as a unit vector; products of two are cosine similarities.
     """
 
     path: float
-    crowding: float
+    retraced: float
+    blots: int
     shape: Floats
 
 
@@ -75,20 +77,16 @@ def _next(before: Programme, vocabulary: list[Stroke], style: Style, rng: Genera
         dot = Stroke((0.04,), (0.0,), (0.0,))
         angle, away = rng.choice(style.directions), rng.uniform(0.3, 0.6)
         offset = (float(away * np.cos(angle)), float(away * np.sin(angle)))
-        return replace(
-            dot, host=int(rng.integers(index)), host_at=float(rng.choice([0.0, 0.5, 1.0])), offset=offset
-        )
+        return replace(dot, host=int(rng.integers(index)), host_at=float(rng.choice([0.0, 0.5, 1.0])), offset=offset)
     if index and chance < style.dotted + style.repeated:
         angle, away = rng.choice(style.directions) + QUARTER * rng.integers(2), rng.uniform(0.25, 0.6)
         offset = (float(away * np.cos(angle)), float(away * np.sin(angle)))
-        join = index if before[-1].join >= 0 else -1
-        return replace(
-            before[-1], host=index - 1, host_at=0.0, own_at=0.0, offset=offset, join=join, join_at=0.0
-        )
+        join = index if before[-1].join == index - 1 else -1
+        return replace(before[-1], host=index - 1, host_at=0.0, own_at=0.0, offset=offset, join=join, join_at=0.0)
     if index and chance < style.dotted + style.repeated + style.mirrored:
         twin = flipped(before[-1])
         at = float(rng.choice([0.0, 1.0]))
-        join = index if twin.join >= 0 else -1
+        join = index if twin.join == index - 1 else -1
         return replace(twin, host=index - 1, host_at=at, own_at=at, join=join, join_at=0.0, offset=(0.0, 0.0))
     stroke = vocabulary[rng.choice(len(vocabulary))]
     if rng.random() < style.turned:
@@ -143,7 +141,7 @@ def _variant(programme: Programme, vocabulary: list[Stroke], style: Style, rng: 
         if rng.random() < 0.5:
             turns[piece] = float(rng.choice([-1, 1]) * rng.choice(style.arcs)) - 0.5 * turns[piece]
         else:
-            corners[piece] += float(rng.choice([-1, 1]) * rng.uniform(0.7, 1.8))
+            corners[piece] += float(rng.choice([-1, 1]) * rng.choice([0.5, 1.0, 1.0]) * QUARTER)
         strokes[at] = replace(old, turns=tuple(turns), corners=tuple(corners))
     return tuple(strokes)
 
@@ -157,9 +155,7 @@ def _fresh(stem: Stroke, vocabulary: list[Stroke], style: Style, rng: Generator)
     return programme
 
 
-def sample_alphabet(
-    rng: Generator, characters: list[Generator], look: Callable[[Programme], Look]
-) -> list[Programme]:
+def sample_alphabet(rng: Generator, characters: list[Generator], look: Callable[[Programme], Look]) -> list[Programme]:
     """Invent an alphabet.
 
     Args:
@@ -177,13 +173,13 @@ def sample_alphabet(
     shapes: list[Floats] = []
     for own in characters:
         near = bool(alphabet) and own.random() < style.variants
-        for _ in range(TRIES):
-            if near:
+        for tried in range(TRIES):
+            if near and tried < TRIES // 2:
                 programme = _variant(alphabet[own.choice(len(alphabet))], vocabulary, style, own)
             else:
                 programme = _fresh(stem, vocabulary, style, own)
             seen = look(programme)
-            fits = seen.path < LONGEST and seen.crowding < CROWDED
+            fits = seen.path < LONGEST and seen.retraced < RETRACED and seen.blots <= style.cramped
             told_apart = not shapes or float((np.stack(shapes) @ seen.shape).max()) < ALIKE
             plain = seen.path < PLAIN and own.random() < 0.9
             if fits and told_apart and not plain:

@@ -12,13 +12,21 @@ from metaft.data.glyph_strokes import MAX_PIECES, MAX_STROKES, Programme
 
 Floats = NDArray[np.float64]
 
-SAMPLES = 96  # points a stroke
-WAVES = 3
+SAMPLES = 128  # points a stroke
+PEN = 0.0268  # half the pen's width, a share of the paper's side
+TYPICAL = 0.61  # a character's longer side, likewise
+_PIXELS = np.arange(28)
+BLUR = np.exp(-0.5 * ((_PIXELS[::2, None] + 0.5 - _PIXELS) / 1.5) ** 2)
 
-# Sizes of a drawer's errors: standard deviations.
-LENGTH, TURN, TURN_SHARE, CORNER, HEADING = 0.14, 0.10, 0.10, 0.11, 0.07
-AT, OFFSET, GAP, WOBBLE, JOIN = 0.05, 0.05, 0.025, 0.07, 0.12
-ROTATION, SLANT, ASPECT, SIZE, SHIFT, WARP = 0.05, 0.10, 0.08, 0.06, 0.05, 0.05
+# What a drawer misses, and by how much: standard deviations (of logarithms where sizes are meant).
+PIECE = {"length": 0.18, "turn": 0.09, "turn_share": 0.12, "corner": 0.08}
+STROKE = {"heading": 0.06, "at": 0.07, "own_at": 0.06, "x": 0.05, "y": 0.05, "join": 0.12}
+STROKE |= {"wave_1": 0.06, "wave_2": 0.06, "wave_3": 0.06, "phase_1": 6.0, "phase_2": 6.0, "phase_3": 6.0}
+WHOLE = {"sloppiness": 0.55, "size": 0.06, "wide": 0.09, "tall": 0.09, "slant": 0.09, "rotation": 0.04}
+WHOLE |= {"warp_1": 0.1, "warp_2": 0.1, "warp_3": 0.1, "warp_4": 0.1}
+WHOLE |= {"x": 0.05, "y": 0.05, "pen": 0.10, "rounding": 0.06}
+
+Noise = dict[str, dict[str, Floats]]
 
 
 def _padded(programmes: list[Programme]) -> dict[str, Floats]:
@@ -39,75 +47,84 @@ def _padded(programmes: list[Programme]) -> dict[str, Floats]:
     return fields
 
 
-def _noise(rngs: list[Generator], drawings: int) -> dict[str, Floats]:
-    """Standard normal noise for every quantity that a drawer can miss, ``[characters × drawings, ...]``."""
-    per_stroke, pieces = 6 + 2 * WAVES, 3 * MAX_PIECES
-    width = MAX_STROKES * (per_stroke + pieces) + 16
-    flat = np.concatenate([rng.standard_normal((drawings, width)) for rng in rngs])
-    strokes = flat[:, : MAX_STROKES * (per_stroke + pieces)].reshape(len(flat), MAX_STROKES, -1)
+def _noise(rngs: list[Generator], drawings: int) -> Noise:
+    """Everything that a drawer misses: per piece ``[characters × drawings, strokes, pieces]``, stroke and whole."""
+    pieces, strokes = len(PIECE) * MAX_STROKES * MAX_PIECES, len(STROKE) * MAX_STROKES
+    flat = np.concatenate([rng.standard_normal((drawings, pieces + strokes + len(WHOLE))) for rng in rngs])
+    by_piece = flat[:, :pieces].reshape(len(flat), len(PIECE), MAX_STROKES, MAX_PIECES)
+    by_stroke = flat[:, pieces : pieces + strokes].reshape(len(flat), len(STROKE), MAX_STROKES)
+    whole = {name: sd * flat[:, pieces + strokes + i] for i, (name, sd) in enumerate(WHOLE.items())}
+    # Some drawers are careful, some are not.
+    sloppy = np.minimum(0.8 * np.exp(whole["sloppiness"]), 3.0)[:, None]
     return {
-        "pieces": strokes[..., :pieces].reshape(len(flat), MAX_STROKES, 3, MAX_PIECES),
-        "strokes": strokes[..., pieces:],
-        "whole": flat[:, -16:],
+        "piece": {n: sd * sloppy[..., None] * by_piece[:, i] for i, (n, sd) in enumerate(PIECE.items())},
+        "stroke": {n: sd * sloppy * by_stroke[:, i] for i, (n, sd) in enumerate(STROKE.items())},
+        "whole": whole | {"rounding": np.abs(whole["rounding"] * sloppy[:, 0])},
     }
 
 
-def _trace(fields: dict[str, Floats], noise: dict[str, Floats], drawer: Floats) -> NDArray[np.complex128]:
-    """Pen positions ``[drawings, strokes, SAMPLES]`` in glyph units, x + iy, y downwards.
+def _silence(count: int) -> Noise:
+    """The noise of a perfect drawer."""
+    piece, stroke = np.zeros((count, MAX_STROKES, MAX_PIECES)), np.zeros((count, MAX_STROKES))
+    return {
+        "piece": dict.fromkeys(PIECE, piece),
+        "stroke": dict.fromkeys(STROKE, stroke),
+        "whole": dict.fromkeys(WHOLE, np.zeros(count)),
+    }
 
-    ``drawer`` [drawings] scales the motor noise: 0 draws the programme as it is written.
-    """
-    count = len(drawer)
+
+def _pen(fields: dict[str, Floats], noise: Noise, s: int) -> NDArray[np.complex128]:
+    """The path ``[drawings, SAMPLES]`` of stroke ``s`` from the origin: its heading, integrated."""
+    piece, stroke = ({name: x[:, s] for name, x in noise[part].items()} for part in ("piece", "stroke"))
     along = np.linspace(0.0, 1.0, SAMPLES)
+    lengths, turns = fields["lengths"][:, s], fields["turns"][:, s]
+    there = lengths > 0
+    lengths = lengths * np.exp(piece["length"])
+    turns = turns * (1 + piece["turn_share"]) + there * piece["turn"]
+    corners = fields["corners"][:, s] + there * piece["corner"]
+    total = np.maximum(lengths.sum(1, keepdims=True), 1e-9)
+    ends = (lengths.cumsum(1) / total)[..., None]
+    starts = ends - (lengths / total)[..., None]
+    ramp = np.clip((along - starts) / np.maximum(ends - starts, 1e-6), 0.0, 1.0)
+    # Corners are rounded by a little; how much is the drawer's habit.
+    jump = np.clip((along - starts) / (0.01 + noise["whole"]["rounding"][:, None, None]) + 0.5, 0.0, 1.0)
+    jump[:, 0] = 1.0
+    heading = (turns[..., None] * ramp + corners[..., None] * jump).sum(1) + stroke["heading"][:, None]
+    for wave in (1, 2, 3):
+        phase = stroke[f"phase_{wave}"][:, None]
+        heading += stroke[f"wave_{wave}"][:, None] * np.sin(4.0 * wave * along + phase)
+    step = total * np.exp(1j * heading) / (SAMPLES - 1)
+    return np.cumsum(step, 1) - step[:, :1]
+
+
+def _trace(fields: dict[str, Floats], noise: Noise) -> NDArray[np.complex128]:
+    """Pen positions ``[drawings, strokes, SAMPLES]`` in glyph units, x + iy, y downwards."""
+    count = len(fields["drawn"])
     rows = np.arange(count)
     points = np.zeros((count, MAX_STROKES, SAMPLES), np.complex128)
-    dots = fields["lengths"].sum(-1, keepdims=True) < 0.1
-    care = drawer[:, None]
+    # Strokes hang on earlier ones, so they are drawn in order, all drawings at once.
     for s in range(int(fields["drawn"].sum(1).max())):
-        piece, loose = noise["pieces"][:, s], noise["strokes"][:, s] * care
-        drawn = fields["lengths"][:, s] > 0
-        lengths = fields["lengths"][:, s] * np.exp(LENGTH * care * piece[:, 0])
-        turns = fields["turns"][:, s]
-        turns = turns * (1 + TURN_SHARE * care * piece[:, 1]) + drawn * TURN * care * np.roll(
-            piece[:, 0], 1, 1
-        )
-        corners = fields["corners"][:, s] + drawn * CORNER * care * piece[:, 2]
-        corners[:, 0] += HEADING * loose[:, 0]
-        total = np.maximum(lengths.sum(1, keepdims=True), 1e-9)
-        ends = lengths.cumsum(1) / total
-        starts = ends - lengths / total
-        # Corners are rounded by a little; how much is the drawer's habit.
-        width = 0.01 + 0.06 * np.abs(noise["whole"][:, 15, None, None]) * care[..., None]
-        at = along[None, None]
-        ramp = np.clip((at - starts[..., None]) / np.maximum(ends - starts, 1e-6)[..., None], 0.0, 1.0)
-        jump = np.clip((at - starts[..., None]) / width + 0.5, 0.0, 1.0)
-        jump[:, 0] = 1.0
-        heading = (turns[..., None] * ramp + corners[..., None] * jump).sum(1)
-        for wave in range(WAVES):
-            phase = 2 * np.pi * loose[:, 6 + 2 * wave, None]
-            heading += WOBBLE * loose[:, 7 + 2 * wave, None] * np.sin((wave + 1) * 4.0 * along + phase)
-        step = total * np.exp(1j * heading) / (SAMPLES - 1)
-        pen = np.cumsum(step, 1) - step[:, :1]
-
-        host = fields["host"][:, s].astype(int)
-        hung = host >= 0
-        between = (fields["host_at"][:, s] > 0) & (fields["host_at"][:, s] < 1)
-        place = np.clip(fields["host_at"][:, s] + (AT + 0.03 * between) * loose[:, 1], 0.0, 1.0)
-        # Ends are met better than points along a stroke.
-        place = np.where(between, place, fields["host_at"][:, s])
-        free = (fields["x"][:, s] != 0) | (fields["y"][:, s] != 0)
-        miss = GAP + OFFSET * free
-        target = fields["x"][:, s] + miss * loose[:, 2] + 1j * (fields["y"][:, s] + miss * loose[:, 3])
-        target = target + np.where(hung, points[rows, host, (place * (SAMPLES - 1)).astype(int)], 0.0)
-        own = np.clip(fields["own_at"][:, s] + AT * loose[:, 4] * (fields["own_at"][:, s] == 0.5), 0.0, 1.0)
-        pen += (target - pen[rows, (own * (SAMPLES - 1)).astype(int)])[:, None]
-
-        join = fields["join"][:, s].astype(int)
-        points[:, s] = pen
-        aim = points[rows, join, (fields["join_at"][:, s] * (SAMPLES - 1)).astype(int)]
-        pull = np.where(join >= 0, 1.0 + JOIN * loose[:, 5], 0.0) * (aim - pen[:, -1])
-        points[:, s] = np.where(dots[:, s], pen, pen + pull[:, None] * along)
+        own = {name: values[:, s] for name, values in fields.items()}
+        missed = {name: values[:, s] for name, values in noise["stroke"].items()}
+        pen = _pen(fields, noise, s)
+        # Ends are met well, points along a stroke less so; a stroke beside another is placed freely.
+        host_at = own["host_at"] + missed["at"] * ((own["host_at"] > 0) & (own["host_at"] < 1))
+        own_at = own["own_at"] + missed["own_at"] * ((own["own_at"] > 0) & (own["own_at"] < 1))
+        loose = np.where((own["x"] != 0) | (own["y"] != 0), 2.0, 0.6)
+        target = own["x"] + loose * missed["x"] + 1j * (own["y"] + loose * missed["y"])
+        host = own["host"].astype(int)
+        target = target + np.where(host >= 0, points[rows, host, _sample(host_at)], 0.0)
+        points[:, s] = pen + (target - pen[rows, _sample(own_at)])[:, None]
+        join = own["join"].astype(int)
+        gap = points[rows, join, _sample(own["join_at"])] - points[:, s, -1]
+        led = np.where(join >= 0, 1.0 + missed["join"], 0.0) * gap
+        points[:, s] += led[:, None] * np.linspace(0.0, 1.0, SAMPLES)
     return points
+
+
+def _sample(at: Floats) -> NDArray[np.int64]:
+    """The sample at a share of a stroke's length."""
+    return np.rint(np.clip(at, 0.0, 1.0) * (SAMPLES - 1)).astype(np.int64)
 
 
 def _box(points: NDArray[np.complex128], drawn: NDArray[np.bool_]) -> tuple[Floats, Floats]:
@@ -119,17 +136,6 @@ def _box(points: NDArray[np.complex128], drawn: NDArray[np.bool_]) -> tuple[Floa
     return centre, np.stack([high[0] - low[0], high[1] - low[1]], 1)
 
 
-def _exact(fields: dict[str, Floats]) -> NDArray[np.complex128]:
-    """The pen's path without motor noise."""
-    count = len(fields["drawn"])
-    noise = {
-        "pieces": np.zeros((count, MAX_STROKES, 3, MAX_PIECES)),
-        "strokes": np.zeros((count, MAX_STROKES, 6 + 2 * WAVES)),
-        "whole": np.zeros((count, 16)),
-    }
-    return _trace(fields, noise, np.zeros(count))
-
-
 def look(programme: Programme) -> Look:
     """Draw a programme exactly as written and measure it.
 
@@ -137,22 +143,29 @@ def look(programme: Programme) -> Look:
         programme: a character.
 
     Returns:
-        Its path length, crowding and blurred shape.
+        Its path length, blots and blurred shape.
     """
-    points = _exact(_padded([programme]))[0, : len(programme)]
+    points = _trace(_padded([programme]), _silence(1))[0, : len(programme)]
     centre, extent = _box(points[None], np.ones((1, len(points)), bool))
     scale = 1.0 / max(float(extent.max()), 1e-6)
-    path = float(np.abs(np.diff(points, axis=1)).sum()) * scale
-    spots = ((points - centre) * scale + (0.5 + 0.5j)).ravel()
-    weight = np.abs(np.diff(points, axis=1, append=points[:, -1:])).ravel()
-    cells = np.unique((spots.real * 11.99).astype(int) * 12 + (spots.imag * 11.99).astype(int))
-    grid = np.linspace(0.0, 1.0, 12)
-    blur_x, blur_y = (
-        np.exp(-0.5 * ((axis[:, None] - grid) / 0.07) ** 2) for axis in (spots.real, spots.imag)
-    )
-    # The square root keeps a place the pen passes twice from counting twice as much.
-    shape = np.sqrt((blur_y * weight[:, None]).T @ blur_x).ravel()
-    return Look(path, path * 12 / len(cells), shape / np.linalg.norm(shape))
+    strokes = float(np.abs(np.diff(points, axis=1)).sum()) * scale
+    placed = (points - centre) * (scale * TYPICAL) + (0.5 + 0.5j)
+    picture = ink(placed[None], np.ones((1, len(points)), bool), np.array([PEN]), 28)[0] / 255.0
+    windows = np.lib.stride_tricks.sliding_window_view(picture, (3, 3))
+    blots = int((windows.min((2, 3)) > 0.6).sum())
+    blurred = BLUR @ picture @ BLUR.T
+    path = picture.sum() / 28**2 / (2 * PEN * TYPICAL)
+    return Look(path, strokes / path, blots, (blurred / np.linalg.norm(blurred)).ravel())
+
+
+def _warped(points: NDArray[np.complex128], whole: dict[str, Floats]) -> NDArray[np.complex128]:
+    """Whole drawings stretched, slanted, bent and turned as hand and wrist do."""
+    by = {name: values[:, None, None] for name, values in whole.items()}
+    x = points.real * np.exp(by["wide"]) + by["slant"] * points.imag
+    y = points.imag * np.exp(by["tall"])
+    bent_x = x + by["warp_1"] * x * y + by["warp_2"] * y * y
+    bent_y = y + by["warp_3"] * x * y + by["warp_4"] * x * x
+    return (bent_x + 1j * bent_y) * np.exp(1j * by["rotation"])
 
 
 def draw(programmes: list[Programme], rngs: list[Generator], drawings: int, size: int) -> NDArray[np.uint8]:
@@ -169,33 +182,26 @@ def draw(programmes: list[Programme], rngs: list[Generator], drawings: int, size
     """
     plain = _padded(programmes)
     # How large the character is meant to be, as shares of the paper, and where it tends to sit.
-    meant = np.stack([rng.standard_normal(4) for rng in rngs])
-    centre, extent = _box(_exact(plain), plain["drawn"] > 0)
-    wanted = np.clip(0.61 + 0.10 * meant[:, 0], 0.3, 0.85)
+    meant = np.stack([rng.standard_normal(3) for rng in rngs])
+    centre, extent = _box(_trace(plain, _silence(len(programmes))), plain["drawn"] > 0)
+    wanted = np.clip(TYPICAL + 0.10 * meant[:, 0], 0.3, 0.85)
 
     fields = {name: np.repeat(values, drawings, 0) for name, values in plain.items()}
+    drawn = fields["drawn"] > 0
     noise = _noise(rngs, drawings)
     whole = noise["whole"]
-    # Some drawers are careful, some are not.
-    points = _trace(fields, noise, np.exp(0.35 * whole[:, 0]))
-    drawn = fields["drawn"] > 0
+    points = _trace(fields, noise)
     # A drawer who strays still fills about the same space: half of the drift in size is taken out.
     _, strayed = _box(points, drawn)
     filled = np.sqrt(np.repeat(np.maximum(extent.max(1), 0.3), drawings) * np.maximum(strayed.max(1), 0.3))
-    scale = np.repeat(wanted, drawings) / filled * np.exp(SIZE * whole[:, 1])
-    points = (points - np.repeat(centre, drawings)[:, None, None]) * scale[:, None, None]
-    col = lambda index: whole[:, index, None, None]
-    x, y = points.real, points.imag
-    x = x * np.exp(ASPECT * col(2)) + SLANT * col(3) * y
-    y = y * np.exp(ASPECT * col(4))
-    x, y = x + WARP * (col(5) * x * y + col(6) * y * y) * 2, y + WARP * (col(7) * x * y + col(8) * x * x) * 2
-    points = (x + 1j * y) * np.exp(1j * ROTATION * col(9))
+    scale = np.repeat(wanted, drawings) / filled * np.exp(whole["size"])
+    points = _warped((points - np.repeat(centre, drawings)[:, None, None]) * scale[:, None, None], whole)
+    # Characters stay on the paper, a little above and left of its middle as people write.
     middle, strayed = _box(points, drawn)
-    points = (points - middle[:, None, None]) * np.minimum(1.0, 0.90 / strayed.max(1))[:, None, None]
-    lean = np.repeat(meant[:, 2:], drawings, 0) * 0.012 + SHIFT * whole[:, 10:12] - 0.02
-    # Characters stay on the paper, but for the odd one.
-    room = np.maximum(0.94 - np.minimum(strayed, 0.90), 0.0) / 2
-    lean = np.clip(lean, -room, room)
-    points += (0.5 + 0.5j) + (lean[:, 0] + 1j * lean[:, 1])[:, None, None]
-    radius = 0.0268 * np.exp(0.08 * whole[:, 12])
+    points = (points - middle[:, None, None]) * np.minimum(1.0, 0.87 / strayed.max(1))[:, None, None]
+    room = np.maximum(0.91 - np.minimum(strayed, 0.87), 0.0) / 2
+    lean = np.repeat(meant[:, 1:], drawings, 0) * 0.012 + np.stack([whole["x"], whole["y"]], 1) - 0.02
+    lean = np.clip(lean, -room, room) + 0.5
+    points += (lean[:, 0] + 1j * lean[:, 1])[:, None, None]
+    radius = PEN * np.exp(whole["pen"])
     return ink(points, drawn, radius, size)

@@ -66,6 +66,7 @@ class Style:
     turned: float  # a vocabulary stroke is used turned or mirrored
     variants: float  # a character is a near variant of an earlier one
     stem: float  # a character starts with the alphabet's common stem
+    cramped: int  # pixels inside blots that a character may have at 28×28
     jitter: float  # radians by which directions are missed
 
 
@@ -86,12 +87,12 @@ def sample_style(rng: Generator) -> Style:
     sizes = np.array([0.5, 1.0, 1.0, 1.5, 2.0, 3.0, 4.0]) * QUARTER
     arcs = rng.choice(sizes, rng.integers(2, 5)) * rng.uniform(0.85, 1.15)
     return Style(
-        directions=tuple(directions[rng.choice(4, p=[0.35, 0.35, 0.2, 0.1])].tolist()),
+        directions=tuple(directions[rng.choice(4, p=[0.35, 0.3, 0.2, 0.15])].tolist()),
         arcs=tuple(arcs.tolist()),
         curved=rng.beta(0.8, 0.8),
         smooth=rng.uniform(0.1, 0.8),
-        pieces=rng.uniform(0.3, 2.2),
-        strokes=rng.uniform(0.3, 2.2),
+        pieces=rng.uniform(0.5, 2.4),
+        strokes=rng.uniform(0.5, 2.6),
         touching=rng.uniform(0.5, 0.95),
         joined=rng.uniform(0.0, 0.5),
         closed=rng.uniform(0.0, 0.3),
@@ -101,8 +102,14 @@ def sample_style(rng: Generator) -> Style:
         turned=rng.uniform(0.1, 0.7),
         variants=rng.uniform(0.3, 0.7),
         stem=rng.choice([0.0, 0.0, 0.4, 0.8]),
-        jitter=rng.uniform(0.02, 0.18),
+        cramped=int(rng.choice([0, 0, 3])),
+        jitter=rng.uniform(0.02, 0.2),
     )
+
+
+def _wrapped(angle: float) -> float:
+    """The same angle between -π and π."""
+    return float((angle + np.pi) % (2 * np.pi) - np.pi)
 
 
 def sample_stroke(style: Style, rng: Generator) -> Stroke:
@@ -111,16 +118,18 @@ def sample_stroke(style: Style, rng: Generator) -> Stroke:
     lengths, turns, corners = [], [], []
     heading = 0.0
     for piece in range(count):
-        wanted = rng.choice(style.directions) + style.jitter * rng.normal()
-        if piece and rng.random() < style.smooth:
+        # Going straight on is no corner, and turning on the spot retraces: turn aside.
+        aside = [d for d in style.directions if not piece or 0.4 < abs(_wrapped(d - heading)) < 2.8]
+        if piece and (not aside or rng.random() < style.smooth):
             corner = 0.0
         else:
-            corner = np.angle(np.exp(1j * (wanted - heading)))
-            # Going straight on is no corner, and turning on the spot retraces: turn aside instead.
-            if piece and not 0.4 < abs(corner) < 2.8:
-                corner = rng.choice([-1, 1]) * rng.uniform(0.9, 2.3)
+            corner = _wrapped(rng.choice(aside) + style.jitter * rng.normal() - heading)
         if rng.random() < style.curved:
             turn = rng.choice([-1, 1]) * rng.choice(style.arcs)
+            if rng.random() < 0.5:  # curves mostly run out in a direction that the alphabet favours
+                ends = np.array(style.directions) - heading - corner
+                ends += 2 * np.pi * np.round((turn - ends) / (2 * np.pi))
+                turn = ends[np.abs(ends - turn).argmin()] + style.jitter * rng.normal()
             length = rng.uniform(0.3, 0.8) * (0.6 + abs(turn) / np.pi)
         else:
             turn = style.curved * rng.normal() * 0.3

@@ -54,9 +54,7 @@ def load(split: str, *, alphabets: int | None = None, seed: int = 0, size: int =
         style = _generator(seed, part, number)
         characters = range(int(style.integers(*CHARACTERS)))
         programmes = sample_alphabet(style, [_generator(seed, part, number, 0, c) for c in characters], look)
-        images.append(
-            draw(programmes, [_generator(seed, part, number, 1, c) for c in characters], DRAWINGS, size)
-        )
+        images.append(draw(programmes, [_generator(seed, part, number, 1, c) for c in characters], DRAWINGS, size))
         names += [f"glyphs-{split}-{number:02d}/character{c + 1:02d}" for c in characters]
     drawn = torch.from_numpy(np.concatenate(images)).unsqueeze(1)
     return LabelledImages(drawn, torch.full((len(names),), DRAWINGS), tuple(names))

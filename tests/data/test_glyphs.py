@@ -1,8 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from metaft.data import glyphs
+from metaft.data.glyph_drawing import look
+from metaft.data.glyph_strokes import Stroke
 from metaft.errors import MetaftError
 
 
@@ -59,9 +63,7 @@ def test_ink_is_like_omniglots(some):
 
 def test_drawings_stay_on_the_paper(some):
     x = pixels(some) > 0.25
-    sides = torch.stack(
-        [x[..., 0, :].any(-1), x[..., -1, :].any(-1), x[..., :, 0].any(-1), x[..., :, -1].any(-1)]
-    )
+    sides = torch.stack([x[..., 0, :].any(-1), x[..., -1, :].any(-1), x[..., :, 0].any(-1), x[..., :, -1].any(-1)])
     assert not sides.all(0).any()
     assert sides.any(0).float().mean() < 0.2
     rows = x.any(-1).sum(-1).float()
@@ -113,3 +115,41 @@ def test_bad_input(arguments, says):
         glyphs.load(**arguments)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+LINE = Stroke((1.0,), (0.0,), (0.0,))
+RING = Stroke((np.pi,), (2 * np.pi,), (0.0,))
+SQUARE = Stroke((1.0, 1.0, 1.0, 1.0), (0.0,) * 4, (0.0, np.pi / 2, np.pi / 2, np.pi / 2))
+
+
+@pytest.mark.parametrize(
+    ("programme", "length"),
+    [
+        ((LINE,), 1.0),
+        ((RING,), np.pi),
+        ((SQUARE,), 4.0),
+        # A cross: the second stroke hangs by its middle on the middle of the first.
+        ((LINE, replace(LINE, corners=(np.pi / 2,), host=0, host_at=0.5, own_at=0.5)), 2.0),
+    ],
+)
+def test_a_programme_says_what_is_drawn(programme, length):
+    seen = look(programme)
+    # Ink reaches beyond a stroke's ends by half the pen's width, and lines that cross share some.
+    assert seen.path == pytest.approx(length, rel=0.12)
+    assert seen.retraced == pytest.approx(1.0, abs=0.12)
+    assert seen.blots <= 1
+
+
+def test_a_line_drawn_there_and_back_is_noticed():
+    # Closing two straight pieces that meet in a corner pulls them onto each other.
+    wedge = Stroke((1.0, 1.0), (0.0, 0.0), (0.0, np.pi / 2), join=0)
+    assert look((wedge,)).retraced > 1.6
+
+
+def test_a_stroke_led_to_another_reaches_it():
+    # Two upright bars 0.8 apart and a short third stroke from one towards the other, which only a join reaches.
+    up = replace(LINE, corners=(np.pi / 2,))
+    bars = (up, replace(up, host=0, offset=(0.8, 0.0)))
+    rung = replace(LINE, lengths=(0.3,), host=0, host_at=0.5)
+    reaching = replace(rung, join=1, join_at=0.5)
+    assert look((*bars, reaching)).path - look((*bars, rung)).path == pytest.approx(0.5, abs=0.1)
