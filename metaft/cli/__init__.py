@@ -64,10 +64,10 @@ class LazyGroup(click.Group):
             _fail(f"unknown option {error.option_name!r}{close or '; see --help'}", 2)
         except click.ClickException as error:
             _fail(error.format_message(), 2)
-        except KeyboardInterrupt as error:
-            _fail(str(error) or "interrupted", getattr(error, "exit_code", 130), mark="")
-        except click.Abort:
-            _fail("interrupted", 130, mark="")
+        except click.Abort as error:
+            # Click makes this of every KeyboardInterrupt; a stopped run's says more.
+            stopped = error.__cause__
+            _fail(str(stopped or "") or "interrupted", getattr(stopped, "exit_code", 130), mark="")
         except BrokenPipeError:
             # The reader of our output, such as head, has seen enough.
             sys.stderr.close()

@@ -169,10 +169,11 @@ def require_fit(stored: Mapping[str, Tensor], expected: Mapping[str, Tensor], wh
     for name in expected:
         if name not in stored:
             raise MetaftError(f"checkpoint {where} is of another architecture: it has no parameter {name!r}")
-    for name, weight in stored.items():
+    for name in stored:
         if name not in expected:
             raise MetaftError(f"checkpoint {where} is of another architecture: the model has no parameter {name!r}")
-        want = expected[name]
+    for name, want in expected.items():
+        weight = stored[name]
         if weight.shape != want.shape or weight.dtype != want.dtype:
             raise MetaftError(
                 f"checkpoint {where} is of another architecture: {name!r} is {list(weight.shape)} "

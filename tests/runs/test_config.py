@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metaft.errors import MetaftError
+from metaft.runs.config import SECTIONS, RunConfig, load_config, read_toml, to_toml, validated
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"wayz": 5}, r"unknown setting 'wayz'; did you mean 'ways'\?"),
+        ({"ways": 1}, "ways = 1: should be greater than or equal to 2"),
+        ({"ways": 10**12}, "ways = 1000000000000: should be less"),
+        ({"ways": "five"}, "ways = five: should be a valid integer"),
+        ({"ways": True}, "ways = true: should not be a boolean"),
+        ({"steps": -1}, "steps = -1: should be greater than or equal to 0"),
+        ({"inner_lr": 0}, "inner_lr = 0: should be greater than 0"),
+        ({"outer_lr": float("nan")}, "outer_lr = nan: should be a finite number"),
+        ({"outer_lr": "nan"}, "outer_lr = nan: should be a finite number"),
+        ({"minutes": float("inf")}, "minutes = inf"),
+        ({"schedule": "cosin"}, "schedule = cosin: should be 'constant' or 'cosine'"),
+        ({"workers": "many"}, "workers = many: should be 'auto' or a whole number"),
+        ({"workers": 0}, "workers = 0"),
+        ({"average": 1.0}, "average = 1.0"),
+        ({"tasks": 10**6, "ways": 10**4}, "tasks = 1000000, ways = 10000.*would hold"),
+        ({"iterations": 0}, "iterations = 0"),
+    ],
+)
+def test_bad_settings_are_one_clear_line(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(MetaftError, match=said) as error:
+        validated(RunConfig, values)
+    assert "\n" not in str(error.value)
+
+
+def test_every_setting_has_one_section_and_a_description() -> None:
+    names = [name for kind in SECTIONS.values() for name in kind.model_fields]
+    assert sorted(names) == sorted(RunConfig.model_fields)
+    assert all(field.description for field in RunConfig.model_fields.values())
+
+
+def test_defaults_follow_the_data_set() -> None:
+    assert validated(RunConfig, {}).model == "conv4"
+    waves = validated(RunConfig, {"dataset": "sinusoid"})
+    assert (waves.model, waves.shots, waves.inner_lr, waves.iterations) == ("mlp", 10, 0.01, 70_000)
+    assert validated(RunConfig, {"dataset": "sinusoid", "shots": 5}).shots == 5
+    assert validated(RunConfig, {"minutes": 2}).iterations is None
+    assert validated(RunConfig, {"dataset": "sinusoid", "minutes": 2}).iterations is None
+    assert validated(RunConfig, {}).iterations == 1000
+
+
+def test_the_command_line_overrides_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text("seed = 3\n[family]\nways = 20\nshots = 5\n[learner]\ninner_lr = 0.1\n")
+    config = load_config(file, {"shots": "1", "ways": None})
+    assert (config.seed, config.ways, config.shots, config.inner_lr) == (3, 20, 1, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[famly]\nways = 5", r"unknown section \[famly\]; did you mean 'family'"),
+        ("[family]\nwas = 5", "unknown setting 'was'; did you mean 'ways'"),
+        ("[train]\nways = 5", r"'ways' belongs under \[family\], not \[train\]"),
+        ("ways = 5\n[family]\nways = 6", "'ways' is given twice"),
+        ("ways = ", "not valid TOML"),
+        ("\udcff", "not valid TOML"),
+    ],
+)
+def test_bad_files(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "c.toml"
+    file.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(MetaftError, match=said):
+        read_toml(file)
+    with pytest.raises(MetaftError, match="cannot read config"):
+        read_toml(tmp_path / "absent.toml")
+
+
+@given(
+    root=st.text(st.characters(codec="utf-8"), max_size=20),
+    lr=st.floats(1e-300, 1e3, exclude_min=True),
+    average=st.floats(0, 1, exclude_max=True),
+    ways=st.integers(2, 50),
+    rotations=st.booleans(),
+)
+def test_toml_round_trip(root: str, lr: float, average: float, ways: int, rotations: bool) -> None:
+    config = validated(
+        RunConfig,
+        {"data_root": root, "outer_lr": lr, "average": average, "ways": ways, "rotations": rotations},
+    )
+    tree = tomllib.loads(to_toml(config))
+    flat = {name: value for section in tree.values() for name, value in section.items()}
+    assert validated(RunConfig, flat) == config
