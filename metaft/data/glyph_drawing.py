@@ -7,7 +7,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from metaft.data.glyph_alphabets import Look
-from metaft.data.glyph_ink import ink
+from metaft.data.glyph_ink import FINE, ink
 from metaft.data.glyph_strokes import MAX_PIECES, MAX_STROKES, Programme
 
 Floats = NDArray[np.float64]
@@ -204,4 +204,7 @@ def draw(programmes: list[Programme], rngs: list[Generator], drawings: int, size
     lean = np.clip(lean, -room, room) + 0.5
     points += (lean[:, 0] + 1j * lean[:, 1])[:, None, None]
     radius = PEN * np.exp(whole["pen"])
-    return ink(points, drawn, radius, size)
+    # A chunk of a fine grid of 2**26 bytes at most, however large the images.
+    step = max(1, 2**26 // (FINE * size) ** 2)
+    chunks = [slice(at, at + step) for at in range(0, len(points), step)]
+    return np.concatenate([ink(points[c], drawn[c], radius[c], size) for c in chunks])
