@@ -5,9 +5,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+import click
 
-class MetaftError(Exception):
+
+class MetaftError(click.ClickException):
     """A mistake the user can mend: the message names what was given, what was expected and what to do."""
+
+    exit_code = 2
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
