@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import os
+import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,7 @@ class Metrics:
             log.warning("%s is shorter than its checkpoint says; some rows are lost", file)
         self._file.truncate(min(offset, self._file.tell()))
         self._file.seek(0, os.SEEK_END)
+        _let_the_second_pass(events)
         self._board = SummaryWriter(str(events), purge_step=iteration + 1 if iteration else 0)
 
     def write(self, kind: str, iteration: int, values: dict[str, Any]) -> None:
@@ -85,6 +87,14 @@ class Metrics:
 
     def _clear_errors(self) -> AbstractContextManager[None]:
         return clear_disk_errors(str(self._file.name), "the last good checkpoint is intact")
+
+
+def _let_the_second_pass(events: Path) -> None:
+    """Event files are read in the order of their names, which begin with the second they were made in."""
+    stamps = [path.name.split(".")[3] for path in events.glob("events.out.tfevents.*")]
+    newest = max((int(stamp) for stamp in stamps if stamp.isdigit()), default=0)
+    if newest == int(time.time()):
+        time.sleep(max(newest + 1 - time.time(), 0))
 
 
 def read_rows(file: str | Path) -> list[dict[str, Any]]:

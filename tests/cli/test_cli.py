@@ -14,20 +14,8 @@ from metaft.cli import COMMANDS, cli
 from metaft.runs.config import RunConfig
 
 ROOT = Path(__file__).parents[2]
-SMALL = "--dataset sinusoid --engine eager --tasks 4 --log-every 2 --validate-every 3 --validate-tasks 4".split()  # noqa: SIM905
-    "--dataset",
-    "sinusoid",
-    "--engine",
-    "eager",
-    "--tasks",
-    "4",
-    "--log-every",
-    "2",
-    "--validate-every",
-    "3",
-    "--validate-tasks",
-    "4",
-]
+SMALL = ["--dataset", "sinusoid", "--engine", "eager", "--tasks", "4"]
+SMALL += ["--log-every", "2", "--validate-every", "3", "--validate-tasks", "4"]
 
 
 def metaft(*args: object) -> Result:

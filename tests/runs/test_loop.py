@@ -227,6 +227,7 @@ def test_a_time_budget_ends_the_run(tmp_path: Path) -> None:
     assert 0.3 <= result.seconds < 10
 
 
+@pytest.mark.usefixtures("picture")
 def test_what_lies_in_the_directory(tmp_path: Path) -> None:
     before = torch.get_rng_state()
     run(tmp_path / "r")
