@@ -124,7 +124,7 @@ def meta_train(
         stop = stack.enter_context(StopRequest())
         try:
             _train(learner, family, validation, s, state, run, metrics, display, stop, device)
-        except MetaftError as error:
+        except Exception as error:
             learner.params = state.best or state.scored
             with contextlib.suppress(MetaftError):  # The disk may be full; the first error says so.
                 run.write_record(state="failed", reason=str(error), iteration=at.iteration)

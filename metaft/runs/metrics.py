@@ -9,12 +9,12 @@ import os
 import time
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from PIL import Image
 
 from metaft.runs.files import clear_disk_errors
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 log = logging.getLogger(__name__)
 
@@ -63,9 +63,10 @@ class Metrics:
         """Show a text, such as the configuration, in TensorBoard."""
         self._board.add_text(name, "\n".join(f"    {line}" for line in content.splitlines()), 0)
 
-    def figure(self, name: str, figure: Figure, iteration: int) -> None:
-        """Show a picture in TensorBoard."""
-        self._board.add_figure(name, figure, iteration)
+    def picture(self, name: str, file: Path, iteration: int) -> None:
+        """Show an image file in TensorBoard."""
+        with Image.open(file) as image:
+            self._board.add_image(name, np.asarray(image.convert("RGB")), iteration, dataformats="HWC")
 
     def sync(self) -> int:
         """Wait until the disk has all rows.

@@ -119,4 +119,4 @@ def draw_episode(
     batch = family.batch(0, 1)
     figure = episode_figure(batch, learner.curve(batch.to(device))[-1].cpu())
     save(figure, run.path / "episode.png")
-    metrics.figure("episode", figure, iteration)
+    metrics.picture("episode", run.path / "episode.png", iteration)
