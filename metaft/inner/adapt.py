@@ -1,56 +1,101 @@
-"""The inner loop: K steps of a rule on the support sets of all tasks at once."""
+"""The inner loop: K steps of a rule down an objective on the support sets of all tasks at once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from torch import Tensor
 from torch.func import grad, vmap
 
-from metaft.inner.rules import Params, Rule, State
+from metaft.inner.objectives import Loss, Objective, TaskLoss
+from metaft.inner.rules import LEARNED, Params, Rule, State
 
-Loss = Callable[[Params, Tensor, Tensor], Tensor]
-Carry = tuple[Params, State]
+Gradient = Callable[[Params, Params], Params]
 
 
-def batched_step(loss: Loss, rule: Rule, shared: bool) -> Callable[[Carry, Tensor, Tensor], Carry]:
-    """Make one inner step of every task in a batch.
+@dataclass(frozen=True)
+class Inner:
+    """Fine-tuning as a map (initial parameters, support set) → adapted parameters, in its four parts but one.
 
     Args:
-        loss: the support loss of one task, ``loss(params, x, y) → scalar``.
-        rule: the inner rule.
-        shared: whether all tasks stand on one set of parameters (before the first step) or each has its own,
-            stacked on a leading axis. Shared parameters stay one tensor, so that the first pass over them is one
-            large batch and the gradient towards them is summed over tasks by the operator itself.
-
-    Returns:
-        ``step((params, state), support_x, support_y) → (params, state)``, stacked over tasks.
+        loss: the loss of one task, ``loss(params, x, y) → scalar``.
+        rule: how a step moves the parameters.
+        steps: how many steps, K.
+        adapts: names of the parameters that adapt; all of the network's if None.
+        objective: what is descended; the loss itself by default.
     """
 
-    def one(carry: Carry, x: Tensor, y: Tensor) -> Carry:
-        params, state = carry
-        return rule.step(params, state, grad(loss)(params, x, y))
+    loss: Loss
+    rule: Rule
+    steps: int
+    adapts: tuple[str, ...] | None = None
+    objective: Objective = field(default_factory=TaskLoss)
 
-    return vmap(one, in_dims=(None if shared else 0, 0, 0), randomness="different")
+    def start(self, params: Params) -> Params:
+        """The adapting parameters before the first step, from all meta-parameters."""
+        if self.adapts is None:
+            return network(params)
+        return {name: params[name] for name in self.adapts}
+
+    def gradient(self, support_x: Tensor, support_y: Tensor, shared: bool) -> Gradient:
+        """The inner gradient of every task.
+
+        Args:
+            support_x: ``[tasks, support, *input]``.
+            support_y: ``[tasks, support, ...]``.
+            shared: whether all tasks stand on one set of parameters (before the first step) or each has its own,
+                stacked on a leading axis. Shared parameters stay one tensor, so that the first pass over them is one
+                large batch and a product with its Jacobian is summed over tasks by the operator itself.
+
+        Returns:
+            ``(adapting, params) → gradients``, stacked over tasks; ``params`` are all meta-parameters, of which those
+            that adapt count as the start only.
+        """
+        one = grad(self.value)
+        batched = vmap(one, in_dims=(None if shared else 0, None, 0, 0), randomness="different")
+        return lambda adapting, params: batched(adapting, params, support_x, support_y)
+
+    def value(self, adapting: Params, params: Params, x: Tensor, y: Tensor) -> Tensor:
+        """The objective of one task."""
+        start = network(params)
+        return self.objective(self.loss, start | adapting, start, x, y)
+
+    def move(self, k: int, shared: bool) -> Callable[[Params, State, Params, Params], tuple[Params, State]]:
+        """Step k of the rule for every task: ``(adapting, state, gradients, learned) → (adapting, state)``."""
+        before = None if shared else 0
+        return vmap(
+            lambda adapting, state, grads, learned: self.rule.step(k, adapting, state, grads, learned),
+            in_dims=(before, before, 0, None),
+        )
 
 
-def adapt(loss: Loss, rule: Rule, steps: int, params: Params, support_x: Tensor, support_y: Tensor) -> list[Params]:
+def network(params: Params) -> Params:
+    """The network's own among the meta-parameters, without what the rule learns."""
+    return {name: value for name, value in params.items() if not name.startswith(LEARNED)}
+
+
+def learned(params: Params) -> Params:
+    """What the rule learns among the meta-parameters."""
+    return {name: value for name, value in params.items() if name.startswith(LEARNED)}
+
+
+def adapt(inner: Inner, params: Params, support_x: Tensor, support_y: Tensor) -> list[Params]:
     """Run the inner loop without keeping a graph.
 
     Args:
-        loss: the support loss of one task.
-        rule: the inner rule.
-        steps: how many steps, K.
-        params: the initial parameters, shared by all tasks.
+        inner: the inner loop.
+        params: the meta-parameters, shared by all tasks.
         support_x: ``[tasks, support, *input]``.
         support_y: ``[tasks, support, ...]``.
 
     Returns:
-        The K + 1 parameter dictionaries θ_0 … θ_K; θ_0 is ``params`` itself, the others are stacked over tasks.
+        The adapting parameters after 0 … K steps; before the first they are shared, then stacked over tasks.
     """
-    carry: Carry = (params, rule.init(params))
-    trajectory = [params]
-    for k in range(steps):
-        carry = batched_step(loss, rule, shared=k == 0)(carry, support_x, support_y)
-        trajectory.append(carry[0])
+    adapting, rates = inner.start(params), learned(params)
+    state, trajectory = inner.rule.init(adapting), [adapting]
+    for k in range(inner.steps):
+        grads = inner.gradient(support_x, support_y, shared=k == 0)(adapting, params)
+        adapting, state = inner.move(k, shared=k == 0)(adapting, state, grads, rates)
+        trajectory.append(adapting)
     return trajectory

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from metaft.errors import MetaftError, nearest
-from metaft.inner.rules import SGD
+from metaft.inner.rules import RULES
 from metaft.learners.learner import Learner, MetaLearner, Predictor
 from metaft.learners.maml import MAML
 from metaft.learners.nearest_neighbour import NearestNeighbour
@@ -17,8 +17,10 @@ from metaft.learners.nearest_neighbour import NearestNeighbour
 __all__ = ["LEARNERS", "MAML", "Learner", "MetaLearner", "NearestNeighbour", "Predictor", "build"]
 
 
-def _maml(model: nn.Module, *, inner_lr: float = 0.4, steps: int = 1, **options: Any) -> MAML:
-    return MAML(model, SGD(inner_lr), steps, **options)
+def _maml(model: nn.Module, *, inner_lr: float = 0.4, steps: int = 1, rule: str = "sgd", **options: Any) -> MAML:
+    if rule not in RULES:
+        raise MetaftError(f"unknown rule {rule!r}{nearest(rule, RULES)}")
+    return MAML(model, RULES[rule](inner_lr, steps), steps, **options)
 
 
 def _fomaml(model: nn.Module, *, estimator: str = "first-order", **options: Any) -> MAML:
@@ -30,7 +32,7 @@ def _fomaml(model: nn.Module, *, estimator: str = "first-order", **options: Any)
 LEARNERS: dict[str, Callable[..., Learner]] = {"maml": _maml, "fomaml": _fomaml}
 OPTIONS = {
     "inner_lr",
-    *(name for name, p in inspect.signature(MAML).parameters.items() if name not in ("model", "rule")),
+    *(name for name, p in inspect.signature(MAML).parameters.items() if name != "model"),
 }
 
 

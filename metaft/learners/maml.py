@@ -6,35 +6,47 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
-from metaft.inner.adapt import adapt
+from metaft.errors import MetaftError, nearest
+from metaft.inner.adapt import Inner, adapt, network
 from metaft.inner.losses import cross_entropy, mean_squared_error
+from metaft.inner.objectives import OBJECTIVES
 from metaft.inner.rules import Params, Rule
+from metaft.inner.scope import select
 from metaft.learners.learner import Predictor
 from metaft.models.functional import BatchNormMode, Functional
 from metaft.outer.chunks import map_chunks
-from metaft.outer.meta_gradient import MetaGradient, meta_gradient
+from metaft.outer.meta_gradient import MetaGradient, meta_gradient, resolve
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.family import Kind
 
-OBJECTIVES = {"classification": cross_entropy, "regression": mean_squared_error}
+LOSSES = {"classification": cross_entropy, "regression": mean_squared_error}
 
 
 class MAML:
     """An initialisation from which K inner steps on a support set answer well for the query set (alg. 1 and 2).
 
-    Deviations: all parameters adapt, batch norm's scale and shift included, as in the authors' code; batch norm uses
-    the statistics of the batch at hand in training and test (transductive, as theirs) unless ``inductive`` is chosen.
+    Scope, rule, objective and estimator are free; the paper's choice is all parameters, SGD, the task loss, exact.
+
+    Deviations: batch norm's scale and shift adapt too, as in the authors' code; batch norm uses the statistics of
+    the batch at hand in training and test (transductive, as theirs) unless ``inductive`` is chosen.
 
     Args:
         model: any module; it is copied.
         rule: the inner rule, ``SGD(lr=0.4)`` for instance.
         steps: inner steps K in meta-training.
-        estimator: "exact", or "first-order" for FOMAML (§5.2).
+        estimator: "exact", "first-order" (FOMAML, §5.2), "finite-difference", "implicit" or "reptile".
+        scope: which parameters adapt (see ``metaft.inner.scope.select``).
+        meta_scope: which are meta-trained; by default all, and what the rule learns.
+        objective: what the inner loop descends: "task", "l2" or "kl" to the start.
+        objective_weight: of the latter two.
         batch_norm: "transductive" or "inductive".
         kind: "classification" (cross-entropy) or "regression" (mean squared error).
-        memory: "flat" or "graph" (see ``metaft.meta_gradient``).
+        memory: "flat", "checkpoints" or "graph" (see ``metaft.meta_gradient``).
         engine: "eager" or "compile".
         workers: threads that share a batch's tasks.
+
+    Raises:
+        MetaftError: if an option is unknown, a scope matches nothing, or the parts do not go together.
     """
 
     def __init__(
@@ -44,6 +56,10 @@ class MAML:
         steps: int,
         estimator: str = "exact",
         *,
+        scope: str = "all",
+        meta_scope: str = "all,rates",
+        objective: str = "task",
+        objective_weight: float = 1.0,
         batch_norm: BatchNormMode = "transductive",
         kind: Kind = "classification",
         memory: str = "flat",
@@ -51,10 +67,19 @@ class MAML:
         workers: int = 1,
     ) -> None:
         self.model = Functional(model, batch_norm)
-        self.params = self.model.params()
+        own = self.model.params()
+        self.params = own | rule.learned({name: own[name] for name in select(own, scope)})
+        self.adapts, self.trains = resolve(tuple(self.params), scope, meta_scope)
         self.rule, self.steps, self.estimator = rule, steps, estimator
+        self.scope, self.meta_scope = scope, meta_scope
         self.kind, self.memory, self.engine, self.workers = kind, memory, engine, workers
-        self.objective = OBJECTIVES[kind]
+        if objective not in OBJECTIVES:
+            raise MetaftError(f"unknown objective {objective!r}{nearest(objective, OBJECTIVES)}")
+        if objective == "kl" and kind != "classification":
+            raise MetaftError("objective 'kl' compares class probabilities, and this is a regression; use 'l2'")
+        self.objective_name = objective
+        self.objective = OBJECTIVES[objective](objective_weight, self.model)
+        self.task_loss = LOSSES[kind]
         self.name = "fomaml" if estimator == "first-order" else "maml"
         # Bound once: a loss that is the same object every iteration is compiled only once.
         self._support_loss, self._query_loss = self.support_loss, self.query_loss
@@ -66,11 +91,11 @@ class MAML:
 
     def support_loss(self, params: Params, x: Tensor, y: Tensor) -> Tensor:
         """The inner objective of one task."""
-        return self.objective(self.model(params, x), y)
+        return self.task_loss(self.model(params, x), y)
 
     def query_loss(self, params: Params, support_x: Tensor, support_y: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """The outer objective of one task, batch norm in the declared mode."""
-        return self.objective(self.model.query(params, support_x, x), y)
+        return self.task_loss(self.model.query(params, support_x, x), y)
 
     def meta_gradient(self, batch: TaskBatch) -> MetaGradient:
         """The mean query loss after K steps and its gradient towards the initialisation."""
@@ -82,6 +107,9 @@ class MAML:
             steps=self.steps,
             estimator=self.estimator,
             memory=self.memory,
+            scope=self.scope,
+            meta_scope=self.meta_scope,
+            objective=self.objective,
             query_loss=self._query_loss,
             engine=self.engine,
             workers=self.workers,
@@ -98,7 +126,7 @@ class MAML:
         Returns:
             ``query_x [tasks, query, *input] → predictions [tasks, query, outputs]``.
         """
-        adapted = adapt(self._support_loss, self.rule, self.steps, self.params, support_x, support_y)[-1]
+        adapted = adapt(self._inner(self.steps), self.params, support_x, support_y)[-1]
         return lambda query_x: self._predict(adapted, self.steps == 0, support_x, query_x)
 
     def curve(self, batch: TaskBatch, steps: int | None = None) -> Tensor:
@@ -115,16 +143,21 @@ class MAML:
 
         def answers(chunk: TaskBatch) -> Tensor:
             with torch.no_grad():
-                path = adapt(self._support_loss, self.rule, count, self.params, chunk.support_x, chunk.support_y)
+                path = adapt(self._inner(count), self.params, chunk.support_x, chunk.support_y)
                 return torch.stack(
                     [self._predict(p, k == 0, chunk.support_x, chunk.query_x) for k, p in enumerate(path)]
                 )
 
         return torch.cat(map_chunks(answers, batch, self.workers), dim=1)
 
+    def _inner(self, steps: int) -> Inner:
+        return Inner(self._support_loss, self.rule, steps, self.adapts, self.objective)
+
     @torch.no_grad()
-    def _predict(self, params: Params, shared: bool, support_x: Tensor, query_x: Tensor) -> Tensor:
-        return vmap(self.model.query, in_dims=(None if shared else 0, 0, 0))(params, support_x, query_x)
+    def _predict(self, adapting: Params, shared: bool, support_x: Tensor, query_x: Tensor) -> Tensor:
+        fixed = {name: value for name, value in network(self.params).items() if name not in adapting}
+        answer = lambda a, s, q: self.model.query(fixed | a, s, q)
+        return vmap(answer, in_dims=(None if shared else 0, 0, 0))(adapting, support_x, query_x)
 
     def describe(self) -> dict[str, object]:
         """The settings that identify this learner."""
@@ -133,6 +166,9 @@ class MAML:
             "steps": self.steps,
             "rule": type(self.rule).__name__,
             "inner_lr": getattr(self.rule, "lr", None),
+            "scope": self.scope,
+            "meta_scope": self.meta_scope,
+            "objective": self.objective_name,
             "estimator": self.estimator,
             "batch_norm": self.model.batch_norm if self.model.normalises else "none",
             "parameters": sum(p.numel() for p in self.params.values()),

@@ -1,85 +1,193 @@
-"""The meta-gradient as an adjoint: the reverse pass of K inner steps, one vector-Jacobian product a step.
+"""The meta-gradient as an adjoint: the reverse pass of K inner steps, written once for all estimators.
 
-K inner steps are a recurrence c_{k+1} = S_k(c_k) over the carry c = (parameters, rule state). With
-v_K = ∇ L_query at c_K, the meta-gradient is v_0 of v_k = (∂S_k/∂c)ᵀ v_{k+1}; for plain SGD that is
-v_k = v_{k+1} − α H_k v_{k+1} (Finn et al. 2017, §2.2; written as a reverse pass by Maclaurin et al. 2015, alg. 2).
+An inner step is g_k = ∇_θ J(θ_k; φ) followed by (θ_{k+1}, s_{k+1}) = rule(θ_k, s_k, g_k; ρ), with φ all that does not
+adapt and ρ what the rule learns. With v_K = ∇ L_query at θ_K, the reverse pass applies the rule's transposed
+Jacobian, which gives v_k in part and the cotangent w_k of g_k, and adds H_kᵀ w_k, the Hessian-vector product. For SGD
+that is v_k = v_{k+1} − α H_k v_{k+1} (Finn et al. 2017, §2.2; as a reverse pass, Maclaurin et al. 2015, alg. 2).
+The estimators differ in that product alone, which is what they hand to ``reverse_pass``.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.func import vjp, vmap
 
-from metaft.inner.adapt import Carry, Loss, batched_step
-from metaft.inner.rules import Params, Rule
+from metaft.inner.adapt import Inner, learned
+from metaft.inner.rules import Params, State
 from metaft.tasks.batch import TaskBatch
 
 QueryLoss = Callable[[Params, Tensor, Tensor, Tensor, Tensor], Tensor]
-Pullback = Callable[[Carry], tuple[Carry]]
+Pullback = Callable[[Params], tuple[Params, Params]]
 
 
-def query_gradient(query_loss: QueryLoss, params: Params, batch: TaskBatch, shared: bool) -> tuple[Tensor, Params]:
-    """The query loss of each task and its gradient at that task's parameters.
+@dataclass(frozen=True)
+class Estimate:
+    """What an estimator finds out about a batch.
+
+    Args:
+        losses: query loss of each task after adapting, ``[tasks]``.
+        grads: the gradient of their **sum** towards the meta-trained parameters.
+        norms: ‖v_k‖ of each task, k = 0 … K, ``[K + 1, tasks]``; empty unless asked for.
+        residual: where a linear system is solved, its relative residual for each task; empty otherwise.
+    """
+
+    losses: Tensor
+    grads: Params
+    norms: Tensor
+    residual: Tensor
+
+
+class Linearise(Protocol):
+    """The inner gradient of all tasks at a point, and a product with its transposed Jacobian there.
+
+    Called with ``(inner, batch, shared, adapting, live, fixed)``: ``live`` are the meta-parameters besides the
+    adapting ones towards which a product is wanted, ``fixed`` the others. Returns the gradient and
+    ``w → (product towards adapting, product towards live)``.
+    """
+
+    def __call__(
+        self, inner: Inner, batch: TaskBatch, shared: bool, adapting: Params, live: Params, fixed: Params
+    ) -> tuple[Params, Pullback]:
+        """Linearise the inner gradient."""
+        ...
+
+
+def query_gradient(
+    query_loss: QueryLoss, batch: TaskBatch, shared: bool, adapting: Params, live: Params, fixed: Params
+) -> tuple[Tensor, Params, Params]:
+    """The query loss of each task, with its gradient.
 
     Args:
         query_loss: ``query_loss(params, support_x, support_y, query_x, query_y) → scalar`` of one task.
-        params: adapted parameters, stacked over tasks; or one set if ``shared``.
         batch: the tasks.
-        shared: whether ``params`` is one set for all tasks; then the gradient is summed over tasks.
+        shared: whether ``adapting`` is one set for all tasks; then its gradient is summed over tasks.
+        adapting: adapted parameters, stacked over tasks unless shared.
+        live: further parameters towards which a gradient is wanted.
+        fixed: the rest.
 
     Returns:
-        Losses ``[tasks]`` and the gradient of their sum.
+        Losses ``[tasks]``, and the gradients of their sum towards ``adapting`` and ``live``.
     """
-    in_dims = (None if shared else 0, 0, 0, 0, 0)
-    of_tasks = vmap(query_loss, in_dims=in_dims, randomness="different")
-    losses, pull = vjp(lambda p: of_tasks(p, *batch.tensors()), params)[:2]
-    return losses, pull(torch.ones_like(losses))[0]
+
+    def of_one(adapting: Params, live: Params, *data: Tensor) -> Tensor:
+        return query_loss(fixed | live | adapting, *data)
+
+    of_tasks = vmap(of_one, in_dims=(None if shared else 0, None, 0, 0, 0, 0), randomness="different")
+    losses, pull = vjp(lambda a, b: of_tasks(a, b, *batch.tensors()), adapting, live)[:2]
+    return losses, *pull(torch.ones_like(losses))
 
 
-def exact(
-    loss: Loss, query_loss: QueryLoss, rule: Rule, steps: int, memory: str, params: Params, batch: TaskBatch
-) -> tuple[Tensor, Params]:
-    """The full meta-gradient, through all K steps, Hessians included.
+def reverse_pass(
+    linearise: Linearise,
+    keep: bool,
+    inner: Inner,
+    query_loss: QueryLoss,
+    memory: str,
+    params: Params,
+    trains: tuple[str, ...],
+    batch: TaskBatch,
+    diagnose: bool = False,
+) -> Estimate:
+    """Run the inner loop forward, then the adjoint backward.
 
-    With ``memory="flat"`` only the K carries are kept and each step is run again when its turn comes in the reverse
-    pass; activations of one step exist at a time, whatever K. The last step's are kept from the forward pass: that
-    costs no more memory at the peak than recomputing them, and at K = 1 nothing is computed twice.
-    With ``memory="graph"`` every step's activations are kept and nothing is recomputed.
+    With ``memory="flat"`` the K parameter vectors (and rule states) are kept and each step is linearised again when its
+    turn comes; activations of one step exist at a time, whatever K. The last step's are kept from the forward
+    pass: that costs nothing at the peak, and at K = 1 nothing is computed twice. ``"checkpoints"`` keeps only every
+    √K-th vector and runs the stretch between two of them again. ``"graph"`` keeps every step's activations.
 
     Args:
-        loss: the support loss of one task.
+        linearise: the estimator's Hessian-vector product.
+        keep: whether its pullback holds no activations, so that keeping it is as good as keeping the vector.
+        inner: the inner loop.
         query_loss: the query loss of one task.
-        rule: the inner rule.
-        steps: K.
-        memory: "flat" or "graph".
-        params: the meta-parameters θ_0.
+        memory: "flat", "checkpoints" or "graph".
+        params: all meta-parameters.
+        trains: names of those towards which a gradient is wanted.
         batch: the tasks.
+        diagnose: record the adjoint's norm at each step; the first step is then taken by every task on its own.
 
     Returns:
-        Query losses ``[tasks]`` and the gradient of their sum.
+        The estimate.
     """
-    support = (batch.support_x, batch.support_y)
+    steps, rates = inner.steps, learned(params)
+    start = inner.start(params)
+    # What does not adapt but trains, and the start where the objective depends on it.
+    live = {n: p for n, p in params.items() if n in trains and n not in rates and n not in start}
+    if inner.objective.uses_start:
+        live |= start
+    fixed = {n: p for n, p in params.items() if n not in live}
+    shared_first = not diagnose
 
-    def step(k: int) -> Callable[[Carry], Carry]:
-        return lambda carry: batched_step(loss, rule, shared=k == 0)(carry, *support)
+    def shared(k: int) -> bool:
+        return k == 0 and shared_first
 
-    carries: list[Carry] = [(params, rule.init(params))]
-    kept: dict[int, Pullback] = {}
+    def linearised(k: int, adapting: Params) -> tuple[Params, Pullback]:
+        return linearise(inner, batch, shared(k), adapting, live, fixed)
+
+    def gradient(k: int, adapting: Params) -> Params:
+        return inner.gradient(batch.support_x, batch.support_y, shared(k))(adapting, params)
+
+    def move(k: int, adapting: Params, state: State, grads: Params) -> tuple[Params, State]:
+        return inner.move(k, shared(k))(adapting, state, grads, rates)
+
+    adapting = start if shared_first else _per_task(start, batch.tasks)
+    state = inner.rule.init(adapting)
+    stride = max(1, math.isqrt(steps)) if memory == "checkpoints" and not keep else 1
+    points: dict[int, tuple[Params, State]] = {}
+    kept: dict[int, tuple[Params, Pullback]] = {}
     for k in range(steps):
-        if memory == "graph" or k == steps - 1:
-            after, kept[k] = vjp(step(k), carries[k])[:2]
+        if k % stride == 0 or k == steps - 1:
+            points[k] = adapting, state
+        if keep or memory == "graph" or k == steps - 1:
+            kept[k] = linearised(k, adapting)
+            grads = kept[k][0]
         else:
-            after = step(k)(carries[k])
-        carries.append(after)
+            grads = gradient(k, adapting)
+        adapting, state = move(k, adapting, state, grads)
 
-    adapted, state = carries.pop()
-    losses, grads = query_gradient(query_loss, adapted, batch, shared=steps == 0)
-    adjoint: Carry = (grads, {name: torch.zeros_like(value) for name, value in state.items()})
+    losses, adjoint, towards_live = query_gradient(
+        query_loss, batch, shared(0) and steps == 0, adapting, {n: live[n] for n in live if n not in start},
+        {n: p for n, p in params.items() if n not in live and n not in rates and n not in start},
+    )  # fmt: skip
+    total = {n: g.clone() for n, g in towards_live.items()} | {n: torch.zeros_like(p) for n, p in rates.items()}
+    of_state = {kind: {n: torch.zeros_like(s) for n, s in part.items()} for kind, part in state.items()}
+    norms = [_norms(adjoint)] if diagnose else []
+    del adapting, state
     for k in reversed(range(steps)):
-        pull = kept.pop(k) if k in kept else vjp(step(k), carries[k])[1]
-        (adjoint,) = pull(adjoint)
-        carries.pop()
-    return losses, adjoint[0]
+        if k not in points:  # run the stretch from the checkpoint before it again
+            first = k - k % stride
+            at = points[first]
+            for j in range(first, k):
+                at = move(j, *at, gradient(j, at[0]))
+                points[j + 1] = at
+        adapting, state = points.pop(k)
+        grads, pull = kept.pop(k) if k in kept else linearised(k, adapting)
+        through_rule = vjp(inner.move(k, shared(k)), adapting, state, grads, rates)[1]
+        adjoint, of_state, of_grads, of_rates = through_rule((adjoint, of_state))
+        product, of_live = pull(of_grads)
+        adjoint = {n: v + product[n] for n, v in adjoint.items()}
+        for n, v in (of_live | of_rates).items():
+            total[n] = total[n] + v if n in total else v
+        if diagnose:
+            norms.append(_norms(adjoint))
+    if diagnose:
+        adjoint = {n: v.sum(0) for n, v in adjoint.items()}
+    for n, v in adjoint.items():
+        total[n] = total[n] + v if n in total else v
+    trained = {n: total[n] for n in trains}
+    return Estimate(losses, trained, torch.stack(norms[::-1]) if norms else losses.new_empty(0), losses.new_empty(0))
+
+
+def _per_task(params: Params, tasks: int) -> Params:
+    return {n: p.expand(tasks, *p.shape) for n, p in params.items()}
+
+
+def _norms(adjoint: Params) -> Tensor:
+    """‖v‖ of each task over all parameters, ``[tasks]``."""
+    return torch.stack([v.flatten(1).square().sum(1) for v in adjoint.values()]).sum(0).sqrt()

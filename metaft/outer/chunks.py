@@ -11,8 +11,8 @@ import torch
 
 from metaft.tasks.batch import TaskBatch
 
-# Images are taken a few tasks at a time, so that their activations stay in a core's cache (4 to 8 measured best on
-# two cores, and fewer share out better). It is a fixed number, whatever the workers: so sums are formed in the same order on any of them.
+# Images are taken a few tasks at a time, so that their activations stay in a core's cache (4 to 8 measured best, and
+# fewer share out better). It is a fixed number, whatever the workers: sums are formed in the same order on any.
 IMAGE_CHUNK = 4
 
 Result = TypeVar("Result")

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from functools import partial
 
-from metaft.inner.adapt import Loss, adapt
-from metaft.inner.rules import Params, Rule
-from metaft.outer.adjoint import QueryLoss, query_gradient
+import torch
+
+from metaft.inner.adapt import Inner
+from metaft.inner.rules import Params
+from metaft.outer.adjoint import Pullback, reverse_pass
 from metaft.tasks.batch import TaskBatch
 
 
-def first_order(
-    loss: Loss, query_loss: QueryLoss, rule: Rule, steps: int, memory: str, params: Params, batch: TaskBatch
-) -> tuple[Tensor, Params]:
-    """Take every ∂θ_{k+1}/∂θ_k for the identity, so that v_0 = v_K.
+def linearise(
+    inner: Inner, batch: TaskBatch, shared: bool, adapting: Params, live: Params, fixed: Params
+) -> tuple[Params, Pullback]:
+    """The gradient taken for a constant: its Hessian-vector product is zero.
 
-    Args:
-        loss: the support loss of one task.
-        query_loss: the query loss of one task.
-        rule: the inner rule.
-        steps: K.
-        memory: has no effect; only the last parameters are needed.
-        params: the meta-parameters θ_0.
-        batch: the tasks.
-
-    Returns:
-        Query losses ``[tasks]`` and the approximate gradient of their sum.
+    With plain SGD every v_k is then v_K. Learned rates still have their gradient, as they stand outside the Hessian.
     """
-    adapted = adapt(loss, rule, steps, params, batch.support_x, batch.support_y)[-1]
-    losses, grads = query_gradient(query_loss, adapted, batch, shared=steps == 0)
-    return losses, grads if steps == 0 else {name: g.sum(0) for name, g in grads.items()}
+    grads = inner.gradient(batch.support_x, batch.support_y, shared)(adapting, fixed | live)
+
+    def nothing(cotangent: Params) -> tuple[Params, Params]:
+        return {n: torch.zeros_like(p) for n, p in adapting.items()}, {n: torch.zeros_like(p) for n, p in live.items()}
+
+    return grads, nothing
+
+
+first_order = partial(reverse_pass, linearise, True)

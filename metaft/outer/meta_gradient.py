@@ -11,34 +11,46 @@ import torch
 from torch import Tensor
 
 from metaft.errors import MetaftError, nearest
-from metaft.inner.adapt import Loss
+from metaft.inner.adapt import Inner, network
+from metaft.inner.objectives import Loss, Objective, TaskLoss
 from metaft.inner.rules import Params, Rule
+from metaft.inner.scope import select
 from metaft.outer import compiled
-from metaft.outer.adjoint import QueryLoss, exact
+from metaft.outer.adjoint import Estimate, QueryLoss
 from metaft.outer.chunks import map_chunks
+from metaft.outer.exact import exact
+from metaft.outer.finite_difference import finite_difference
 from metaft.outer.first_order import first_order
+from metaft.outer.implicit import implicit
+from metaft.outer.reptile import reptile
 from metaft.tasks.batch import TaskBatch
 
 
 class Estimator(Protocol):
-    """How the outer gradient is obtained: query losses ``[tasks]`` and the gradient of their sum."""
+    """How the outer gradient is obtained."""
 
     def __call__(
         self,
-        loss: Loss,
+        inner: Inner,
         query_loss: QueryLoss,
-        rule: Rule,
-        steps: int,
         memory: str,
         params: Params,
+        trains: tuple[str, ...],
         batch: TaskBatch,
-    ) -> tuple[Tensor, Params]:
+        diagnose: bool,
+    ) -> Estimate:
         """Estimate the sum over tasks of the meta-gradients."""
         ...
 
 
-ESTIMATORS: dict[str, Estimator] = {"exact": exact, "first-order": first_order}
-MEMORY = ("flat", "graph")
+ESTIMATORS: dict[str, Estimator] = {
+    "exact": exact,
+    "first-order": first_order,
+    "finite-difference": finite_difference,
+    "implicit": implicit,
+    "reptile": reptile,
+}
+MEMORY = ("flat", "graph", "checkpoints")
 ENGINES = ("eager", "compile")
 
 
@@ -48,13 +60,17 @@ class MetaGradient:
 
     Args:
         loss: the mean query loss after adapting, a scalar.
-        grads: its gradient, a dictionary like the meta-parameters.
+        grads: its gradient, a dictionary like the meta-trained parameters.
         losses: the query loss of each task, ``[tasks]``.
+        adjoint_norms: ‖v_k‖ of each task at inner step k = 0 … K, ``[K + 1, tasks]``, if diagnosed; else empty.
+        residual: relative residual of each task's linear system, ``[tasks]``, for "implicit"; else empty.
     """
 
     loss: Tensor
     grads: Params
     losses: Tensor
+    adjoint_norms: Tensor
+    residual: Tensor
 
 
 def meta_gradient(
@@ -66,21 +82,29 @@ def meta_gradient(
     steps: int,
     estimator: str = "exact",
     memory: str = "flat",
+    scope: str = "all",
+    meta_scope: str = "all,rates",
+    objective: Objective | None = None,
     query_loss: QueryLoss | None = None,
     engine: str = "eager",
     workers: int = 1,
     chunk: int | None = None,
+    diagnose: bool = False,
 ) -> MetaGradient:
     """Differentiate the mean query loss after K inner steps with respect to the initial parameters.
 
     Args:
         loss: ``loss(params, x, y) → scalar``, the loss of one task's examples.
-        params: the meta-parameters, ``dict[str, Tensor]``.
+        params: the meta-parameters, ``dict[str, Tensor]``; for a rule with learned rates, ``rule.learned(params)`` too.
         batch: the tasks, on a leading axis.
         rule: the inner rule, ``metaft.SGD(lr=0.01)`` for instance.
         steps: inner steps K ≥ 0.
-        estimator: "exact" (full Hessian) or "first-order".
-        memory: "flat" (inner steps are recomputed in the reverse pass: activations do not grow with K) or "graph".
+        estimator: "exact" (full Hessian), "first-order", "finite-difference", "implicit" or "reptile".
+        memory: "flat" (inner steps are run again in the reverse pass: activations do not grow with K), "checkpoints"
+            (nor, but for √K of them, do the parameter vectors) or "graph" (everything is kept).
+        scope: which parameters adapt: a role or name pattern, see ``metaft.inner.scope.select``.
+        meta_scope: which are meta-trained, likewise; by default all, and learned rates.
+        objective: what the inner loop descends; the loss itself if None.
         query_loss: ``query_loss(params, support_x, support_y, query_x, query_y)``, where the query loss is not just
             ``loss`` on the query set (batch norm in inductive mode, say).
         engine: "eager", or "compile" (torch.compile; worth its seconds in a loop).
@@ -88,12 +112,13 @@ def meta_gradient(
             than one, ``loss`` must be safe to call from several threads: ``metaft.models.Functional`` is,
             ``torch.func.functional_call`` on one module is not.
         chunk: tasks computed together; chosen from the shape of an example if None.
+        diagnose: record the adjoint's norm at every inner step.
 
     Returns:
         Loss, gradients and the loss of each task.
 
     Raises:
-        MetaftError: if an option is unknown or steps < 0.
+        MetaftError: if an option is unknown, a scope matches nothing, the parts do not go together, or steps < 0.
     """
     _check("estimator", estimator, ESTIMATORS)
     _check("memory", memory, MEMORY)
@@ -102,40 +127,74 @@ def meta_gradient(
         raise MetaftError(f"inner steps must be 0 or more, not {steps}")
     if workers < 1:
         raise MetaftError(f"workers must be 1 or more, not {workers}")
-
-    partial_sum = _partial_sum(loss, query_loss, rule, steps, ESTIMATORS[estimator], memory)  # type: ignore[arg-type]
-    if engine == "compile":
+    names = tuple(params)
+    adapts, trains = resolve(names, scope, meta_scope)
+    missing = [n for n in rule.learned({n: params[n] for n in adapts}) if n not in params]
+    if missing:
+        raise MetaftError(
+            f"the rule learns {missing[0]!r}, which params lacks: pass params | rule.learned(adapting params)"
+        )
+    inner = Inner(loss, rule, steps, adapts, objective or TaskLoss())
+    partial_sum = _partial_sum(inner, query_loss, ESTIMATORS[estimator], memory, trains, diagnose)  # type: ignore[arg-type]
+    if engine == "compile" and estimator != "implicit":  # how long conjugate gradients run depends on the data
         partial_sum = compiled.compile_if_possible(partial_sum)
 
     parts = map_chunks(lambda c: partial_sum(params, *c.tensors()), batch, workers, chunk)
-    losses = parts[0][0] if len(parts) == 1 else torch.cat([part[0] for part in parts])
-    grads = {name: sum((p[1][name] for p in parts[1:]), parts[0][1][name]) / batch.tasks for name in params}
-    return MetaGradient(losses.mean(), grads, losses)
+    losses = _joined([part.losses for part in parts])
+    grads = {n: sum((p.grads[n] for p in parts[1:]), parts[0].grads[n]) / batch.tasks for n in trains}
+    norms, residual = _joined([p.norms for p in parts], dim=-1), _joined([p.residual for p in parts])
+    return MetaGradient(losses.mean(), grads, losses, norms, residual)
 
 
-PartialSum = Callable[[Params, Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Params]]
+@lru_cache(maxsize=256)
+def resolve(names: tuple[str, ...], scope: str, meta_scope: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names that adapt and the names that are meta-trained.
+
+    Args:
+        names: of all meta-parameters.
+        scope: what adapts.
+        meta_scope: what is meta-trained; "rates" in it stands for none where the rule learns nothing.
+
+    Returns:
+        Both, in the order of ``names``.
+
+    Raises:
+        MetaftError: if a part of a scope matches nothing.
+    """
+    has_rates = len(network(dict.fromkeys(names))) < len(names)  # type: ignore[arg-type]
+    parts = [p for p in meta_scope.split(",") if has_rates or p.strip() != "rates"]
+    return select(names, scope), select(names, ",".join(parts) or "none")
+
+
+PartialSum = Callable[[Params, Tensor, Tensor, Tensor, Tensor], Estimate]
 
 
 @lru_cache(maxsize=64)
 def _partial_sum(
-    loss: Loss, query_loss: QueryLoss | None, rule: Rule, steps: int, estimator: Estimator, memory: str
+    inner: Inner,
+    query_loss: QueryLoss | None,
+    estimator: Estimator,
+    memory: str,
+    trains: tuple[str, ...],
+    diagnose: bool,
 ) -> PartialSum:
     """The estimator with its settings bound, one object a setting, so that compiling it once is enough."""
 
-    def on_query_alone(
-        params: Params, support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor
-    ) -> Tensor:
-        return loss(params, query_x, query_y)
+    def asked(params: Params, support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor) -> Tensor:
+        own = network(params)
+        if query_loss is None:
+            return inner.loss(own, query_x, query_y)
+        return query_loss(own, support_x, support_y, query_x, query_y)
 
-    asked = query_loss or on_query_alone
-
-    def partial_sum(
-        params: Params, support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor
-    ) -> tuple[Tensor, Params]:
+    def partial_sum(params: Params, support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor) -> Estimate:
         batch = TaskBatch(support_x, support_y, query_x, query_y)
-        return estimator(loss, asked, rule, steps, memory, params, batch)
+        return estimator(inner, asked, memory, params, trains, batch, diagnose)
 
     return partial_sum
+
+
+def _joined(parts: list[Tensor], dim: int = 0) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=dim)
 
 
 def _check(what: str, given: str, known: Collection[str]) -> None:

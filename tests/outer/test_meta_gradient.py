@@ -7,7 +7,7 @@ from torch import nn
 
 import metaft
 from metaft.models import Conv4, Functional
-from metaft.outer.meta_gradient import ESTIMATORS, meta_gradient
+from metaft.outer.meta_gradient import meta_gradient
 
 DOUBLE = torch.float64
 
@@ -96,7 +96,7 @@ def test_flat_and_graph_give_the_same_gradient():
     assert relative_error(flat.grads, graph.grads) < 1e-12
 
 
-@pytest.mark.parametrize("estimator", list(ESTIMATORS))
+@pytest.mark.parametrize("estimator", ["exact", "first-order"])
 @pytest.mark.parametrize("batch_norm", ["transductive", "inductive"])
 @pytest.mark.parametrize("pool", ["stride", "max"])
 def test_conv4_agrees_with_a_plain_autograd_loop(estimator, batch_norm, pool):

@@ -1,0 +1,107 @@
+"""What the inner loop descends: the task loss, alone or held near the start."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from metaft.errors import MetaftError
+from metaft.inner.rules import Params
+
+Loss = Callable[[Params, Tensor, Tensor], Tensor]
+Predict = Callable[[Params, Tensor], Tensor]
+
+
+class Objective(Protocol):
+    """A scalar to descend on one task's support set.
+
+    ``uses_start`` says whether it depends on where the inner loop began, as well as on where it stands.
+    """
+
+    uses_start: bool
+
+    def __call__(self, loss: Loss, params: Params, start: Params, x: Tensor, y: Tensor) -> Tensor:
+        """The objective at ``params``, in a loop that began at ``start`` (both whole dictionaries)."""
+        ...
+
+
+@dataclass(frozen=True)
+class TaskLoss:
+    """The task's loss and nothing else."""
+
+    uses_start = False
+
+    def __call__(self, loss: Loss, params: Params, start: Params, x: Tensor, y: Tensor) -> Tensor:
+        """L(θ)."""
+        return loss(params, x, y)
+
+
+@dataclass(frozen=True)
+class L2ToStart:
+    """L(θ) + λ/2 ‖θ − θ_0‖² (L2-SP: Xuhong et al. 2018, eq. 3; iMAML: Rajeswaran et al. 2019, eq. 3).
+
+    Args:
+        weight: λ > 0.
+
+    Raises:
+        MetaftError: if λ is not a positive finite number.
+    """
+
+    weight: float
+    uses_start = True
+
+    def __post_init__(self) -> None:
+        _check_weight(self.weight)
+
+    def __call__(self, loss: Loss, params: Params, start: Params, x: Tensor, y: Tensor) -> Tensor:
+        """Summed over all parameters; those that do not adapt add nothing."""
+        distance = [(params[name] - start[name]).square().sum() for name in params]
+        return loss(params, x, y) + 0.5 * self.weight * torch.stack(distance).sum()
+
+
+@dataclass(frozen=True)
+class KLToStart:
+    """L(θ) + λ KL(p_{θ_0}(·|x) ‖ p_θ(·|x)), averaged over the support set (Yu et al. 2013, eq. 4).
+
+    The scores the start gives are the teacher's; gradients flow into it too, as θ_0 is what is meta-trained.
+
+    Args:
+        weight: λ > 0.
+        predict: ``predict(params, x) → scores [examples, ways]``.
+
+    Raises:
+        MetaftError: if λ is not a positive finite number.
+    """
+
+    weight: float
+    predict: Predict
+    uses_start = True
+
+    def __post_init__(self) -> None:
+        _check_weight(self.weight)
+
+    def __call__(self, loss: Loss, params: Params, start: Params, x: Tensor, y: Tensor) -> Tensor:
+        """Summed over classes, averaged over examples."""
+        before = F.log_softmax(self.predict(start, x), dim=-1)
+        now = F.log_softmax(self.predict(params, x), dim=-1)
+        divergence = (before.exp() * (before - now)).sum(-1).mean()
+        return loss(params, x, y) + self.weight * divergence
+
+
+# name → (weight, predict) → objective
+OBJECTIVES: dict[str, Callable[[float, Predict], Objective]] = {
+    "task": lambda weight, predict: TaskLoss(),
+    "l2": lambda weight, predict: L2ToStart(weight),
+    "kl": KLToStart,
+}
+
+
+def _check_weight(weight: float) -> None:
+    if not (weight > 0 and math.isfinite(weight)):
+        raise MetaftError(f"the objective's weight must be a positive finite number, not {weight!r}")

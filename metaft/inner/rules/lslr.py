@@ -1,0 +1,38 @@
+"""LSLR: learned rates per layer and per step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from metaft.errors import MetaftError
+from metaft.inner.rules.rule import LEARNED, Params, Plain, State, check_rate
+
+
+@dataclass(frozen=True)
+class LSLR(Plain):
+    """θ_l ← θ_l − α_{l,k} ∇L(θ): one learned rate for each parameter tensor l and step k (Antoniou et al. 2019, §4).
+
+    Args:
+        lr: where all rates start.
+        steps: how many steps have a rate of their own; steps beyond them (more at test than in training) use the last.
+
+    Raises:
+        MetaftError: if the rate is not a positive finite number or steps < 1.
+    """
+
+    lr: float
+    steps: int
+
+    def __post_init__(self) -> None:
+        check_rate(self.lr)
+        if self.steps < 1:
+            raise MetaftError(f"LSLR needs rates for at least 1 step, not {self.steps}")
+
+    def learned(self, params: Params) -> Params:
+        """``rule:NAME``, a vector of one rate a step."""
+        return {LEARNED + name: value.new_full((self.steps,), self.lr) for name, value in params.items()}
+
+    def step(self, k: int, params: Params, state: State, grads: Params, learned: Params) -> tuple[Params, State]:
+        """θ − α_k g, name by name."""
+        at = min(k, self.steps - 1)
+        return {name: value - learned[LEARNED + name][at] * grads[name] for name, value in params.items()}, state

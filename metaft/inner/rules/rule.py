@@ -1,0 +1,72 @@
+"""What an inner-loop rule is: one step as a differentiable map over an explicit state."""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+from torch import Tensor
+
+from metaft.errors import MetaftError
+
+Params = dict[str, Tensor]
+State = dict[str, Params]
+
+# Meta-parameters that belong to the rule and not to the network (learned rates) carry this prefix;
+# a colon cannot stand in a module's own parameter name given by attribute.
+LEARNED = "rule:"
+
+
+class Rule(Protocol):
+    """A frozen value; its state travels beside the parameters, so that the same adjoint serves every rule."""
+
+    def learned(self, params: Params) -> Params:
+        """The rule's own meta-parameters at their start, named ``rule:…``; empty for most rules."""
+        ...
+
+    def init(self, params: Params) -> State:
+        """The state before the first step."""
+        ...
+
+    def step(self, k: int, params: Params, state: State, grads: Params, learned: Params) -> tuple[Params, State]:
+        """Take step k = 0, 1, … of one task."""
+        ...
+
+
+class Plain:
+    """The common case: nothing learned, nothing remembered."""
+
+    def learned(self, params: Params) -> Params:
+        """Nothing."""
+        return {}
+
+    def init(self, params: Params) -> State:
+        """Nothing."""
+        return {}
+
+
+def check_rate(lr: float) -> None:
+    """Refuse a rate that is not a positive finite number.
+
+    Args:
+        lr: the inner rate.
+
+    Raises:
+        MetaftError: naming the rate.
+    """
+    if isinstance(lr, bool) or not isinstance(lr, int | float) or not (lr > 0 and math.isfinite(lr)):
+        raise MetaftError(f"the inner rate must be a positive finite number, not {lr!r}")
+
+
+def check_fraction(name: str, value: float) -> None:
+    """Refuse a decay that is not in [0, 1).
+
+    Args:
+        name: what it is called.
+        value: what was given.
+
+    Raises:
+        MetaftError: naming both.
+    """
+    if not 0 <= value < 1:
+        raise MetaftError(f"{name} must lie in [0, 1), not {value!r}")

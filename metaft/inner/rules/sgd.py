@@ -1,0 +1,29 @@
+"""Plain gradient descent, the inner rule of MAML."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from metaft.inner.rules.rule import Params, Plain, State, check_rate
+
+
+@dataclass(frozen=True)
+class SGD(Plain):
+    """θ ← θ − α ∇L(θ) (Finn et al. 2017, eq. 1).
+
+    Args:
+        lr: the inner rate α, for a loss that is a *mean* over examples. Published code that sums the loss over
+            examples and divides by the shots has rates smaller by a factor of the ways.
+
+    Raises:
+        MetaftError: if the rate is not a positive finite number.
+    """
+
+    lr: float
+
+    def __post_init__(self) -> None:
+        check_rate(self.lr)
+
+    def step(self, k: int, params: Params, state: State, grads: Params, learned: Params) -> tuple[Params, State]:
+        """θ − α g, name by name."""
+        return {name: value - self.lr * grads[name] for name, value in params.items()}, state

@@ -1,0 +1,23 @@
+"""The exact meta-gradient: full Hessians through all K steps (Finn et al. 2017, eq. 1)."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from torch.func import vjp
+
+from metaft.inner.adapt import Inner
+from metaft.inner.rules import Params
+from metaft.outer.adjoint import Pullback, reverse_pass
+from metaft.tasks.batch import TaskBatch
+
+
+def linearise(
+    inner: Inner, batch: TaskBatch, shared: bool, adapting: Params, live: Params, fixed: Params
+) -> tuple[Params, Pullback]:
+    """The gradient with its exact transposed Jacobian, by differentiating it once more."""
+    gradient = inner.gradient(batch.support_x, batch.support_y, shared)
+    return vjp(lambda a, b: gradient(a, fixed | b), adapting, live)[:2]
+
+
+exact = partial(reverse_pass, linearise, False)

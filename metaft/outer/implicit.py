@@ -1,0 +1,133 @@
+"""Implicit meta-gradient (iMAML: Rajeswaran et al. 2019): differentiate the solution, not the path to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.func import vjp, vmap
+
+from metaft.errors import MetaftError
+from metaft.inner.adapt import Inner, adapt
+from metaft.inner.objectives import L2ToStart
+from metaft.inner.rules import Params
+from metaft.outer.adjoint import Estimate, QueryLoss
+from metaft.tasks.batch import TaskBatch
+
+TOLERANCE = 1e-6
+ITERATIONS = 20
+
+
+def implicit(
+    inner: Inner,
+    query_loss: QueryLoss,
+    memory: str,
+    params: Params,
+    trains: tuple[str, ...],
+    batch: TaskBatch,
+    diagnose: bool = False,
+    tolerance: float = TOLERANCE,
+    iterations: int = ITERATIONS,
+) -> Estimate:
+    """Solve (I + H/λ) g = ∇L_query by conjugate gradients at the adapted parameters (eq. 6 and alg. 2).
+
+    It is the exact gradient of argmin_θ L(θ) + λ/2 ‖θ − θ_0‖², so it is right as far as the inner loop has arrived
+    there, and its memory and cost do not depend on the path. H is the task loss's Hessian and may be indefinite:
+    where the system is not positive definite along a direction, that task's iteration stops there.
+
+    Args:
+        inner: the inner loop; its objective must be ``L2ToStart``, whose weight is λ.
+        query_loss: the query loss of one task.
+        memory: has no effect; only the last parameters are needed.
+        params: all meta-parameters.
+        trains: names of those towards which a gradient is wanted.
+        batch: the tasks.
+        diagnose: there is no adjoint along the path, so this is refused.
+        tolerance: relative residual at which a task is solved.
+        iterations: the most conjugate-gradient iterations.
+
+    Returns:
+        The estimate, with each task's relative residual.
+
+    Raises:
+        MetaftError: if the objective is another, or the rule has learned rates (the solution does not depend on them).
+    """
+    if not isinstance(inner.objective, L2ToStart):
+        raise MetaftError("estimator 'implicit' needs the proximal objective: use objective 'l2' (metaft.L2ToStart)")
+    if any(n.startswith("rule:") for n in trains):
+        raise MetaftError("estimator 'implicit' cannot train learned rates: the solution does not depend on the path")
+    if inner.steps < 1:
+        raise MetaftError("estimator 'implicit' needs at least 1 inner step")
+    if diagnose:
+        raise MetaftError("estimator 'implicit' has no adjoint to diagnose")
+    weight = inner.objective.weight
+    start = inner.start(params)
+    adapted = adapt(inner, params, batch.support_x, batch.support_y)[-1]
+    live = {n: p for n, p in params.items() if n in trains and n not in start}
+    fixed = {n: p for n, p in params.items() if n not in start and n not in live}
+
+    def loss_gradient(a: Params, b: Params) -> Params:
+        def of_one(a: Params, b: Params, x: Tensor, y: Tensor) -> Params:
+            return torch.func.grad(lambda a: inner.loss(fixed | b | a, x, y))(a)
+
+        return vmap(of_one, in_dims=(0, None, 0, 0), randomness="same")(a, b, batch.support_x, batch.support_y)
+
+    def query(a: Params, b: Params) -> Tensor:
+        of_one = lambda a, b, *data: query_loss(fixed | b | a, *data)
+        return vmap(of_one, in_dims=(0, None, 0, 0, 0, 0), randomness="different")(a, b, *batch.tensors())
+
+    losses, pull = vjp(query, adapted, live)[:2]
+    wanted, of_live = pull(torch.ones_like(losses))
+    products = vjp(loss_gradient, adapted, live)[1]
+
+    def system(v: Params) -> Params:
+        return {n: v[n] + h / weight for n, h in products(v)[0].items()}
+
+    solution, residual = conjugate_gradient(system, wanted, tolerance, iterations)
+    through = products(solution)[1]
+    grads = {n: v.sum(0) for n, v in solution.items()} | {n: of_live[n] - through[n] / weight for n in live}
+    return Estimate(losses, {n: grads[n] for n in trains}, losses.new_empty(0), residual)
+
+
+def conjugate_gradient(
+    system: Callable[[Params], Params], wanted: Params, tolerance: float, iterations: int
+) -> tuple[Params, Tensor]:
+    """Solve A x = b for every task at once (Hestenes & Stiefel 1952), A symmetric and known by its product.
+
+    Args:
+        system: ``v → A v``, stacked over tasks.
+        wanted: b, stacked over tasks.
+        tolerance: relative residual at which a task is solved.
+        iterations: the most iterations.
+
+    Returns:
+        x, and each task's relative residual ‖b − A x‖ / ‖b‖, ``[tasks]``.
+    """
+    x = {n: torch.zeros_like(b) for n, b in wanted.items()}
+    left, direction = dict(wanted), dict(wanted)
+    size = _dot(wanted, wanted)
+    scale = torch.where(size > 0, size, 1.0)
+    now = size
+    for _ in range(iterations):
+        product = system(direction)
+        curvature = _dot(direction, product)
+        active = (now / scale > tolerance**2) & (curvature > 0)
+        if not bool(active.any()):
+            break
+        along = torch.where(active, now / torch.where(active, curvature, 1.0), 0.0)
+        x = {n: v + _over(along, v) * direction[n] for n, v in x.items()}
+        left = {n: r - _over(along, r) * product[n] for n, r in left.items()}
+        after = _dot(left, left)
+        turn = torch.where(active, after / torch.where(now > 0, now, 1.0), 0.0)
+        direction = {n: torch.where(_over(active, r), r + _over(turn, r) * direction[n], 0.0) for n, r in left.items()}
+        now = after
+    return x, (now / scale).sqrt()
+
+
+def _dot(a: Params, b: Params) -> Tensor:
+    return torch.stack([(a[n] * b[n]).flatten(1).sum(1) for n in a]).sum(0)
+
+
+def _over(per_task: Tensor, value: Tensor) -> Tensor:
+    return per_task.reshape(-1, *(1,) * (value.dim() - 1))

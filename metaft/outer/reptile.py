@@ -1,0 +1,60 @@
+"""Reptile: move towards where the inner loop went (Nichol et al. 2018, alg. 2)."""
+
+from __future__ import annotations
+
+import torch
+from torch.func import vmap
+
+from metaft.errors import MetaftError
+from metaft.inner.adapt import Inner, adapt
+from metaft.inner.rules import Params
+from metaft.outer.adjoint import Estimate, QueryLoss
+from metaft.tasks.batch import TaskBatch
+
+
+def reptile(
+    inner: Inner,
+    query_loss: QueryLoss,
+    memory: str,
+    params: Params,
+    trains: tuple[str, ...],
+    batch: TaskBatch,
+    diagnose: bool = False,
+) -> Estimate:
+    """Take θ_0 − θ_K for the gradient, without any derivative of the inner loop.
+
+    As in the paper the inner loop sees all of a task's examples, support and query alike; the loss reported is of
+    the query set after that, so it is a training loss. The paper's outer step ε(θ_K − θ_0) is SGD of rate ε on this.
+
+    Args:
+        inner: the inner loop, K ≥ 1.
+        query_loss: the query loss of one task.
+        memory: has no effect; only the last parameters are needed.
+        params: all meta-parameters.
+        trains: names of those towards which a gradient is wanted; all must adapt.
+        batch: the tasks.
+        diagnose: there is no adjoint, so this is refused.
+
+    Returns:
+        The estimate.
+
+    Raises:
+        MetaftError: if something is to be trained that does not adapt, or K = 0.
+    """
+    start = inner.start(params)
+    idle = [n for n in trains if n not in start]
+    if idle:
+        raise MetaftError(
+            f"estimator 'reptile' trains only what adapts, and {idle[0]!r} does not; use another estimator"
+        )
+    if inner.steps < 1:
+        raise MetaftError("estimator 'reptile' needs at least 1 inner step: with none there is nothing to move towards")
+    if diagnose:
+        raise MetaftError("estimator 'reptile' has no adjoint to diagnose")
+    everything_x = torch.cat([batch.support_x, batch.query_x], dim=1)
+    everything_y = torch.cat([batch.support_y, batch.query_y], dim=1)
+    adapted = adapt(inner, params, everything_x, everything_y)[-1]
+    fixed = {n: p for n, p in params.items() if n not in start}
+    losses = vmap(lambda a, *data: query_loss(fixed | a, *data), randomness="different")(adapted, *batch.tensors())
+    grads = {n: (start[n] - adapted[n]).sum(0) for n in trains}
+    return Estimate(losses, grads, losses.new_empty(0), losses.new_empty(0))
