@@ -8,8 +8,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from metaft.learners.learner import MetaLearner as Learner
 from metaft.runs.config import RunConfig
-from metaft.runs.contracts import Learner
 from metaft.runs.loop import TrainResult
 
 

@@ -115,13 +115,9 @@ def _fits(batch: TaskBatch, steps: np.ndarray) -> Figure:
         axes.plot(x, query_y[number][order], "o-", color="#c8c8c8", markersize=4, linewidth=3, label="truth")
         if len(steps) > 1:
             axes.plot(x, steps[0, number, order, 0], "--", color=VERMILLION, label="before adapting")
-        after = (
-            f"after {len(steps) - 1} step{'' if len(steps) == 2 else 's'}" if len(steps) > 1 else "prediction"
-        )
+        after = f"after {len(steps) - 1} step{'' if len(steps) == 2 else 's'}" if len(steps) > 1 else "prediction"
         axes.plot(x, steps[-1, number, order, 0], "s-", color=BLUE, markersize=3, label=after)
-        axes.plot(
-            support_x[number], support_y[number], "^", color=BLACK, markersize=7, label="support points"
-        )
+        axes.plot(support_x[number], support_y[number], "^", color=BLACK, markersize=7, label="support points")
         error = float(np.mean((steps[-1, number, :, 0] - query_y[number]) ** 2))
         tidy(axes, "x", "" if number else "y", f"task {number + 1}: mean squared error {error:.3g}")
     handles, labels = row[0].get_legend_handles_labels()

@@ -30,9 +30,7 @@ def write_atomically(path: str | Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(partial, target)
     except OSError as error:
-        raise MetaftError(
-            f"cannot write {target}: {error.strerror or error}; choose another place"
-        ) from error
+        raise MetaftError(f"cannot write {target}: {error.strerror or error}; choose another place") from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)

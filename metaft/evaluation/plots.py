@@ -86,10 +86,7 @@ def training_curves(rows: Sequence[Mapping[str, Any]], x: str = "iteration") -> 
     Raises:
         MetaftError: if no row holds `x` and a known scalar.
     """
-    rows = [
-        {key if key == x or "kind" not in row else f"{row['kind']} {key}": row[key] for key in row}
-        for row in rows
-    ]
+    rows = [{key if key == x or "kind" not in row else f"{row['kind']} {key}": row[key] for key in row} for row in rows]
     names = [name for name in dict.fromkeys(key for row in rows for key in row) if name != x]
     curves = {name: _curve(rows, x, name) for name in names}
     panels = []

@@ -193,9 +193,7 @@ def describe_family(family: Mapping[str, Any]) -> str:
         The words; settings that are absent are passed over.
     """
     name = " ".join(str(family[key]) for key in ("dataset", "split") if family.get(key))
-    shape = " ".join(
-        f"{family[key]}-{word}" for key, word in (("ways", "way"), ("shots", "shot")) if family.get(key)
-    )
+    shape = " ".join(f"{family[key]}-{word}" for key, word in (("ways", "way"), ("shots", "shot")) if family.get(key))
     return ", ".join(part for part in (name or str(family.get("family", "tasks")), shape) if part)
 
 

@@ -96,10 +96,6 @@ def _finite(value: float) -> float | None:
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        key: _finite(value)
-        if isinstance(value, float)
-        else _plain(value)
-        if isinstance(value, Mapping)
-        else value
+        key: _finite(value) if isinstance(value, float) else _plain(value) if isinstance(value, Mapping) else value
         for key, value in settings.items()
     }

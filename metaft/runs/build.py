@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from metaft.errors import MetaftError
+from metaft.learners.learner import MetaLearner as Learner
 from metaft.runs import checkpoint
 from metaft.runs.config import RunConfig, load_config, validated
-from metaft.runs.contracts import Learner
 from metaft.runs.directory import RunDirectory, read_record
 from metaft.tasks.family import TaskFamily
 

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 from metaft.errors import MetaftError
+from metaft.learners.learner import MetaLearner as Learner
 from metaft.runs import checkpoint
 from metaft.runs.config import RunConfig, TrainSettings, to_toml, validated
-from metaft.runs.contracts import Learner
 from metaft.runs.directory import RunDirectory
 from metaft.runs.metrics import Metrics
 from metaft.runs.progress import RunProgress

@@ -12,8 +12,9 @@ import torch
 
 from metaft.errors import MetaftError
 from metaft.evaluation.files import write_atomically
+from metaft.learners.learner import MetaLearner as Learner
+from metaft.outer.meta_gradient import MetaGradient
 from metaft.runs.config import RunConfig, TrainSettings, to_toml
-from metaft.runs.contracts import Learner, MetaGradient
 from metaft.runs.directory import RunDirectory, first_record
 from metaft.runs.metrics import Metrics
 from metaft.tasks.family import TaskFamily
@@ -104,7 +105,7 @@ def draw_episode(
     device: torch.device,
     iteration: int,
 ) -> None:
-    """Picture one task with the learner's answers, as a file and in TensorBoard.
+    """Picture one task with the learner's answers, as a file and in TensorBoard, where a task can be drawn.
 
     Args:
         run: the run directory.
@@ -116,6 +117,8 @@ def draw_episode(
     """
     from metaft.evaluation.plots import episode_figure, save
 
+    if len(family.input_shape) != 3 and family.input_shape != (1,):
+        return  # neither images nor points on a line: there is nothing to draw
     batch = family.batch(0, 1)
     figure = episode_figure(batch, learner.curve(batch.to(device))[-1].cpu())
     save(figure, run.path / "episode.png")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from metaft.evaluation.evaluate import draw, score
 from metaft.evaluation.statistics import DIVERGED_ABOVE, mean_interval
-from metaft.runs.contracts import Learner
+from metaft.learners.learner import MetaLearner as Learner
 from metaft.tasks.family import TaskFamily
 
 

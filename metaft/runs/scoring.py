@@ -10,9 +10,9 @@ from typing import Any
 
 from metaft.errors import MetaftError, nearest
 from metaft.evaluation.result import Result
+from metaft.learners.learner import MetaLearner as Learner
 from metaft.runs.build import build_family, load_run, run_config
 from metaft.runs.config import RunConfig, validated
-from metaft.runs.contracts import Learner
 
 WEIGHTS, SPLITS, PROTOCOLS = ("best", "last"), ("train", "val", "test"), ("episodes", "lake")
 
