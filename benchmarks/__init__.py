@@ -1,0 +1,1 @@
+"""Speed and memory of metaft beside its peers, measured alternately in one run: ``python -m benchmarks``."""

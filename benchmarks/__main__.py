@@ -1,0 +1,88 @@
+"""``python -m benchmarks [ROW ...] [--quick]``: set up the peers, check, measure, write the pages."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmarks import memory, peers, report
+from benchmarks.rows import ROWS
+from metaft.errors import MetaftError
+from metaft.evaluation.files import write_atomically
+from metaft.evaluation.report import write_result
+
+CHOICES = [*ROWS, "memory"]
+
+
+@click.command()
+@click.argument("rows", nargs=-1, type=click.Choice(CHOICES), metavar="[ROW]...")
+@click.option("--quick", is_flag=True, help="a trial of minutes; its numbers are no results and go to runs/benchmarks")
+@click.option("--results", type=click.Path(path_type=Path), help="where the pages go  [default: results]")
+def main(rows: tuple[str, ...], quick: bool, results: Path | None) -> None:
+    """Measure metaft beside learn2learn, higher, TorchOpt and JAX.
+
+    ROW is one or more of sinusoid, sinusoid-training, conv4-stride2, conv4-maxpool, resnet12, episodes, memory; all
+    when none is named. Rows measured earlier stay in the table.
+    """
+    folder = results or Path("runs/benchmarks" if quick else "results")
+    folder.mkdir(parents=True, exist_ok=True)
+    command = " ".join(["python -m benchmarks", *rows, *(["--quick"] if quick else [])])
+    missing = peers.ready(click.echo)
+    speed = [name for name in rows or CHOICES if name in ROWS]
+    for name in speed:
+        write_speed({name: measure(name, quick)}, missing, folder, command)
+    if speed:
+        click.echo((folder / "speed.md").read_text(encoding="utf-8").partition("\n## ")[0])
+    if "memory" in (rows or CHOICES):
+        click.echo("memory")
+        probes = memory.measure(peers.python(), quick, click.echo)
+        memory.write(probes, folder, quick, command)
+    click.echo(f"written to {folder}")
+
+
+def measure(name: str, quick: bool) -> dict[str, Any]:
+    """Measure one row in a process of the peers' environment.
+
+    Args:
+        name: of the row.
+        quick: for trying it out.
+
+    Returns:
+        What ``benchmarks.measure.measure`` found there.
+
+    Raises:
+        MetaftError: if the process failed; its own message was shown.
+    """
+    click.echo(name)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "row.json"
+        words = ["-m", "benchmarks.measure", name, str(file), *(["--quick"] if quick else [])]
+        if subprocess.run([str(peers.python()), *words], cwd=peers.ROOT).returncode:
+            raise MetaftError(f"row {name} was not measured; see above")
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+
+
+def write_speed(rows: dict[str, dict[str, Any]], missing: dict[str, str], folder: Path, command: str) -> None:
+    """Write ``speed.json`` and ``speed.md``; rows measured earlier stay.
+
+    Args:
+        rows: what was measured now.
+        missing: peers that could not be installed, and why.
+        folder: where to.
+        command: to record.
+    """
+    file = folder / "speed.json"
+    earlier = json.loads(file.read_text(encoding="utf-8"))["results"] if file.exists() else {}
+    known = earlier | {name: row | {"command": command} for name, row in rows.items()}
+    ordered = {name: known[name] for name in ROWS if name in known}
+    write_result(file, ordered, command, [0], {"missing": missing})
+    write_atomically(folder / "speed.md", report.page(ordered, missing).encode())
+
+
+if __name__ == "__main__":
+    main()

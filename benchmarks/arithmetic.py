@@ -1,0 +1,106 @@
+"""How much arithmetic an exact meta-gradient is, and how fast this machine does arithmetic."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmarks.problem import Problem
+
+# Passes over a layer, each as many operations as its forward pass. The inner gradient: forward, towards the weights,
+# towards the input. Its reverse (the Hessian-vector product): both operands of each of those three. A layer that sees
+# the data itself needs no gradient towards its input, which leaves 2 of 3 and 2 of 6.
+INNER, INNER_FIRST = 3 + 6, 2 + 2
+QUERY, QUERY_FIRST = 3, 2
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Operations a second, the best of several shapes, all cores.
+
+    Args:
+        convolution: 3×3 convolutions of 64 channels, forward.
+        product: square matrix products.
+    """
+
+    convolution: float
+    product: float
+
+
+def forward_flop(network: nn.Module, x: Tensor) -> tuple[float, float]:
+    """Operations of one forward pass in convolutions and linear layers, two a multiplication with its addition.
+
+    Args:
+        network: any module.
+        x: ``[examples, *input]``.
+
+    Returns:
+        Those of layers that see the data itself, and those of all others.
+    """
+    counts = {True: 0.0, False: 0.0}
+
+    def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        weight = layer.weight
+        assert isinstance(weight, Tensor)
+        each = weight.shape[1:].numel()  # products behind one number of the output
+        counts[not inputs[0].requires_grad] += 2 * each * output.numel()
+
+    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    hooks = [layer.register_forward_hook(count) for layer in layers]
+    network(x)
+    for hook in hooks:
+        hook.remove()
+    return counts[True], counts[False]
+
+
+def meta_gradient_flop(problem: Problem) -> float:
+    """The least arithmetic of one exact meta-gradient: nothing recomputed, elementwise work not counted.
+
+    Args:
+        problem: what is computed.
+
+    Returns:
+        Operations over all tasks, all inner steps and the query pass.
+    """
+    model, batch = problem.model(), problem.batch
+    first, rest = forward_flop(model, batch.support_x[0])
+    query_first, query_rest = forward_flop(model, batch.query_x[0])
+    inner = problem.steps * (INNER_FIRST * first + INNER * rest)
+    return batch.tasks * (inner + QUERY_FIRST * query_first + QUERY * query_rest)
+
+
+def machine_rate(seconds: float = 1.0) -> Rate:
+    """Measure how fast this machine is at what the networks are made of, with all its cores.
+
+    Args:
+        seconds: spent on each shape.
+
+    Returns:
+        The rates.
+    """
+    weight = torch.rand(64, 64, 3, 3)
+    convolution, product = 0.0, 0.0
+    with torch.no_grad():
+        for examples, size in ((32, 28), (128, 14), (64, 42)):
+            x = torch.rand(examples, 64, size, size).contiguous(memory_format=torch.channels_last)
+            flop = 2.0 * 64 * 9 * x.numel()
+            convolution = max(convolution, flop / _best(lambda x=x: F.conv2d(x, weight, padding=1), seconds))
+        for n in (512, 1024, 2048):
+            a = torch.rand(n, n)
+            product = max(product, 2.0 * n**3 / _best(lambda a=a: a @ a, seconds))
+    return Rate(convolution, product)
+
+
+def _best(call: Callable[[], object], seconds: float) -> float:
+    call()
+    end, best = time.perf_counter() + seconds, float("inf")
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        call()
+        best = min(best, time.perf_counter() - start)
+    return best

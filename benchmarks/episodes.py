@@ -1,0 +1,94 @@
+"""The episode row: tasks a second on one core, from the same uint8 images to float32 support and query sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.clock import Entrant
+from benchmarks.row import Prepared, Row, attempt
+from metaft.data.compat import torchvision_module
+from metaft.data.images import LabelledImages
+from metaft.tasks import episodes
+from metaft.tasks.episodes import Episodes
+
+WAYS, SHOTS, QUERIES, TASKS = 5, 1, 15, 64
+
+
+def prepare(quick: bool) -> Prepared:
+    """Rotated Omniglot (background alphabets, training part), found as every command finds it."""
+    return compare(episodes("omniglot", ways=WAYS, shots=SHOTS, queries=QUERIES, split="train"))
+
+
+def compare(family: Episodes) -> Prepared:
+    """Sample from one set of images with both libraries.
+
+    Args:
+        family: metaft's episodes; its images are given to learn2learn too.
+
+    Returns:
+        The row.
+    """
+    count = iter(range(10**12))
+    entrants = {"metaft": Entrant(lambda: family.batch(next(count), TASKS), units=TASKS, threads=1)}
+    sample = attempt(lambda: task_dataset(family.images))
+    if isinstance(sample, str):
+        return Prepared(entrants, {"learn2learn": sample})
+    return Prepared({**entrants, "learn2learn": Entrant(sample, units=1, threads=1)})
+
+
+def task_dataset(images: LabelledImages) -> Callable[[], tuple[Tensor, ...]]:
+    """learn2learn's ``TaskDataset`` with its fused sampler, and the split of its examples into support and query.
+
+    The images are turned into float32 after they are collated, once a task: the quickest way it allows.
+
+    Args:
+        images: the classes.
+
+    Returns:
+        A call that samples one task.
+    """
+    torchvision_module()
+    import learn2learn as l2l
+
+    labels = torch.repeat_interleave(torch.arange(images.classes), images.counts).tolist()
+
+    class Examples(torch.utils.data.Dataset):
+        def __len__(self) -> int:
+            return len(labels)
+
+        def __getitem__(self, index: int) -> tuple[Tensor, int]:
+            return images.images[index], labels[index]
+
+    dataset = l2l.data.MetaDataset(Examples(), indices_to_labels=dict(enumerate(labels)))
+    transforms = [
+        l2l.data.transforms.FusedNWaysKShots(dataset, n=WAYS, k=SHOTS + QUERIES),
+        l2l.data.transforms.LoadData(dataset),
+        l2l.data.transforms.RemapLabels(dataset),
+        l2l.data.transforms.ConsecutiveLabels(dataset),
+    ]
+    tasks = l2l.data.TaskDataset(dataset, transforms, num_tasks=-1)
+    support = np.zeros(WAYS * (SHOTS + QUERIES), dtype=bool)
+    support[[way * (SHOTS + QUERIES) + shot for way in range(WAYS) for shot in range(SHOTS)]] = True
+    is_support, is_query = torch.from_numpy(support), torch.from_numpy(~support)
+
+    def sample() -> tuple[Tensor, ...]:
+        x, y = tasks.sample()
+        x = x.to(torch.float32).mul_(1 / 255)
+        return x[is_support], y[is_support], x[is_query], y[is_query]
+
+    return sample
+
+
+ROWS = {
+    "episodes": Row(
+        "Episodes, 5-way 1-shot, 15 queries, rotated Omniglot at 28×28, one core",
+        "task",
+        prepare,
+        rivals=("learn2learn",),
+        target_per_second=10_000,
+    )
+}

@@ -1,0 +1,89 @@
+"""What is timed: one exact MAML meta-gradient, stated so that every library can compute it its own way."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from metaft.tasks.batch import TaskBatch
+from metaft.tasks.family import Kind
+
+Params = dict[str, Tensor]
+Compute = Callable[[], Params]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """K steps of SGD on every support set, the mean query loss, its full gradient towards the start.
+
+    Args:
+        network: an ordinary module; every library gets a copy of its own.
+        batch: the tasks.
+        kind: "classification" (mean cross-entropy) or "regression" (mean squared error).
+        lr: the inner rate.
+        steps: K.
+    """
+
+    network: nn.Module
+    batch: TaskBatch
+    kind: Kind
+    lr: float
+    steps: int
+
+    @property
+    def loss(self) -> Callable[[Tensor, Tensor], Tensor]:
+        """``loss(prediction, target) → scalar``, a mean over one task's examples."""
+        return F.cross_entropy if self.kind == "classification" else F.mse_loss
+
+    @property
+    def images(self) -> bool:
+        """Whether examples are images."""
+        return self.batch.query_x.dim() == 5
+
+    def model(self) -> nn.Module:
+        """A copy of the network in training mode: batch norm uses the batch it is given."""
+        return copy.deepcopy(self.network).train()
+
+    def small(self, tasks: int = 2) -> Problem:
+        """The same problem in float64 with few tasks, away from the initialisation.
+
+        Freshly drawn weights can be so small that second derivatives hardly count; noise makes them count, so
+        that a first-order answer could not pass for an exact one.
+        """
+        network = copy.deepcopy(self.network).double()
+        noise = torch.Generator().manual_seed(1)
+        with torch.no_grad():
+            for p in network.parameters():
+                p += 0.1 * torch.randn(p.shape, generator=noise, dtype=p.dtype)
+        wide = (t.double() if t.is_floating_point() else t for t in self.batch[:tasks].tensors())
+        return replace(self, network=network, batch=TaskBatch(*wide))
+
+
+def random_episodes(
+    tasks: int, ways: int, shots: int, queries: int, shape: tuple[int, ...], seed: int = 0
+) -> TaskBatch:
+    """Episodes of noise, where only shapes matter.
+
+    Args:
+        tasks: how many.
+        ways: classes a task.
+        shots: support examples a class.
+        queries: query examples a class.
+        shape: of one image.
+        seed: of the noise.
+
+    Returns:
+        The batch, images uniform in [0, 1].
+    """
+    draw = torch.Generator().manual_seed(seed)
+    label = torch.arange(ways)
+
+    def part(examples: int) -> tuple[Tensor, Tensor]:
+        return torch.rand(tasks, ways * examples, *shape, generator=draw), label.repeat(tasks, examples)
+
+    return TaskBatch(*part(shots), *part(queries))

@@ -1,0 +1,8 @@
+"""All rows of the speed table, in its order."""
+
+from __future__ import annotations
+
+from benchmarks import conv4, episodes, resnet12, sinusoid
+from benchmarks.row import Row
+
+ROWS: dict[str, Row] = {**sinusoid.ROWS, **conv4.ROWS, **resnet12.ROWS, **episodes.ROWS}
