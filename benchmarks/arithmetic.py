@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -89,10 +90,10 @@ def machine_rate(seconds: float = 1.0) -> Rate:
         for examples, size in ((32, 28), (128, 14), (64, 42)):
             x = torch.rand(examples, 64, size, size).contiguous(memory_format=torch.channels_last)
             flop = 2.0 * 64 * 9 * x.numel()
-            convolution = max(convolution, flop / _best(lambda x=x: F.conv2d(x, weight, padding=1), seconds))
+            convolution = max(convolution, flop / _best(partial(F.conv2d, x, weight, padding=1), seconds))
         for n in (512, 1024, 2048):
             a = torch.rand(n, n)
-            product = max(product, 2.0 * n**3 / _best(lambda a=a: a @ a, seconds))
+            product = max(product, 2.0 * n**3 / _best(partial(torch.mm, a, a), seconds))
     return Rate(convolution, product)
 
 

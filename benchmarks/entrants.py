@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
+from benchmarks.learn2learn import learn2learn_module
 from benchmarks.problem import Compute, Params, Problem
-from metaft.data.compat import torchvision_module
 from metaft.inner.rules import SGD
 from metaft.learners.maml import MAML
 
@@ -21,7 +22,7 @@ def cores() -> int:
 
 def with_metaft(problem: Problem, **options: Any) -> Compute:
     """metaft as ``metaft meta-train`` sets it up: compiled, images divided among one worker a core."""
-    how = {"engine": "compile", "workers": cores() if problem.images else 1} | options
+    how: dict[str, Any] = {"engine": "compile", "workers": cores() if problem.images else 1} | options
     learner = MAML(problem.model(), SGD(problem.lr), problem.steps, kind=problem.kind, **how)
     return lambda: learner.meta_gradient(problem.batch).grads
 
@@ -33,9 +34,7 @@ def with_metaft_uncompiled(problem: Problem) -> Compute:
 
 def with_learn2learn(problem: Problem) -> Compute:
     """``MAML.clone`` and ``adapt`` in a loop over tasks, as in learn2learn's examples/vision/maml_omniglot.py."""
-    torchvision_module()
-    import learn2learn as l2l
-
+    l2l = learn2learn_module()
     model = problem.model()
     maml = l2l.algorithms.MAML(model, lr=problem.lr, first_order=False)
 
@@ -46,7 +45,7 @@ def with_learn2learn(problem: Problem) -> Compute:
             for _ in range(problem.steps):
                 learner.adapt(problem.loss(learner(support_x), support_y))
             problem.loss(learner(query_x), query_y).backward()
-        return {name: p.grad.mul_(1 / problem.batch.tasks) for name, p in model.named_parameters()}
+        return _gradient(model, 1 / problem.batch.tasks)
 
     return compute
 
@@ -65,7 +64,7 @@ def with_higher(problem: Problem) -> Compute:
                 for _ in range(problem.steps):
                     diffopt.step(problem.loss(fmodel(support_x), support_y))
                 problem.loss(fmodel(query_x), query_y).backward()
-        return {name: p.grad.mul_(1 / problem.batch.tasks) for name, p in model.named_parameters()}
+        return _gradient(model, 1 / problem.batch.tasks)
 
     return compute
 
@@ -90,9 +89,19 @@ def with_torchopt(problem: Problem) -> Compute:
             to.recover_state_dict(model, start)
             to.recover_state_dict(optimiser, start_optimiser)
         torch.mean(torch.stack(losses)).backward()
-        return {name: p.grad for name, p in named.items()}
+        return {name: _of(p) for name, p in named.items()}
 
     return compute
+
+
+def _gradient(model: nn.Module, scale: float) -> Params:
+    """The gradients of a loop that summed them over tasks."""
+    return {name: _of(p).mul_(scale) for name, p in model.named_parameters()}
+
+
+def _of(parameter: Tensor) -> Tensor:
+    assert parameter.grad is not None
+    return parameter.grad
 
 
 OURS: dict[str, Callable[[Problem], Compute]] = {"metaft": with_metaft, "metaft, uncompiled": with_metaft_uncompiled}

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.clock import Entrant
+from benchmarks.learn2learn import learn2learn_module
 from benchmarks.row import Prepared, Row, attempt
-from metaft.data.compat import torchvision_module
 from metaft.data.images import LabelledImages
 from metaft.tasks import episodes
 from metaft.tasks.episodes import Episodes
@@ -51,9 +51,7 @@ def task_dataset(images: LabelledImages) -> Callable[[], tuple[Tensor, ...]]:
     Returns:
         A call that samples one task.
     """
-    torchvision_module()
-    import learn2learn as l2l
-
+    l2l = learn2learn_module()
     labels = torch.repeat_interleave(torch.arange(images.classes), images.counts).tolist()
 
     class Examples(torch.utils.data.Dataset):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -97,11 +98,12 @@ def scanned(problem: Problem, iterations: int, outer_lr: float = 1e-3) -> Callab
 
     run = jax.jit(lambda carry, key: jax.lax.scan(iteration, carry, jax.random.split(key, iterations)))
     zero = jax.tree.map(jnp.zeros_like, start(problem))
-    state = {"carry": (start(problem), zero, zero, jnp.zeros(())), "call": 0}
+    carry = (start(problem), zero, zero, jnp.zeros(()))
+    seeds = itertools.count()
 
     def train() -> float:
-        state["call"] += 1
-        state["carry"], losses = run(state["carry"], jax.random.key(state["call"]))
+        nonlocal carry
+        carry, losses = run(carry, jax.random.key(next(seeds)))
         return float(losses[-1])
 
     return train

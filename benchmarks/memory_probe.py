@@ -18,6 +18,9 @@ from benchmarks.problem import Compute, Problem
 # Uncompiled, one worker, one thread: what is compared is what has to be kept, not how it is scheduled.
 ENTRANTS: dict[str, Callable[[Problem], Compute]] = {
     "metaft flat": lambda problem: entrants.with_metaft(problem, engine="eager", workers=1, memory="flat"),
+    "metaft checkpoints": lambda problem: entrants.with_metaft(
+        problem, engine="eager", workers=1, memory="checkpoints"
+    ),
     "metaft graph": lambda problem: entrants.with_metaft(problem, engine="eager", workers=1, memory="graph"),
     "learn2learn": entrants.with_learn2learn,
     "higher": entrants.with_higher,

@@ -19,11 +19,11 @@ def plain(problem: Problem, first_order: bool = False) -> Params:
         The gradient of the mean query loss.
     """
     model = problem.model()
-    start = dict(model.named_parameters())
+    start: Params = dict(model.named_parameters())
     buffers = {name: b.clone() for name, b in model.named_buffers()}
     total = {name: torch.zeros_like(p) for name, p in start.items()}
     for support_x, support_y, query_x, query_y in zip(*problem.batch.tensors(), strict=True):
-        params = dict(start)
+        params = start
         for _ in range(problem.steps):
             loss = problem.loss(functional_call(model, (params, buffers), (support_x,)), support_y)
             grads = torch.autograd.grad(loss, list(params.values()), create_graph=not first_order)

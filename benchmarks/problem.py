@@ -59,7 +59,7 @@ class Problem:
         noise = torch.Generator().manual_seed(1)
         with torch.no_grad():
             for p in network.parameters():
-                p += 0.1 * torch.randn(p.shape, generator=noise, dtype=p.dtype)
+                p.add_(0.1 * torch.randn(p.shape, generator=noise, dtype=p.dtype))
         wide = (t.double() if t.is_floating_point() else t for t in self.batch[:tasks].tensors())
         return replace(self, network=network, batch=TaskBatch(*wide))
 

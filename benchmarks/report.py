@@ -11,6 +11,14 @@ from metaft.evaluation.report import markdown_table
 US = "metaft"
 HEADS = ["work", "metaft", "fastest peer", "ratio (range)", "target", "reached", "limit of the arithmetic"]
 
+LIMIT = """\
+**Limit of the arithmetic.** Multiplications and additions of convolutions and linear layers, counted from the layers'
+shapes: 3 times a forward pass for a gradient, 6 more for its reverse (the Hessian-vector product), less in the layer
+that sees the data itself; nothing recomputed, batch norm and other elementwise work not counted. The machine's rate is
+the best forward convolution (or matrix product) measured in the same run, on all cores. Nobody can be quicker than
+1.0× that limit without other arithmetic, and small batches cannot come near it.
+"""
+
 
 def page(rows: Mapping[str, Mapping[str, Any]], missing: Mapping[str, str]) -> str:
     """Write the page.
@@ -39,7 +47,7 @@ def page(rows: Mapping[str, Mapping[str, Any]], missing: Mapping[str, str]) -> s
     if any(row["quick"] for row in rows.values()):
         parts.insert(1, "**A quick trial: these numbers are no results.**\n")
     parts += [f"- {name} could not be installed: {why}" for name, why in missing.items()]
-    parts += ["", _limit_in_words()]
+    parts += ["", LIMIT]
     parts += [_details(name, row) for name, row in rows.items()]
     return "\n".join(parts).rstrip() + "\n"
 
@@ -95,17 +103,6 @@ def _time(seconds: float, row: Mapping[str, Any]) -> str:
     if row["target_per_second"] is not None:
         return f"{1 / seconds:,.0f} {row['unit']}s/s"
     return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds * 1e3:.0f} ms"
-
-
-def _limit_in_words() -> str:
-    return (
-        "**Limit of the arithmetic.** Multiplications and additions of convolutions and linear layers are counted from "
-        "the layers' shapes: 3 times a forward pass for a gradient, 6 more for its reverse (the Hessian-vector "
-        "product), less in the layer that sees the data itself; nothing recomputed, batch norm and other elementwise "
-        "work not counted. The machine's rate is the best forward convolution (or matrix product) measured in the same run, on "
-        "all cores; nobody can be quicker than 1.0× that limit without other arithmetic, and small batches cannot come "
-        "near it.\n"
-    )
 
 
 def _details(name: str, row: Mapping[str, Any]) -> str:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from benchmarks.clock import Entrant
 from benchmarks.entrants import with_learn2learn, with_metaft
 from benchmarks.jax_sinusoid import jitted, scanned
+from benchmarks.learn2learn import learn2learn_module
 from benchmarks.problem import Problem
 from benchmarks.row import Prepared, Row, attempt, check, gradient_row
-from metaft.data.compat import torchvision_module
 from metaft.inner.rules import SGD
 from metaft.learners.maml import MAML
 from metaft.models import build
@@ -57,7 +58,7 @@ def _metaft(work: Problem, iterations: int) -> Entrant:
 
     def train() -> TrainResult:
         out = Path(folder.name) / "run"
-        how = {"log_every": 500, "checkpoint_every": 5000}
+        how: dict[str, Any] = {"log_every": 500, "checkpoint_every": 5000}
         return meta_train(learner, Sinusoids(), iterations, TASKS, out=out, overwrite=True, progress=False, **how)
 
     return Entrant(train, units=iterations, threads=1, seconds=lambda result: result.seconds)
@@ -65,10 +66,7 @@ def _metaft(work: Problem, iterations: int) -> Entrant:
 
 def _learn2learn(work: Problem, iterations: int) -> Callable[[], None]:
     """The loop of learn2learn's examples: tasks in a loop, then Adam."""
-    torchvision_module()
-    import learn2learn as l2l
-
-    maml = l2l.algorithms.MAML(work.model(), lr=work.lr, first_order=False)
+    maml = learn2learn_module().algorithms.MAML(work.model(), lr=work.lr, first_order=False)
     optimiser = torch.optim.Adam(maml.parameters(), 1e-3)
     family = Sinusoids()
     at = iter(range(10**9))

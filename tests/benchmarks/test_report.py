@@ -1,0 +1,156 @@
+"""Clock, counted arithmetic, pages and the peers' set-up."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from benchmarks import memory, peers, report
+from benchmarks.__main__ import write_speed
+from benchmarks.arithmetic import forward_flop, meta_gradient_flop
+from benchmarks.clock import Entrant, Spread, alternate, ratio
+from benchmarks.problem import Problem
+from metaft.environment import environment
+from metaft.tasks.batch import TaskBatch
+
+ROW: dict[str, Any] = {
+    "title": "work",
+    "unit": "meta-gradient",
+    "rivals": ["slow", "quick", "absent"],
+    "target": 2.5,
+    "target_per_second": None,
+    "seconds": {"metaft": [0.1, 0.2, 0.1], "slow": [1.0, 1.0, 1.0], "quick": [0.3, 0.4, 0.3], "aside": [0.01] * 3},
+    "first_call_seconds": {"metaft": 12.0, "slow": 0.0, "quick": 0.0, "aside": 0.0},
+    "agreement": {"metaft": 1e-15, "slow": 0.0, "quick": 2e-16, "aside": 1e-16},
+    "first_order_error": 0.5,
+    "missing": {"absent": "ImportError: no"},
+    "flop": 2e9,
+    "limited_by": "convolution",
+    "flop_per_second": {"convolution": 100e9, "product": 1e9},
+    "quick": False,
+    "peers": {"slow": "1.0"},
+    "measured": environment(),
+}
+
+
+def test_entrants_take_turns_and_units_are_divided_out() -> None:
+    order = []
+    entrants = {
+        "own clock": Entrant(lambda: order.append("a"), units=4, seconds=lambda _: 2.0),
+        "other": Entrant(lambda: order.append("b"), threads=1),
+    }
+    threads = torch.get_num_threads()
+    seconds, first = alternate(entrants, rounds=3, turn=0.0, say=lambda _: None)
+    assert seconds["own clock"] == [0.5, 0.5, 0.5]
+    assert order[4:] == ["a", "a", "b", "b"] * 3  # after two calls each: one untimed, one timed a turn
+    assert first["own clock"] == 0
+    assert torch.get_num_threads() == threads
+
+
+def test_ratio_is_taken_within_a_turn() -> None:
+    assert ratio([2.0, 9.0, 4.0], [1.0, 3.0, 1.0]) == Spread(3.0, 2.0, 4.0)
+
+
+def test_table_names_the_fastest_rival_and_the_distance_to_the_limit() -> None:
+    cells = dict(zip(report.HEADS, report.summary(ROW), strict=True))
+    assert cells["metaft"] == "100 ms"
+    assert cells["fastest peer"] == "quick: 300 ms"
+    assert cells["ratio (range)"] == "3.00× (2.00–3.00)"
+    assert (cells["target"], cells["reached"]) == ("≥ 2.5×", "yes")
+    assert cells["limit of the arithmetic"] == "5.0× the limit"
+
+
+@pytest.mark.parametrize(("change", "reached"), [({"target": 3.5}, "no"), ({"rivals": ["absent"]}, "–")])
+def test_a_target_missed_or_without_a_rival_is_not_called_reached(change: dict[str, Any], reached: str) -> None:
+    assert dict(zip(report.HEADS, report.summary(ROW | change), strict=True))["reached"] == reached
+
+
+def test_a_speed_target_is_judged_by_units_a_second() -> None:
+    row = ROW | {"target": None, "target_per_second": 9.0, "unit": "task", "flop": None}
+    cells = dict(zip(report.HEADS, report.summary(row), strict=True))
+    assert (cells["metaft"], cells["target"], cells["reached"]) == ("10 tasks/s", "≥ 9 tasks/s", "yes")
+    assert cells["limit of the arithmetic"] == "–"
+
+
+def test_pages_keep_earlier_rows_and_name_what_is_missing(tmp_path: Path) -> None:
+    write_speed({"conv4-stride2": ROW}, {}, tmp_path, "first")
+    write_speed({"sinusoid": ROW | {"title": "waves"}}, {"jax": "no wheel"}, tmp_path, "second")
+    stored = json.loads((tmp_path / "speed.json").read_text())
+    assert list(stored["results"]) == ["sinusoid", "conv4-stride2"]
+    assert stored["results"]["conv4-stride2"]["command"] == "first"
+    text = (tmp_path / "speed.md").read_text()
+    for words in ("waves", "jax could not be installed: no wheel", "absent is not in this row: ImportError: no"):
+        assert words in text
+    assert "no results" not in text
+    assert "no results" in report.page({"a": ROW | {"quick": True}}, {})
+
+
+def test_arithmetic_is_counted_from_shapes() -> None:
+    network = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.Flatten(), nn.Linear(3 * 4 * 4, 5))
+    x = torch.rand(7, 2, 4, 4)
+    convolution, linear = 2 * 7 * 3 * 16 * (2 * 9), 2 * 7 * 5 * 48
+    assert forward_flop(network, x) == (convolution, linear)
+    batch = TaskBatch(x[None], torch.zeros(1, 7, dtype=torch.int64), x[None], torch.zeros(1, 7, dtype=torch.int64))
+    once = meta_gradient_flop(Problem(network, batch, "classification", 0.1, steps=2))
+    assert once == 2 * (4 * convolution + 9 * linear) + 2 * convolution + 3 * linear
+
+
+def probes() -> list[memory.Probe]:
+    made = [
+        {
+            "entrant": e,
+            "pool": p,
+            "steps": k,
+            "baseline_mib": 300.0,
+            "peak_mib": 300.0 + mib,
+            "seconds": 1.0,
+            "finite": True,
+        }
+        for p in memory.POOLS
+        for e, line in {"metaft flat": (100, 110, 900), "higher": (50, 1600)}.items()
+        for k, mib in zip((2, 64, 1000), line, strict=False)
+    ]
+    return [*made, {"entrant": "learn2learn", "pool": "max", "steps": 64, "error": "out of memory"}]
+
+
+def test_memory_page_and_figure(tmp_path: Path) -> None:
+    memory.write(probes(), tmp_path, False, "python -m benchmarks memory")
+    text = (tmp_path / "memory.md").read_text()
+    assert "metaft flat: 64 steps need 1.10 × the memory of 2 (target: at most 1.2)." in text
+    assert "higher: 64 steps need 32.00 × the memory of 2." in text
+    assert "1,000 exact steps of metaft flat complete in 1 s with a peak of 1.17 GiB" in text
+    assert "learn2learn, Conv4 max-pool, 64 steps: out of memory" in text
+    assert (tmp_path / "memory.png").read_bytes().startswith(b"\x89PNG")
+    lines = memory.figure(probes()).axes[0].get_lines()
+    assert [list(line.get_ydata()) for line in lines] == [[100, 110, 900], [50, 1600]]
+
+
+def test_peak_memory_is_seen_and_forgotten() -> None:
+    probe = pytest.importorskip("benchmarks.memory_probe")
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("needs Linux's /proc")
+    probe.forget_peak()
+    before = probe.resident()
+    block = torch.ones(64 * 2**18)  # 64 MiB
+    del block
+    assert 60 < probe.peak() - before < 90
+
+
+def test_every_peer_is_pinned_and_torch_is_metafts_own() -> None:
+    pinned = [line.split("==")[0].lower() for line in peers.CONSTRAINTS[1].read_text().splitlines() if "==" in line]
+    assert set(peers.PEERS) <= set(pinned)
+    assert "torch" not in pinned
+    ours = {line.split("==")[0].lower() for line in peers.CONSTRAINTS[0].read_text().splitlines() if "==" in line}
+    assert not ours & set(pinned)
+
+
+def test_a_failed_set_up_is_told_in_one_line() -> None:
+    assert peers.last_line("Collecting x\nERROR: No matching distribution\n[notice] new pip\n") == (
+        "ERROR: No matching distribution"
+    )
+    assert "failed without a word" in peers.last_line("", ["pip", "install"])

@@ -1,0 +1,144 @@
+"""What the rows time is the right gradient, and a wrong one is not timed. No peer is needed here."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import conv4, resnet12, sinusoid
+from benchmarks.agree import TOLERANCE, difference, second_order_share
+from benchmarks.entrants import with_metaft_uncompiled
+from benchmarks.episodes import compare
+from benchmarks.jax_sinusoid import jitted
+from benchmarks.plain import plain
+from benchmarks.problem import Params, Problem
+from benchmarks.row import check
+from benchmarks.rows import ROWS
+from metaft.data.images import LabelledImages
+from metaft.errors import MetaftError
+from metaft.tasks.batch import TaskBatch
+from metaft.tasks.episodes import Episodes
+
+
+def tiny_resnet() -> Problem:
+    full = resnet12.problem(tasks=1)
+    crop = TaskBatch(*(t[..., :32, :32] if t.dim() == 5 else t for t in full.batch.tensors()))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = resnet12.ResNet12(5, widths=(4, 4, 8, 8))
+    return dataclasses.replace(full, network=network, batch=crop)
+
+
+def few_queries(full: Problem) -> Problem:
+    batch = full.batch
+    return dataclasses.replace(
+        full, batch=TaskBatch(batch.support_x, batch.support_y, batch.query_x[:, :5], batch.query_y[:, :5])
+    )
+
+
+PROBLEMS = {
+    "sinusoid": lambda: sinusoid.problem(3),
+    "conv4-stride2": lambda: few_queries(conv4.stride2(2)),
+    "conv4-maxpool": lambda: few_queries(conv4.maxpool(2, steps=2)),
+    "resnet12": tiny_resnet,
+}
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_metaft_computes_the_plain_loops_gradient_in_every_row(name: str) -> None:
+    small = PROBLEMS[name]().small()
+    expected = plain(small)
+    assert difference(with_metaft_uncompiled(small)(), expected) < TOLERANCE
+    assert second_order_share(small, expected) > 1e-3  # otherwise a first-order answer would pass as well
+
+
+def test_plain_loop_gives_the_slope_of_the_loss() -> None:
+    small = sinusoid.problem(2).small()
+    gradient = plain(small)
+    direction = {
+        n: torch.randn(g.shape, dtype=g.dtype, generator=torch.Generator().manual_seed(3)) for n, g in gradient.items()
+    }
+
+    def loss(shift: float) -> float:
+        model = small.model()
+        total = 0.0
+        for support_x, support_y, query_x, query_y in zip(*small.batch.tensors(), strict=True):
+            params = {n: p.detach() + shift * direction[n] for n, p in model.named_parameters()}
+            params = {n: p.requires_grad_() for n, p in params.items()}
+            answer = torch.func.functional_call(model, params, (support_x,))
+            grads = torch.autograd.grad(small.loss(answer, support_y), list(params.values()))
+            params = {n: p - small.lr * g for (n, p), g in zip(params.items(), grads, strict=True)}
+            total += small.loss(torch.func.functional_call(model, params, (query_x,)), query_y).item()
+        return total / small.batch.tasks
+
+    slope = (loss(1e-6) - loss(-1e-6)) / 2e-6
+    assert slope == pytest.approx(float(sum((gradient[n] * direction[n]).sum() for n in gradient)), rel=1e-5)
+
+
+def test_another_gradient_a_crash_and_an_absent_library_are_left_out_with_the_reason() -> None:
+    def first_order(problem: Problem):
+        return lambda: plain(problem, first_order=True)
+
+    def crashes(problem: Problem):
+        raise RuntimeError("broken\nsecond line")
+
+    def absent(problem: Problem):
+        import no_such_library  # noqa: F401
+
+    def incomplete(problem: Problem):
+        return lambda: dict(list(plain(problem).items())[1:])
+
+    given = {"a": first_order, "b": crashes, "c": absent, "d": plain_entrant, "e": incomplete}
+    errors, missing, share = check(given, sinusoid.problem(3))
+    assert errors["a"] == pytest.approx(share)
+    assert "another gradient" in missing["a"]
+    assert missing["b"] == "RuntimeError: broken"
+    assert missing["c"].startswith("ModuleNotFoundError")
+    assert errors["d"] == 0
+    assert "inf" in missing["e"]
+    assert set(missing) == {"a", "b", "c", "e"}
+
+
+def test_nothing_is_timed_when_metaft_itself_is_wrong() -> None:
+    with pytest.raises(MetaftError, match="metaft computes another gradient"):
+        check({"metaft": lambda problem: lambda: plain(problem, first_order=True)}, sinusoid.problem(3))
+
+
+def plain_entrant(problem: Problem):
+    def compute() -> Params:
+        return plain(problem)
+
+    return compute
+
+
+def test_jax_computes_the_same_and_its_scan_learns() -> None:
+    pytest.importorskip("jax", reason="jax is installed in the peers' environment only")
+    from benchmarks.jax_sinusoid import scanned
+
+    small = sinusoid.problem(3).small(3)
+    assert difference(jitted(small)(), plain(small)) < TOLERANCE
+    train = scanned(sinusoid.problem(), 300)
+    assert np.isfinite(train())
+
+
+def test_episode_row_times_metaft_where_learn2learn_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str = "") -> None:
+        raise ModuleNotFoundError("No module named 'learn2learn'")
+
+    monkeypatch.setattr("benchmarks.episodes.learn2learn_module", absent)
+    images = torch.randint(0, 256, (7 * 16, 1, 28, 28), dtype=torch.uint8)
+    prepared = compare(Episodes(LabelledImages(images, torch.full((7,), 16), tuple("abcdefg"))))
+    batch = prepared.entrants["metaft"].call()
+    assert prepared.entrants["metaft"].units == batch.tasks
+    assert batch.query_x.shape[1:] == (75, 1, 28, 28)
+    assert prepared.missing == {"learn2learn": "ModuleNotFoundError: No module named 'learn2learn'"}
+
+
+def test_rows_state_what_issue_3_asks_for() -> None:
+    targets = {name: row.target for name, row in ROWS.items() if row.target is not None}
+    expected = {"sinusoid": 40, "sinusoid-training": 1, "conv4-stride2": 2.5, "conv4-maxpool": 2.5, "resnet12": 1.3}
+    assert targets == expected
+    assert ROWS["episodes"].target_per_second == 10_000
