@@ -34,18 +34,26 @@ def main(rows: tuple[str, ...], quick: bool, results: Path | None) -> None:
     command = " ".join(["python -m benchmarks", *rows, *(["--quick"] if quick else [])])
     missing = peers.ready(click.echo)
     speed = [name for name in rows or CHOICES if name in ROWS]
+    failed = []
     for name in speed:
-        write_speed({name: measure(name, quick)}, missing, folder, command)
-    if speed:
+        found = measure(name, quick)
+        if found is None:
+            failed.append(name)
+        else:
+            write_speed({name: found}, missing, folder, command)
+    if len(failed) < len(speed):
+        click.echo(f"written to {folder / 'speed.md'} and speed.json")
         click.echo((folder / "speed.md").read_text(encoding="utf-8").partition("\n## ")[0])
     if "memory" in (rows or CHOICES):
         click.echo("memory")
         probes = memory.measure(peers.python(), quick, click.echo)
         memory.write(probes, folder, quick, command)
-    click.echo(f"written to {folder}")
+        click.echo(f"written to {folder / 'memory.md'}, memory.json and memory.png")
+    if failed:
+        raise MetaftError(f"not measured, for the reasons above: {', '.join(failed)}")
 
 
-def measure(name: str, quick: bool) -> dict[str, Any]:
+def measure(name: str, quick: bool) -> dict[str, Any] | None:
     """Measure one row in a process of the peers' environment.
 
     Args:
@@ -53,17 +61,14 @@ def measure(name: str, quick: bool) -> dict[str, Any]:
         quick: for trying it out.
 
     Returns:
-        What ``benchmarks.measure.measure`` found there.
-
-    Raises:
-        MetaftError: if the process failed; its own message was shown.
+        What ``benchmarks.measure.measure`` found there, None if it failed: it has said why.
     """
     click.echo(name)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "row.json"
         words = ["-m", "benchmarks.measure", name, str(file), *(["--quick"] if quick else [])]
         if subprocess.run([str(peers.python()), *words], cwd=peers.ROOT).returncode:
-            raise MetaftError(f"row {name} was not measured; see above")
+            return None
         return dict(json.loads(file.read_text(encoding="utf-8")))
 
 

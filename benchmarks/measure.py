@@ -79,7 +79,7 @@ def versions() -> dict[str, str]:
 @click.option("--quick", is_flag=True)
 def main(row: str, file: Path, quick: bool) -> None:
     """Measure one row and write what was found as JSON."""
-    with tempfile.TemporaryDirectory(prefix="metaft-benchmark-") as cache:
+    with tempfile.TemporaryDirectory(prefix="metaft-benchmark-", ignore_cleanup_errors=True) as cache:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache  # so that compile seconds are those of a first run
         found = measure(row, quick)
     file.write_text(json.dumps(found, allow_nan=False), encoding="utf-8")

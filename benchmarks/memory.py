@@ -117,7 +117,8 @@ def page(probes: Sequence[Probe], quick: bool = False) -> str:
         "first small meta-gradient, in MiB. Uncompiled, one worker, one thread. learn2learn and higher hold one task "
         "at a time, metaft four.\n",
         "`flat` keeps the parameters after each step and recomputes the step in the reverse pass: it grows by those "
-        "parameters alone; `checkpoints` keeps only √K of those. `graph`, like the peers, keeps every step's activations.\n",
+        "parameters alone; `checkpoints` keeps only √K of those. `graph`, like the peers, keeps every "
+        "step's activations.\n",
         "![peak memory against inner steps](memory.png)\n",
     ]
     for pool, title in POOLS.items():
