@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
 
 from benchmarks.peers import ROOT, last_line
 from metaft.evaluation.plots import save
@@ -98,6 +99,7 @@ def figure(probes: Sequence[Probe]) -> Figure:
         first = axes is panels[0]
         tidy(axes, "inner steps K", "peak memory of one meta-gradient, MiB" if first else "", title)
         axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
         axes.set_yscale("log")
         axes.legend(frameon=False, fontsize=9)
     return fig
@@ -144,8 +146,11 @@ def _findings(lines: Mapping[str, Mapping[int, Probe]]) -> list[str]:
     for entrant, line in lines.items():
         low, high = min(line), max(k for k in line if k <= STEPS[-1])
         growth = used(line[high]) / max(used(line[low]), 1e-9)
+        whole = line[high]["peak_mib"] / line[low]["peak_mib"]
         target = f" (target: at most {TARGET})" if entrant in FLAT else ""
-        said.append(f"- {entrant}: {high} steps need {growth:.2f} × the memory of {low}{target}.")
+        said.append(
+            f"- {entrant}: {high} steps need {growth:.2f} × the memory of {low}{target}; the process {whole:.2f} ×."
+        )
     for entrant in FLAT:
         line = lines.get(entrant, {})
         long = max(line, default=0)

@@ -47,8 +47,10 @@ def ready(say: Callable[[str], None] = print) -> dict[str, str]:
     pins = hashlib.sha256(b"".join(path.read_bytes() for path in CONSTRAINTS)).hexdigest()
     if STAMP.exists():
         stamp = json.loads(STAMP.read_text(encoding="utf-8"))
-        if stamp["pins"] == pins and not stamp["missing"]:
-            return {}
+        if stamp["pins"] == pins:
+            for peer in stamp["missing"]:
+                say(f"{peer} was not installed last time; remove {VENV.name} to try again")
+            return dict(stamp["missing"])
     say(f"setting up {VENV.name} (once, some minutes) ...")
     try:
         _run(sys.executable, "-m", "venv", "--clear", str(VENV))

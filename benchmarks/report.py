@@ -105,13 +105,17 @@ def _time(seconds: float, row: Mapping[str, Any]) -> str:
     return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds * 1e3:.0f} ms"
 
 
+def _count(number: float) -> str:
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+
+
 def _details(name: str, row: Mapping[str, Any]) -> str:
     heads = ["entrant", "median", "range over turns", f"{row['unit']}s/s", "first call: extra seconds"]
     heads += ["meta-gradient against the plain loop (float64)"] if row["agreement"] else []
     cells = []
     for entrant, seconds in row["seconds"].items():
         s = Spread.of(seconds)
-        cell = [entrant, f"{s.median * 1e3:.4g} ms", f"{s.low * 1e3:.4g}–{s.high * 1e3:.4g} ms", f"{1 / s.median:,.4g}"]
+        cell = [entrant, f"{s.median * 1e3:.4g} ms", f"{s.low * 1e3:.4g}–{s.high * 1e3:.4g} ms", _count(1 / s.median)]
         cell.append(f"{row['first_call_seconds'][entrant]:.1f}")
         if row["agreement"]:
             cell.append(f"{row['agreement'][entrant]:.0e}" if entrant in row["agreement"] else "–")

@@ -121,8 +121,8 @@ def probes() -> list[memory.Probe]:
 def test_memory_page_and_figure(tmp_path: Path) -> None:
     memory.write(probes(), tmp_path, False, "python -m benchmarks memory")
     text = (tmp_path / "memory.md").read_text()
-    assert "metaft flat: 64 steps need 1.10 × the memory of 2 (target: at most 1.2)." in text
-    assert "higher: 64 steps need 32.00 × the memory of 2." in text
+    assert "metaft flat: 64 steps need 1.10 × the memory of 2 (target: at most 1.2); the process 1.02 ×." in text
+    assert "higher: 64 steps need 32.00 × the memory of 2; the process 5.43 ×." in text
     assert "1,000 exact steps of metaft flat complete in 1 s with a peak of 1.17 GiB" in text
     assert "learn2learn, Conv4 max-pool, 64 steps: out of memory" in text
     assert (tmp_path / "memory.png").read_bytes().startswith(b"\x89PNG")
@@ -154,3 +154,25 @@ def test_a_failed_set_up_is_told_in_one_line() -> None:
         "ERROR: No matching distribution"
     )
     assert "failed without a word" in peers.last_line("", ["pip", "install"])
+
+
+def test_a_peer_that_does_not_install_is_reported_and_the_others_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[tuple[str, ...]] = []
+
+    def run(*command: str, cwd: Path = tmp_path) -> None:
+        ran.append(command)
+        if "learn2learn" in command[-1]:
+            raise peers.Failed("no compiler")
+
+    monkeypatch.setattr(peers, "VENV", tmp_path)
+    monkeypatch.setattr(peers, "STAMP", tmp_path / "peers.json")
+    monkeypatch.setattr(peers, "_run", run)
+    assert peers.ready(lambda _: None) == {"learn2learn": "no compiler"}
+    installs = [command[-1] for command in ran if "install" in command]
+    assert installs[0] == "torch"  # alone and first: a range would bring CUDA with it
+    assert {"higher", "torchopt", "jax"} <= set(installs)
+    ran.clear()
+    assert peers.ready(lambda _: None) == {"learn2learn": "no compiler"}
+    assert not ran
