@@ -37,8 +37,6 @@ def measure(name: str, quick: bool) -> dict[str, Any]:
     row = ROWS[name]
     print(f"  {row.title}", flush=True)
     prepared = row.prepare(quick)
-    for peer, error in prepared.agreement.items():
-        print(f"    {peer}: meta-gradient agrees to {error:.1e} (float64)", flush=True)
     rounds, turn = (QUICK_ROUNDS, QUICK_TURN) if quick else (ROUNDS, TURN)
     seconds, first = alternate(prepared.entrants, rounds, turn, lambda line: print(line, flush=True))
     rate = machine_rate(0.1 if quick else 1.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from benchmarks.agree import TOLERANCE, difference, second_order_share
@@ -75,6 +76,10 @@ def attempt(make: Callable[[], Made]) -> Made | str:
         return f"{type(error).__name__}: {lines[0]}"
 
 
+def _gradient(maker: Callable[[Problem], Compute], problem: Problem) -> Params:
+    return maker(problem)()
+
+
 def check(
     entrants: Mapping[str, Callable[[Problem], Compute]], problem: Problem
 ) -> tuple[dict[str, float], dict[str, str], float]:
@@ -95,11 +100,14 @@ def check(
     expected = plain(small)
     errors, missing = {}, {}
     for name, maker in entrants.items():
-        found: Params | str = maker(small)() if name in OURS else attempt(lambda maker=maker: maker(small)())  # type: ignore[misc]
+        compute = partial(_gradient, maker, small)
+        found = compute() if name in OURS else attempt(compute)
         if isinstance(found, str):
             missing[name] = found
+            print(f"    {name} is left out: {found}", flush=True)
             continue
         errors[name] = difference(found, expected)
+        print(f"    {name}: meta-gradient agrees to {errors[name]:.1e} (float64)", flush=True)
         if not errors[name] < TOLERANCE:
             missing[name] = f"computes another gradient (relative error {errors[name]:.1g})"
     wrong = [name for name in OURS if name in missing]

@@ -1,0 +1,243 @@
+"""Every estimator × rule × objective × scope × memory, against float64 finite differences and torch's own gradcheck."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import metaft
+from metaft.inner.adapt import Inner, adapt
+from metaft.inner.objectives import OBJECTIVES, L2ToStart
+from metaft.inner.rules import RULES
+from metaft.models import Functional
+from metaft.outer.finite_difference import default_step
+from metaft.outer.meta_gradient import MEMORY, meta_gradient
+
+DOUBLE = torch.float64
+SCOPES = ("all", "head", "body", "biases", "first:1")
+
+
+def problem(outputs=3, activation=nn.Tanh):
+    torch.manual_seed(0)
+    model = Functional(nn.Sequential(nn.Linear(2, 4), activation(), nn.Linear(4, outputs)).to(DOUBLE))
+    draw = lambda *shape: torch.randn(*shape, dtype=DOUBLE)
+    label = lambda n: torch.randint(0, outputs, (3, n))
+    batch = metaft.TaskBatch(draw(3, 4, 2), label(4), draw(3, 5, 2), label(5))
+    return model, (lambda p, x, y: F.cross_entropy(model(p, x), y)), batch
+
+
+def with_rates(model, rule, scope="all"):
+    own = model.params()
+    return own | rule.learned({n: own[n] for n in metaft.select(own, scope)})
+
+
+def slope_error(value, params, grads, eps=1e-6):
+    """The largest relative error of directional derivatives by central differences, over all trained tensors."""
+    worst = 0.0
+    for name, grad in grads.items():
+        direction = torch.randn_like(params[name])
+        up, down = (value(params | {name: params[name] + s * eps * direction}) for s in (1, -1))
+        slope = (up - down) / (2 * eps)
+        ours = (grad * direction).sum()
+        worst = max(worst, float((ours - slope).abs() / (slope.abs() + 1e-6)))
+    return worst
+
+
+@pytest.mark.parametrize("rule_name", RULES)
+@pytest.mark.parametrize("objective_name", OBJECTIVES)
+@pytest.mark.parametrize("scope", SCOPES)
+def test_exact_is_the_derivative_of_the_query_loss(rule_name, objective_name, scope):
+    model, loss, batch = problem()
+    rule = RULES[rule_name](0.1, 2)
+    params = with_rates(model, rule, scope)
+    options = {"rule": rule, "steps": 3, "scope": scope, "objective": OBJECTIVES[objective_name](0.5, model)}
+    out = meta_gradient(loss, params, batch, **options)
+    assert set(out.grads) == set(params)
+    value = lambda p: meta_gradient(loss, p, batch, **options).loss
+    assert slope_error(value, params, out.grads) < 1e-5
+
+
+@pytest.mark.parametrize("rule_name", RULES)
+@pytest.mark.parametrize("objective_name", OBJECTIVES)
+@pytest.mark.parametrize("scope", SCOPES)
+def test_finite_difference_comes_close_to_exact(rule_name, objective_name, scope):
+    model, loss, batch = problem()
+    rule = RULES[rule_name](0.1, 2)
+    params = with_rates(model, rule, scope)
+    options = {"rule": rule, "steps": 3, "scope": scope, "objective": OBJECTIVES[objective_name](0.5, model)}
+    exact, ours = (
+        meta_gradient(loss, params, batch, estimator=estimator, **options).grads
+        for estimator in ("exact", "finite-difference")
+    )
+    for name in exact:
+        assert (ours[name] - exact[name]).norm() <= 1e-6 * exact[name].norm() + 1e-9, name
+
+
+@pytest.mark.parametrize("memory", MEMORY)
+@pytest.mark.parametrize("estimator", ["exact", "first-order", "finite-difference"])
+@pytest.mark.parametrize("rule_name", RULES)
+@pytest.mark.parametrize("steps", [0, 1, 2, 10])
+def test_all_memories_give_the_same_gradient(memory, estimator, rule_name, steps):
+    model, loss, batch = problem()
+    rule = RULES[rule_name](0.05, 4)
+    params = with_rates(model, rule)
+    options = {"rule": rule, "steps": steps, "estimator": estimator, "objective": L2ToStart(0.1)}
+    ours = meta_gradient(loss, params, batch, memory=memory, **options).grads
+    graph = meta_gradient(loss, params, batch, memory="graph", **options).grads
+    for name in graph:
+        torch.testing.assert_close(ours[name], graph[name], rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("rule_name", RULES)
+def test_the_flat_adjoint_passes_gradcheck(rule_name):
+    """torch.autograd.gradcheck over every entry of every parameter, not only along directions."""
+    model, loss, batch = problem()
+    rule = RULES[rule_name](0.1, 2)
+    params = with_rates(model, rule)
+
+    class Meta(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, *values):
+            out = meta_gradient(loss, dict(zip(params, values, strict=True)), batch, rule=rule, steps=2)
+            ctx.grads = tuple(out.grads.values())
+            return out.loss
+
+        @staticmethod
+        def backward(ctx, cotangent):
+            return tuple(cotangent * g for g in ctx.grads)
+
+    assert torch.autograd.gradcheck(Meta.apply, tuple(p.clone().requires_grad_() for p in params.values()))
+
+
+@pytest.mark.parametrize("rule_name", ["sgd", "momentum", "adam"])
+def test_rules_step_like_torchs_own_optimisers(rule_name):
+    model, loss, batch = problem()
+    # Torch's Adam has no ε under the root.
+    rule = metaft.Adam(0.1, eps_root=1e-16) if rule_name == "adam" else RULES[rule_name](0.1, 5)
+    ours = adapt(Inner(loss, rule, 5), model.params(), batch.support_x, batch.support_y)[-1]
+    make = {
+        "sgd": lambda p: torch.optim.SGD(p, 0.1),
+        "momentum": lambda p: torch.optim.SGD(p, 0.1, momentum=0.9),
+        "adam": lambda p: torch.optim.Adam(p, 0.1),
+    }[rule_name]
+    for t in range(3):
+        theirs = {n: p.requires_grad_() for n, p in model.params().items()}
+        optimiser = make(list(theirs.values()))
+        for _ in range(5):
+            optimiser.zero_grad()
+            loss(theirs, batch.support_x[t], batch.support_y[t]).backward()
+            optimiser.step()
+        for name in theirs:
+            torch.testing.assert_close(ours[name][t], theirs[name].detach(), rtol=1e-7, atol=1e-7)
+
+
+def test_first_order_ignores_the_hessian_and_only_that():
+    model, loss, batch = problem()
+    params = model.params()
+    out = meta_gradient(loss, params, batch, rule=metaft.SGD(0.1), steps=3, estimator="first-order")
+    adapted = adapt(Inner(loss, metaft.SGD(0.1), 3), params, batch.support_x, batch.support_y)[-1]
+    expected = {n: torch.zeros_like(p) for n, p in params.items()}
+    for t in range(3):
+        own = {n: p[t].clone().requires_grad_() for n, p in adapted.items()}
+        grads = torch.autograd.grad(loss(own, batch.query_x[t], batch.query_y[t]), list(own.values()))
+        for n, g in zip(own, grads, strict=True):
+            expected[n] += g / 3
+    for n in expected:
+        torch.testing.assert_close(out.grads[n], expected[n], rtol=1e-10, atol=1e-13)
+
+
+def test_implicit_agrees_with_the_exact_gradient_of_a_solved_inner_problem():
+    """On a long inner loop to the bottom of a convex proximal problem, path and solution have the same derivative."""
+    torch.manual_seed(0)
+    model = Functional(nn.Linear(2, 3).to(DOUBLE))
+    loss = lambda p, x, y: F.cross_entropy(model(p, x), y)
+    _, _, batch = problem()
+    options = {"rule": metaft.SGD(0.3), "steps": 400, "objective": L2ToStart(0.5)}
+    exact = meta_gradient(loss, model.params(), batch, **options)
+    ours = meta_gradient(loss, model.params(), batch, estimator="implicit", **options)
+    assert ours.residual.max() < 1e-6
+    for name, value in exact.grads.items():
+        torch.testing.assert_close(ours.grads[name], value, rtol=1e-5, atol=1e-8)
+
+
+def test_implicit_gradient_towards_parameters_that_do_not_adapt():
+    model, loss, batch = problem()
+    options = {"rule": metaft.SGD(0.3), "steps": 600, "objective": L2ToStart(1.0), "scope": "head"}
+    exact = meta_gradient(loss, model.params(), batch, **options)
+    ours = meta_gradient(loss, model.params(), batch, estimator="implicit", **options)
+    for name, value in exact.grads.items():
+        torch.testing.assert_close(ours.grads[name], value, rtol=1e-4, atol=1e-7)
+
+
+def test_reptile_points_away_from_where_the_inner_loop_went():
+    model, loss, batch = problem()
+    params = model.params()
+    out = meta_gradient(loss, params, batch, rule=metaft.SGD(0.1), steps=4, estimator="reptile")
+    both = [torch.cat(pair, dim=1) for pair in ((batch.support_x, batch.query_x), (batch.support_y, batch.query_y))]
+    for t in range(3):
+        theirs = {n: p.requires_grad_() for n, p in model.params().items()}
+        optimiser = torch.optim.SGD(list(theirs.values()), 0.1)
+        for _ in range(4):
+            optimiser.zero_grad()
+            loss(theirs, both[0][t], both[1][t]).backward()
+            optimiser.step()
+        out.grads["0.weight"] -= (params["0.weight"] - theirs["0.weight"].detach()) / 3
+    assert out.grads["0.weight"].abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_adjoint_norms_of_a_linear_model_have_their_closed_form(steps):
+    """v_k = (I − αH) v_{k+1}: with a Hessian of 2 on every axis, each step shrinks the adjoint by 1 − 2α."""
+    x = (2.0**0.5) * torch.eye(2, dtype=DOUBLE).repeat(2, 1, 1)
+    y, q = torch.zeros(2, 2, dtype=DOUBLE), torch.randn(2, 2, 2, dtype=DOUBLE)
+    square = lambda p, x, y: ((x @ p["w"] - y) ** 2).mean()
+    out = meta_gradient(
+        square, {"w": torch.ones(2, dtype=DOUBLE)}, metaft.TaskBatch(x, y, q, y), rule=metaft.SGD(0.1), steps=steps,
+        diagnose=True,
+    )  # fmt: skip
+    assert out.adjoint_norms.shape == (steps + 1, 2)
+    shrink = out.adjoint_norms[:-1] / out.adjoint_norms[1:]
+    torch.testing.assert_close(shrink, torch.full_like(shrink, 0.8))
+    plain = meta_gradient(
+        square, {"w": torch.ones(2, dtype=DOUBLE)}, metaft.TaskBatch(x, y, q, y), rule=metaft.SGD(0.1), steps=steps
+    )
+    torch.testing.assert_close(out.grads["w"], plain.grads["w"])
+
+
+def test_only_the_meta_trained_set_gets_a_gradient():
+    model, loss, batch = problem()
+    out = meta_gradient(
+        loss, model.params(), batch, rule=metaft.SGD(0.1), steps=1, scope="head", meta_scope="body"
+    )
+    assert set(out.grads) == {"0.weight", "0.bias"}
+    everything = meta_gradient(loss, model.params(), batch, rule=metaft.SGD(0.1), steps=1, scope="head")
+    for name, value in out.grads.items():
+        torch.testing.assert_close(value, everything.grads[name])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"scope": "features.9.*"}, "matches no parameter"),
+        ({"scope": "haed"}, "did you mean 'head'"),
+        ({"scope": "last:3"}, "2 blocks"),
+        ({"meta_scope": "0.wieght"}, "did you mean '0.weight'"),
+        ({"estimator": "implicit"}, "objective 'l2'"),
+        ({"estimator": "implicit", "objective": L2ToStart(1.0), "rule": metaft.MetaSGD(0.1)}, "learned rates"),
+        ({"estimator": "reptile", "scope": "head"}, "'0.weight' does not"),
+        ({"estimator": "reptile", "steps": 0}, "at least 1"),
+        ({"rule": metaft.MetaSGD(0.1), "bare": True}, "rule.learned"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(wrong, says):
+    model, loss, batch = problem()
+    options = {"rule": metaft.SGD(0.1), "steps": 1} | wrong
+    bare = options.pop("bare", False)
+    params = model.params() if bare else with_rates(model, options["rule"])
+    with pytest.raises(metaft.MetaftError, match=says):
+        meta_gradient(loss, params, batch, **options)
+
+
+def test_the_default_step_is_the_root_of_the_precision():
+    assert default_step(torch.float32) == pytest.approx(3.45e-4, rel=1e-2)
+    assert default_step(torch.float64) == pytest.approx(1.49e-8, rel=1e-2)
