@@ -29,6 +29,7 @@ def command(file: str | None, out: str | None, resume: bool, overwrite: bool, qu
     Writes a run directory with the configuration, metrics (also for TensorBoard) and checkpoints; weights are
     chosen on validation classes only. Ctrl-C stops with a checkpoint, --resume goes on.
     """
+    from metaft.cli.summary import show, show_scope
     from metaft.errors import MetaftError
     from metaft.runs.build import build, run_config
     from metaft.runs.config import load_config
@@ -44,6 +45,8 @@ def command(file: str | None, out: str | None, resume: bool, overwrite: bool, qu
         run_config(folder)
         config = load_config(folder / "config.toml", settings)
     parts = build(config)
+    if not quiet:
+        show_scope(parts.learner)
     result = meta_train(
         parts.learner,
         parts.train,
@@ -56,6 +59,4 @@ def command(file: str | None, out: str | None, resume: bool, overwrite: bool, qu
         command=shlex.join(["metaft", *sys.argv[1:]]),
     )
     if not quiet:
-        from metaft.cli.summary import show
-
         show(result, config, parts.learner)

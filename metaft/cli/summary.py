@@ -8,9 +8,25 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from metaft.inner.scope import SCOPE_HEADS
 from metaft.learners.learner import MetaLearner as Learner
 from metaft.runs.config import RunConfig
 from metaft.runs.loop import TrainResult
+
+
+def show_scope(learner: Learner) -> None:
+    """Print what adapts and what is meta-trained, unless that is everything.
+
+    Args:
+        learner: about to be trained.
+    """
+    rows = learner.scope_rows()
+    if all(row[2] == "adapts" and row[3] == "meta-trained" for row in rows):
+        return
+    table = Table(*SCOPE_HEADS, box=box.SIMPLE)
+    for row in rows:
+        table.add_row(*row)
+    Console(soft_wrap=True).print(table)
 
 
 def show(result: TrainResult, config: RunConfig, learner: Learner) -> None:

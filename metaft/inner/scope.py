@@ -11,6 +11,7 @@ from torch import Tensor
 from metaft.errors import MetaftError, nearest
 from metaft.inner.rules.rule import LEARNED
 
+SCOPE_HEADS = ("parameter", "shape", "inner loop", "outer loop")
 ROLES = ("all", "head", "body", "biases", "weights", "first:K", "last:K", "rates", "none")
 
 

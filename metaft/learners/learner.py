@@ -47,3 +47,11 @@ class MetaLearner(Learner, Protocol):
     def meta_gradient(self, batch: TaskBatch) -> MetaGradient:
         """The mean query loss over the batch and its gradient."""
         ...
+
+    def adjoint_norms(self, batch: TaskBatch) -> list[float]:
+        """The adjoint's norm at each inner step 0 … K, the mean over the batch's tasks."""
+        ...
+
+    def scope_rows(self) -> list[list[str]]:
+        """What adapts and what is meta-trained, a row a parameter."""
+        ...

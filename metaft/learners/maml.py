@@ -11,7 +11,7 @@ from metaft.inner.adapt import Inner, adapt, network
 from metaft.inner.losses import cross_entropy, mean_squared_error
 from metaft.inner.objectives import OBJECTIVES
 from metaft.inner.rules import Params, Rule
-from metaft.inner.scope import select
+from metaft.inner.scope import select, table
 from metaft.learners.learner import Predictor
 from metaft.models.functional import BatchNormMode, Functional
 from metaft.outer.chunks import map_chunks
@@ -97,8 +97,16 @@ class MAML:
         """The outer objective of one task, batch norm in the declared mode."""
         return self.task_loss(self.model.query(params, support_x, x), y)
 
-    def meta_gradient(self, batch: TaskBatch) -> MetaGradient:
-        """The mean query loss after K steps and its gradient towards the initialisation."""
+    def meta_gradient(self, batch: TaskBatch, diagnose: bool = False) -> MetaGradient:
+        """The mean query loss after K steps and its gradient towards the initialisation.
+
+        Args:
+            batch: the tasks.
+            diagnose: record the adjoint's norm at every inner step.
+
+        Returns:
+            Loss and gradients, see ``metaft.meta_gradient``.
+        """
         return meta_gradient(
             self._support_loss,
             self.params,
@@ -113,7 +121,23 @@ class MAML:
             query_loss=self._query_loss,
             engine=self.engine,
             workers=self.workers,
+            diagnose=diagnose,
         )
+
+    def adjoint_norms(self, batch: TaskBatch) -> list[float]:
+        """The adjoint's norm at each inner step 0 … K: does the outer gradient explode or vanish on its way back?
+
+        Args:
+            batch: the tasks, over which the mean is taken.
+
+        Returns:
+            K + 1 numbers, the last being the query gradient at the adapted parameters.
+        """
+        return [float(n) for n in self.meta_gradient(batch, diagnose=True).adjoint_norms.mean(-1)]
+
+    def scope_rows(self) -> list[list[str]]:
+        """What adapts and what is meta-trained, a row a parameter: name, shape, "adapts", "meta-trained"."""
+        return table(self.params, self.adapts, self.trains)
 
     @torch.no_grad()
     def adapt(self, support_x: Tensor, support_y: Tensor) -> Predictor:

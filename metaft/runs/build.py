@@ -104,7 +104,8 @@ def build_learner(config: RunConfig, family: TaskFamily) -> Learner:
     model = models.build(
         config.model, outputs=family.outputs, input_shape=family.input_shape, seed=config.seed, **options
     )
-    names = ("steps", "inner_lr", "memory", "batch_norm", "engine")
+    names = ("steps", "inner_lr", "memory", "batch_norm", "engine", "scope", "meta_scope", "rule", "objective",
+             "objective_weight")  # fmt: skip
     how: dict[str, Any] = {name: getattr(config, name) for name in names}
     if config.estimator is not None:
         how["estimator"] = config.estimator

@@ -57,14 +57,23 @@ class LearnerSettings(Settings):
     learner: str = Field("maml", description="method: maml, fomaml")
     steps: int = Field(1, ge=0, le=10_000, description="inner gradient steps in training")
     inner_lr: float = Field(2.0, gt=0, le=1e6, description="inner learning rate (on the mean support loss)")
-    estimator: Literal["exact", "first-order"] | None = Field(
-        None, description="meta-gradient estimator: exact, first-order; else the learner's own"
+    scope: str = Field("all", description="what adapts: all, head, body, biases, first:K, last:K or a name pattern")
+    meta_scope: str = Field("all,rates", description="what is meta-trained, likewise; rates: what the rule learns")
+    rule: Literal["sgd", "momentum", "adam", "meta-sgd", "lslr"] = Field("sgd", description="how an inner step moves")
+    objective: Literal["task", "l2", "kl"] = Field(
+        "task", description="what the inner loop descends: the loss, or with a pull to the start"
+    )
+    objective_weight: float = Field(1.0, gt=0, le=1e9, description="strength of that pull")
+    estimator: Literal["exact", "first-order", "finite-difference", "implicit", "reptile"] | None = Field(
+        None, description="how the meta-gradient is obtained; by default the learner's own way"
     )
     batch_norm: Literal["transductive", "inductive"] = Field(
         "transductive",
         description="whose statistics normalise the queries: the query batch's or the support set's",
     )
-    memory: Literal["flat", "graph"] = Field("flat", description="recompute inner steps, or keep their graph")
+    memory: Literal["flat", "checkpoints", "graph"] = Field(
+        "flat", description="run inner steps again in the reverse pass, or keep their graph"
+    )
     engine: Literal["compile", "eager"] = Field(
         "compile", description="compile the meta-gradient (worth it beyond a minute), or not"
     )
@@ -92,6 +101,7 @@ class TrainSettings(Settings):
     seed: int = Field(0, ge=0, lt=2**63, description="of the initial weights and the tasks")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to compute")
     threads: int = Field(1, ge=1, le=1024, description="threads inside an operator; small networks gain from workers")
+    diagnose: bool = Field(False, description="log the adjoint's norm at each inner step (exploding, vanishing)")
     log_every: int = Field(20, ge=1, description="iterations between rows of metrics")
     validate_every: int = Field(250, ge=1, description="iterations between validations")
     validate_tasks: int = Field(200, ge=2, le=10**7, description="validation tasks")

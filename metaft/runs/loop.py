@@ -14,6 +14,8 @@ from typing import Any
 import torch
 
 from metaft.errors import MetaftError
+from metaft.evaluation.report import markdown_table
+from metaft.inner.scope import SCOPE_HEADS
 from metaft.learners.learner import MetaLearner as Learner
 from metaft.runs import checkpoint
 from metaft.runs.config import RunConfig, TrainSettings, to_toml, validated
@@ -117,6 +119,7 @@ def meta_train(
         stack.callback(metrics.close)
         if at.iteration == 0:
             metrics.text("config", to_toml(config) if config else str(s.model_dump()))
+            metrics.text("parameters", markdown_table(SCOPE_HEADS, learner.scope_rows()))
         done = fraction_done(at.iteration, s.iterations, at.seconds, s.minutes)
         name = metric_name(family.kind)
         display = RunProgress(at.iteration, done, s.tasks, name, progress)
@@ -192,6 +195,8 @@ def _train(
                 f"{name}_after": adapting[-1],
             }
             row |= {f"{name}_per_step": adapting, "gradient_norm": size, "learning_rate": lr}
+            if s.diagnose:
+                row["adjoint_norm_per_step"] = learner.adjoint_norms(batch)
             metrics.write("train", at.iteration, row | {"tasks_per_second": speed, "seconds": at.seconds})
             at.window_loss, at.window, logged = 0.0, 0, (now, at.iteration)
         if validation is not None and (at.iteration % s.validate_every == 0 or done >= 1):

@@ -89,11 +89,11 @@ class TrainState:
         """One Adam update, and one of the moving average.
 
         Args:
-            grads: named like the weights.
+            grads: named like the weights; a weight without one stays as it is.
             lr: the learning rate.
         """
         for name, weight in self.weights.items():
-            weight.grad = grads[name]
+            weight.grad = grads.get(name)
         self.optimiser.param_groups[0]["lr"] = lr
         self.optimiser.step()
         self.progress.iteration += 1

@@ -206,9 +206,7 @@ def test_adjoint_norms_of_a_linear_model_have_their_closed_form(steps):
 
 def test_only_the_meta_trained_set_gets_a_gradient():
     model, loss, batch = problem()
-    out = meta_gradient(
-        loss, model.params(), batch, rule=metaft.SGD(0.1), steps=1, scope="head", meta_scope="body"
-    )
+    out = meta_gradient(loss, model.params(), batch, rule=metaft.SGD(0.1), steps=1, scope="head", meta_scope="body")
     assert set(out.grads) == {"0.weight", "0.bias"}
     everything = meta_gradient(loss, model.params(), batch, rule=metaft.SGD(0.1), steps=1, scope="head")
     for name, value in out.grads.items():

@@ -119,9 +119,7 @@ def test_conv4_agrees_with_a_plain_autograd_loop(estimator, batch_norm, pool):
         query = lambda p, sx, sy, qx, qy: support(p, qx, qy)
     else:
         query = lambda p, sx, sy, qx, qy: F.cross_entropy(inductive_conv4(module, p, sx, qx), qy)
-    loss, grads = by_autograd_loop(
-        support, learner.params, batch, 0.5, 2, query, create_graph=estimator == "exact"
-    )
+    loss, grads = by_autograd_loop(support, learner.params, batch, 0.5, 2, query, create_graph=estimator == "exact")
     torch.testing.assert_close(out.loss, loss)
     # Biases before a batch norm have no gradient but rounding.
     seen = {k for k in grads if not k.endswith("conv.bias")}
@@ -153,7 +151,10 @@ def test_any_number_of_workers_gives_the_same_bits(workers):
     alone = metaft.learners.MAML(model, metaft.SGD(0.5), 1)
     torch.manual_seed(0)
     batch = metaft.TaskBatch(
-        torch.rand(20, 2, 1, 16, 16), torch.arange(2).repeat(20, 1), torch.rand(20, 4, 1, 16, 16), torch.arange(2).repeat(20, 2)
+        torch.rand(20, 2, 1, 16, 16),
+        torch.arange(2).repeat(20, 1),
+        torch.rand(20, 4, 1, 16, 16),
+        torch.arange(2).repeat(20, 2),
     )
     ours, theirs = learner.meta_gradient(batch), alone.meta_gradient(batch)
     assert torch.equal(ours.losses, theirs.losses)
@@ -189,7 +190,10 @@ def test_meta_parameters_and_module_stay_untouched():
     learner = metaft.learners.MAML(model, metaft.SGD(0.5), 2)
     start = {k: v.clone() for k, v in learner.params.items()}
     batch = metaft.TaskBatch(
-        torch.rand(2, 2, 1, 16, 16), torch.arange(2).repeat(2, 1), torch.rand(2, 4, 1, 16, 16), torch.arange(2).repeat(2, 2)
+        torch.rand(2, 2, 1, 16, 16),
+        torch.arange(2).repeat(2, 1),
+        torch.rand(2, 4, 1, 16, 16),
+        torch.arange(2).repeat(2, 2),
     )
     learner.meta_gradient(batch)
     curve = learner.curve(batch, 3)
