@@ -5,6 +5,7 @@ Command: python -m experiments.sinusoid
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ import metaft
 from experiments.common import brief
 from metaft.evaluation.plots import save, sinusoid_fits
 from metaft.evaluation.report import format_score, markdown_table, write_result
-from metaft.evaluation.result import Result
 from metaft.models import build
+from metaft.runs.checkpoint import load_newest
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.sinusoid import Sinusoids
 
@@ -51,84 +52,89 @@ MEASURED_ELSEWHERE = {  # an independent JAX program, 3 seeds: 5 shots step 1, s
 def main(seeds: int, iterations: int, methods: tuple[str, ...], tasks: int, runs: Path, results: Path) -> None:
     """Train every method with every seed, test all on the same waves, and write the page."""
     console = Console()
-    measured: dict[str, Result] = {}
-    seconds: dict[str, list[float]] = {}
-    fits: dict[str, list[torch.Tensor]] = {}
+    store = results / "sinusoid.json"
+    earlier = json.loads(store.read_text()) if methods and store.exists() else {}
+    measured: dict[str, Any] = dict(earlier.get("results", {}))
+    seconds: dict[str, list[float]] = dict(earlier.get("training_seconds", {}))
     for name in methods or METHODS:
+        seconds[name] = []
         for seed in range(seeds):
-            learner, took = train(name, seed, iterations, runs / f"{name.split(' ')[0].strip(',').lower()}-{seed}")
-            seconds.setdefault(name, []).append(took)
+            learner, took = train(name, seed, iterations, runs / f"{slug(name)}-{seed}")
+            seconds[name].append(took)
             for shots in (5, 10):
                 waves = Sinusoids(shots=shots, queries=100, seed=1000, split="test", tell=METHODS[name][3])
                 result = metaft.evaluate(learner, waves, tasks=tasks, steps=10)
-                measured[f"{name} · seed {seed} · {shots} shots"] = result
-            if seed == 0 and not METHODS[name][3]:
-                fits[name] = fit_on_a_line(learner)
+                measured[f"{name} · seed {seed} · {shots} shots"] = brief(result)
             console.print(f"{name}, seed {seed}: {took:.1f} s", highlight=False)
     extra = {"training_seconds": seconds, "iterations": iterations}
-    write_result(
-        results / "sinusoid.json",
-        {k: brief(r) for k, r in measured.items()},
-        "python -m experiments.sinusoid",
-        list(range(seeds)),
-        extra,
-    )
+    write_result(store, measured, "python -m experiments.sinusoid", list(range(seeds)), extra)
     (results / "sinusoid.md").write_text(page(measured, seconds, seeds, iterations, tasks), encoding="utf-8")
-    draw(fits, results / "sinusoid.png")
+    draw(runs, results / "sinusoid.png")
     console.print(f"written: {results / 'sinusoid.md'}, .json, .png")
+
+
+def slug(name: str) -> str:
+    """A method's name as part of a folder's."""
+    return "-".join(name.split(" (")[0].replace(",", "").lower().split())
 
 
 def train(name: str, seed: int, iterations: int, out: Path) -> tuple[metaft.learners.MAML, float]:
     """One run of one method; the time includes compiling and writing the run directory."""
     torch._dynamo.reset()
     torch._inductor.config.force_disable_caches = True  # so that the time holds a compilation from nothing
-    steps, estimator, inner_lr, told = METHODS[name]
-    start = time.perf_counter()
-    waves = Sinusoids(seed=seed, tell=told)
-    model = build("mlp", outputs=1, input_shape=waves.input_shape, seed=seed)
-    learner = metaft.learners.MAML(model, metaft.SGD(inner_lr), steps, estimator, kind="regression", engine="compile")
+    began = time.perf_counter()
+    learner = start(name, seed)
+    waves = Sinusoids(seed=seed, tell=METHODS[name][3])
     metaft.meta_train(
         learner, waves, iterations, tasks=25, seed=seed, out=out, overwrite=True,
         log_every=1000, checkpoint_every=10_000,
     )  # fmt: skip
-    return learner, time.perf_counter() - start
+    return learner, time.perf_counter() - began
 
 
-def one_wave() -> tuple[TaskBatch, torch.Tensor]:
+def start(name: str, seed: int) -> metaft.learners.MAML:
+    """A method's learner with its initial weights."""
+    steps, estimator, inner_lr, told = METHODS[name]
+    model = build("mlp", outputs=1, input_shape=(3,) if told else (1,), seed=seed)
+    return metaft.learners.MAML(model, metaft.SGD(inner_lr), steps, estimator, kind="regression", engine="compile")
+
+
+def three_waves() -> tuple[TaskBatch, torch.Tensor]:
     """Three test waves with 10 support points, and 200 points from −5 to 5 to draw the answer over."""
     waves = Sinusoids(shots=10, queries=1, seed=1000, split="plot").batch(0, 3)
     line = torch.linspace(-5, 5, 200).view(1, -1, 1).expand(3, -1, -1)
     return TaskBatch(waves.support_x, waves.support_y, line, torch.zeros_like(line)), line[0, :, 0]
 
 
-def fit_on_a_line(learner: metaft.learners.MAML) -> list[torch.Tensor]:
-    """A learner's answers over the whole line after 0 … 10 steps."""
-    return list(learner.curve(one_wave()[0], 10))
-
-
-def draw(fits: dict[str, list[torch.Tensor]], path: Path) -> None:
-    """The fits after 0, 1 and 10 steps, methods side by side."""
-    batch, line = one_wave()
+def draw(runs: Path, path: Path) -> None:
+    """The fits of seed 0 after 0, 1 and 10 steps, methods side by side."""
+    batch, line = three_waves()
+    answers = {}
+    for name in ("MAML", "pretrained on all tasks"):
+        folder = runs / f"{slug(name)}-0" / "checkpoints"
+        if folder.exists():
+            learner = start(name, 0)
+            learner.params = load_newest(folder).weights
+            curve = learner.curve(batch, 10)[..., 0]
+            answers[name] = torch.stack([curve[k] for k in (0, 1, 10)])
     basis = torch.cat([batch.support_x.sin(), batch.support_x.cos()], dim=-1).double()
     wave = torch.linalg.lstsq(basis, batch.support_y.double()).solution
     truth = wave[:, 0] * line.sin() + wave[:, 1] * line.cos()
-    shown = {name: fits[name] for name in ("MAML", "pretrained on all tasks") if name in fits}
-    answers = {name: torch.stack([curve[k][..., 0] for k in (0, 1, 10)]) for name, curve in shown.items()}
     figure = sinusoid_fits(line, truth, answers, batch.support_x[..., 0], batch.support_y[..., 0], steps=(0, 1, 10))
     save(figure, path)
 
 
-def page(measured: dict[str, Result], seconds: dict[str, list[float]], seeds: int, iterations: int, tasks: int) -> str:
+def page(measured: dict[str, Any], seconds: dict[str, list[float]], seeds: int, iterations: int, tasks: int) -> str:
     """results/sinusoid.md."""
     heads = ["method", "shots", "after step", *(f"seed {s}" for s in range(seeds)), "diverged", "median", "JAX program"]
     rows: list[list[Any]] = []
     for name in seconds:
         for i, (shots, step) in enumerate(((5, 1), (5, 10), (10, 1), (10, 10))):
-            mine = [measured[f"{name} · seed {s} · {shots} shots"].steps[step] for s in range(seeds)]
+            mine = [measured[f"{name} · seed {s} · {shots} shots"]["per_step"][step] for s in range(seeds)]
             rows.append([
-                name, str(shots), str(step), *(format_score(r.mean, r.ci95, "mse") for r in mine),
-                " / ".join(str(r.diverged) for r in mine),
-                " / ".join(f"{r.median:.3f}" for r in mine), MEASURED_ELSEWHERE[name][i],
+                name, str(shots), str(step), *(format_score(r["mean"], r["ci95"], "mse") for r in mine),
+                " / ".join(str(r["diverged"]) for r in mine),
+                " / ".join(f"{r['median']:.3f}" for r in mine), MEASURED_ELSEWHERE[name][i],
             ])  # fmt: skip
     times = [[name, *(f"{t:.0f}" for t in took)] for name, took in seconds.items()]
     return f"""# Sinusoid regression
