@@ -102,8 +102,8 @@ class Functional:
 class BatchStatistics(TorchFunctionMode):
     """Within this context every ``F.batch_norm`` normalises by statistics of the first ``examples`` rows.
 
-    It is written out in elementary operations on purpose: torch's fused batch norm, differentiated twice under
-    ``torch.func``, gives a wrong meta-gradient (off by a per cent or two; see tests/models/test_functional.py).
+    It is written out in elementary operations on purpose: torch's fused batch norm, differentiated twice and from
+    outside a ``torch.func.vmap``, gives a wrong meta-gradient without a word (tests/models/test_functional.py).
 
     Args:
         examples: how many leading rows give mean and variance; all if None.
