@@ -71,11 +71,12 @@ def default_step(dtype: torch.dtype) -> float:
         dtype: precision of the parameters.
 
     Returns:
-        √u, u the precision's unit roundoff. Rounding leaves an error near u/δ; truncation adds δ² on a smooth
-        network, whose best step would be u^(1/3). But each ReLU kink within reach adds an error of first order, δ,
-        and u/δ + δ is least at √u (results/finite_difference.md shows the errors over δ).
+        u^(2/3), u the precision's unit roundoff. Rounding leaves an error near u/δ, and truncation δ² on a smooth
+        network, which would be least together at u^(1/3). But with ReLU the two points may lie on either side of a
+        kink: that happens with a probability in proportion to δ, and then the error is in proportion to 1/δ. So δ is
+        made as small as rounding allows: u/δ = u^(1/3) at worst (results/estimators.md shows the errors over δ).
     """
-    return float(torch.finfo(dtype).eps) ** 0.5
+    return float(torch.finfo(dtype).eps) ** (2 / 3)
 
 
 def _pairs(a: Params, b: Params) -> list[tuple[tuple[str, Tensor], Tensor]]:

@@ -70,7 +70,7 @@ def test_finite_difference_comes_close_to_exact(rule_name, objective_name, scope
         for estimator in ("exact", "finite-difference")
     )
     for name in exact:
-        assert (ours[name] - exact[name]).norm() <= 1e-6 * exact[name].norm() + 1e-9, name
+        assert (ours[name] - exact[name]).norm() <= 1e-5 * exact[name].norm() + 1e-8, name
 
 
 @pytest.mark.parametrize("memory", MEMORY)
@@ -236,6 +236,6 @@ def test_what_does_not_go_together_is_refused(wrong, says):
         meta_gradient(loss, params, batch, **options)
 
 
-def test_the_default_step_is_the_root_of_the_precision():
-    assert default_step(torch.float32) == pytest.approx(3.45e-4, rel=1e-2)
-    assert default_step(torch.float64) == pytest.approx(1.49e-8, rel=1e-2)
+def test_the_default_step_shrinks_with_the_precision():
+    assert default_step(torch.float32) == pytest.approx(2.42e-5, rel=1e-2)
+    assert default_step(torch.float64) == pytest.approx(3.67e-11, rel=1e-2)
