@@ -11,9 +11,11 @@ import torch
 
 from metaft.tasks.batch import TaskBatch
 
-# Images are taken a few tasks at a time, so that their activations stay in a core's cache (4 to 8 measured best, and
-# fewer share out better). It is a fixed number, whatever the workers: sums are formed in the same order on any.
-IMAGE_CHUNK = 4
+# Images are taken a few tasks at a time, so that their activations stay in a core's cache: 4 tasks of small images
+# measured best, and large ones go one by one. It is a fixed number, whatever the workers: sums are formed in the same
+# order on any of them.
+MOST_TASKS = 4
+MOST_VALUES = 2**18
 
 Result = TypeVar("Result")
 
@@ -32,12 +34,19 @@ def map_chunks(
     Returns:
         The results, in the order of the tasks.
     """
-    images = batch.query_x.dim() >= 5 and batch.query_x.device.type == "cpu"
-    size = size or (IMAGE_CHUNK if images else max(batch.tasks, 1))
+    size = size or default_size(batch)
     chunks = [batch[i : i + size] for i in range(0, batch.tasks, size)]
     if workers == 1:
         return [job(chunk) for chunk in chunks]
     return list(_pool(workers).map(job, chunks))
+
+
+def default_size(batch: TaskBatch) -> int:
+    """How many tasks to compute together: a few where examples are images on a CPU, otherwise all."""
+    if batch.query_x.dim() < 5 or batch.query_x.device.type != "cpu":
+        return max(batch.tasks, 1)
+    values = (batch.support_x.numel() + batch.query_x.numel()) // max(batch.tasks, 1)
+    return max(1, min(MOST_TASKS, MOST_VALUES // max(values, 1)))
 
 
 @lru_cache(maxsize=4)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Protocol
 
 import torch
@@ -51,7 +51,7 @@ ESTIMATORS: dict[str, Estimator] = {
     "reptile": reptile,
 }
 MEMORY = ("flat", "graph", "checkpoints")
-ENGINES = ("eager", "compile")
+ENGINES = ("eager", "compile", "higher")
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,8 @@ def meta_gradient(
         objective: what the inner loop descends; the loss itself if None.
         query_loss: ``query_loss(params, support_x, support_y, query_x, query_y)``, where the query loss is not just
             ``loss`` on the query set (batch norm in inductive mode, say).
-        engine: "eager", or "compile" (torch.compile; worth its seconds in a loop).
+        engine: "eager"; "compile" (torch.compile; worth its seconds in a loop); or "higher" (that library's
+            differentiable optimisers, task by task: slow, for ``metaft.TorchOptimiser`` and as a check).
         workers: threads among which the chunks of tasks are divided; the result does not depend on it. With more
             than one, ``loss`` must be safe to call from several threads: ``metaft.models.Functional`` is,
             ``torch.func.functional_call`` on one module is not.
@@ -135,7 +136,8 @@ def meta_gradient(
             f"the rule learns {missing[0]!r}, which params lacks: pass params | rule.learned(adapting params)"
         )
     inner = Inner(loss, rule, steps, adapts, objective or TaskLoss())
-    partial_sum = _partial_sum(inner, query_loss, ESTIMATORS[estimator], memory, trains, diagnose)  # type: ignore[arg-type]
+    estimate = _through_higher(estimator) if engine == "higher" else ESTIMATORS[estimator]
+    partial_sum = _partial_sum(inner, query_loss, estimate, memory, trains, diagnose)  # type: ignore[arg-type]
     if engine == "compile" and estimator != "implicit":  # how long conjugate gradients run depends on the data
         partial_sum = compiled.compile_if_possible(partial_sum)
 
@@ -191,6 +193,15 @@ def _partial_sum(
         return estimator(inner, asked, memory, params, trains, batch, diagnose)
 
     return partial_sum
+
+
+@lru_cache(maxsize=2)
+def _through_higher(estimator: str) -> Estimator:
+    if estimator not in ("exact", "first-order"):
+        raise MetaftError(f"engine 'higher' knows the estimators 'exact' and 'first-order', not {estimator!r}")
+    from metaft.outer.through_higher import through_higher
+
+    return partial(through_higher, estimator == "exact")
 
 
 def _joined(parts: list[Tensor], dim: int = 0) -> Tensor:

@@ -74,8 +74,8 @@ class LearnerSettings(Settings):
     memory: Literal["flat", "checkpoints", "graph"] = Field(
         "flat", description="run inner steps again in the reverse pass, or keep their graph"
     )
-    engine: Literal["compile", "eager"] = Field(
-        "compile", description="compile the meta-gradient (worth it beyond a minute), or not"
+    engine: Literal["compile", "eager", "higher"] = Field(
+        "compile", description="compile the meta-gradient (worth it beyond a minute), or not; or through higher"
     )
     workers: Literal["auto"] | int = Field("auto", description="threads that share the tasks of a meta-update")
 

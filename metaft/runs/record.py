@@ -85,7 +85,10 @@ def not_finite(iteration: int, loss: float, out: MetaGradient, train: TrainSetti
     """
     bad = next((name for name, g in out.grads.items() if not bool(g.isfinite().all())), None)
     if not math.isfinite(loss):
-        cause = f"the query loss is {loss}"
+        tasks = [str(t) for t in (~out.losses.isfinite()).nonzero().flatten().tolist()]
+        cause = (
+            f"the query loss is {loss}, from task {', '.join(tasks[:5])}{' …' if len(tasks) > 5 else ''} of the batch"
+        )
     elif bad is not None:
         cause = f"the gradient of {bad!r} is not finite"
     else:
