@@ -7,7 +7,6 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch import Tensor
 from metaft.data.images import LabelledImages
 from metaft.data.locate import cache_dir
 from metaft.errors import MetaftError
+from metaft.files import replace_file
 
 log = logging.getLogger(__name__)
 # Part of every file name: a change of layout never reads an older file.
@@ -119,21 +119,10 @@ def _read(path: Path, key: str) -> Entry | None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    partial = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-        partial = None
+        replace_file(path, content)
     except OSError as error:
         _warn_unwritable(path.parent, error.strerror or str(error))
-    finally:
-        if partial is not None:
-            Path(partial).unlink(missing_ok=True)
 
 
 @functools.cache

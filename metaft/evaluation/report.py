@@ -16,8 +16,8 @@ from rich.text import Text
 
 from metaft.environment import environment
 from metaft.errors import MetaftError
-from metaft.evaluation.files import write_atomically
 from metaft.evaluation.result import Result
+from metaft.files import write_atomically
 
 LABELS = {"accuracy": "accuracy, %", "mse": "mean squared error"}
 

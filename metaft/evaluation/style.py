@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from metaft.errors import MetaftError
-from metaft.evaluation.files import write_atomically
+from metaft.files import write_atomically
 
 # Okabe & Ito 2008, "Color Universal Design"; yellow is left out, being too pale for a line on white.
 BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"

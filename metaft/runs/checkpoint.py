@@ -17,7 +17,7 @@ import safetensors.torch
 from torch import Tensor
 
 from metaft.errors import MetaftError
-from metaft.runs.files import clear_disk_errors, sync_folder, write_synced
+from metaft.files import clear_disk_errors, sync_folder, write_synced
 
 FORMAT = 1
 """Raised when older programs could no longer read the files."""

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from metaft.errors import MetaftError
-from metaft.evaluation.files import write_atomically
-from metaft.runs.files import clear_disk_errors
+from metaft.files import clear_disk_errors, write_atomically
 
 OWN = ("run.json", "config.toml", "metrics.jsonl", "episode.png", "tensorboard", "checkpoints", "evaluations")
 """All that a run writes; only these are removed when it is overwritten."""

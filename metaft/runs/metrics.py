@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from metaft.runs.files import clear_disk_errors
+from metaft.files import clear_disk_errors
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from metaft.errors import MetaftError
-from metaft.evaluation.files import write_atomically
+from metaft.files import write_atomically
 from metaft.learners.learner import MetaLearner as Learner
 from metaft.outer.meta_gradient import MetaGradient
 from metaft.runs.config import RunConfig, TrainSettings, to_toml

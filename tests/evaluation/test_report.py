@@ -124,7 +124,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     def crashed(source, target):
         raise OSError(5, "Input/output error")
 
-    for name, broken, message in [("fsync", full, "No space left on device"), ("replace", crashed, "output error")]:
+    for name, broken, message in [("fsync", full, "no space left on the disk"), ("replace", crashed, "output error")]:
         with monkeypatch.context() as patch:
             patch.setattr(os, name, broken)
             with pytest.raises(MetaftError, match=message):

@@ -11,8 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from metaft import files
 from metaft.errors import MetaftError
-from metaft.runs import checkpoint, files
+from metaft.runs import checkpoint
 from metaft.runs.checkpoint import Checkpoint, DamagedCheckpointError
 
 

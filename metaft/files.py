@@ -1,0 +1,81 @@
+"""Writing files whole or not at all, waiting for the disk, and saying clearly when it cannot take more."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from metaft.errors import MetaftError
+
+
+def write_synced(path: Path, content: bytes) -> None:
+    """Write a file and wait until the disk has it."""
+    with open(path, "xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write beside the target, flush to disk, then rename over it; missing parent folders are made.
+
+    Args:
+        path: the file to make or replace.
+        content: its bytes.
+
+    Raises:
+        OSError: if the file cannot be written; what was there before stays, and nothing is left beside it.
+    """
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_synced(partial, content)
+        os.replace(partial, path)
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def write_atomically(path: str | Path, content: bytes) -> None:
+    """:func:`replace_file`, for a file the user asked for.
+
+    Args:
+        path: the file to make or replace.
+        content: its bytes.
+
+    Raises:
+        MetaftError: if the file cannot be written (no space, no permission).
+    """
+    with clear_disk_errors(str(path), "choose another place, or make room"):
+        replace_file(Path(path), content)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the disk has a folder's entries (a rename is not durable before)."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def clear_disk_errors(what: str, rest: str = "") -> Iterator[None]:
+    """Turn a full or read-only disk into one line.
+
+    Args:
+        what: what was being written.
+        rest: what the user should know, such as which checkpoint is intact.
+
+    Raises:
+        MetaftError: for any OSError inside.
+    """
+    try:
+        yield
+    except OSError as error:
+        cause = "no space left on the disk" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror or error
+        raise MetaftError(f"cannot write {what}: {cause}{'; ' + rest if rest else ''}") from error
