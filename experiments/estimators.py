@@ -105,7 +105,7 @@ def estimate(model: Functional, estimator: Any, params: Params, batch: TaskBatch
 
     inner = Inner(loss, SGD(0.01), 1)
     on_query = lambda p, sx, sy, qx, qy: loss(p, qx, qy)
-    return estimator(inner, on_query, "flat", params, tuple(params), batch, False).grads
+    return estimator(inner, on_query, "flat", params, tuple(params), batch, False, None).grads
 
 
 def adjoint(lr: float, seed: int) -> list[float]:

@@ -12,7 +12,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from functools import lru_cache
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -24,6 +25,7 @@ from metaft.tasks.batch import TaskBatch
 
 QueryLoss = Callable[[Params, Tensor, Tensor, Tensor, Tensor], Tensor]
 Pullback = Callable[[Params], tuple[Params, Params]]
+Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,57 @@ def query_gradient(
     return losses, *pull(torch.ones_like(losses))
 
 
+@dataclass(frozen=True)
+class Pieces:
+    """The three computations of the reverse pass as pure functions of tensors, by whether parameters are shared.
+
+    Compiling these, and not the loop around them, takes the same time whatever K.
+
+    Args:
+        gradient: ``(adapting, params, support_x, support_y) → inner gradients``.
+        product: ``(adapting, live, fixed, cotangent, *batch) → (product towards adapting, towards live)``.
+        query: ``(adapting, live, fixed, *batch) → (losses, gradient towards adapting, towards live)``.
+    """
+
+    gradient: dict[bool, Callable[..., Params]]
+    product: dict[bool, Callable[..., tuple[Params, Params]]]
+    query: dict[bool, Callable[..., tuple[Tensor, Params, Params]]]
+
+
+def pieces_of(linearise: Linearise, inner: Inner, query_loss: QueryLoss, wrap: Wrap) -> Pieces:
+    """The pieces for one setting.
+
+    Args:
+        linearise: the estimator's Hessian-vector product.
+        inner: the inner loop.
+        query_loss: the query loss of one task.
+        wrap: what is done to each function: compiling it, say.
+
+    Returns:
+        The pieces.
+    """
+
+    def gradient(shared: bool) -> Callable[..., Params]:
+        return lambda adapting, params, x, y: inner.gradient(x, y, shared)(adapting, params)
+
+    def product(shared: bool) -> Callable[..., tuple[Params, Params]]:
+        return lambda adapting, live, fixed, cotangent, *data: linearise(
+            inner, TaskBatch(*data), shared, adapting, live, fixed
+        )[1](cotangent)
+
+    def query(shared: bool) -> Callable[..., tuple[Tensor, Params, Params]]:
+        return lambda adapting, live, fixed, *data: query_gradient(
+            query_loss, TaskBatch(*data), shared, adapting, live, fixed
+        )
+
+    both = (True, False)
+    return Pieces(*({shared: wrap(make(shared)) for shared in both} for make in (gradient, product, query)))
+
+
+# One set of functions a setting, so that each is compiled only once.
+_kept_pieces: Callable[..., Pieces] = lru_cache(maxsize=64)(pieces_of)
+
+
 def reverse_pass(
     linearise: Linearise,
     keep: bool,
@@ -93,6 +146,7 @@ def reverse_pass(
     trains: tuple[str, ...],
     batch: TaskBatch,
     diagnose: bool = False,
+    wrap: Wrap | None = None,
 ) -> Estimate:
     """Run the inner loop forward, then the adjoint backward.
 
@@ -111,10 +165,13 @@ def reverse_pass(
         trains: names of those towards which a gradient is wanted.
         batch: the tasks.
         diagnose: record the adjoint's norm at each step; the first step is then taken by every task on its own.
+        wrap: compiles the pieces of a step; no activations are then kept at all, so ``memory`` cannot be "graph".
 
     Returns:
         The estimate.
     """
+    made = _kept_pieces if wrap else pieces_of
+    pieces = made(linearise, inner, query_loss, wrap or _as_it_is)
     steps, rates = inner.steps, learned(params)
     start = inner.start(params)
     # What does not adapt but trains, and the start where the objective depends on it.
@@ -127,11 +184,14 @@ def reverse_pass(
     def shared(k: int) -> bool:
         return k == 0 and shared_first
 
-    def linearised(k: int, adapting: Params) -> tuple[Params, Pullback]:
-        return linearise(inner, batch, shared(k), adapting, live, fixed)
-
     def gradient(k: int, adapting: Params) -> Params:
-        return inner.gradient(batch.support_x, batch.support_y, shared(k))(adapting, params)
+        return pieces.gradient[shared(k)](adapting, params, batch.support_x, batch.support_y)
+
+    def linearised(k: int, adapting: Params) -> tuple[Params, Pullback]:
+        if wrap is None:
+            return linearise(inner, batch, shared(k), adapting, live, fixed)
+        product = pieces.product[shared(k)]
+        return gradient(k, adapting), lambda w: product(adapting, live, fixed, w, *batch.tensors())
 
     def move(k: int, adapting: Params, state: State, grads: Params) -> tuple[Params, State]:
         return inner.move(k, shared(k))(adapting, state, grads, rates)
@@ -144,17 +204,19 @@ def reverse_pass(
     for k in range(steps):
         if k % stride == 0 or k == steps - 1:
             points[k] = adapting, state
-        if keep or memory == "graph" or k == steps - 1:
+        if keep or memory == "graph" or (k == steps - 1 and wrap is None):
             kept[k] = linearised(k, adapting)
             grads = kept[k][0]
         else:
             grads = gradient(k, adapting)
         adapting, state = move(k, adapting, state, grads)
 
-    losses, adjoint, towards_live = query_gradient(
-        query_loss, batch, shared(0) and steps == 0, adapting, {n: live[n] for n in live if n not in start},
+    losses, adjoint, towards_live = pieces.query[shared(0) and steps == 0](
+        adapting,
+        {n: p for n, p in live.items() if n not in start},
         {n: p for n, p in params.items() if n not in live and n not in rates and n not in start},
-    )  # fmt: skip
+        *batch.tensors(),
+    )
     total = {n: g.clone() for n, g in towards_live.items()} | {n: torch.zeros_like(p) for n, p in rates.items()}
     of_state = {kind: {n: torch.zeros_like(s) for n, s in part.items()} for kind, part in state.items()}
     norms = [_norms(adjoint)] if diagnose else []
@@ -182,6 +244,10 @@ def reverse_pass(
         total[n] = total[n] + v if n in total else v
     trained = {n: total[n] for n in trains}
     return Estimate(losses, trained, torch.stack(norms[::-1]) if norms else losses.new_empty(0), losses.new_empty(0))
+
+
+def _as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
+    return function
 
 
 def _per_task(params: Params, tasks: int) -> Params:

@@ -12,7 +12,7 @@ from metaft.errors import MetaftError
 from metaft.inner.adapt import Inner, adapt
 from metaft.inner.objectives import L2ToStart
 from metaft.inner.rules import Params
-from metaft.outer.adjoint import Estimate, QueryLoss
+from metaft.outer.adjoint import Estimate, QueryLoss, Wrap
 from metaft.tasks.batch import TaskBatch
 
 TOLERANCE = 1e-6
@@ -27,6 +27,7 @@ def implicit(
     trains: tuple[str, ...],
     batch: TaskBatch,
     diagnose: bool = False,
+    wrap: Wrap | None = None,
     tolerance: float = TOLERANCE,
     iterations: int = ITERATIONS,
 ) -> Estimate:
@@ -44,6 +45,7 @@ def implicit(
         trains: names of those towards which a gradient is wanted.
         batch: the tasks.
         diagnose: there is no adjoint along the path, so this is refused.
+        wrap: has no effect.
         tolerance: relative residual at which a task is solved.
         iterations: the most conjugate-gradient iterations.
 

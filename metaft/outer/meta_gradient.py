@@ -16,7 +16,7 @@ from metaft.inner.objectives import Loss, Objective, TaskLoss
 from metaft.inner.rules import Params, Rule
 from metaft.inner.scope import select
 from metaft.outer import compiled
-from metaft.outer.adjoint import Estimate, QueryLoss
+from metaft.outer.adjoint import Estimate, QueryLoss, Wrap
 from metaft.outer.chunks import map_chunks
 from metaft.outer.exact import exact
 from metaft.outer.finite_difference import finite_difference
@@ -38,6 +38,7 @@ class Estimator(Protocol):
         trains: tuple[str, ...],
         batch: TaskBatch,
         diagnose: bool,
+        wrap: Wrap | None,
     ) -> Estimate:
         """Estimate the sum over tasks of the meta-gradients."""
         ...
@@ -137,8 +138,13 @@ def meta_gradient(
         )
     inner = Inner(loss, rule, steps, adapts, objective or TaskLoss())
     estimate = _through_higher(estimator) if engine == "higher" else ESTIMATORS[estimator]
-    partial_sum = _partial_sum(inner, query_loss, estimate, memory, trains, diagnose)  # type: ignore[arg-type]
-    if engine == "compile" and estimator != "implicit":  # how long conjugate gradients run depends on the data
+    # How long conjugate gradients run depends on the data, so "implicit" is never compiled.
+    compiling = engine == "compile" and estimator != "implicit"
+    # Large networks over several steps are compiled piece by piece: a step, a product, the query pass.
+    piecewise = compiling and steps > 1 and memory != "graph" and batch.query_x.dim() >= 5
+    wrap = compiled.compile_if_possible if piecewise else None
+    partial_sum = _partial_sum(inner, query_loss, estimate, memory, trains, diagnose, wrap)  # type: ignore[arg-type]
+    if compiling and not piecewise:
         partial_sum = compiled.compile_if_possible(partial_sum)
 
     parts = map_chunks(lambda c: partial_sum(params, *c.tensors()), batch, workers, chunk)
@@ -179,6 +185,7 @@ def _partial_sum(
     memory: str,
     trains: tuple[str, ...],
     diagnose: bool,
+    wrap: Wrap | None,
 ) -> PartialSum:
     """The estimator with its settings bound, one object a setting, so that compiling it once is enough."""
 
@@ -190,7 +197,7 @@ def _partial_sum(
 
     def partial_sum(params: Params, support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor) -> Estimate:
         batch = TaskBatch(support_x, support_y, query_x, query_y)
-        return estimator(inner, asked, memory, params, trains, batch, diagnose)
+        return estimator(inner, asked, memory, params, trains, batch, diagnose, wrap)
 
     return partial_sum
 

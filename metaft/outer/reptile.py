@@ -8,7 +8,7 @@ from torch.func import vmap
 from metaft.errors import MetaftError
 from metaft.inner.adapt import Inner, adapt
 from metaft.inner.rules import Params
-from metaft.outer.adjoint import Estimate, QueryLoss
+from metaft.outer.adjoint import Estimate, QueryLoss, Wrap
 from metaft.tasks.batch import TaskBatch
 
 
@@ -20,6 +20,7 @@ def reptile(
     trains: tuple[str, ...],
     batch: TaskBatch,
     diagnose: bool = False,
+    wrap: Wrap | None = None,
 ) -> Estimate:
     """Take θ_0 − θ_K for the gradient, without any derivative of the inner loop.
 
@@ -34,6 +35,7 @@ def reptile(
         trains: names of those towards which a gradient is wanted; all must adapt.
         batch: the tasks.
         diagnose: there is no adjoint, so this is refused.
+        wrap: has no effect.
 
     Returns:
         The estimate.

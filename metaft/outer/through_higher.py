@@ -17,7 +17,7 @@ from metaft.errors import MetaftError
 from metaft.inner.adapt import Inner, learned
 from metaft.inner.rules import SGD, Adam, Momentum, Params, State
 from metaft.inner.rules.rule import Plain
-from metaft.outer.adjoint import Estimate, QueryLoss
+from metaft.outer.adjoint import Estimate, QueryLoss, Wrap
 from metaft.tasks.batch import TaskBatch
 
 MakeOptimiser = Callable[[list[Tensor]], torch.optim.Optimizer]
@@ -60,6 +60,7 @@ def through_higher(
     trains: tuple[str, ...],
     batch: TaskBatch,
     diagnose: bool = False,
+    wrap: Wrap | None = None,
 ) -> Estimate:
     """The meta-gradient by ``higher``'s differentiable optimisers and torch's autograd.
 
@@ -72,6 +73,7 @@ def through_higher(
         trains: names of those towards which a gradient is wanted.
         batch: the tasks.
         diagnose: there is no adjoint at hand, so this is refused.
+        wrap: has no effect.
 
     Returns:
         The estimate.

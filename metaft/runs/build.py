@@ -61,27 +61,24 @@ def build_family(config: RunConfig, split: str) -> TaskFamily:
         MetaftError: as ``build``.
     """
     from metaft.data import catalog
-    from metaft.tasks.episodes import Episodes
-    from metaft.tasks.sinusoid import Sinusoids
+    from metaft.tasks import episodes, sinusoid
 
     info = catalog.dataset(config.dataset)
     if config.dataset == "sinusoid":
-        return Sinusoids(shots=config.shots, queries=config.queries, seed=config.seed, split=split)
+        return sinusoid(shots=config.shots, queries=config.queries, seed=config.seed, split=split)
     if not info.schemes and config.scheme != RunConfig.model_fields["scheme"].default:
         raise MetaftError(f"scheme = {config.scheme!r}: data set {config.dataset} has only one way to be split")
     wanted = {"scheme": config.scheme, "size": config.image_size, "rotations": config.rotations}
     options: dict[str, Any] = {name: value for name, value in wanted.items() if name in info.options}
-    images = catalog.load_images(config.dataset, split, root=config.data_root, **options)
-    if config.rotations and "rotations" not in info.options:
-        images = images.with_rotations()
-    return Episodes(
-        images,
-        ways=config.ways,
-        shots=config.shots,
-        queries=config.queries,
-        seed=config.seed,
-        dataset=config.dataset,
-        split=split,
+    return episodes(
+        config.dataset,
+        config.ways,
+        config.shots,
+        config.queries,
+        split,
+        config.seed,
+        config.data_root,
+        **options,
     )
 
 

@@ -32,7 +32,7 @@ def episodes(
         split: "train", "val" or "test"; their classes never overlap.
         seed: which sequence of tasks.
         root: where the data set's files lie; by default ``METAFT_DATA``, then ``./data``.
-        options: the data set's own (``scheme``, ``size``, ``rotations``, …).
+        options: the data set's own (``scheme``, ``size``, ``rotations``, …; see its entry in the catalog).
 
     Returns:
         The family.
@@ -40,7 +40,9 @@ def episodes(
     Raises:
         MetaftError: if the data set is unknown or absent, or its classes or examples do not suffice.
     """
-    from metaft.data.catalog import load_images
+    from metaft.data import catalog
 
-    images = load_images(dataset, split, root=root, **options)
-    return Episodes(images, ways=ways, shots=shots, queries=queries, seed=seed, dataset=dataset, split=split)
+    images = catalog.load_images(dataset, split, root=root, **options)
+    # A data set's own seed is its default here: `seed` is the family's.
+    details = {k: v for k, v in {**catalog.dataset(dataset).options, **options}.items() if k != "seed"}
+    return Episodes(images, ways, shots, queries, seed, dataset, split, details)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -30,6 +31,7 @@ class Episodes:
         seed: which sequence of tasks.
         dataset: the data set's name, for the record.
         split: the split's name, for the record; it also separates the random streams of splits.
+        details: the data set's options, JSON-able, for the record.
 
     Raises:
         MetaftError: if the classes or their examples do not suffice.
@@ -42,6 +44,7 @@ class Episodes:
     seed: int = 0
     dataset: str = "images"
     split: str = "train"
+    details: Mapping[str, object] = field(default_factory=dict, hash=False)
     kind: ClassVar[Kind] = "classification"
 
     def __post_init__(self) -> None:
@@ -115,6 +118,7 @@ class Episodes:
     def describe(self) -> dict[str, object]:
         """The settings that identify this family."""
         return {
+            **self.details,
             "family": "episodes",
             "dataset": self.dataset,
             "split": self.split,

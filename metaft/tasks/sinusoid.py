@@ -79,4 +79,5 @@ class Sinusoids:
             "shots": self.shots,
             "queries": self.queries,
             "seed": self.seed,
+            "tell": self.tell,
         }

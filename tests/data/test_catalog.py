@@ -19,8 +19,8 @@ def test_every_entry_is_told_in_full():
         assert all("\n" not in text and text for text in (info.description, info.counts, info.licence))
     assert catalog.DATASETS["omniglot"].schemes == tuple(splits.SCHEMES)
     assert set(catalog.DATASETS["omniglot"].options) == {"scheme", "size", "rotations"}
-    assert set(catalog.DATASETS["glyphs"].options) == {"alphabets", "seed", "size"}
-    assert catalog.DATASETS["sinusoid"].options == ()
+    assert set(catalog.DATASETS["glyphs"].options) == {"alphabets", "seed", "size", "rotations"}
+    assert catalog.DATASETS["sinusoid"].options == {}
 
 
 def test_where(tmp_path, monkeypatch):
@@ -57,13 +57,17 @@ def test_mistakes(name, split, options, word, cache_folder):
 
 
 def test_glyphs_are_drawn_once(monkeypatch):
-    options = {"alphabets": 1, "seed": 3, "size": 16}
-    expected = load_glyphs("val", **options)
+    drawing = {"alphabets": 1, "seed": 3, "size": 16}
+    expected = load_glyphs("val", **drawing)
+    options = drawing | {"rotations": False}
     first = catalog.load_images("glyphs", "val", **options)
     monkeypatch.setattr("metaft.data.glyphs.load", lambda *a, **k: pytest.fail("drawn again"))
     second = catalog.load_images("glyphs", "val", **options)
     for images in (first, second):
         assert torch.equal(images.images, expected.images)
         assert images.names == expected.names
+    turned = catalog.load_images("glyphs", "val", **drawing)
+    assert turned.classes == 4 * expected.classes
+    assert len(set(turned.names)) == turned.classes
     with pytest.raises(pytest.fail.Exception, match="drawn again"):
         catalog.load_images("glyphs", "val", **options | {"seed": 4})

@@ -1,4 +1,4 @@
-"""Modules as functions: batch norm in its two modes, and torch's fused one kept out, wrong under an outer derivative."""
+"""Modules as functions: batch norm in its two modes, and torch's fused one kept out: wrong under vmap."""
 
 import pytest
 import torch

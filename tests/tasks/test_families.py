@@ -1,5 +1,6 @@
 """Families are pure functions of (seed, index), and their tasks are what they claim to be."""
 
+import json
 import subprocess
 import sys
 
@@ -49,6 +50,18 @@ def test_another_process_draws_the_same_tasks():
     code = "import metaft; print(metaft.families.sinusoid(seed=5).batch(11, 3).support_x.double().sum().item())"
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert float(other) == metaft.families.sinusoid(seed=5).batch(11, 3).support_x.double().sum().item()
+
+
+def test_a_family_tells_which_data_it_draws_from(tmp_path, monkeypatch):
+    monkeypatch.setenv("METAFT_CACHE", str(tmp_path))
+    asked = {"alphabets": 1, "size": 12, "rotations": False}
+    upright = metaft.families.episodes("glyphs", split="val", **asked)
+    turned = metaft.families.episodes("glyphs", split="val", **asked | {"rotations": True})
+    told = upright.describe()
+    assert json.loads(json.dumps(told)) == told
+    assert told.items() >= asked.items()
+    assert {k for k, v in turned.describe().items() if v != told[k]} == {"rotations", "classes"}
+    assert metaft.families.sinusoid(tell=True).describe() != metaft.families.sinusoid().describe()
 
 
 def test_splits_with_one_seed_draw_different_tasks():
