@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
+import shutil
 import subprocess
+import sys
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -39,6 +42,17 @@ def environment() -> dict[str, Any]:
         },
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def program() -> str:
+    """How to call metaft from the working directory: by name where PATH has it, else by the place it lies in."""
+    if shutil.which("metaft"):
+        return "metaft"
+    beside = Path(sys.executable).with_name("metaft")
+    if not beside.exists():
+        return f"{shlex.quote(sys.executable)} -m metaft"
+    here = os.path.relpath(beside)
+    return shlex.quote(str(beside) if here.startswith("..") else os.path.join(".", here))
 
 
 def _metaft_version() -> str:

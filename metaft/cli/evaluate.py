@@ -27,9 +27,11 @@ def command(run: str, **options: Any) -> None:
     """
     from rich.console import Console
 
+    from metaft.cli.summary import task_progress
     from metaft.evaluation.report import result_table
     from metaft.runs.scoring import evaluate_run
 
-    result, json_path, plot_path = evaluate_run(run, **options)
+    with task_progress() as progress:
+        result, json_path, plot_path = evaluate_run(run, progress=progress, **options)
     Console(soft_wrap=True).print(result_table(result))
     click.echo(f"written: {json_path}\n         {plot_path}")

@@ -29,7 +29,7 @@ def command(file: str | None, out: str | None, resume: bool, overwrite: bool, qu
     Writes a run directory with the configuration, metrics (also for TensorBoard) and checkpoints; weights are
     chosen on validation classes only. Ctrl-C stops with a checkpoint, --resume goes on.
     """
-    from metaft.cli.summary import show, show_scope
+    from metaft.cli.summary import show, show_scope, waiting
     from metaft.errors import MetaftError
     from metaft.runs.build import build, run_config
     from metaft.runs.config import load_config
@@ -44,7 +44,8 @@ def command(file: str | None, out: str | None, resume: bool, overwrite: bool, qu
     if resume:
         run_config(folder)
         config = load_config(folder / "config.toml", settings)
-    parts = build(config)
+    with waiting(f"preparing {config.dataset} (what was read or drawn once is kept) …", not quiet):
+        parts = build(config)
     if not quiet:
         show_scope(parts.learner)
     result = meta_train(

@@ -67,8 +67,12 @@ def _default(name: str, field: FieldInfo) -> str:
 
 
 def _metavar(field: FieldInfo) -> str:
-    choices = [value for value in get_args(field.annotation) if isinstance(value, str)]
-    if choices and all(isinstance(value, str) for value in get_args(field.annotation)):
-        return "|".join(choices)
-    kinds = {field.annotation, *get_args(field.annotation)}
-    return "NUMBER" if float in kinds else "COUNT" if int in kinds else "NAME"
+    kinds = [kind for kind in _parts(field.annotation) if kind is not type(None)]
+    words = {float: "NUMBER", int: "COUNT", str: "NAME"}
+    return "|".join(kind if isinstance(kind, str) else words[kind] for kind in kinds)
+
+
+def _parts(annotation: Any) -> list[Any]:
+    """What an annotation allows: types, and the strings of its literals."""
+    inner = get_args(annotation)
+    return [part for entry in inner for part in _parts(entry)] if inner else [annotation]

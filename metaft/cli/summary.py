@@ -1,17 +1,63 @@
-"""What is shown when a run has ended: its result, where things lie, what to do next."""
+"""What is shown on the terminal: waiting, progress, and at the end the result, where things lie, what to do next."""
 
 from __future__ import annotations
 
+import contextlib
 import shlex
+import time
+from collections.abc import Callable, Iterator
 
 from rich import box
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from metaft.environment import program
 from metaft.inner.scope import SCOPE_HEADS
 from metaft.learners.learner import MetaLearner as Learner
 from metaft.runs.config import RunConfig
 from metaft.runs.loop import TrainResult
+
+
+@contextlib.contextmanager
+def waiting(text: str, shown: bool = True) -> Iterator[None]:
+    """Show on a terminal that something slow goes on; print nothing elsewhere.
+
+    Args:
+        text: what goes on.
+        shown: False for silence.
+    """
+    console = Console(stderr=True)
+    with console.status(text) if shown and console.is_terminal else contextlib.nullcontext():
+        yield
+
+
+@contextlib.contextmanager
+def task_progress() -> Iterator[Callable[[int, int], None]]:
+    """A live line with tasks done, tasks/s and time left on a terminal; nothing elsewhere.
+
+    Yields:
+        To be called with tasks done and tasks in all.
+    """
+    console = Console(stderr=True)
+    columns = (
+        BarColumn(24),
+        TextColumn("{task.completed:,.0f} of {task.total:,.0f} tasks"),
+        TextColumn("{task.fields[speed]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        row = None
+        start = time.perf_counter()
+
+        def report(done: int, total: int) -> None:
+            nonlocal row
+            speed = f"{done / max(time.perf_counter() - start, 1e-9):,.0f} tasks/s"
+            if row is None:
+                row = bar.add_task("", total=total, speed=speed)
+            bar.update(row, completed=done, speed=speed)
+
+        yield report
 
 
 def show_scope(learner: Learner) -> None:
@@ -52,5 +98,5 @@ def show(result: TrainResult, config: RunConfig, learner: Learner) -> None:
     table.add_row("iterations", f"{result.iterations:,} of {config.tasks} tasks in {result.seconds:,.1f} s")
     table.add_row(f"validation {result.metric}", best)
     table.add_row("run directory", str(result.out))
-    table.add_row("next", f"metaft evaluate {where}\nmetaft tensorboard {where}")
+    table.add_row("next", f"{program()} evaluate {where}\n{program()} tensorboard {where}")
     Console(soft_wrap=True).print(table)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import shlex
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any
 
 import torch
 
+from metaft.environment import program
 from metaft.errors import MetaftError
 from metaft.evaluation.report import markdown_table
 from metaft.inner.scope import SCOPE_HEADS
@@ -124,6 +126,8 @@ def meta_train(
         name = metric_name(family.kind)
         display = RunProgress(at.iteration, done, s.tasks, name, progress)
         stack.callback(display.close)
+        if learner.describe().get("engine") == "compile":
+            display.preparing("compiling (half a minute or so; --engine eager starts at once)")
         stop = stack.enter_context(StopRequest())
         try:
             _train(learner, family, validation, s, state, run, metrics, display, stop, device)
@@ -135,7 +139,7 @@ def meta_train(
         learner.params = state.best or state.scored
         if stop.signum and fraction_done(at.iteration, s.iterations, at.seconds, s.minutes) < 1:
             run.write_record(state="stopped", iteration=at.iteration, seconds=at.seconds)
-            hint = f"metaft meta-train --resume --out {out}" if config else "resume=True"
+            hint = f"{program()} meta-train --resume --out {shlex.quote(str(out))}" if config else "resume=True"
             raise StoppedRun(f"stopped after iteration {at.iteration}, saved; go on with: {hint}", stop.signum)
         draw_episode(run, metrics, learner, validation or family, device, at.iteration)
         best = abs(at.best_score) if at.best_score is not None else None
@@ -174,7 +178,7 @@ def _train(
         norm = torch.nn.utils.get_total_norm(out.grads.values())
         loss, size = torch.stack((out.loss, norm)).tolist()
         if not (math.isfinite(loss) and math.isfinite(size)):
-            raise not_finite(at.iteration + 1, loss, out, s, learner)
+            raise not_finite(at.iteration + 1, loss, out, s, learner, checkpoint.newest_name(run.checkpoints))
         if s.clip is not None and size > s.clip:
             torch._foreach_mul_(list(out.grads.values()), s.clip / size)
         logs = (at.iteration + 1) % s.log_every == 0

@@ -10,6 +10,9 @@ from rich.progress import BarColumn, Progress, TextColumn
 LIVE_EVERY, PLAIN_EVERY = 0.25, 10.0
 """Seconds between refreshes on a terminal, and between lines elsewhere."""
 
+WARM_UP = 3
+"""Iterations left out of speed and time left: they compile, and fill caches."""
+
 
 class RunProgress:
     """Shows iteration, loss, validation metric, speed and time left.
@@ -36,8 +39,8 @@ class RunProgress:
         self._shown, self._live = shown, shown and self._console.is_terminal
         self._tasks, self._metric, self._validation = tasks, metric, "–"
         self._first, self._done, self._loss = iteration, done, 0.0
-        self._start = time.perf_counter()
-        self._due = self._start + (LIVE_EVERY if self._live else PLAIN_EVERY) if shown else float("inf")
+        self._start: float | None = None
+        self._due = time.perf_counter() + (LIVE_EVERY if self._live else PLAIN_EVERY) if shown else float("inf")
         self._bar = Progress(
             BarColumn(24),
             TextColumn("{task.percentage:3.0f}% {task.description}"),
@@ -46,7 +49,20 @@ class RunProgress:
             disable=not self._live,
         )
         self._row = self._bar.add_task("", total=1.0)
+        self._bar.update(self._row, completed=done)
         self._bar.start()
+
+    def preparing(self, what: str) -> None:
+        """Say what happens before the first iteration is done.
+
+        Args:
+            what: such as "compiling".
+        """
+        if self._live:
+            self._bar.update(self._row, description=f"{what} …")
+            self._bar.refresh()
+        else:
+            self.say(f"{what} …")
 
     def update(self, iteration: int, loss: float, done: float, now: float) -> None:
         """Report an iteration; cheap unless it is time to show something.
@@ -59,6 +75,8 @@ class RunProgress:
         """
         # Smoothed, since single batches jump about.
         self._loss = loss if self._loss == 0.0 else 0.98 * self._loss + 0.02 * loss
+        if self._start is None and iteration >= self._first + WARM_UP:
+            self._first, self._done, self._start = iteration, done, now
         if now >= self._due:
             self._due = now + (LIVE_EVERY if self._live else PLAIN_EVERY)
             self._show(iteration, done, now)
@@ -78,14 +96,12 @@ class RunProgress:
         self._bar.stop()
 
     def _show(self, iteration: int, done: float, now: float) -> None:
-        seconds = max(now - self._start, 1e-9)
-        speed = (iteration - self._first) * self._tasks / seconds
-        gained = done - self._done
-        left = (1 - done) * seconds / gained if gained > 0 else None
-        line = (
-            f"iteration {iteration}  loss {self._loss:.4f}  validation {self._metric} {self._validation}  "
-            f"{speed:,.0f} tasks/s  {_clock(left)} left"
-        )
+        line = f"iteration {iteration}  loss {self._loss:.4f}  validation {self._metric} {self._validation}"
+        if self._start is not None and iteration > self._first:
+            seconds, gained = now - self._start, done - self._done
+            speed = (iteration - self._first) * self._tasks / seconds
+            left = (1 - done) * seconds / gained if gained > 0 else None
+            line += f"  {speed:,.0f} tasks/s  {_clock(left)} left"
         if self._live:
             self._bar.update(self._row, completed=done, description=line)
             self._bar.refresh()

@@ -70,7 +70,9 @@ def _require_same(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> None:
                 )
 
 
-def not_finite(iteration: int, loss: float, out: MetaGradient, train: TrainSettings, learner: Learner) -> MetaftError:
+def not_finite(
+    iteration: int, loss: float, out: MetaGradient, train: TrainSettings, learner: Learner, kept: str | None
+) -> MetaftError:
     """Say what became NaN or infinite, when, and with which rates.
 
     Args:
@@ -79,6 +81,7 @@ def not_finite(iteration: int, loss: float, out: MetaGradient, train: TrainSetti
         out: its gradient.
         train: the training settings.
         learner: what is trained.
+        kept: the last checkpoint, if there is one.
 
     Returns:
         The error to raise.
@@ -95,9 +98,8 @@ def not_finite(iteration: int, loss: float, out: MetaGradient, train: TrainSetti
         cause = "the norm of the gradient overflows"
     inner = learner.describe().get("inner_lr")
     rates = f"outer_lr = {train.outer_lr}" + ("" if inner is None else f", inner_lr = {inner}")
-    return MetaftError(
-        f"iteration {iteration}: {cause} ({rates}); the last good checkpoint is kept; try a smaller rate or --clip"
-    )
+    saved = f"the last good checkpoint, {kept}, is kept" if kept else "no checkpoint had been made yet"
+    return MetaftError(f"iteration {iteration}: {cause} ({rates}); {saved}; try a smaller rate or --clip")
 
 
 def draw_episode(

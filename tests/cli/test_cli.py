@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from metaft.cli import COMMANDS, cli
+from metaft.environment import program
 from metaft.runs.config import RunConfig
 
 ROOT = Path(__file__).parents[2]
@@ -160,6 +161,26 @@ def test_help_is_quick_and_complete() -> None:
     text = metaft("meta-train", "--help").stdout
     assert all(f"--{name.replace('_', '-')}" in text for name in RunConfig.model_fields)
     assert "default: 5" in text
+
+
+def test_the_next_command_is_one_that_can_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = tmp_path / ".venv" / "bin" / "metaft"
+    tool.parent.mkdir(parents=True)
+    tool.touch(mode=0o755)
+    monkeypatch.setattr(sys, "executable", str(tool.with_name("python")))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", "")
+    assert program() == "./.venv/bin/metaft"
+    monkeypatch.chdir("/")
+    assert (Path("/") / program()).samefile(tool)
+    monkeypatch.setenv("PATH", str(tool.parent))
+    assert program() == "metaft"
+
+
+def test_help_offers_the_choices_of_every_setting() -> None:
+    text = metaft("meta-train", "--help").stdout
+    for choices in ("exact|first-order|finite-difference", "auto|COUNT", "transductive|inductive", "--minutes NUMBER"):
+        assert choices in text
 
 
 def test_version() -> None:

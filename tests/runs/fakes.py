@@ -16,6 +16,7 @@ from metaft.tasks.sinusoid import Sinusoids
 class Gradient:
     loss: Tensor
     grads: dict[str, Tensor]
+    losses: Tensor
 
 
 class LinearMaml:
@@ -38,14 +39,15 @@ class LinearMaml:
         return {name: p - self.inner_lr * g[name] for name, p in params.items()}
 
     def meta_gradient(self, batch: TaskBatch) -> Gradient:
-        def objective(params: dict[str, Tensor]) -> Tensor:
+        def objective(params: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
             one = lambda sx, sy, qx, qy: self._loss(self._adapt(params, sx, sy), qx, qy)
-            return vmap(one)(*batch.tensors()).mean()
+            losses = vmap(one)(*batch.tensors())
+            return losses.mean(), losses
 
-        grads, loss = grad_and_value(objective)(self.params)
+        grads, (loss, losses) = grad_and_value(objective, has_aux=True)(self.params)
         if self.noise:  # Draws from torch's global generator, as dropout would.
             grads = {name: g + self.noise * torch.randn_like(g) for name, g in grads.items()}
-        return Gradient(loss, grads)
+        return Gradient(loss, grads, losses)
 
     def curve(self, batch: TaskBatch, steps: int | None = None) -> Tensor:
         def one(sx: Tensor, sy: Tensor, qx: Tensor) -> Tensor:
@@ -54,6 +56,9 @@ class LinearMaml:
             return torch.stack([before, after])
 
         return vmap(one, out_dims=1)(batch.support_x, batch.support_y, batch.query_x)
+
+    def scope_rows(self) -> list[list[str]]:
+        return [[name, str(list(p.shape)), "adapts", "meta-trained"] for name, p in self.params.items()]
 
     def describe(self) -> dict[str, object]:
         return {"learner": self.name, "inner_lr": self.inner_lr}
@@ -67,13 +72,18 @@ class FreeGradient:
 
     def __init__(self, sizes: tuple[tuple[int, ...], ...] = ((40, 1), (40,), (40, 40), (40,), (1, 40), (1,))) -> None:
         self.params = {f"p{i}": torch.zeros(size) for i, size in enumerate(sizes)}
-        self.out = Gradient(torch.tensor(1.0), {k: torch.full_like(p, 1e-3) for k, p in self.params.items()})
+        self.out = Gradient(
+            torch.tensor(1.0), {k: torch.full_like(p, 1e-3) for k, p in self.params.items()}, torch.ones(1)
+        )
 
     def meta_gradient(self, batch: TaskBatch) -> Gradient:
         return self.out
 
     def curve(self, batch: TaskBatch, steps: int | None = None) -> Tensor:
         return torch.zeros(2, *batch.query_y.shape)
+
+    def scope_rows(self) -> list[list[str]]:
+        return [[name, str(list(p.shape)), "adapts", "meta-trained"] for name, p in self.params.items()]
 
     def describe(self) -> dict[str, object]:
         return {"learner": self.name}

@@ -177,7 +177,7 @@ class Failing(LinearMaml):
         self.calls += 1
         if self.calls == self.at:
             if self.where == "loss":
-                out.loss = out.loss * torch.inf
+                out.loss, out.losses = out.loss * torch.inf, out.losses * torch.inf
             else:
                 out.grads[self.where][..., 0] = torch.nan
         return out
@@ -185,12 +185,19 @@ class Failing(LinearMaml):
 
 @pytest.mark.parametrize(("where", "said"), [("loss", "query loss is inf"), ("2.weight", "'2.weight'")])
 def test_a_loss_or_gradient_that_is_not_finite_stops_the_run(tmp_path: Path, where: str, said: str) -> None:
-    with pytest.raises(MetaftError, match=f"iteration 7: .*{said}.*outer_lr = 0.001, inner_lr = 0.01"):
+    with pytest.raises(
+        MetaftError, match=f"iteration 7: .*{said}.*outer_lr = 0.001, inner_lr = 0.01.*iteration-0000000006"
+    ):
         meta_train(Failing(7, where), Sinusoids(), 20, 4, out=tmp_path / "r", progress=False, checkpoint_every=3)
     stored = checkpoint.load_newest(tmp_path / "r/checkpoints")
     assert stored.progress["iteration"] == 6
     assert all(bool(w.isfinite().all()) for w in stored.weights.values())
     assert json.loads((tmp_path / "r/run.json").read_text())["state"] == "failed"
+
+
+def test_a_run_that_fails_at_once_promises_no_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(MetaftError, match=r"iteration 2: .*no checkpoint had been made yet"):
+        meta_train(Failing(2, "loss"), Sinusoids(), 20, 4, out=tmp_path / "r", progress=False)
 
 
 def test_best_weights_are_those_of_the_best_validation(tmp_path: Path) -> None:
