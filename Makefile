@@ -20,7 +20,7 @@ demo: $(STAMP)
 	@$(BIN)/python -m experiments.demo
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .

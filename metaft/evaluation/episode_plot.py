@@ -13,6 +13,7 @@ from metaft.evaluation.style import BLACK, BLUE, GREY, VERMILLION, blank, tidy
 from metaft.tasks.batch import TaskBatch
 
 MOST_SUPPORT, MOST_QUERIES, MOST_CLASSES, MOST_FITS = 5, 10, 20, 3
+NARROWEST = 4.5  # inches: room for the lines of text
 GAP = 0.12
 
 
@@ -59,7 +60,7 @@ def _images(batch: TaskBatch, answers: np.ndarray) -> Figure:
     left, right = max(map(len, support)), max(map(len, query))
     wide = left + right + 0.8
     # Below the images stands a line of text, hence the extra height.
-    figure = blank(0.62 * wide + 0.9, 0.62 * len(classes) + 0.9)
+    figure = blank(max(0.62 * wide + 0.9, NARROWEST), 0.62 * len(classes) + 0.9)
     axes = figure.add_subplot()
     for c in classes:
         axes.text(-0.15, c + 0.5, f"{c}", ha="right", va="center", fontsize=11)

@@ -191,7 +191,9 @@ def reverse_pass(
         if wrap is None:
             return linearise(inner, batch, shared(k), adapting, live, fixed)
         product = pieces.product[shared(k)]
-        return gradient(k, adapting), lambda w: product(adapting, live, fixed, w, *batch.tensors())
+        # Only the rule's Jacobian may need the gradient once more, and SGD's does not.
+        grads = gradient(k, adapting) if inner.rule.uses_gradient else _zeros_like(adapting, batch.tasks, shared(k))
+        return grads, lambda w: product(adapting, live, fixed, w, *batch.tensors())
 
     def move(k: int, adapting: Params, state: State, grads: Params) -> tuple[Params, State]:
         return inner.move(k, shared(k))(adapting, state, grads, rates)
@@ -204,7 +206,7 @@ def reverse_pass(
     for k in range(steps):
         if k % stride == 0 or k == steps - 1:
             points[k] = adapting, state
-        if keep or memory == "graph" or (k == steps - 1 and wrap is None):
+        if wrap is None and (keep or memory == "graph" or k == steps - 1):
             kept[k] = linearised(k, adapting)
             grads = kept[k][0]
         else:
@@ -248,6 +250,11 @@ def reverse_pass(
 
 def _as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
+
+
+def _zeros_like(params: Params, tasks: int, shared: bool) -> Params:
+    """Zeros in the shape of every task's gradients, without their memory."""
+    return {n: p.new_zeros(()).expand(tasks, *(p.shape if shared else p.shape[1:])) for n, p in params.items()}
 
 
 def _per_task(params: Params, tasks: int) -> Params:

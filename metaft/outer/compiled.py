@@ -10,6 +10,7 @@ from functools import lru_cache, wraps
 from typing import Any, TypeVar
 
 import torch
+import torch._dynamo.config
 
 log = logging.getLogger("metaft")
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -36,7 +37,14 @@ def compile_if_possible(function: Function) -> Function:
     """
     if not compiler_found():
         return function
-    built = torch.compile(function, fullgraph=True, dynamic=False)
+    # Torch counts compilations by code, not by function: learners of one process share the same few lines here, and
+    # the default limit of 8 would refuse the ninth setting.
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 256)
+    torch._dynamo.config.accumulated_recompile_limit = max(torch._dynamo.config.accumulated_recompile_limit, 4096)
+    # On a CPU the whole graph becomes one C++ call, which releases the interpreter's lock: otherwise the fused kernels
+    # hold it, and worker threads wait for each other.
+    options: dict[str, Any] | None = None if torch.cuda.is_available() else {"cpp_wrapper": True}
+    built = torch.compile(function, fullgraph=True, dynamic=False, options=options)
     seen: set[tuple[torch.Size, ...]] = set()
     building = threading.Lock()
 

@@ -154,3 +154,11 @@ def test_figures_are_saved_whole_as_png(tmp_path):
     assert os.listdir(tmp_path / "a") == ["steps.png"]
     with pytest.raises(MetaftError, match=r"ending \.png"):
         save(figure, tmp_path / "steps.pdf")
+
+
+def test_an_episode_with_few_columns_has_room_for_its_text(recwarn):
+    images = torch.rand(1, 20, 1, 8, 8)
+    labels = torch.arange(20)[None]
+    figure = episode_figure(TaskBatch(images, labels, images, labels), torch.eye(20)[None])
+    figure.canvas.draw()
+    assert not [w for w in recwarn if "constrained_layout" in str(w.message)]

@@ -226,12 +226,21 @@ def test_a_rate_must_be_positive_and_finite(lr):
         metaft.SGD(lr)
 
 
-@pytest.mark.parametrize("estimator", ["exact", "first-order", "finite-difference"])
-@pytest.mark.parametrize("rule", [metaft.SGD(0.1), metaft.LSLR(0.1, 2)])
+class Tiny(nn.Sequential):
+    """One block, which compiles in seconds."""
+
+    def __init__(self):
+        super().__init__(nn.Conv2d(1, 2, 3, 2), nn.BatchNorm2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(98, 2))
+
+
+@pytest.mark.parametrize(
+    ("estimator", "rule"),
+    [("exact", metaft.SGD(0.1)), ("exact", metaft.LSLR(0.1, 2)), ("finite-difference", metaft.SGD(0.1))],
+)
 def test_compiled_piece_by_piece_agrees_with_eager(estimator, rule):
     """Images over several steps: one compiled step and one compiled product, whatever K."""
     torch.manual_seed(0)
-    model = Conv4(1, 16, 2, hidden=2).to(DOUBLE)
+    model = Tiny().to(DOUBLE)
     label = torch.arange(2)
     batch = metaft.TaskBatch(
         torch.rand(3, 2, 1, 16, 16, dtype=DOUBLE),
@@ -243,5 +252,16 @@ def test_compiled_piece_by_piece_agrees_with_eager(estimator, rule):
         metaft.learners.MAML(model, rule, 3, estimator, engine=engine).meta_gradient(batch).grads
         for engine in ("eager", "compile")
     ]
-    seen = [name for name in grads[0] if "conv.bias" not in name]
-    assert relative_error({n: grads[1][n] for n in seen}, {n: grads[0][n] for n in seen}) < 1e-6
+    seen = [name for name in grads[0] if name != "0.bias"]  # nothing but rounding, before a batch norm
+    assert relative_error({n: grads[1][n] for n in seen}, {n: grads[0][n] for n in seen}) < (1e-4 if estimator == "finite-difference" else 1e-9)
+
+
+def test_more_settings_than_torchs_limit_of_recompilations_can_be_compiled():
+    batch, w = linear_tasks()
+    for number in range(10):
+        loss = lambda p, x, y, scale=1.0 + number: scale * quadratic(p, x, y)
+        options = {"rule": metaft.SGD(0.01), "steps": 1}
+        ours, eager = (
+            meta_gradient(loss, {"w": w}, batch, engine=engine, **options) for engine in ("compile", "eager")
+        )
+        torch.testing.assert_close(ours.grads["w"], eager.grads["w"])

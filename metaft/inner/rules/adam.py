@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -33,6 +34,7 @@ class Adam:
     beta2: float = 0.999
     eps: float = 1e-8
     eps_root: float = 1e-8
+    uses_gradient: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_rate(self.lr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from metaft.errors import MetaftError
 from metaft.inner.rules.rule import LEARNED, Params, Plain, State, check_rate
@@ -22,6 +23,7 @@ class LSLR(Plain):
 
     lr: float
     steps: int
+    uses_gradient: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_rate(self.lr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -23,6 +24,7 @@ class MetaSGD(Plain):
     """
 
     lr: float
+    uses_gradient: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_rate(self.lr)

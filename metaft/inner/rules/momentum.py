@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -23,6 +24,7 @@ class Momentum:
 
     lr: float
     momentum: float = 0.9
+    uses_gradient: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_rate(self.lr)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from torch import Tensor
 
@@ -18,7 +18,15 @@ LEARNED = "rule:"
 
 
 class Rule(Protocol):
-    """A frozen value; its state travels beside the parameters, so that the same adjoint serves every rule."""
+    """A frozen value; its state travels beside the parameters, so that the same adjoint serves every rule.
+
+    ``uses_gradient`` says whether the step's Jacobian depends on the gradient's value (it does not for plain SGD).
+    """
+
+    @property
+    def uses_gradient(self) -> bool:
+        """Whether the step's Jacobian depends on the gradient's value."""
+        ...
 
     def learned(self, params: Params) -> Params:
         """The rule's own meta-parameters at their start, named ``rule:…``; empty for most rules."""
@@ -34,7 +42,9 @@ class Rule(Protocol):
 
 
 class Plain:
-    """The common case: nothing learned, nothing remembered."""
+    """The common case: nothing learned, nothing remembered, linear in the gradient."""
+
+    uses_gradient: ClassVar[bool] = False
 
     def learned(self, params: Params) -> Params:
         """Nothing."""
