@@ -13,8 +13,8 @@ import click
 from benchmarks import memory, peers, report
 from benchmarks.rows import ROWS
 from metaft.errors import MetaftError
-from metaft.evaluation.files import write_atomically
 from metaft.evaluation.report import write_result
+from metaft.files import write_atomically
 
 CHOICES = [*ROWS, "memory"]
 
