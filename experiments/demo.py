@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 
 from experiments.common import train
+from metaft.environment import program
 from metaft.evaluation.evaluate import evaluate
 from metaft.evaluation.plots import accuracy_per_step, save, training_curves
 from metaft.evaluation.report import comparison_table, write_result
@@ -46,8 +47,9 @@ def main(minutes: float | None, out: Path) -> None:
     console.print(f"run       {out}   (settings, metrics, checkpoints, episode.png)", highlight=False)
     console.print(f"plots     {out / 'evaluations'}/accuracy.png, training.png", highlight=False)
     console.print(f"curves    {out / 'tensorboard'}", highlight=False)
-    metaft = "./.venv/bin/metaft"
-    console.print(f"next      {metaft} evaluate {out} --shots 5    or    {metaft} tensorboard {out}", highlight=False)
+    console.print(
+        f"next      {program()} evaluate {out} --shots 5    or    {program()} tensorboard {out}", highlight=False
+    )
 
 
 if __name__ == "__main__":

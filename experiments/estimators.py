@@ -27,6 +27,7 @@ from metaft.models import Functional
 from metaft.outer.adjoint import reverse_pass
 from metaft.outer.exact import exact
 from metaft.outer.finite_difference import default_step, linearise
+from metaft.outer.problem import Problem
 from metaft.tasks.batch import TaskBatch
 
 DELTAS = [10.0**e for e in range(-10, 0)]
@@ -105,7 +106,7 @@ def estimate(model: Functional, estimator: Any, params: Params, batch: TaskBatch
 
     inner = Inner(loss, SGD(0.01), 1)
     on_query = lambda p, sx, sy, qx, qy: loss(p, qx, qy)
-    return estimator(inner, on_query, "flat", params, tuple(params), batch, False, None).grads
+    return estimator(Problem(inner, on_query, params, tuple(params), batch)).grads
 
 
 def adjoint(lr: float, seed: int) -> list[float]:

@@ -21,28 +21,10 @@ from torch.func import vjp, vmap
 
 from metaft.inner.adapt import Inner, learned
 from metaft.inner.rules import Params, State
+from metaft.outer.problem import Estimate, Problem, QueryLoss, Wrap
 from metaft.tasks.batch import TaskBatch
 
-QueryLoss = Callable[[Params, Tensor, Tensor, Tensor, Tensor], Tensor]
 Pullback = Callable[[Params], tuple[Params, Params]]
-Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What an estimator finds out about a batch.
-
-    Args:
-        losses: query loss of each task after adapting, ``[tasks]``.
-        grads: the gradient of their **sum** towards the meta-trained parameters.
-        norms: ‖v_k‖ of each task, k = 0 … K, ``[K + 1, tasks]``; empty unless asked for.
-        residual: where a linear system is solved, its relative residual for each task; empty otherwise.
-    """
-
-    losses: Tensor
-    grads: Params
-    norms: Tensor
-    residual: Tensor
 
 
 class Linearise(Protocol):
@@ -136,18 +118,7 @@ def pieces_of(linearise: Linearise, inner: Inner, query_loss: QueryLoss, wrap: W
 _kept_pieces: Callable[..., Pieces] = lru_cache(maxsize=64)(pieces_of)
 
 
-def reverse_pass(
-    linearise: Linearise,
-    keep: bool,
-    inner: Inner,
-    query_loss: QueryLoss,
-    memory: str,
-    params: Params,
-    trains: tuple[str, ...],
-    batch: TaskBatch,
-    diagnose: bool = False,
-    wrap: Wrap | None = None,
-) -> Estimate:
+def reverse_pass(linearise: Linearise, keep: bool, problem: Problem) -> Estimate:
     """Run the inner loop forward, then the adjoint backward.
 
     With ``memory="flat"`` the K parameter vectors (and rule states) are kept and each step is linearised again when its
@@ -158,18 +129,14 @@ def reverse_pass(
     Args:
         linearise: the estimator's Hessian-vector product.
         keep: whether its pullback holds no activations, so that keeping it is as good as keeping the vector.
-        inner: the inner loop.
-        query_loss: the query loss of one task.
-        memory: "flat", "checkpoints" or "graph".
-        params: all meta-parameters.
-        trains: names of those towards which a gradient is wanted.
-        batch: the tasks.
-        diagnose: record the adjoint's norm at each step; the first step is then taken by every task on its own.
-        wrap: compiles the pieces of a step; no activations are then kept at all, so ``memory`` cannot be "graph".
+        problem: what is asked. With ``diagnose`` the first step is taken by every task on its own. With ``wrap`` no
+            activations are kept at all, so ``memory`` cannot be "graph".
 
     Returns:
         The estimate.
     """
+    inner, params, trains, batch = problem.inner, problem.params, problem.trains, problem.batch
+    query_loss, memory, diagnose, wrap = problem.query_loss, problem.memory, problem.diagnose, problem.wrap
     made = _kept_pieces if wrap else pieces_of
     pieces = made(linearise, inner, query_loss, wrap or _as_it_is)
     steps, rates = inner.steps, learned(params)

@@ -9,28 +9,16 @@ from torch import Tensor
 from torch.func import vjp, vmap
 
 from metaft.errors import MetaftError
-from metaft.inner.adapt import Inner, adapt
+from metaft.inner.adapt import adapt, network
 from metaft.inner.objectives import L2ToStart
 from metaft.inner.rules import Params
-from metaft.outer.adjoint import Estimate, QueryLoss, Wrap
-from metaft.tasks.batch import TaskBatch
+from metaft.outer.problem import Estimate, Problem
 
 TOLERANCE = 1e-6
 ITERATIONS = 20
 
 
-def implicit(
-    inner: Inner,
-    query_loss: QueryLoss,
-    memory: str,
-    params: Params,
-    trains: tuple[str, ...],
-    batch: TaskBatch,
-    diagnose: bool = False,
-    wrap: Wrap | None = None,
-    tolerance: float = TOLERANCE,
-    iterations: int = ITERATIONS,
-) -> Estimate:
+def implicit(problem: Problem, tolerance: float = TOLERANCE, iterations: int = ITERATIONS) -> Estimate:
     """Solve (I + H/λ) g = ∇L_query by conjugate gradients at the adapted parameters (eq. 6 and alg. 2).
 
     It is the exact gradient of argmin_θ L(θ) + λ/2 ‖θ − θ_0‖², so it is right as far as the inner loop has arrived
@@ -38,14 +26,8 @@ def implicit(
     where the system is not positive definite along a direction, that task's iteration stops there.
 
     Args:
-        inner: the inner loop; its objective must be ``L2ToStart``, whose weight is λ.
-        query_loss: the query loss of one task.
-        memory: has no effect; only the last parameters are needed.
-        params: all meta-parameters.
-        trains: names of those towards which a gradient is wanted.
-        batch: the tasks.
-        diagnose: there is no adjoint along the path, so this is refused.
-        wrap: has no effect.
+        problem: what is asked; the objective must be ``L2ToStart``, whose weight is λ. ``memory`` and ``wrap`` have no
+            effect: only the last parameters are needed.
         tolerance: relative residual at which a task is solved.
         iterations: the most conjugate-gradient iterations.
 
@@ -55,19 +37,20 @@ def implicit(
     Raises:
         MetaftError: if the objective is another, or the rule has learned rates (the solution does not depend on them).
     """
+    inner, params, trains, batch = problem.inner, problem.params, problem.trains, problem.batch
     if not isinstance(inner.objective, L2ToStart):
         raise MetaftError("estimator 'implicit' needs the proximal objective: use objective 'l2' (metaft.L2ToStart)")
     if any(n.startswith("rule:") for n in trains):
         raise MetaftError("estimator 'implicit' cannot train learned rates: the solution does not depend on the path")
     if inner.steps < 1:
         raise MetaftError("estimator 'implicit' needs at least 1 inner step")
-    if diagnose:
+    if problem.diagnose:
         raise MetaftError("estimator 'implicit' has no adjoint to diagnose")
     weight = inner.objective.weight
     start = inner.start(params)
     adapted = adapt(inner, params, batch.support_x, batch.support_y)[-1]
     live = {n: p for n, p in params.items() if n in trains and n not in start}
-    fixed = {n: p for n, p in params.items() if n not in start and n not in live}
+    fixed = {n: p for n, p in network(params).items() if n not in start and n not in live}
 
     def loss_gradient(a: Params, b: Params) -> Params:
         def of_one(a: Params, b: Params, x: Tensor, y: Tensor) -> Params:
@@ -76,7 +59,7 @@ def implicit(
         return vmap(of_one, in_dims=(0, None, 0, 0), randomness="same")(a, b, batch.support_x, batch.support_y)
 
     def query(a: Params, b: Params) -> Tensor:
-        of_one = lambda a, b, *data: query_loss(fixed | b | a, *data)
+        of_one = lambda a, b, *data: problem.query_loss(fixed | b | a, *data)
         return vmap(of_one, in_dims=(0, None, 0, 0, 0, 0), randomness="different")(a, b, *batch.tensors())
 
     losses, pull = vjp(query, adapted, live)[:2]

@@ -16,12 +16,12 @@ from metaft.inner.objectives import Loss, Objective, TaskLoss
 from metaft.inner.rules import Params, Rule
 from metaft.inner.scope import select
 from metaft.outer import compiled
-from metaft.outer.adjoint import Estimate, QueryLoss, Wrap
 from metaft.outer.chunks import map_chunks
 from metaft.outer.exact import exact
 from metaft.outer.finite_difference import finite_difference
 from metaft.outer.first_order import first_order
 from metaft.outer.implicit import implicit
+from metaft.outer.problem import Estimate, Problem, QueryLoss, Wrap
 from metaft.outer.reptile import reptile
 from metaft.tasks.batch import TaskBatch
 
@@ -29,17 +29,7 @@ from metaft.tasks.batch import TaskBatch
 class Estimator(Protocol):
     """How the outer gradient is obtained."""
 
-    def __call__(
-        self,
-        inner: Inner,
-        query_loss: QueryLoss,
-        memory: str,
-        params: Params,
-        trains: tuple[str, ...],
-        batch: TaskBatch,
-        diagnose: bool,
-        wrap: Wrap | None,
-    ) -> Estimate:
+    def __call__(self, problem: Problem) -> Estimate:
         """Estimate the sum over tasks of the meta-gradients."""
         ...
 
@@ -197,7 +187,7 @@ def _partial_sum(
 
     def partial_sum(params: Params, support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor) -> Estimate:
         batch = TaskBatch(support_x, support_y, query_x, query_y)
-        return estimator(inner, asked, memory, params, trains, batch, diagnose, wrap)
+        return estimator(Problem(inner, asked, params, trains, batch, memory, diagnose, wrap))
 
     return partial_sum
 

@@ -6,36 +6,18 @@ import torch
 from torch.func import vmap
 
 from metaft.errors import MetaftError
-from metaft.inner.adapt import Inner, adapt
-from metaft.inner.rules import Params
-from metaft.outer.adjoint import Estimate, QueryLoss, Wrap
-from metaft.tasks.batch import TaskBatch
+from metaft.inner.adapt import adapt
+from metaft.outer.problem import Estimate, Problem
 
 
-def reptile(
-    inner: Inner,
-    query_loss: QueryLoss,
-    memory: str,
-    params: Params,
-    trains: tuple[str, ...],
-    batch: TaskBatch,
-    diagnose: bool = False,
-    wrap: Wrap | None = None,
-) -> Estimate:
+def reptile(problem: Problem) -> Estimate:
     """Take θ_0 − θ_K for the gradient, without any derivative of the inner loop.
 
     As in the paper the inner loop sees all of a task's examples, support and query alike; the loss reported is of
     the query set after that, so it is a training loss. The paper's outer step ε(θ_K − θ_0) is SGD of rate ε on this.
 
     Args:
-        inner: the inner loop, K ≥ 1.
-        query_loss: the query loss of one task.
-        memory: has no effect; only the last parameters are needed.
-        params: all meta-parameters.
-        trains: names of those towards which a gradient is wanted; all must adapt.
-        batch: the tasks.
-        diagnose: there is no adjoint, so this is refused.
-        wrap: has no effect.
+        problem: what is asked; K ≥ 1, and all that trains must adapt. ``memory`` and ``wrap`` have no effect.
 
     Returns:
         The estimate.
@@ -43,6 +25,7 @@ def reptile(
     Raises:
         MetaftError: if something is to be trained that does not adapt, or K = 0.
     """
+    inner, params, trains, batch = problem.inner, problem.params, problem.trains, problem.batch
     start = inner.start(params)
     idle = [n for n in trains if n not in start]
     if idle:
@@ -51,12 +34,14 @@ def reptile(
         )
     if inner.steps < 1:
         raise MetaftError("estimator 'reptile' needs at least 1 inner step: with none there is nothing to move towards")
-    if diagnose:
+    if problem.diagnose:
         raise MetaftError("estimator 'reptile' has no adjoint to diagnose")
     everything_x = torch.cat([batch.support_x, batch.query_x], dim=1)
     everything_y = torch.cat([batch.support_y, batch.query_y], dim=1)
     adapted = adapt(inner, params, everything_x, everything_y)[-1]
     fixed = {n: p for n, p in params.items() if n not in start}
-    losses = vmap(lambda a, *data: query_loss(fixed | a, *data), randomness="different")(adapted, *batch.tensors())
+    losses = vmap(lambda a, *data: problem.query_loss(fixed | a, *data), randomness="different")(
+        adapted, *batch.tensors()
+    )
     grads = {n: (start[n] - adapted[n]).sum(0) for n in trains}
     return Estimate(losses, grads, losses.new_empty(0), losses.new_empty(0))

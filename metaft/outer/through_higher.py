@@ -14,11 +14,10 @@ import torch
 from torch import Tensor
 
 from metaft.errors import MetaftError
-from metaft.inner.adapt import Inner, learned
+from metaft.inner.adapt import learned
 from metaft.inner.rules import SGD, Adam, Momentum, Params, State
 from metaft.inner.rules.rule import Plain
-from metaft.outer.adjoint import Estimate, QueryLoss, Wrap
-from metaft.tasks.batch import TaskBatch
+from metaft.outer.problem import Estimate, Problem
 
 MakeOptimiser = Callable[[list[Tensor]], torch.optim.Optimizer]
 
@@ -51,29 +50,13 @@ OPTIMISERS: dict[type[Any], Callable[[Any], MakeOptimiser]] = {
 }
 
 
-def through_higher(
-    exact: bool,
-    inner: Inner,
-    query_loss: QueryLoss,
-    memory: str,
-    params: Params,
-    trains: tuple[str, ...],
-    batch: TaskBatch,
-    diagnose: bool = False,
-    wrap: Wrap | None = None,
-) -> Estimate:
+def through_higher(exact: bool, problem: Problem) -> Estimate:
     """The meta-gradient by ``higher``'s differentiable optimisers and torch's autograd.
 
     Args:
         exact: full Hessians; otherwise first order.
-        inner: the inner loop; its rule must be SGD, Momentum, Adam or a ``TorchOptimiser``.
-        query_loss: the query loss of one task.
-        memory: has no effect; the graph is kept.
-        params: all meta-parameters.
-        trains: names of those towards which a gradient is wanted.
-        batch: the tasks.
-        diagnose: there is no adjoint at hand, so this is refused.
-        wrap: has no effect.
+        problem: what is asked; the rule must be SGD, Momentum, Adam or a ``TorchOptimiser``. ``memory`` and ``wrap``
+            have no effect: the graph is kept.
 
     Returns:
         The estimate.
@@ -81,13 +64,14 @@ def through_higher(
     Raises:
         MetaftError: if the rule has no torch.optim counterpart that ``higher`` knows.
     """
+    inner, params, trains, batch = problem.inner, problem.params, problem.trains, problem.batch
     import higher
 
     if type(inner.rule) not in OPTIMISERS or learned(params):
         raise MetaftError(
             f"engine 'higher' takes the rules SGD, Momentum, Adam and TorchOptimiser, not {type(inner.rule).__name__}"
         )
-    if diagnose:
+    if problem.diagnose:
         raise MetaftError("engine 'higher' keeps no adjoint to diagnose; use engine 'eager'")
     make = OPTIMISERS[type(inner.rule)](inner.rule)
     losses, total = [], {n: torch.zeros_like(params[n]) for n in trains}
@@ -107,7 +91,7 @@ def through_higher(
             adapted = dict(zip(names, values, strict=True))
             if not exact and inner.steps:
                 adapted = {n: v.detach().requires_grad_() for n, v in adapted.items()}
-            loss = query_loss(leaves | adapted, support_x, support_y, query_x, query_y)
+            loss = problem.query_loss(leaves | adapted, support_x, support_y, query_x, query_y)
             towards = {n: leaves[n] if exact or n not in adapted else adapted[n] for n in trains}
             grads = torch.autograd.grad(loss, list(towards.values()), allow_unused=True)
             for n, g in zip(towards, grads, strict=True):
