@@ -155,8 +155,8 @@ three seeds of an independent JAX program.
 
 ![fits after 0, 1 and 10 steps](sinusoid.png)
 
-"MAML, 5 steps" trains with five inner steps. Where one of its seeds stands apart, it fell into a worse solution early and
-did not leave it: the spread over seeds says more than the interval over tasks.
+"MAML, 5 steps" trains with five inner steps; seed 1 ended far from the other two, and why was not looked into. The spread
+over seeds says more than the interval over tasks.
 
 Seconds of training, compilation and logging included. MAML's were taken on a machine with a core free for it (limit: 90);
 the other rows shared the machine with other work and say only how long they took:
