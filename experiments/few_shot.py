@@ -40,14 +40,14 @@ PUBLISHED = {
 @click.option("--seeds", default=3, show_default=True, help="how many seeds")
 @click.option("--minutes", type=float, help="training time a seed  [default: as in the settings file]")
 @click.option("--workers", type=int, help="threads  [default: all cores]")
-@click.option("--tasks", default=1000, show_default=True, help="test tasks")
+@click.option("--tasks", default=600, show_default=True, help="test tasks")
 @click.option("--runs", default="runs", show_default=True, type=click.Path(path_type=Path), help="where runs go")
 @click.option("--results", default="results", show_default=True, type=click.Path(path_type=Path), help="where pages go")
 def main(
     experiment: str, seeds: int, minutes: float | None, workers: int | None, tasks: int, runs: Path, results: Path
 ) -> None:
     """Train each seed (a finished run is taken as it is), test all on the same tasks, and write the page."""
-    command = f"python -m experiments.few_shot {experiment}"
+    command = f"python -m experiments.few_shot {experiment}" + ("" if workers is None else f" --workers {workers}")
     measured: dict[str, Result] = {}
     records = []
     for seed in range(seeds):
@@ -62,7 +62,9 @@ def main(
     measured["nearest neighbour on raw pixels"] = evaluate(NearestNeighbour(), family, tasks)
     slim = {name: brief(result) for name, result in measured.items()}
     write_result(results / f"{experiment}.json", slim, command, list(range(seeds)), {"runs": records})
-    (results / f"{experiment}.md").write_text(page(experiment, measured, records, seeds, tasks), encoding="utf-8")
+    (results / f"{experiment}.md").write_text(
+        page(command, experiment, measured, records, seeds, tasks), encoding="utf-8"
+    )
     curves = {name: result for name, result in measured.items() if "seed 0" in name or "nearest" in name}
     save(accuracy_per_step(curves), results / f"{experiment}.png")
     Console().print(f"written: {results}/{experiment}.md, .json, .png")
@@ -74,7 +76,9 @@ def test_family(config: RunConfig) -> Any:
     return build_family(validated(RunConfig, config.model_dump() | asked), "test")
 
 
-def page(experiment: str, measured: dict[str, Result], records: list[dict[str, Any]], seeds: int, tasks: int) -> str:
+def page(
+    command: str, experiment: str, measured: dict[str, Result], records: list[dict[str, Any]], seeds: int, tasks: int
+) -> str:
     """The Markdown page of one experiment."""
     heads, rows = comparison_rows(measured)
     over_seeds = [
@@ -106,7 +110,7 @@ sees the support set (5 images) alone; these weights were trained in the transdu
 Training time: {length}; each seed on **one** core of two (`--workers {records[0]["settings"].get("workers", 1)}`),
 two seeds side by side.
 
-Command: `python -m experiments.few_shot {experiment}`. Settings: `experiments/{experiment}.toml`. Seeds, versions and
+Command: `{command}`. Settings: `experiments/{experiment}.toml`. Seeds, versions and
 machine: `{experiment}.json`.
 """
 
