@@ -88,7 +88,7 @@ def test_a_run_leaves_what_the_readme_promises(trained: Path) -> None:
     names = {path.name for path in trained.iterdir()}
     assert {"config.toml", "run.json", "metrics.jsonl", "tensorboard", "checkpoints", "episode.png"} <= names
     record = json.loads((trained / "run.json").read_text())
-    assert record["command"].startswith("metaft ")
+    assert record["command"].split()[0] == "metaft"
     assert record["state"] == "finished"
 
 
