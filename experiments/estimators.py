@@ -27,6 +27,7 @@ from metaft.models import Functional
 from metaft.outer.adjoint import reverse_pass
 from metaft.outer.exact import exact
 from metaft.outer.finite_difference import default_step, linearise
+from metaft.outer.first_order import first_order
 from metaft.outer.problem import Problem
 from metaft.tasks.batch import TaskBatch
 
@@ -82,20 +83,13 @@ def error(make: type[nn.Module], dtype: torch.dtype, delta: float, seed: int) ->
     model, batch = problem(make, torch.float64, seed)
     params = model.params()
     truth = estimate(model, exact, params, batch)
-    plain = estimate(model, partial(reverse_pass, nothing, True), params, batch)
+    plain = estimate(model, first_order, params, batch)
     low = {n: p.to(dtype) for n, p in params.items()}
     data = TaskBatch(*(t.to(dtype) for t in batch.tensors()))
     ours = estimate(model, partial(reverse_pass, partial(linearise, step=delta), True), low, data)
     off = sum(((ours[n].double() - truth[n]).square().sum() for n in truth), torch.tensor(0.0))
     size = sum(((plain[n] - truth[n]).square().sum() for n in truth), torch.tensor(0.0))
     return float((off / size).sqrt())
-
-
-def nothing(inner: Inner, batch: TaskBatch, shared: bool, adapting: Params, live: Params, fixed: Params) -> Any:
-    """First order, to tell how large the Hessian's part of the gradient is."""
-    from metaft.outer.first_order import linearise as constant
-
-    return constant(inner, batch, shared, adapting, live, fixed)
 
 
 def estimate(model: Functional, estimator: Any, params: Params, batch: TaskBatch) -> Params:

@@ -76,6 +76,12 @@ def test_family(config: RunConfig) -> Any:
     return build_family(validated(RunConfig, config.model_dump() | asked), "test")
 
 
+def run_workers(record: dict[str, Any]) -> str:
+    """The --workers a run was started with, as its recorded command says; all cores otherwise."""
+    words = str(record["command"]).split()
+    return words[words.index("--workers") + 1] if "--workers" in words else "all cores"
+
+
 def page(
     command: str, experiment: str, measured: dict[str, Result], records: list[dict[str, Any]], seeds: int, tasks: int
 ) -> str:
@@ -87,6 +93,7 @@ def page(
     ]
     train = records[0]["settings"]["train"]
     learner = records[0]["settings"]["learner"]
+    threads = f"worker threads a seed: {run_workers(records[0])}"
     length = ", ".join(f"{r['iteration']:,} iterations in {r['seconds'] / 60:.1f} min" for r in records)
     return f"""# {"Omniglot" if experiment == "omniglot" else "Glyphs → Omniglot"}, 5-way 1-shot
 
@@ -107,8 +114,7 @@ sees the support set (5 images) alone; these weights were trained in the transdu
 
 ![accuracy after each inner step](./{experiment}.png)
 
-Training time: {length}; each seed on **one** core of two (`--workers {records[0]["settings"].get("workers", 1)}`),
-two seeds side by side.
+Training time: {length}; {threads}.
 
 Command: `{command}`. Settings: `experiments/{experiment}.toml`. Seeds, versions and
 machine: `{experiment}.json`.

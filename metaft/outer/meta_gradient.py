@@ -98,7 +98,8 @@ def meta_gradient(
         objective: what the inner loop descends; the loss itself if None.
         query_loss: ``query_loss(params, support_x, support_y, query_x, query_y)``, where the query loss is not just
             ``loss`` on the query set (batch norm in inductive mode, say).
-        engine: "eager"; "compile" (torch.compile; worth its seconds in a loop); or "higher" (that library's
+        engine: "eager"; "compile" (torch.compile; worth its seconds in a loop, where ``loss`` must be the same object
+            each time or everything is compiled anew); or "higher" (that library's
             differentiable optimisers, task by task: slow, for ``metaft.TorchOptimiser`` and as a check).
         workers: threads among which the chunks of tasks are divided; the result does not depend on it. With more
             than one, ``loss`` must be safe to call from several threads: ``metaft.models.Functional`` is,
@@ -121,7 +122,7 @@ def meta_gradient(
         raise MetaftError(f"workers must be 1 or more, not {workers}")
     names = tuple(params)
     adapts, trains = resolve(names, scope, meta_scope)
-    missing = [n for n in rule.learned({n: params[n] for n in adapts}) if n not in params]
+    missing = [n for n in _learned_names(rule, adapts) if n not in params]  # type: ignore[arg-type]
     if missing:
         raise MetaftError(
             f"the rule learns {missing[0]!r}, which params lacks: pass params | rule.learned(adapting params)"
@@ -162,6 +163,12 @@ def resolve(names: tuple[str, ...], scope: str, meta_scope: str) -> tuple[tuple[
     has_rates = len(network(dict.fromkeys(names))) < len(names)  # type: ignore[arg-type]
     parts = [p for p in meta_scope.split(",") if has_rates or p.strip() != "rates"]
     return select(names, scope), select(names, ",".join(parts) or "none")
+
+
+@lru_cache(maxsize=256)
+def _learned_names(rule: Rule, adapts: tuple[str, ...]) -> tuple[str, ...]:
+    """What the rule learns, by name alone: its rates are not made anew each call."""
+    return tuple(rule.learned({name: torch.empty(0) for name in adapts}))
 
 
 PartialSum = Callable[[Params, Tensor, Tensor, Tensor, Tensor], Estimate]

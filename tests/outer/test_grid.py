@@ -31,6 +31,14 @@ def with_rates(model, rule, scope="all"):
     return own | rule.learned({n: own[n] for n in metaft.select(own, scope)})
 
 
+def setting(rule_name, objective_name, scope):
+    """One point of the grid, three steps long."""
+    model, loss, batch = problem()
+    rule = RULES[rule_name](0.1, 2)
+    options = {"rule": rule, "steps": 3, "scope": scope, "objective": OBJECTIVES[objective_name](0.5, model)}
+    return loss, with_rates(model, rule, scope), batch, options
+
+
 def slope_error(value, params, grads, eps=1e-6):
     """The largest relative error of directional derivatives by central differences, over all trained tensors."""
     worst = 0.0
@@ -47,10 +55,7 @@ def slope_error(value, params, grads, eps=1e-6):
 @pytest.mark.parametrize("objective_name", OBJECTIVES)
 @pytest.mark.parametrize("scope", SCOPES)
 def test_exact_is_the_derivative_of_the_query_loss(rule_name, objective_name, scope):
-    model, loss, batch = problem()
-    rule = RULES[rule_name](0.1, 2)
-    params = with_rates(model, rule, scope)
-    options = {"rule": rule, "steps": 3, "scope": scope, "objective": OBJECTIVES[objective_name](0.5, model)}
+    loss, params, batch, options = setting(rule_name, objective_name, scope)
     out = meta_gradient(loss, params, batch, **options)
     assert set(out.grads) == set(params)
     value = lambda p: meta_gradient(loss, p, batch, **options).loss
@@ -61,10 +66,7 @@ def test_exact_is_the_derivative_of_the_query_loss(rule_name, objective_name, sc
 @pytest.mark.parametrize("objective_name", OBJECTIVES)
 @pytest.mark.parametrize("scope", SCOPES)
 def test_finite_difference_comes_close_to_exact(rule_name, objective_name, scope):
-    model, loss, batch = problem()
-    rule = RULES[rule_name](0.1, 2)
-    params = with_rates(model, rule, scope)
-    options = {"rule": rule, "steps": 3, "scope": scope, "objective": OBJECTIVES[objective_name](0.5, model)}
+    loss, params, batch, options = setting(rule_name, objective_name, scope)
     exact, ours = (
         meta_gradient(loss, params, batch, estimator=estimator, **options).grads
         for estimator in ("exact", "finite-difference")

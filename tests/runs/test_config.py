@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import re
 import tomllib
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -97,3 +99,19 @@ def test_toml_round_trip(root: str, lr: float, average: float, ways: int, rotati
     tree = tomllib.loads(to_toml(config))
     flat = {name: value for section in tree.values() for name, value in section.items()}
     assert validated(RunConfig, flat) == config
+
+
+@pytest.mark.parametrize(
+    ("setting", "table"),
+    [
+        ("rule", "metaft.inner.rules:RULES"),
+        ("objective", "metaft.inner.objectives:OBJECTIVES"),
+        ("estimator", "metaft.outer.meta_gradient:ESTIMATORS"),
+        ("memory", "metaft.outer.meta_gradient:MEMORY"),
+        ("engine", "metaft.outer.meta_gradient:ENGINES"),
+    ],
+)
+def test_settings_offer_exactly_what_the_tables_hold(setting: str, table: str) -> None:
+    module, name = table.split(":")
+    offered = re.findall(r"'([^']+)'", str(RunConfig.model_fields[setting].annotation))
+    assert sorted(offered) == sorted(getattr(import_module(module), name))
