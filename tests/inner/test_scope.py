@@ -95,7 +95,7 @@ def test_other_settings_of_rules_and_objectives_are_checked():
 
 
 def test_learned_rates_act_where_they_belong():
-    """LSLR: one rate a step, the last beyond them; Meta-SGD: one rate an entry. On a gradient of 1 a step is its rate."""
+    """LSLR: one rate a step, the last beyond them; Meta-SGD: one rate an entry. The gradient is 1."""
     start, ones = {"w": torch.zeros(2)}, {"w": torch.ones(2)}
     rates = {"rule:w": torch.tensor([0.1, 0.02])}
     moved = [metaft.LSLR(1.0, 2).step(k, start, {}, ones, rates)[0]["w"][0].item() for k in range(4)]
