@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import nn
 
 from metaft.errors import MetaftError, nearest
@@ -13,47 +15,137 @@ from metaft.inner.rules import RULES
 from metaft.learners.learner import Learner, MetaLearner, Predictor
 from metaft.learners.maml import MAML
 from metaft.learners.nearest_neighbour import NearestNeighbour
+from metaft.models.functional import BatchNormMode
+from metaft.tasks.family import Kind
 
-__all__ = ["LEARNERS", "MAML", "Learner", "MetaLearner", "NearestNeighbour", "Predictor", "build"]
+__all__ = ["LEARNERS", "MAML", "Learner", "MetaLearner", "NearestNeighbour", "Predictor", "build", "convert", "options"]
+
+Builder = Callable[..., Learner]
+"""``builder(model, *, option=default, …)``: its signature lists the options; a model annotated as None-able is free."""
 
 
-def _maml(model: nn.Module, *, inner_lr: float = 0.4, steps: int = 1, rule: str = "sgd", **options: Any) -> MAML:
+def _nearest_neighbour(model: nn.Module | None, *, metric: str = "euclidean", k: int = 1) -> NearestNeighbour:
+    return NearestNeighbour(metric, k)
+
+
+def _maml(
+    model: nn.Module,
+    *,
+    inner_lr: float = 0.4,
+    steps: int = 1,
+    rule: str = "sgd",
+    estimator: str = "exact",
+    scope: str = "all",
+    meta_scope: str = "all,rates",
+    objective: str = "task",
+    objective_weight: float = 1.0,
+    batch_norm: BatchNormMode = "transductive",
+    kind: Kind = "classification",
+    memory: str = "flat",
+    engine: str = "eager",
+    workers: int = 1,
+) -> MAML:
     if rule not in RULES:
         raise MetaftError(f"unknown rule {rule!r}{nearest(rule, RULES)}")
-    return MAML(model, RULES[rule](inner_lr, steps), steps, **options)
+    how = {"scope": scope, "meta_scope": meta_scope, "objective": objective, "memory": memory, "engine": engine}
+    return MAML(
+        model,
+        RULES[rule](inner_lr, steps),
+        steps,
+        estimator,
+        objective_weight=objective_weight,
+        batch_norm=batch_norm,
+        kind=kind,
+        workers=workers,
+        **how,
+    )
 
 
-def _fomaml(model: nn.Module, *, estimator: str = "first-order", **options: Any) -> MAML:
+@functools.wraps(_maml)
+def _fomaml(model: nn.Module, *, estimator: str = "first-order", **more: Any) -> MAML:
     if estimator != "first-order":
         raise MetaftError(f"learner 'fomaml' is MAML with estimator 'first-order', not {estimator!r}; use 'maml'")
-    return _maml(model, estimator=estimator, **options)
+    return _maml(model, estimator=estimator, **more)
 
 
-LEARNERS: dict[str, Callable[..., Learner]] = {"maml": _maml, "fomaml": _fomaml}
-OPTIONS = {
-    "inner_lr",
-    *(name for name, p in inspect.signature(MAML).parameters.items() if name != "model"),
+LEARNERS: dict[str, Builder] = {
+    "nearest-neighbour": _nearest_neighbour,
+    "maml": _maml,
+    "fomaml": _fomaml,
 }
 
 
-def build(name: str, model: nn.Module, **options: Any) -> Learner:
-    """Make a learner around a network.
+def build(name: str, model: nn.Module | None = None, **given: Any) -> Learner:
+    """Make a learner by name.
 
     Args:
-        name: "maml" or "fomaml".
-        model: the network; it is copied.
-        options: the learner's own (``inner_lr``, ``steps``, ``estimator``, ``batch_norm``, ``kind``, ``memory``,
-            ``engine``, ``workers``).
+        name: of the table `LEARNERS`.
+        model: the network, for a learner that has one; it is copied.
+        given: the learner's options (see `options`); text, as a command line gives it, is converted.
 
     Returns:
         The learner.
 
     Raises:
-        MetaftError: if the name or an option is unknown.
+        MetaftError: if the name or an option is unknown, a value does not fit, or the network is missing.
     """
     if name not in LEARNERS:
         raise MetaftError(f"unknown learner {name!r}{nearest(name, LEARNERS)}")
-    for option in options:
-        if option not in OPTIONS:
-            raise MetaftError(f"learner {name!r} has no option {option!r}{nearest(option, OPTIONS)}")
-    return LEARNERS[name](model, **options)
+    builder = LEARNERS[name]
+    if model is None and needs_model(builder):
+        raise MetaftError(f"learner {name!r} needs a network")
+    return builder(model, **convert(f"learner {name!r}", builder, given))
+
+
+def options(builder: Builder) -> dict[str, inspect.Parameter]:
+    """The options of a builder by name: its keyword-only parameters, annotations resolved.
+
+    Args:
+        builder: a function or class.
+
+    Returns:
+        The parameters.
+    """
+    found = inspect.signature(builder, eval_str=True).parameters
+    return {name: p for name, p in found.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def needs_model(builder: Builder) -> bool:
+    """Whether a builder's first parameter does not take None."""
+    first = next(iter(inspect.signature(builder, eval_str=True).parameters.values()))
+    return first.annotation is not first.empty and type(None) not in getattr(first.annotation, "__args__", ())
+
+
+def convert(whose: str, builder: Builder, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Check options against a builder's signature and convert those given as text.
+
+    Args:
+        whose: stands at the beginning of a message, such as ``learner 'maml'``.
+        builder: has the options.
+        given: option → value.
+
+    Returns:
+        Option → value of the annotated type.
+
+    Raises:
+        MetaftError: if an option is unknown or a value cannot be converted.
+    """
+    known = options(builder)
+    found = {}
+    for name, value in given.items():
+        if name not in known:
+            hint = nearest(name, known) if known else "; it has none"
+            raise MetaftError(f"{whose} has no option {name!r}{hint}")
+        found[name] = _from_text(whose, known[name], value) if isinstance(value, str) else value
+    return found
+
+
+def _from_text(whose: str, option: inspect.Parameter, text: str) -> Any:
+    if option.annotation in (option.empty, Any):
+        return text
+    kind: TypeAdapter[Any] = TypeAdapter(option.annotation, config=ConfigDict(arbitrary_types_allowed=True))
+    try:
+        return kind.validate_python(text)
+    except ValidationError as error:
+        reason = error.errors(include_url=False)[0]["msg"].removeprefix("Input ")
+        raise MetaftError(f"{whose}: {option.name} = {text}: {reason}") from None

@@ -14,14 +14,17 @@ Predictor = Callable[[Tensor], Tensor]
 
 
 class Learner(Protocol):
-    """A way to use a support set.
+    """A way to use a support set."""
 
-    ``name`` is what tables print, ``transductive`` whether the answer to one query depends on the other queries,
-    ``params`` the meta-parameters (empty for a learner that has none).
-    """
+    @property
+    def name(self) -> str:
+        """What tables print."""
+        ...
 
-    name: str
-    params: dict[str, Tensor]
+    @property
+    def params(self) -> dict[str, Tensor]:
+        """The meta-parameters; empty for a learner that has none."""
+        ...
 
     @property
     def transductive(self) -> bool:
@@ -37,12 +40,17 @@ class Learner(Protocol):
         ...
 
     def describe(self) -> dict[str, object]:
-        """The settings that identify this learner, as JSON-able values."""
+        """The settings that identify this learner, as JSON-able values.
+
+        ``"adapts"`` is how many numbers change per task: 0 for a nearest neighbour, the size of a new head, …
+        """
         ...
 
 
 class MetaLearner(Learner, Protocol):
     """A learner whose meta-parameters are trained by a meta-gradient."""
+
+    params: dict[str, Tensor]
 
     def meta_gradient(self, batch: TaskBatch) -> MetaGradient:
         """The mean query loss over the batch and its gradient."""

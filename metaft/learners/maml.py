@@ -195,5 +195,6 @@ class MAML:
             "objective": self.objective_name,
             "estimator": self.estimator,
             "batch_norm": self.model.batch_norm if self.model.normalises else "none",
+            "adapts": sum(self.params[name].numel() for name in self.adapts),
             "parameters": sum(p.numel() for p in self.params.values()),
         }

@@ -104,7 +104,7 @@ class NearestNeighbour:
 
     def describe(self) -> dict[str, Any]:
         """Its settings, flat, for logs and tables."""
-        return {"learner": self.name, "metric": self.metric, "k": self.k, "features": "raw"}
+        return {"learner": self.name, "metric": self.metric, "k": self.k, "features": "raw", "adapts": 0}
 
     def _distances(self, queries: Tensor, keys: Tensor) -> Tensor:
         """``[..., queries, d]`` and ``[..., support, d]`` → ``[..., queries, support]``, at least 0."""
