@@ -5,10 +5,12 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from metaft.tasks.batch import IGNORE
+
 
 def cross_entropy(prediction: Tensor, target: Tensor) -> Tensor:
-    """Mean cross-entropy; ``[examples, ways]`` scores against int64 ``[examples]`` labels."""
-    return F.cross_entropy(prediction, target)
+    """Mean cross-entropy; ``[examples, ways]`` scores against int64 ``[examples]`` labels, padding left out."""
+    return F.cross_entropy(prediction, target, ignore_index=IGNORE)
 
 
 def mean_squared_error(prediction: Tensor, target: Tensor) -> Tensor:

@@ -9,10 +9,15 @@ from torch import Tensor
 
 from metaft.errors import MetaftError
 
+IGNORE = -100
+"""The label of a padded example (torch's ``ignore_index``): no loss, statistic or score takes notice of it."""
+
 
 @dataclass(frozen=True)
 class TaskBatch:
     """Support and query sets of several tasks, ``[tasks, examples, ...]`` each.
+
+    Where tasks differ in ways or shots, the smaller ones are padded with examples labelled ``IGNORE``.
 
     Args:
         support_x: ``[tasks, support, *input]``.
@@ -48,6 +53,12 @@ class TaskBatch:
     def tasks(self) -> int:
         """How many tasks the batch holds."""
         return self.support_x.shape[0]
+
+    @property
+    def ragged(self) -> bool:
+        """Whether some examples are padding, so that tasks differ in ways or shots."""
+        labels = (self.support_y, self.query_y)
+        return any(not y.is_floating_point() and bool((y == IGNORE).any()) for y in labels)
 
     def to(self, device: torch.device | str) -> TaskBatch:
         """The same batch on another device."""

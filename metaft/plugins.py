@@ -1,0 +1,93 @@
+"""Parts of the user's own, named by an import path such as ``mypackage.mymodule:MyLearner``."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from metaft.errors import MetaftError, nearest
+
+_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+
+
+def is_import_path(name: str) -> bool:
+    """Whether a name is an import path ``package.module:Name`` rather than an entry of one of our tables.
+
+    Args:
+        name: as given to ``--dataset``, ``--model`` or ``--learner``.
+
+    Returns:
+        True for Python names joined by dots, a colon and one more Python name.
+    """
+    return _PATH.fullmatch(name) is not None
+
+
+def load_attribute(path: str) -> Any:
+    """Import what an import path names; modules of the current directory are found too, after all installed ones.
+
+    Importing a module runs it: an import path is code of the user's own, and never comes from a data file.
+
+    Args:
+        path: ``package.module:Name``.
+
+    Returns:
+        The attribute.
+
+    Raises:
+        MetaftError: if the path has another form, the module is absent or fails, or has no such attribute.
+    """
+    if not is_import_path(path):
+        raise MetaftError(f"{path!r} is not an import path; expected the form mypackage.mymodule:Name")
+    module_name, _, name = path.partition(":")
+    module = _import(module_name)
+    if not hasattr(module, name):
+        public = [known for known in vars(module) if not known.startswith("_")]
+        raise MetaftError(f"module {module_name!r} has no {name!r}{nearest(name, public) if public else ''}")
+    return getattr(module, name)
+
+
+def call(path: str, made: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+    """Call a function or class of the user's own; whatever it raises becomes one line that names it.
+
+    Args:
+        path: its import path, for the message.
+        made: the function or class.
+        arguments: by name.
+
+    Returns:
+        What it returns.
+
+    Raises:
+        MetaftError: if it raises.
+    """
+    try:
+        return made(**arguments)
+    except MetaftError:
+        raise
+    except Exception as error:
+        raise MetaftError(f"{path} failed: {_line(error)}") from error
+
+
+def _import(name: str) -> Any:
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.append(os.getcwd())  # stays, as the module may import others of that folder later
+    try:
+        return importlib.import_module(name)
+    except MetaftError:
+        raise
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise MetaftError(f"module {name!r} cannot be imported: {_line(error)}") from error
+        raise MetaftError(
+            f"there is no module {error.name!r}, neither installed nor in the current directory {os.getcwd()}"
+        ) from error
+    except Exception as error:
+        raise MetaftError(f"module {name!r} cannot be imported: {_line(error)}") from error
+
+
+def _line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
