@@ -58,7 +58,7 @@ class RunDirectory:
         run.check(resume=resume, overwrite=overwrite)
         with clear_disk_errors(f"run directory {path}"):
             run.path.mkdir(parents=True, exist_ok=True)
-            run._take_lock()
+            run.lock()
             if overwrite:
                 for name in OWN:
                     target = run.path / name
@@ -114,7 +114,12 @@ class RunDirectory:
             self._lock.close()
             self._lock = None
 
-    def _take_lock(self) -> None:
+    def lock(self) -> None:
+        """Keep other processes out until ``close``.
+
+        Raises:
+            MetaftError: if another process has the folder.
+        """
         file = open(self.path / ".lock", "a+", encoding="utf-8")  # noqa: SIM115 -- held until close()
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -17,6 +17,7 @@ from metaft.outer.meta_gradient import MetaGradient
 from metaft.runs.config import RunConfig, TrainSettings, to_toml
 from metaft.runs.directory import RunDirectory, first_record
 from metaft.runs.metrics import Metrics
+from metaft.tasks.digest import digest
 from metaft.tasks.family import TaskFamily
 
 MAY_CHANGE = ("iterations", "minutes", "device", "threads", "checkpoint_every")
@@ -49,10 +50,14 @@ def begin(
     settings = {"train": train.model_dump(), "learner": learner.describe(), "family": family.describe()}
     settings = json.loads(json.dumps(settings, default=str))
     record = first_record(command or " ".join(sys.argv), settings)
+    # For readers who cannot or will not rebuild the run: its table of parameters, and whether they have its data.
+    record |= {"scope": learner.scope_rows(), "first_task_sha256": digest(family.batch(0, 1))}
     if resume:
         earlier = run.record()
         _require_same(earlier.get("settings", {}), settings)
-        history = [*earlier.get("history", []), {k: earlier.get(k) for k in ("command", "started", "state")}]
+        before = {k: earlier.get(k) for k in ("command", "started", "state")}
+        before |= {name: earlier.get("settings", {}).get("train", {}).get(name) for name in MAY_CHANGE}
+        history = [*earlier.get("history", []), before]
         record |= {"history": history, "started": earlier.get("started"), "resumed": record["started"]}
     run.write_record(**record)
     if config is not None:
