@@ -13,7 +13,7 @@ from torch import Tensor
 from metaft.errors import MetaftError
 from metaft.evaluation.result import Result
 from metaft.evaluation.statistics import Summary, diverged_errors, summarise
-from metaft.tasks.batch import TaskBatch
+from metaft.tasks.batch import IGNORE, TaskBatch
 from metaft.tasks.family import TaskFamily
 
 BLOCK = 50
@@ -112,7 +112,7 @@ def evaluate_batches(
     values, diverged, metric = [], [], ""
     for batch in batches:
         predictions = learner.curve(batch.to(device), steps).detach().cpu()
-        metric, scores, bad = score(predictions, batch.query_y.cpu())
+        metric, scores, bad = score(predictions, batch.query_y.cpu(), batch.support_y.cpu())
         values.append(scores)
         diverged.append(bad)
         done += batch.tasks
@@ -157,12 +157,14 @@ def draw(family: TaskFamily, tasks: int, batch_size: int = BLOCK) -> Iterator[Ta
         yield TaskBatch(*(torch.cat(column) for column in columns))
 
 
-def score(predictions: Tensor, query_y: Tensor) -> tuple[str, Tensor, Tensor]:
-    """One number per step and task.
+def score(predictions: Tensor, query_y: Tensor, support_y: Tensor | None = None) -> tuple[str, Tensor, Tensor]:
+    """One number per step and task; padded queries are left out.
 
     Args:
         predictions: ``[steps + 1, tasks, queries, outputs]``: scores of the classes, or values.
         query_y: ``int64 [tasks, queries]`` (accuracy) or ``float [tasks, queries, outputs]`` (squared error).
+        support_y: the support set's labels, ``int64 [tasks, support]``: a class without an example there is never
+            the answer, whatever its score. Any class may be, if None.
 
     Returns:
         The metric's name; ``float64 [steps + 1, tasks]``; ``bool [steps + 1, tasks]``, which diverged. The
@@ -189,8 +191,25 @@ def score(predictions: Tensor, query_y: Tensor) -> tuple[str, Tensor, Tensor]:
             f"{int(query_y.max()) + 1}; evaluate it with as many ways as it was trained for"
         )
     finite = predictions.isfinite().all(-1)
+    if support_y is not None:
+        absent = ~present(support_y, predictions.shape[-1]).unsqueeze(-2)
+        predictions = predictions.masked_fill(absent, -torch.inf)
+    counted = query_y != IGNORE
     right = (predictions.argmax(-1) == query_y) & finite
-    return "accuracy", right.double().mean(-1), ~finite.all(-1)
+    return "accuracy", right.sum(-1).double() / counted.sum(-1), (~finite & counted).any(-1)
+
+
+def present(support_y: Tensor, outputs: int) -> Tensor:
+    """Which classes have an example in the support set.
+
+    Args:
+        support_y: ``int64 [tasks, support]``, padding included.
+        outputs: how many classes are told apart.
+
+    Returns:
+        ``bool [tasks, outputs]``.
+    """
+    return (support_y.unsqueeze(-1) == torch.arange(outputs, device=support_y.device)).any(-2)
 
 
 def _summaries(metric: str, scores: Tensor, bad: Tensor) -> Iterator[Summary]:

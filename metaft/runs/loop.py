@@ -182,7 +182,7 @@ def _train(
         if s.clip is not None and size > s.clip:
             torch._foreach_mul_(list(out.grads.values()), s.clip / size)
         logs = (at.iteration + 1) % s.log_every == 0
-        adapting = per_step(learner.curve(batch), batch.query_y) if logs else []
+        adapting = per_step(learner.curve(batch), batch.query_y, batch.support_y) if logs else []
         lr = learning_rate(s.outer_lr, s.schedule, done)
         state.step(out.grads, lr)
         at.window_loss += loss

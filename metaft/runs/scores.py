@@ -10,6 +10,7 @@ from torch import Tensor
 from metaft.evaluation.evaluate import draw, score
 from metaft.evaluation.statistics import DIVERGED_ABOVE, mean_interval
 from metaft.learners.learner import MetaLearner as Learner
+from metaft.tasks.batch import IGNORE
 from metaft.tasks.family import TaskFamily
 
 
@@ -39,7 +40,7 @@ def losses(kind: str, predictions: Tensor, targets: Tensor) -> Tensor:
     """Query loss of each task.
 
     Args:
-        kind: "classification" (mean cross-entropy) or "regression" (mean squared error).
+        kind: "classification" (mean cross-entropy, padding left out) or "regression" (mean squared error).
         predictions: ``[..., tasks, queries, outputs]``.
         targets: ``[tasks, queries]`` labels or ``[tasks, queries, outputs]`` values.
 
@@ -47,22 +48,25 @@ def losses(kind: str, predictions: Tensor, targets: Tensor) -> Tensor:
         ``[..., tasks]``.
     """
     if kind == "classification":
-        truth = targets.expand(predictions.shape[:-1]).unsqueeze(-1)
-        return -predictions.log_softmax(-1).gather(-1, truth).squeeze(-1).mean(-1)
+        counted = targets != IGNORE
+        truth = targets.where(counted, 0).expand(predictions.shape[:-1]).unsqueeze(-1)
+        right = predictions.log_softmax(-1).gather(-1, truth).squeeze(-1).where(counted, 0)
+        return -right.sum(-1) / counted.sum(-1)
     return (predictions - targets).square().mean((-2, -1))
 
 
-def per_step(curve: Tensor, targets: Tensor) -> list[float]:
+def per_step(curve: Tensor, targets: Tensor, support_y: Tensor | None = None) -> list[float]:
     """Mean metric over tasks after each inner step.
 
     Args:
         curve: ``[steps + 1, tasks, queries, outputs]`` predictions.
         targets: the queries' truth.
+        support_y: the support sets' labels; a class absent from them is never the answer.
 
     Returns:
         ``steps + 1`` numbers, the first before adapting.
     """
-    return score(curve, targets)[1].mean(-1).tolist()
+    return score(curve, targets, support_y)[1].mean(-1).tolist()
 
 
 def validate(learner: Learner, family: TaskFamily, tasks: int, device: torch.device | str = "cpu") -> Validation:
@@ -81,7 +85,7 @@ def validate(learner: Learner, family: TaskFamily, tasks: int, device: torch.dev
     for batch in draw(family, tasks):
         adapted = learner.curve(batch.to(device))[-1:].cpu()
         loss.append(losses(family.kind, adapted[0], batch.query_y))
-        metric.append(score(adapted, batch.query_y)[1][0])
+        metric.append(score(adapted, batch.query_y, batch.support_y)[1][0])
     values = torch.cat(metric)
     if family.kind == "regression":
         values = values.nan_to_num(DIVERGED_ABOVE, DIVERGED_ABOVE).clamp(max=DIVERGED_ABOVE)
