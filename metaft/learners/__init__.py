@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import nn
@@ -18,10 +18,10 @@ from metaft.learners.nearest_neighbour import NearestNeighbour
 from metaft.models.functional import BatchNormMode
 from metaft.tasks.family import Kind
 
-__all__ = ["LEARNERS", "MAML", "Learner", "MetaLearner", "NearestNeighbour", "Predictor", "build", "convert", "options"]
+__all__ = ["LEARNERS", "MAML", "Learner", "MetaLearner", "NearestNeighbour", "Predictor", "build"]
 
 Builder = Callable[..., Learner]
-"""``builder(model, *, option=default, …)``: its signature lists the options; a model annotated as None-able is free."""
+"""``builder(model, *, option=default, …)``: its signature lists the options; None is a model where its annotation allows it."""
 
 
 def _nearest_neighbour(model: nn.Module | None, *, metric: str = "euclidean", k: int = 1) -> NearestNeighbour:
@@ -91,14 +91,35 @@ def build(name: str, model: nn.Module | None = None, **given: Any) -> Learner:
     """
     if name not in LEARNERS:
         raise MetaftError(f"unknown learner {name!r}{nearest(name, LEARNERS)}")
-    builder = LEARNERS[name]
+    return construct(f"learner {name!r}", LEARNERS[name], model, given)
+
+
+def construct(whose: str, builder: Builder, model: nn.Module | None, given: Mapping[str, Any]) -> Learner:
+    """Call a builder, of the table or of the user's own.
+
+    Args:
+        whose: stands at the beginning of a message, such as ``learner 'maml'``.
+        builder: a function or class; takes ``model`` if it has a parameter of that name.
+        model: the network, or None.
+        given: option → value; text is converted.
+
+    Returns:
+        The learner.
+
+    Raises:
+        MetaftError: as `build`.
+    """
+    found = convert(whose, builder, given)
+    takes = _signature(builder).get("model")
+    if takes is None and model is not None:
+        raise MetaftError(f"{whose} has no network of its own; leave the network out")
     if model is None and needs_model(builder):
-        raise MetaftError(f"learner {name!r} needs a network")
-    return builder(model, **convert(f"learner {name!r}", builder, given))
+        raise MetaftError(f"{whose} needs a network")
+    return builder(**found) if takes is None else builder(model, **found)
 
 
 def options(builder: Builder) -> dict[str, inspect.Parameter]:
-    """The options of a builder by name: its keyword-only parameters, annotations resolved.
+    """The options of a builder by name: all its parameters but ``model``, annotations resolved.
 
     Args:
         builder: a function or class.
@@ -106,14 +127,18 @@ def options(builder: Builder) -> dict[str, inspect.Parameter]:
     Returns:
         The parameters.
     """
-    found = inspect.signature(builder, eval_str=True).parameters
-    return {name: p for name, p in found.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
+    various = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    return {name: p for name, p in _signature(builder).items() if name != "model" and p.kind not in various}
 
 
 def needs_model(builder: Builder) -> bool:
-    """Whether a builder's first parameter does not take None."""
-    first = next(iter(inspect.signature(builder, eval_str=True).parameters.values()))
-    return first.annotation is not first.empty and type(None) not in getattr(first.annotation, "__args__", ())
+    """Whether a builder has a parameter ``model`` that does not take None."""
+    takes = _signature(builder).get("model")
+    return takes is not None and takes.default is not None and type(None) not in get_args(takes.annotation)
+
+
+def _signature(builder: Builder) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(builder, eval_str=True).parameters
 
 
 def convert(whose: str, builder: Builder, given: Mapping[str, Any]) -> dict[str, Any]:
