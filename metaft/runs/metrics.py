@@ -6,7 +6,6 @@ import json
 import logging
 import math
 import os
-import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from metaft.files import clear_disk_errors
+from metaft.runs.events import EventFile
 
 log = logging.getLogger(__name__)
 
@@ -30,15 +30,13 @@ class Metrics:
     """
 
     def __init__(self, file: Path, events: Path, offset: int = 0, iteration: int = 0) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        self._file = open(file, "ab")  # noqa: SIM115 -- held until close()
-        if self._file.tell() < offset:
-            log.warning("%s is shorter than its checkpoint says; some rows are lost", file)
-        self._file.truncate(min(offset, self._file.tell()))
-        self._file.seek(0, os.SEEK_END)
-        _let_the_second_pass(events)
-        self._board = SummaryWriter(str(events), purge_step=iteration + 1 if iteration else 0)
+        with clear_disk_errors(str(file)):
+            self._file = open(file, "ab")  # noqa: SIM115 -- held until close()
+            if self._file.tell() < offset:
+                log.warning("%s is shorter than its checkpoint says; some rows are lost", file)
+            self._file.truncate(min(offset, self._file.tell()))
+            self._file.seek(0, os.SEEK_END)
+            self._board = EventFile(events, iteration + 1 if iteration else 0)
 
     def write(self, kind: str, iteration: int, values: dict[str, Any]) -> None:
         """Add one row.
@@ -55,18 +53,20 @@ class Metrics:
             for name, value in values.items():
                 if isinstance(value, list):
                     for step, entry in enumerate(value):
-                        self._board.add_scalar(f"{kind}_{name}/step_{step}", entry, iteration)
+                        self._board.scalar(f"{kind}_{name}/step_{step}", entry, iteration)
                 elif isinstance(value, int | float) and not isinstance(value, bool):
-                    self._board.add_scalar(f"{kind}/{name}", value, iteration)
+                    self._board.scalar(f"{kind}/{name}", value, iteration)
+            self._board.flush()
 
     def text(self, name: str, content: str) -> None:
         """Show a text, such as the configuration, in TensorBoard."""
-        self._board.add_text(name, "\n".join(f"    {line}" for line in content.splitlines()), 0)
+        with self._clear_errors():
+            self._board.text(name, "\n".join(f"    {line}" for line in content.splitlines()), 0)
 
     def picture(self, name: str, file: Path, iteration: int) -> None:
         """Show an image file in TensorBoard."""
-        with Image.open(file) as image:
-            self._board.add_image(name, np.asarray(image.convert("RGB")), iteration, dataformats="HWC")
+        with Image.open(file) as image, self._clear_errors():
+            self._board.image(name, np.asarray(image.convert("RGB")), iteration)
 
     def sync(self) -> int:
         """Wait until the disk has all rows.
@@ -77,25 +77,19 @@ class Metrics:
         with self._clear_errors():
             self._file.flush()
             os.fsync(self._file.fileno())
-            self._board.flush()
+            self._board.sync()
             return self._file.tell()
 
     def close(self) -> None:
         """Write what is pending and close the files."""
         with self._clear_errors():
-            self._file.close()
-            self._board.close()
+            try:
+                self._file.close()
+            finally:
+                self._board.close()
 
     def _clear_errors(self) -> AbstractContextManager[None]:
         return clear_disk_errors(str(self._file.name), "the last good checkpoint is intact")
-
-
-def _let_the_second_pass(events: Path) -> None:
-    """Event files are read in the order of their names, which begin with the second they were made in."""
-    stamps = [path.name.split(".")[3] for path in events.glob("events.out.tfevents.*")]
-    newest = max((int(stamp) for stamp in stamps if stamp.isdigit()), default=0)
-    if newest == int(time.time()):
-        time.sleep(max(newest + 1 - time.time(), 0))
 
 
 def read_rows(file: str | Path) -> list[dict[str, Any]]:

@@ -1,0 +1,73 @@
+"""TensorBoard's event files, written only: in the caller's own thread, so that a full disk is the caller's error."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+
+class EventFile:
+    """One event file. TensorBoard's own writer has a thread, where errors are lost and a kill loses what is queued.
+
+    Args:
+        folder: of the run's event files; made if absent.
+        first: steps from here on in earlier files belong to a past that was given up; TensorBoard drops them.
+    """
+
+    def __init__(self, folder: Path, first: int) -> None:
+        from tensorboard.compat.proto import event_pb2
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        self._proto: Any = event_pb2
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"events.out.tfevents.{_next_stamp(folder):010d}.{socket.gethostname()}.{os.getpid()}.0"
+        self._file = open(folder / name, "xb")  # noqa: SIM115 -- held until close()
+        self._records = RecordWriter(self._file)
+        start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+        self._write(first, file_version="brain.Event:2")
+        self._write(first, session_log=start)
+
+    def scalar(self, tag: str, value: float, step: int) -> None:
+        """One point of a curve."""
+        from torch.utils.tensorboard.summary import scalar
+
+        self._write(step, summary=scalar(tag, value))
+
+    def text(self, tag: str, content: str, step: int) -> None:
+        """A text in Markdown."""
+        from torch.utils.tensorboard.summary import text
+
+        self._write(step, summary=text(tag, content))
+
+    def image(self, tag: str, pixels: Any, step: int) -> None:
+        """A picture, ``uint8 [height, width, 3]``."""
+        from torch.utils.tensorboard.summary import image
+
+        self._write(step, summary=image(tag, pixels, dataformats="HWC"))
+
+    def flush(self) -> None:
+        """Let a TensorBoard that is watching see all of it."""
+        self._file.flush()
+
+    def sync(self) -> None:
+        """Wait until the disk has all of it."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Write what is pending and close the file."""
+        self._file.close()
+
+    def _write(self, step: int, **content: Any) -> None:
+        event = self._proto.Event(wall_time=time.time(), step=step, **content)
+        self._records.write(event.SerializeToString())
+
+
+def _next_stamp(folder: Path) -> int:
+    """Event files are read in the order of their names, which begin with the second they were made in."""
+    stamps = [path.name.split(".")[3] for path in folder.glob("events.out.tfevents.*")]
+    newest = max((int(stamp) for stamp in stamps if stamp.isdecimal()), default=0)
+    return max(newest + 1, int(time.time()))
