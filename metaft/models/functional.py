@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import threading
 from collections.abc import Callable
 from typing import Any, Literal, get_args
@@ -15,23 +16,24 @@ from torch.overrides import TorchFunctionMode
 
 from metaft.errors import MetaftError, nearest
 
-BatchNormMode = Literal["transductive", "inductive"]
+BatchNormMode = Literal["transductive", "inductive", "running"]
 Params = dict[str, Tensor]
 
 
 class Functional:
     """A module's forward pass as ``model(params, x)``; the module given is copied and never touched.
 
-    Batch norm never uses or updates running statistics. It normalises by the batch it is given, so a query set
-    normalised by itself is **transductive**: a prediction depends on the other queries, as in most published MAML
-    numbers. In **inductive** mode queries are normalised by the support set's statistics alone.
+    Batch norm normalises by the batch it is given, so a query set normalised by itself is **transductive**: a
+    prediction depends on the other queries, as in most published MAML numbers. In **inductive** mode queries are
+    normalised by the support set's statistics alone. In **running** mode everything is normalised by the statistics
+    the module gathered in ordinary training, which is inductive too. None of them updates running statistics.
 
     Args:
         module: any module whose forward pass takes one tensor.
-        batch_norm: "transductive" or "inductive".
+        batch_norm: "transductive", "inductive" or "running".
 
     Raises:
-        MetaftError: if the mode is unknown.
+        MetaftError: if the mode is unknown, or is "running" and the module keeps no running statistics.
     """
 
     def __init__(self, module: nn.Module, batch_norm: BatchNormMode = "transductive") -> None:
@@ -41,6 +43,11 @@ class Functional:
         for part in self.module.modules():
             if isinstance(part, nn.modules.batchnorm._BatchNorm):
                 part.eval()  # its counter of batches would otherwise be updated in place
+                if batch_norm == "running" and part.running_mean is None:
+                    raise MetaftError(
+                        "batch_norm 'running': this network has no running statistics (meta-training gathers none); "
+                        "use batch_norm 'inductive' or 'transductive'"
+                    )
         self.batch_norm = batch_norm
         self._copies: dict[int, nn.Module] = {}
         self.buffers = {name: b.detach() for name, b in self.module.named_buffers()}
@@ -59,19 +66,24 @@ class Functional:
         """A fresh copy of the module's parameters; one shared between layers appears once."""
         return {name: p.detach().clone() for name, p in self.module.named_parameters()}
 
-    def __call__(self, params: Params, x: Tensor, statistics_from: int | None = None) -> Tensor:
+    def __call__(
+        self, params: Params, x: Tensor, statistics_from: int | None = None, counted: Tensor | None = None
+    ) -> Tensor:
         """Run the module.
 
         Args:
             params: its parameters, by name.
             x: ``[examples, *input]``.
-            statistics_from: batch norm takes its statistics from this many leading examples; all if None.
+            statistics_from: batch norm takes its statistics from this many leading examples; all if None. In running
+                mode it has no effect.
+            counted: ``bool`` over those examples, false where one is padding; all count if None.
 
         Returns:
             ``[examples, outputs]``.
         """
-        with BatchStatistics(statistics_from):
-            return functional_call(self._own_module(), (params, self.buffers), (x,))
+        buffers = {name: b.to(x.device) for name, b in self.buffers.items()}
+        with BatchStatistics(statistics_from, self.batch_norm == "running", counted):
+            return functional_call(self._own_module(), (params, buffers), (x,))
 
     def _own_module(self) -> nn.Module:
         """This thread's copy: ``functional_call`` puts the parameters into the module while it runs."""
@@ -82,21 +94,30 @@ class Functional:
             self._copies[thread] = copy.deepcopy(self.module)
         return self._copies[thread]
 
-    def query(self, params: Params, support_x: Tensor, query_x: Tensor) -> Tensor:
+    def query(
+        self,
+        params: Params,
+        support_x: Tensor,
+        query_x: Tensor,
+        support_counted: Tensor | None = None,
+        query_counted: Tensor | None = None,
+    ) -> Tensor:
         """Answer queries in the declared batch-norm mode.
 
         Args:
             params: adapted parameters.
             support_x: ``[support, *input]``; its statistics are used in inductive mode.
             query_x: ``[query, *input]``.
+            support_counted: ``bool [support]``, false where an example is padding; all count if None.
+            query_counted: ``bool [query]``, likewise.
 
         Returns:
             ``[query, outputs]``.
         """
-        if not self.normalises or self.batch_norm == "transductive":
-            return self(params, query_x)
+        if not self.normalises or self.batch_norm != "inductive":
+            return self(params, query_x, counted=query_counted)
         support = support_x.shape[0]
-        return self(params, torch.cat([support_x, query_x]), statistics_from=support)[support:]
+        return self(params, torch.cat([support_x, query_x]), support, support_counted)[support:]
 
 
 class BatchStatistics(TorchFunctionMode):
@@ -107,11 +128,13 @@ class BatchStatistics(TorchFunctionMode):
 
     Args:
         examples: how many leading rows give mean and variance; all if None.
+        running: normalise by running statistics instead, whatever the rows.
+        counted: ``bool`` over those rows, false for padding, which is left out of both; all count if None.
     """
 
-    def __init__(self, examples: int | None = None) -> None:
+    def __init__(self, examples: int | None = None, running: bool = False, counted: Tensor | None = None) -> None:
         super().__init__()
-        self.examples = examples
+        self.examples, self.running, self.counted = examples, running, counted
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -132,9 +155,11 @@ class BatchStatistics(TorchFunctionMode):
         momentum: float = 0.1,
         eps: float = 1e-5,
     ) -> Tensor:
-        axes = (0, *range(2, x.dim()))
         shape = (-1,) + (1,) * (x.dim() - 2)
-        variance, mean = torch.var_mean(x if self.examples is None else x[: self.examples], axes, correction=0)
+        if self.running and running_mean is not None and running_var is not None:
+            variance, mean = running_var, running_mean
+        else:
+            variance, mean = _var_mean(x if self.examples is None else x[: self.examples], self.counted)
         scale = torch.rsqrt(variance + eps)
         if weight is not None:
             scale = scale * weight
@@ -142,3 +167,14 @@ class BatchStatistics(TorchFunctionMode):
         if bias is not None:
             shift = shift + bias
         return x * scale.reshape(shape) + shift.reshape(shape)
+
+
+def _var_mean(x: Tensor, counted: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Variance and mean of each channel, ``[channels]``, over the examples that count."""
+    axes = (0, *range(2, x.dim()))
+    if counted is None:
+        return torch.var_mean(x, axes, correction=0)
+    share = (counted.to(x.dtype) / (counted.sum() * math.prod(x.shape[2:]))).reshape(-1, *(1,) * (x.dim() - 1))
+    mean = (x * share).sum(axes, keepdim=True)
+    variance = ((x - mean).square() * share).sum(axes)
+    return variance, mean.flatten()

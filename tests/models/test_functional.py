@@ -1,5 +1,7 @@
 """Modules as functions: batch norm in its two modes, and torch's fused one kept out: wrong under vmap."""
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -53,6 +55,30 @@ def test_running_statistics_are_neither_used_nor_moved():
     model(model.params(), torch.rand(6, 1, 16, 16, dtype=torch.float64))
     assert all(torch.equal(v, before[k]) for k, v in module.state_dict().items())
     assert all(torch.equal(b, before[k]) for k, b in model.buffers.items())
+
+
+def trained_conv4():
+    module = conv4().train()
+    for _ in range(3):
+        module(torch.rand(6, 1, 16, 16, dtype=torch.float64))
+    return module
+
+
+def test_running_mode_equals_the_module_in_evaluation_mode():
+    module = trained_conv4()
+    before = {k: v.clone() for k, v in module.state_dict().items()}
+    model = Functional(module, "running")
+    support, query = (torch.rand(n, 1, 16, 16, dtype=torch.float64) for n in (5, 4))
+    expected = copy.deepcopy(module).eval()(query)
+    torch.testing.assert_close(model(model.params(), query), expected)
+    torch.testing.assert_close(model.query(model.params(), support, query), expected)
+    assert not model.transductive
+    assert all(torch.equal(v, before[k]) for k, v in module.state_dict().items())
+
+
+def test_running_mode_needs_running_statistics():
+    with pytest.raises(MetaftError, match="'running': this network has no running statistics"):
+        Functional(nn.Sequential(nn.BatchNorm1d(3, track_running_stats=False), nn.Linear(3, 2)), "running")
 
 
 @pytest.mark.parametrize("ours", [True, False])
