@@ -13,6 +13,7 @@ from torch import Tensor
 
 from metaft.errors import MetaftError
 from metaft.inner.rules import Params
+from metaft.tasks.batch import IGNORE
 
 Loss = Callable[[Params, Tensor, Tensor], Tensor]
 Predict = Callable[[Params, Tensor], Tensor]
@@ -87,10 +88,11 @@ class KLToStart:
         _check_weight(self.weight)
 
     def __call__(self, loss: Loss, params: Params, start: Params, x: Tensor, y: Tensor) -> Tensor:
-        """Summed over classes, averaged over examples."""
+        """Summed over classes, averaged over examples that are not padding."""
         before = F.log_softmax(self.predict(start, x), dim=-1)
         now = F.log_softmax(self.predict(params, x), dim=-1)
-        divergence = (before.exp() * (before - now)).sum(-1).mean()
+        counted = y != IGNORE
+        divergence = (before.exp() * (before - now)).sum(-1).where(counted, 0).sum() / counted.sum()
         return loss(params, x, y) + self.weight * divergence
 
 

@@ -9,14 +9,15 @@ from torch.func import vmap
 from metaft.errors import MetaftError, nearest
 from metaft.inner.adapt import Inner, adapt, network
 from metaft.inner.losses import cross_entropy, mean_squared_error
-from metaft.inner.objectives import OBJECTIVES
+from metaft.inner.objectives import OBJECTIVES, Loss
 from metaft.inner.rules import Params, Rule
 from metaft.inner.scope import select, table
 from metaft.learners.learner import Predictor
 from metaft.models.functional import BatchNormMode, Functional
 from metaft.outer.chunks import map_chunks
 from metaft.outer.meta_gradient import MetaGradient, meta_gradient, resolve
-from metaft.tasks.batch import TaskBatch
+from metaft.outer.problem import QueryLoss
+from metaft.tasks.batch import IGNORE, TaskBatch
 from metaft.tasks.family import Kind
 
 LOSSES = {"classification": cross_entropy, "regression": mean_squared_error}
@@ -28,7 +29,8 @@ class MAML:
     Scope, rule, objective and estimator are free; the paper's choice is all parameters, SGD, the task loss, exact.
 
     Deviations: batch norm's scale and shift adapt too, as in the authors' code; batch norm uses the statistics of
-    the batch at hand in training and test (transductive, as theirs) unless ``inductive`` is chosen.
+    the batch at hand in training and test (transductive, as theirs) unless ``inductive`` is chosen. Padding of ragged
+    tasks is left out of losses and statistics; a task of fewer ways has fewer labels among the same outputs.
 
     Args:
         model: any module; it is copied.
@@ -82,7 +84,8 @@ class MAML:
         self.task_loss = LOSSES[kind]
         self.name = "fomaml" if estimator == "first-order" else "maml"
         # Bound once: a loss that is the same object every iteration is compiled only once.
-        self._support_loss, self._query_loss = self.support_loss, self.query_loss
+        self._even = self.support_loss, self.query_loss
+        self._ragged = self.ragged_support_loss, self.ragged_query_loss
 
     @property
     def transductive(self) -> bool:
@@ -97,6 +100,14 @@ class MAML:
         """The outer objective of one task, batch norm in the declared mode."""
         return self.task_loss(self.model.query(params, support_x, x), y)
 
+    def ragged_support_loss(self, params: Params, x: Tensor, y: Tensor) -> Tensor:
+        """The inner objective of a task with padding, which batch norm leaves out."""
+        return self.task_loss(self.model(params, x, counted=y != IGNORE), y)
+
+    def ragged_query_loss(self, params: Params, support_x: Tensor, support_y: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """The outer objective of a task with padding."""
+        return self.task_loss(self.model.query(params, support_x, x, support_y != IGNORE, y != IGNORE), y)
+
     def meta_gradient(self, batch: TaskBatch, diagnose: bool = False) -> MetaGradient:
         """The mean query loss after K steps and its gradient towards the initialisation.
 
@@ -107,8 +118,9 @@ class MAML:
         Returns:
             Loss and gradients, see ``metaft.meta_gradient``.
         """
+        support_loss, query_loss = self._losses(batch.ragged)
         return meta_gradient(
-            self._support_loss,
+            support_loss,
             self.params,
             batch,
             rule=self.rule,
@@ -118,7 +130,7 @@ class MAML:
             scope=self.scope,
             meta_scope=self.meta_scope,
             objective=self.objective,
-            query_loss=self._query_loss,
+            query_loss=query_loss,
             engine=self.engine,
             workers=self.workers,
             diagnose=diagnose,
@@ -150,8 +162,9 @@ class MAML:
         Returns:
             ``query_x [tasks, query, *input] → predictions [tasks, query, outputs]``.
         """
-        adapted = adapt(self._inner(self.steps), self.params, support_x, support_y)[-1]
-        return lambda query_x: self._predict(adapted, self.steps == 0, support_x, query_x)
+        counted = support_y != IGNORE if TaskBatch(support_x, support_y, support_x, support_y).ragged else None
+        adapted = adapt(self._inner(self.steps, counted is not None), self.params, support_x, support_y)[-1]
+        return lambda query_x: self._predict(adapted, self.steps == 0, support_x, query_x, counted)
 
     def curve(self, batch: TaskBatch, steps: int | None = None) -> Tensor:
         """Query predictions after each inner step.
@@ -164,24 +177,39 @@ class MAML:
             ``[steps + 1, tasks, query, outputs]``.
         """
         count = self.steps if steps is None else steps
+        ragged = batch.ragged
 
         def answers(chunk: TaskBatch) -> Tensor:
+            counted = (chunk.support_y != IGNORE, chunk.query_y != IGNORE) if ragged else ()
             with torch.no_grad():
-                path = adapt(self._inner(count), self.params, chunk.support_x, chunk.support_y)
+                path = adapt(self._inner(count, ragged), self.params, chunk.support_x, chunk.support_y)
                 return torch.stack(
-                    [self._predict(p, k == 0, chunk.support_x, chunk.query_x) for k, p in enumerate(path)]
+                    [self._predict(p, k == 0, chunk.support_x, chunk.query_x, *counted) for k, p in enumerate(path)]
                 )
 
         return torch.cat(map_chunks(answers, batch, self.workers), dim=1)
 
-    def _inner(self, steps: int) -> Inner:
-        return Inner(self._support_loss, self.rule, steps, self.adapts, self.objective)
+    def _losses(self, ragged: bool) -> tuple[Loss, QueryLoss]:
+        """Of the support and the query set; without batch norm, ignoring padded labels is all there is to do."""
+        if not ragged or not self.model.normalises:
+            return self._even
+        if self.objective_name == "kl":
+            raise MetaftError(
+                "objective 'kl' with batch norm does not leave the padding of ragged tasks out; use objective 'l2', "
+                "or the same ways and shots in every task"
+            )
+        return self._ragged
+
+    def _inner(self, steps: int, ragged: bool) -> Inner:
+        return Inner(self._losses(ragged)[0], self.rule, steps, self.adapts, self.objective)
 
     @torch.no_grad()
-    def _predict(self, adapting: Params, shared: bool, support_x: Tensor, query_x: Tensor) -> Tensor:
+    def _predict(self, adapting: Params, shared: bool, *inputs: Tensor | None) -> Tensor:
+        """Answer all tasks' queries; the inputs are those of ``Functional.query``, stacked over tasks."""
         fixed = {name: value for name, value in network(self.params).items() if name not in adapting}
-        answer = lambda a, s, q: self.model.query(fixed | a, s, q)
-        return vmap(answer, in_dims=(None if shared else 0, 0, 0))(adapting, support_x, query_x)
+        answer = lambda a, *task: self.model.query(fixed | a, *task)
+        axes = tuple(None if one is None else 0 for one in inputs)
+        return vmap(answer, in_dims=(None if shared else 0, *axes))(adapting, *inputs)
 
     def describe(self) -> dict[str, object]:
         """The settings that identify this learner."""
