@@ -14,6 +14,9 @@ from metaft.errors import MetaftError, nearest
 COMMANDS = {
     "meta-train": ("metaft.cli.meta_train", "Meta-train a learner, into a run directory."),
     "evaluate": ("metaft.cli.evaluate", "Score a run on test tasks, with confidence intervals."),
+    "runs": ("metaft.cli.runs", "List runs: state, progress, score."),
+    "show": ("metaft.cli.show", "Show everything needed to repeat a run."),
+    "repeat": ("metaft.cli.repeat", "Repeat a run, and say whether the numbers agree."),
     "tensorboard": ("metaft.cli.tensorboard", "Open TensorBoard on runs."),
     "data": ("metaft.cli.data", "List data sets: where they are, what they hold, licences."),
 }

@@ -1,0 +1,40 @@
+"""``metaft repeat``."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command("repeat", epilog="Example:  metaft repeat runs/omniglot --out runs/omniglot-again")
+@click.argument("run", type=click.Path(file_okay=False))
+@click.option("--out", type=click.Path(), help="run directory of the repetition [default: RUN-repeat]")
+@click.option("--resume", is_flag=True, help="go on with a repetition that was stopped")
+@click.option("--own-code", is_flag=True, help="import the modules of one's own that the settings name")
+@click.option("--quiet", is_flag=True, help="no progress, no table")
+def command(run: str, out: str | None, resume: bool, own_code: bool, quiet: bool) -> int:
+    """Repeat RUN from its recorded settings, and say whether the numbers agree; exit code 1 if they do not.
+
+    They agree bit for bit on the same machine, versions and commit. Where that cannot be, the reasons are named, and
+    the best validation score must lie within its interval. A run limited by minutes makes as many iterations again.
+    """
+    from importlib import import_module
+    from pathlib import Path
+
+    from rich.console import Console
+    from rich.text import Text
+
+    from metaft.cli import COMMANDS
+    from metaft.runs.directory import RunDirectory
+    from metaft.runs.repeat import compare_runs, note, plan
+
+    how = plan(run, own_code)
+    folder = Path(out) if out is not None else Path(run.rstrip("/") + "-repeat")
+    RunDirectory(folder).check(resume=resume, overwrite=False)
+    words = [*how.words, "--out", str(folder), *(["--resume"] if resume else []), *(["--quiet"] if quiet else [])]
+    import_module(COMMANDS[words[0]][0]).command.main(args=words[1:], prog_name="metaft", standalone_mode=False)
+    found = compare_runs(run, folder, how.inexact)
+    note(folder, run, found)
+    console = Console(soft_wrap=True)
+    for number, line in enumerate([f"{folder} repeats {run}: {found.lines()[0]}", *found.lines()[1:]]):
+        console.print(Text(line, style="bold" if number == 0 else ""))
+    return 0 if found.agrees else 1

@@ -1,0 +1,43 @@
+"""``metaft runs``."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command("runs", epilog="Example:  metaft runs runs/sweep --json")
+@click.argument("folder", type=click.Path(), default="runs")
+@click.option("--json", "as_json", is_flag=True, help="print JSON instead of a table")
+def command(folder: str, as_json: bool) -> None:
+    """List the runs in FOLDER [runs] and below: state, progress, best validation score, last update.
+
+    "interrupted" is a run that says it is running while no process holds it: it was killed, --resume goes on.
+    """
+    import dataclasses
+    import json
+    from pathlib import Path
+
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from metaft.runs.listing import HEADS, list_runs
+
+    found = list_runs(folder)
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(run) for run in found], indent=1))
+        return
+    if not found:
+        click.echo(f"no runs in {folder}")
+        return
+    table = Table(box=box.SIMPLE_HEAD)
+    for head in HEADS:
+        table.add_column(head, overflow="fold", no_wrap=head in ("state", "validation"))
+    for run in found:
+        table.add_row(*(Text(cell) for cell in run.row(Path(folder))))
+    console = Console(soft_wrap=True)
+    console.print(table)
+    for run in found:
+        if run.reason:
+            console.print(Text(f"{run.path}: {run.reason}", style="dim"))

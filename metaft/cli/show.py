@@ -1,0 +1,34 @@
+"""``metaft show``."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command("show", epilog="Example:  metaft show runs/omniglot")
+@click.argument("run", type=click.Path())
+@click.option("--json", "as_json", is_flag=True, help="print JSON instead of text")
+def command(run: str, as_json: bool) -> None:
+    """Show everything needed to repeat RUN: command, settings, seed, versions, machine, commit, data, scores.
+
+    Reads the run's files only: nothing in them is imported or executed, so it is safe on a stranger's run.
+    """
+    import json
+
+    from rich.console import Console
+    from rich.text import Text
+
+    from metaft.runs.showing import plain, show_run
+
+    found = show_run(run)
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+        return
+    # Not tables: a command that was folded could not be copied.
+    console = Console(soft_wrap=True)
+    for heading, section in found.items():
+        if section:
+            console.print(Text(f"\n{heading}", style="bold"))
+            width = max(len(name) for name, _ in plain(section))
+            for name, value in plain(section):
+                console.print(Text(f"  {name:<{width}}  ", style="dim"), Text(value), sep="")

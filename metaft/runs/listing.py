@@ -1,0 +1,213 @@
+"""What runs there are, how far each has come and how good it is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from metaft.errors import MetaftError
+from metaft.evaluation.report import describe_family, format_score
+from metaft.runs.reading import dig, in_use, number, printable, read_json, read_rows
+
+HEADS = ("run", "state", "progress", "validation", "learner and tasks", "seed", "updated")
+STATES = ("running", "stopped", "finished", "failed")
+DEPTH = 8
+"""Folders below the one given that are looked into."""
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One run in a few words.
+
+    Args:
+        path: its folder.
+        state: "running", "stopped", "finished", "failed", "interrupted" (it says running, but no process holds
+            it) or "damaged".
+        reason: why it failed, or what is damaged.
+        iteration: updates made, as far as its files tell.
+        iterations: its limit, if it has one.
+        seconds: time spent.
+        minutes: its limit, if it has one.
+        metric: "accuracy" or "mse", if it was validated.
+        best: the best validation metric.
+        ci95: half width of its 95% interval over tasks.
+        learner: the method's name.
+        data: the tasks, such as "omniglot train, 5-way 1-shot".
+        seed: of the run.
+        updated: last change of its files, UTC, ISO 8601.
+    """
+
+    path: str
+    state: str
+    reason: str | None = None
+    iteration: int | None = None
+    iterations: int | None = None
+    seconds: float | None = None
+    minutes: float | None = None
+    metric: str | None = None
+    best: float | None = None
+    ci95: float | None = None
+    learner: str | None = None
+    data: str | None = None
+    seed: int | None = None
+    updated: str | None = None
+
+    @property
+    def progress(self) -> str:
+        """How far it has come, of what."""
+        if self.iterations is not None:
+            return f"{self.iteration or 0:,} of {self.iterations:,}"
+        if self.minutes is not None:
+            return f"{(self.seconds or 0) / 60:.3g} of {self.minutes:g} min"
+        return "–" if self.iteration is None else f"{self.iteration:,}"
+
+    @property
+    def score(self) -> str:
+        """The best validation score with its interval."""
+        if self.best is None or self.metric is None:
+            return "–"
+        text = format_score(self.best, float("nan") if self.ci95 is None else self.ci95, self.metric)
+        return f"{text} %" if self.metric == "accuracy" else f"{text} mse"
+
+    def row(self, below: Path) -> list[str]:
+        """Cells under `HEADS`, with the path as seen from a folder."""
+        where = os.path.relpath(self.path, below)
+        what = ", ".join(part for part in (self.learner, self.data) if part) or None
+        cells = (where, self.state, self.progress, self.score, what, self.seed, _ago(self.updated))
+        return ["–" if cell is None else printable(cell) for cell in cells]
+
+
+def list_runs(folder: str | Path) -> list[RunSummary]:
+    """All runs in a folder and below, those of sweeps included.
+
+    Args:
+        folder: where to look; links are not followed.
+
+    Returns:
+        One summary a run, by path.
+
+    Raises:
+        MetaftError: if there is no such folder.
+    """
+    if not Path(folder).is_dir():
+        raise MetaftError(f"no folder {folder} to look for runs in")
+    return [summarise_run(path) for path in _run_folders(Path(folder), DEPTH)]
+
+
+def summarise_run(path: str | Path) -> RunSummary:
+    """Read the state of one run; nothing of it is executed, whatever is damaged is left out.
+
+    Args:
+        path: the run folder.
+
+    Returns:
+        Its summary.
+    """
+    folder = Path(path)
+    try:
+        record = read_json(folder / "run.json")
+    except MetaftError as error:
+        return RunSummary(str(path), "damaged", error.message, updated=_updated(folder))
+    rows = _rows(folder)
+    at = [record, *rows, *(dig(p, "progress") for p in _checkpoints(folder))]
+    metric, best, ci95 = _best(record, rows)
+    train, seed = dig(record, "settings", "train"), number(dig(record, "settings", "train", "seed"))
+    limit, family = number(dig(train, "iterations")), dig(record, "settings", "family")
+    reason = record.get("reason") if record.get("state") == "failed" else None
+    return RunSummary(
+        path=str(path),
+        state=_state(folder, record),
+        reason=None if reason is None else printable(reason),
+        iteration=int(max((number(dig(entry, "iteration")) or 0 for entry in at), default=0)),
+        iterations=None if limit is None else int(limit),
+        seconds=max((number(dig(entry, "seconds")) or 0 for entry in at), default=0),
+        minutes=number(dig(train, "minutes")),
+        metric=metric,
+        best=best,
+        ci95=ci95,
+        learner=_text(dig(record, "settings", "learner", "learner")),
+        data=printable(describe_family(family)) if isinstance(family, dict) else None,
+        seed=None if seed is None else int(seed),
+        updated=_updated(folder),
+    )
+
+
+def _state(folder: Path, record: dict[str, Any]) -> str:
+    if in_use(folder):
+        return "running"
+    state = record.get("state")
+    if state == "running":
+        return "interrupted"
+    return state if state in STATES else "damaged"
+
+
+def _best(record: dict[str, Any], rows: list[dict[str, Any]]) -> tuple[str | None, float | None, float | None]:
+    """Metric, best value and interval: from the log, which has them while the run goes on; else from the record."""
+    for row in reversed(rows):
+        if row.get("kind") == "validation" and row.get("best") is True:
+            for metric in ("accuracy", "mse"):
+                if (value := number(row.get(metric))) is not None:
+                    return metric, value, number(row.get("ci95"))
+    for metric in ("accuracy", "mse"):
+        if (value := number(record.get(f"best_validation_{metric}"))) is not None:
+            return metric, value, None
+    return None, None, None
+
+
+def _run_folders(folder: Path, depth: int) -> Iterator[Path]:
+    if (folder / "run.json").is_file():
+        yield folder
+        return
+    try:
+        below = sorted(e.name for e in os.scandir(folder) if e.is_dir(follow_symlinks=False) and e.name[0] != ".")
+    except OSError:
+        return
+    for name in below if depth else ():
+        yield from _run_folders(folder / name, depth - 1)
+
+
+def _rows(folder: Path) -> list[dict[str, Any]]:
+    try:
+        return read_rows(folder / "metrics.jsonl")
+    except MetaftError:
+        return []
+
+
+def _checkpoints(folder: Path) -> Iterator[dict[str, Any]]:
+    for file in (folder / "checkpoints").glob("iteration-*/progress.json"):
+        try:
+            yield read_json(file)
+        except MetaftError:
+            continue
+
+
+def _updated(folder: Path) -> str | None:
+    times = []
+    for name in ("run.json", "metrics.jsonl", "checkpoints"):
+        try:
+            times.append((folder / name).stat().st_mtime)
+        except OSError:
+            continue
+    try:
+        return datetime.fromtimestamp(max(times), UTC).isoformat(timespec="seconds")
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _ago(when: str | None) -> str | None:
+    """How long ago, in the largest unit that says something."""
+    if when is None:
+        return None
+    seconds = (datetime.now(UTC) - datetime.fromisoformat(when)).total_seconds()
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds // size:.0f} {unit} ago"
+    return "now"
+
+
+def _text(value: Any) -> str | None:
+    return printable(value) if isinstance(value, str) else None

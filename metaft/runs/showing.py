@@ -1,0 +1,135 @@
+"""Everything that is known about one run, and needed to repeat it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from metaft.errors import MetaftError
+from metaft.evaluation.report import describe_family, format_score
+from metaft.runs import checkpoint
+from metaft.runs.listing import summarise_run
+from metaft.runs.reading import dig, number, printable, read_json
+from metaft.runs.recorded import command_line, command_words, recorded_config
+
+Section = dict[str, Any]
+
+
+def show_run(path: str | Path) -> dict[str, Section]:
+    """Read all a run says about itself; nothing is imported, built or executed.
+
+    Args:
+        path: the run directory, which may be damaged or come from a stranger.
+
+    Returns:
+        Section → entry → JSON-able value: the run, how to repeat it, its settings, environment, data, scope,
+        checkpoints and scores. What is damaged says so in place of its value.
+
+    Raises:
+        MetaftError: if there is no run, or ``run.json`` cannot be read.
+    """
+    folder = Path(path)
+    if not (folder / "run.json").exists():
+        raise MetaftError(f"no run in {path} (there is no run.json); metaft runs lists those there are")
+    record = read_json(folder / "run.json")
+    run = summarise_run(folder)
+    environment = record.get("environment")
+    machine = dig(environment, "machine")
+    return {
+        "run": {
+            **{name: value for name, value in dataclasses.asdict(run).items() if value is not None},
+            "progress": run.progress,
+            "best_iteration": record.get("best_iteration"),
+            **{name: record[name] for name in ("started", "resumed", "ended", "repeats") if name in record},
+        },
+        "repeat": {"recorded command": record.get("command"), **_repeat(folder, run.state)},
+        "settings": _settings(folder, record),
+        "environment": {
+            **(dig(environment, "versions") if isinstance(dig(environment, "versions"), dict) else {}),
+            "commit": dig(environment, "commit"),
+            **(machine if isinstance(machine, dict) else {}),
+        },
+        "data": {
+            **(dig(record, "settings", "family") if isinstance(dig(record, "settings", "family"), dict) else {}),
+            "sha256 of the first task": record.get("first_task_sha256"),
+        },
+        "learner": dig(record, "settings", "learner") if isinstance(dig(record, "settings", "learner"), dict) else {},
+        "scope": _scope(record.get("scope")),
+        "checkpoints": _checkpoints(folder),
+        "scores": _scores(folder),
+    }
+
+
+def _repeat(folder: Path, state: str) -> Section:
+    try:
+        kind, config = recorded_config(folder)
+        entries = {"command line": command_line(command_words(kind, config), f"{folder}-repeat")}
+        if state == "finished":
+            entries["and compare"] = f"metaft repeat {folder}"
+        elif state != "running":
+            entries["go on"] = f"metaft {kind} --resume --out {folder}"
+        return entries
+    except MetaftError as error:
+        return {"command line": f"none: {error.message}"}
+
+
+def _settings(folder: Path, record: dict[str, Any]) -> Section:
+    """From config.toml, which has all of them; from the record for a run made from Python."""
+    try:
+        values = recorded_config(folder)[1].model_dump()
+    except MetaftError:
+        train = dig(record, "settings", "train")
+        values = train if isinstance(train, dict) else {}
+    return dict(values)
+
+
+def _scope(rows: Any) -> Section:
+    """Parameter → shape and what moves it."""
+    if not isinstance(rows, list):
+        return {}
+    return {str(row[0]): ", ".join(str(cell) for cell in row[1:]) for row in rows if isinstance(row, list) and row}
+
+
+def _checkpoints(folder: Path) -> Section:
+    found: Section = {}
+    for path in sorted((folder / "checkpoints").glob("iteration-*")):
+        try:
+            checkpoint.read(path)
+            found[path.name] = "whole"
+        except (checkpoint.DamagedCheckpointError, MetaftError) as error:
+            found[path.name] = f"damaged: {error}"
+    return found
+
+
+def _scores(folder: Path) -> Section:
+    found: Section = {}
+    for file in sorted((folder / "evaluations").glob("*.json")):
+        try:
+            page = read_json(file)
+        except MetaftError as error:
+            found[file.stem] = error.message
+            continue
+        results = page.get("results")
+        for name, result in results.items() if isinstance(results, dict) else ():
+            metric, mean, ci95 = (dig(result, key) for key in ("metric", "mean", "ci95"))
+            if metric in ("accuracy", "mse") and number(mean) is not None:
+                half = number(ci95)
+                text = format_score(float(mean), float("nan") if half is None else half, metric)
+                family = dig(result, "family")
+                where = describe_family(family) if isinstance(family, dict) else "tasks"
+                unit = "%" if metric == "accuracy" else "mse"
+                found[f"{file.stem} {name}"] = f"{text} {unit} on {dig(result, 'tasks')} {where}, {dig(result, 'mode')}"
+    return found
+
+
+def plain(section: Section) -> list[tuple[str, str]]:
+    """A section's entries as text for a terminal.
+
+    Args:
+        section: of `show_run`.
+
+    Returns:
+        Entry and value, without control characters; None is shown as a dash.
+    """
+    return [(printable(name), "–" if value is None else printable(value)) for name, value in section.items()]
