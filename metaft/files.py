@@ -11,6 +11,8 @@ from pathlib import Path
 
 from metaft.errors import MetaftError
 
+_PARTIAL = ".partial"
+
 
 def write_synced(path: Path, content: bytes) -> None:
     """Write a file and wait until the disk has it."""
@@ -30,7 +32,7 @@ def replace_file(path: Path, content: bytes) -> None:
     Raises:
         OSError: if the file cannot be written; what was there before stays, and nothing is left beside it.
     """
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_PARTIAL}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_synced(partial, content)
@@ -38,6 +40,17 @@ def replace_file(path: Path, content: bytes) -> None:
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def is_partial(name: str) -> bool:
+    """Whether a file of this name is one that :func:`replace_file` had not finished."""
+    return name.startswith(".") and name.endswith(_PARTIAL)
+
+
+def remove_partial_files(folder: Path) -> None:
+    """Remove what killed processes had not finished; only for a folder that no other process writes to."""
+    for file in folder.glob(f".*{_PARTIAL}"):
+        file.unlink(missing_ok=True)
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:

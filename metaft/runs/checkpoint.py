@@ -18,11 +18,14 @@ from torch import Tensor
 
 from metaft.errors import MetaftError
 from metaft.files import clear_disk_errors, sync_folder, write_synced
+from metaft.runs.reading import MAX_BYTES, read_bytes
 
 FORMAT = 1
 """Raised when older programs could no longer read the files."""
 
 PARTS = ("weights", "average", "best", "optimiser")
+MAX_PART_BYTES = 4 * 2**30
+"""Adam's state of half a thousand million parameters; a file from a stranger may not fill the memory."""
 _PREFIX, _TEMPORARY, _PROGRESS = "iteration-", ".writing-", "progress.json"
 
 log = logging.getLogger(__name__)
@@ -77,7 +80,9 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int = 2) -> Path:
     kept = f"the last good checkpoint, {before}, is intact" if before else "there was no checkpoint before it"
     with clear_disk_errors(f"checkpoint {final}", kept):
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            if not folder.is_dir():
+                folder.mkdir(parents=True)
+                sync_folder(folder.parent)
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir()
             _write_parts(temporary, checkpoint)
@@ -115,6 +120,18 @@ def load_newest(folder: Path) -> Checkpoint:
     raise MetaftError(f"all {len(found)} checkpoints in {folder} are damaged; start anew with --overwrite")
 
 
+def give_up_after(folder: Path, kept: Path) -> None:
+    """Remove checkpoints newer than the one a run goes on from: they are damaged, and must not outlive it.
+
+    Args:
+        folder: holds the run's checkpoints.
+        kept: the one that was read.
+    """
+    for path in folder.glob(f"{_PREFIX}*"):
+        if path.name > kept.name:
+            shutil.rmtree(path, ignore_errors=True)
+
+
 def read(path: Path) -> Checkpoint:
     """Read one checkpoint and verify every byte of it.
 
@@ -128,30 +145,20 @@ def read(path: Path) -> Checkpoint:
         DamagedCheckpointError: if a file is missing, cut short or changed.
         MetaftError: if it was written by a newer metaft.
     """
-    try:
-        record = json.loads((path / _PROGRESS).read_bytes())
-        seal = record.pop("sha256")
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise DamagedCheckpointError(f"{_PROGRESS}: {type(error).__name__}") from error
-    version = record.get("format")
-    if isinstance(version, int) and version > FORMAT:
-        raise MetaftError(f"checkpoint {path} has format {version}, this metaft reads up to {FORMAT}; update metaft")
-    if seal != _digest(_canonical(record)):
-        raise DamagedCheckpointError(f"{_PROGRESS} does not match its checksum")
+    record = _read_record(path)
     parts = {}
     for name, digest in record["files"].items():
         if name not in PARTS:
             raise DamagedCheckpointError(f"unknown part {name!r}")
-        try:
-            content = (path / f"{name}.safetensors").read_bytes()
-        except OSError as error:
-            raise DamagedCheckpointError(f"{name}.safetensors: {error.strerror}") from error
+        content = _read_file(path / f"{name}.safetensors", MAX_PART_BYTES)
         if _digest(content) != digest:
             raise DamagedCheckpointError(f"{name}.safetensors does not match its checksum")
         try:
             parts[name] = safetensors.torch.load(content)
-        except safetensors.SafetensorError as error:
+        except (safetensors.SafetensorError, LookupError, TypeError, ValueError, RuntimeError) as error:
             raise DamagedCheckpointError(f"{name}.safetensors: {error}") from error
+    if not parts.get("weights"):
+        raise DamagedCheckpointError("it holds no weights")
     return Checkpoint(progress=record["progress"], path=path, **parts)
 
 
@@ -186,12 +193,41 @@ def newest_name(folder: Path) -> str | None:
     return max((path.name for path in folder.glob(f"{_PREFIX}*")), default=None)
 
 
+def _read_record(path: Path) -> dict[str, Any]:
+    """The checkpoint's list of files with their digests, and its progress; as it was written."""
+    content = _read_file(path / _PROGRESS, MAX_BYTES)
+    try:
+        record = json.loads(content)
+        seal, version = record.pop("sha256"), record.get("format")
+        canonical = _canonical(record)
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+        raise DamagedCheckpointError(f"{_PROGRESS}: {type(error).__name__}") from error
+    if isinstance(version, int) and version > FORMAT:
+        raise MetaftError(f"checkpoint {path} has format {version}, this metaft reads up to {FORMAT}; update metaft")
+    if seal != _digest(canonical):
+        raise DamagedCheckpointError(f"{_PROGRESS} does not match its checksum")
+    # A stranger can seal anything.
+    files, progress = record.get("files"), record.get("progress")
+    if not isinstance(files, dict) or not isinstance(progress, dict) or type(progress.get("iteration")) is not int:
+        raise DamagedCheckpointError(f"{_PROGRESS} is not that of a checkpoint")
+    return dict(record)
+
+
+def _read_file(path: Path, most: int) -> bytes:
+    try:
+        return read_bytes(path, most)
+    except MetaftError as error:
+        raise DamagedCheckpointError(error.message) from error
+
+
 def _write_parts(folder: Path, checkpoint: Checkpoint) -> None:
     digests = {}
     for name in PARTS:
         tensors = {key: t.detach().cpu().contiguous() for key, t in getattr(checkpoint, name).items()}
         if tensors:
             content = safetensors.torch.save(tensors)
+            if len(content) > MAX_PART_BYTES:
+                raise MetaftError(f"{name} of {len(content):,} bytes is more than a checkpoint takes")
             write_synced(folder / f"{name}.safetensors", content)
             digests[name] = _digest(content)
     record = {"format": FORMAT, "files": digests, "progress": checkpoint.progress}

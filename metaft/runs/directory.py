@@ -12,10 +12,14 @@ from pathlib import Path
 from typing import IO, Any
 
 from metaft.errors import MetaftError
-from metaft.files import clear_disk_errors, write_atomically
+from metaft.files import clear_disk_errors, is_partial, remove_partial_files, write_atomically
+from metaft.runs.reading import read_json
 
-OWN = ("run.json", "config.toml", "metrics.jsonl", "episode.png", "tensorboard", "checkpoints", "evaluations")
-"""All that a run writes; only these are removed when it is overwritten."""
+OWN = ("config.toml", "metrics.jsonl", "episode.png", "tensorboard", "checkpoints", "evaluations", "run.json")
+"""All that a run writes; only these are removed when it is overwritten, the one that makes it a run last."""
+
+_BEGUN = (".lock", "config.toml")
+"""What a process killed while it began a run can leave, the first of them always; such a folder is free."""
 
 
 class RunDirectory:
@@ -59,10 +63,18 @@ class RunDirectory:
         with clear_disk_errors(f"run directory {path}"):
             run.path.mkdir(parents=True, exist_ok=True)
             run.lock()
-            if overwrite:
-                for name in OWN:
+        try:
+            # Again: another process may have begun, and even ended, a run since.
+            run.check(resume=resume, overwrite=overwrite)
+            with clear_disk_errors(f"run directory {path}"):
+                remove_partial_files(run.path)
+                for name in OWN if overwrite else ():
                     target = run.path / name
-                    shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
+                    folder = target.is_dir() and not target.is_symlink()
+                    shutil.rmtree(target) if folder else target.unlink(missing_ok=True)
+        except BaseException:
+            run.close()
+            raise
         return run
 
     def check(self, *, resume: bool, overwrite: bool) -> None:
@@ -79,6 +91,9 @@ class RunDirectory:
             raise MetaftError("resume and overwrite exclude each other; choose one")
         if self.path.exists() and not self.path.is_dir():
             raise MetaftError(f"{self.path} is a file, a run needs a folder")
+        for name in (*_BEGUN, *OWN):
+            if (self.path / name).is_symlink():
+                raise MetaftError(f"{self.path / name} is a link; a run writes into its own folder alone")
         is_run = (self.path / "run.json").exists()
         if resume and not is_run:
             raise MetaftError(f"no run in {self.path} to resume; leave out --resume to start one")
@@ -87,7 +102,7 @@ class RunDirectory:
                 f"{self.path} already holds a run; give --resume to go on with it, "
                 "--overwrite to replace it, or another --out"
             )
-        if not is_run and self.path.is_dir() and any(p.name != ".lock" for p in self.path.iterdir()):
+        if not is_run and self.path.is_dir() and not _is_free({p.name for p in self.path.iterdir()}):
             raise MetaftError(f"{self.path} is not empty and holds no run; give another --out")
 
     def write_record(self, **values: Any) -> None:
@@ -149,13 +164,11 @@ def read_record(path: str | Path) -> dict[str, Any]:
     file = Path(path) / "run.json"
     if not file.exists():
         raise MetaftError(f"no run in {path} (there is no {file.name}); give a folder that metaft meta-train made")
-    try:
-        record = json.loads(file.read_bytes())
-    except (OSError, ValueError) as error:
-        raise MetaftError(f"{file} cannot be read: {error}") from None
-    if not isinstance(record, dict):
-        raise MetaftError(f"{file} does not hold a run's record")
-    return record
+    return read_json(file)
+
+
+def _is_free(names: set[str]) -> bool:
+    return not names or (_BEGUN[0] in names and all(name in _BEGUN or is_partial(name) for name in names))
 
 
 def first_record(command: str, settings: Mapping[str, object]) -> dict[str, Any]:

@@ -112,9 +112,13 @@ def meta_train(
         state = TrainState.start(learner.params, s.outer_lr, s.average, device)
         run = RunDirectory.open(out, resume=resume, overwrite=overwrite)
         stack.callback(run.close)
-        if resume and checkpoint.newest_name(run.checkpoints) is not None:
-            state.restore(checkpoint.load_newest(run.checkpoints))
+        found = resume and checkpoint.newest_name(run.checkpoints) is not None
+        stored = checkpoint.load_newest(run.checkpoints) if found else None
+        if stored is not None:
+            state.restore(stored)
         begin(run, resume, command, config, s, learner, family)
+        if stored is not None and stored.path is not None:
+            checkpoint.give_up_after(run.checkpoints, stored.path)
         learner.params = state.weights
         at = state.progress
         metrics = Metrics(run.metrics, run.tensorboard, at.metrics_offset, at.iteration)

@@ -17,6 +17,7 @@ from metaft.outer.meta_gradient import MetaGradient
 from metaft.runs.config import RunConfig, TrainSettings, to_toml
 from metaft.runs.directory import RunDirectory, first_record
 from metaft.runs.metrics import Metrics
+from metaft.runs.reading import dig
 from metaft.tasks.digest import digest
 from metaft.tasks.family import TaskFamily
 
@@ -54,19 +55,23 @@ def begin(
     record |= {"scope": learner.scope_rows(), "first_task_sha256": digest(family.batch(0, 1))}
     if resume:
         earlier = run.record()
-        _require_same(earlier.get("settings", {}), settings)
+        _require_same(earlier, settings)
         before = {k: earlier.get(k) for k in ("command", "started", "state")}
-        before |= {name: earlier.get("settings", {}).get("train", {}).get(name) for name in MAY_CHANGE}
-        history = [*earlier.get("history", []), before]
+        before |= {name: dig(earlier, "settings", "train", name) for name in MAY_CHANGE}
+        past = earlier.get("history")
+        history = [*(past if isinstance(past, list) else []), before]
         record |= {"history": history, "started": earlier.get("started"), "resumed": record["started"]}
-    run.write_record(**record)
+    # The record last: a folder is a run, and can be resumed, once all that resuming needs is there.
     if config is not None:
         write_atomically(run.path / "config.toml", to_toml(config).encode())
+    run.write_record(**record)
 
 
 def _require_same(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     for part, values in now.items():
-        before = earlier.get(part, {})
+        before = dig(earlier, "settings", part)
+        if not isinstance(before, dict):
+            raise MetaftError(f"run.json is damaged: it does not say with which {part} settings the run was begun")
         # A record made by an older metaft lacks what has been added to it since.
         for name in sorted(before):
             if before.get(name) != values.get(name) and not (part == "train" and name in MAY_CHANGE):

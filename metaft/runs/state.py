@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import torch
@@ -120,6 +120,9 @@ class TrainState:
     def checkpoint(self) -> Checkpoint:
         """The state as it can be written to disk."""
         optimiser = {"random/torch": torch.get_rng_state()}
+        device = next(iter(self.weights.values())).device
+        if device.type == "cuda":
+            optimiser["random/cuda"] = torch.cuda.get_rng_state(device)
         for name, weight in self.weights.items():
             for entry, value in self.optimiser.state.get(weight, {}).items():
                 optimiser[f"{entry}/{name}"] = value
@@ -135,21 +138,52 @@ class TrainState:
             MetaftError: if it is of another architecture or was trained with other settings.
         """
         where: Path | str = stored.path or "given"
+        progress = _progress(stored, where)
         require_fit(stored.weights, self.weights, where)
         if bool(stored.average) != bool(self.average):
             raise MetaftError(f"checkpoint {where} and this run differ in whether weights are averaged")
+        for part in (stored.average, stored.best):
+            if part:
+                require_fit(part, self.weights, where)
+        optimiser = dict(stored.optimiser)
+        device = next(iter(self.weights.values())).device
+        moments = {name: _moments(optimiser, name, weight, where) for name, weight in self.weights.items()}
+        try:
+            torch.set_rng_state(optimiser.pop("random/torch"))
+            if (cuda := optimiser.pop("random/cuda", None)) is not None and device.type == "cuda":
+                torch.cuda.set_rng_state(cuda, device)
+        except (KeyError, TypeError, RuntimeError):
+            raise MetaftError(f"checkpoint {where} has no state of the random numbers") from None
+        if optimiser:
+            raise MetaftError(f"checkpoint {where} has an unknown entry {min(optimiser)!r} of the optimiser")
         _copy(self.weights, stored.weights)
         _copy(self.average, stored.average)
-        device = next(iter(self.weights.values())).device
         self.best = {name: w.to(device) for name, w in stored.best.items()}
         for name, weight in self.weights.items():
-            entries = [key for key in ("step", "exp_avg", "exp_avg_sq") if f"{key}/{name}" in stored.optimiser]
-            self.optimiser.state[weight] = {k: stored.optimiser[f"{k}/{name}"].to(device) for k in entries}
-        torch.set_rng_state(stored.optimiser["random/torch"])
-        try:
-            self.progress = Progress(**stored.progress)
-        except TypeError:
-            raise MetaftError(f"checkpoint {where} does not say where its run stands") from None
+            self.optimiser.state[weight] = {entry: value.to(device) for entry, value in moments[name].items()}
+        self.progress = progress
+
+
+def _progress(stored: Checkpoint, where: object) -> Progress:
+    """Where the run stands; a stranger's checkpoint may say anything."""
+    known = {entry.name: entry for entry in fields(Progress)}
+    for name, value in stored.progress.items():
+        kinds = (int, float) if name in ("seconds", "window_loss", "best_score") else (int,)
+        absent = name.startswith("best_") and value is None
+        sound = absent or (type(value) in kinds and (value >= 0 or name in ("window_loss", "best_score")))
+        if name not in known or not sound or (type(value) is int and value >= 2**63):
+            raise MetaftError(f"checkpoint {where} does not say where its run stands: {name} = {str(value)[:40]}")
+    return Progress(**stored.progress)
+
+
+def _moments(optimiser: dict[str, Tensor], name: str, weight: Tensor, where: object) -> dict[str, Tensor]:
+    """Take what Adam keeps about one weight out of the stored entries: all three, or none for one never updated."""
+    like = {"step": torch.zeros(()), "exp_avg": weight, "exp_avg_sq": weight}
+    found = {entry: optimiser.pop(f"{entry}/{name}") for entry in like if f"{entry}/{name}" in optimiser}
+    sound = all(e in found and (found[e].shape, found[e].dtype) == (t.shape, t.dtype) for e, t in like.items())
+    if found and not sound:
+        raise MetaftError(f"checkpoint {where} is of another optimiser: see {name!r}")
+    return found
 
 
 def _copy(to: dict[str, Tensor], stored: dict[str, Tensor]) -> None:

@@ -49,7 +49,7 @@ def test_overwriting_removes_only_a_runs_own_files(tmp_path: Path) -> None:
 
 def test_a_damaged_record(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{")
-    with pytest.raises(MetaftError, match="cannot be read"):
+    with pytest.raises(MetaftError, match="is damaged"):
         read_record(tmp_path)
 
 
