@@ -20,6 +20,7 @@ _EXPORTS = {
     "meta_gradient": "metaft.outer.meta_gradient:meta_gradient",
     "meta_train": "metaft.runs.loop:meta_train",
     "evaluate": "metaft.evaluation.evaluate:evaluate",
+    "compare": "metaft.evaluation.benchmark:compare",
     "MetaftError": "metaft.errors:MetaftError",
 }
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "MetaftError",
     "TaskBatch",
     "__version__",
+    "compare",
     "evaluate",
     "families",
     "learners",
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from metaft import learners, models
     from metaft import tasks as families
     from metaft.errors import MetaftError
+    from metaft.evaluation.benchmark import compare
     from metaft.evaluation.evaluate import evaluate
     from metaft.inner.rules import SGD
     from metaft.outer.meta_gradient import meta_gradient

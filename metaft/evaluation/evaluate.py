@@ -108,10 +108,12 @@ def evaluate_batches(
     """
     _at_least(0, steps=0 if steps is None else steps)
     device = next((value.device for value in learner.params.values()), torch.device("cpu"))
-    begin, done = time.perf_counter(), 0
+    begin, answering, done = time.perf_counter(), 0.0, 0
     values, diverged, metric = [], [], ""
     for batch in batches:
+        batch_begin = time.perf_counter()
         predictions = learner.curve(batch.to(device), steps).detach().cpu()
+        answering += time.perf_counter() - batch_begin
         metric, scores, bad = score(predictions, batch.query_y.cpu(), batch.support_y.cpu())
         values.append(scores)
         diverged.append(bad)
@@ -128,6 +130,7 @@ def evaluate_batches(
         steps=tuple(_summaries(metric, scores, bad)),
         diverged_tasks=tuple(bad[-1].nonzero().flatten().tolist()),
         seconds=time.perf_counter() - begin,
+        answering_seconds=answering,
         learner={"name": learner.name, **learner.describe()},
         family=dict(family),
     )

@@ -6,8 +6,9 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
+import torch
 from torch import Tensor
 
 from metaft.evaluation.statistics import Summary
@@ -28,6 +29,7 @@ class Result:
         seconds: wall-clock time, drawing the tasks included.
         learner: the learner's name and settings.
         family: the task family's settings.
+        answering_seconds: the part of it in which the learner adapted and answered, after every step.
     """
 
     metric: str
@@ -38,6 +40,7 @@ class Result:
     seconds: float
     learner: dict[str, Any]
     family: dict[str, Any]
+    answering_seconds: float = math.nan
 
     @property
     def mean(self) -> float:
@@ -84,10 +87,38 @@ class Result:
             "diverged_tasks": list(self.diverged_tasks),
             "per_step": [_plain(dataclasses.asdict(step)) for step in self.steps],
             "seconds": round(self.seconds, 3),
+            "answering_seconds": _finite(round(self.answering_seconds, 6)),
             "learner": _plain(self.learner),
             "family": _plain(self.family),
             "per_task": [_finite(round(value, 6)) for value in self.per_task.tolist()],
         }
+
+    @classmethod
+    def from_json(cls, page: Mapping[str, Any]) -> Self:
+        """What `to_json` gave, to six decimals of a task's score.
+
+        Args:
+            page: its output.
+
+        Returns:
+            The result; ``None`` becomes NaN again.
+        """
+        names = [field.name for field in dataclasses.fields(Summary)]
+        return cls(
+            metric=page["metric"],
+            transductive=page["mode"] == "transductive",
+            per_task=torch.tensor([_number(value) for value in page["per_task"]], dtype=torch.float64),
+            steps=tuple(Summary(**{name: _number(step[name]) for name in names}) for step in page["per_step"]),
+            diverged_tasks=tuple(page["diverged_tasks"]),
+            seconds=page["seconds"],
+            learner=dict(page["learner"]),
+            family=dict(page["family"]),
+            answering_seconds=_number(page["answering_seconds"]),
+        )
+
+
+def _number(value: Any) -> Any:
+    return math.nan if value is None else value
 
 
 def _finite(value: float) -> float | None:

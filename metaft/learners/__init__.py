@@ -21,7 +21,7 @@ from metaft.tasks.family import Kind
 __all__ = ["LEARNERS", "MAML", "Learner", "MetaLearner", "NearestNeighbour", "Predictor", "build"]
 
 Builder = Callable[..., Learner]
-"""``builder(model, *, option=default, …)``: its signature lists the options; None is a model where its annotation allows it."""
+"""``builder(model, *, option=default, …)``: its signature lists the options, and whether the model may be None."""
 
 
 def _nearest_neighbour(model: nn.Module | None, *, metric: str = "euclidean", k: int = 1) -> NearestNeighbour:
@@ -115,7 +115,7 @@ def construct(whose: str, builder: Builder, model: nn.Module | None, given: Mapp
         raise MetaftError(f"{whose} has no network of its own; leave the network out")
     if model is None and needs_model(builder):
         raise MetaftError(f"{whose} needs a network")
-    return builder(**found) if takes is None else builder(model, **found)
+    return builder(**found) if takes is None else builder(model=model, **found)
 
 
 def options(builder: Builder) -> dict[str, inspect.Parameter]:

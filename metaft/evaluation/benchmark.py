@@ -1,0 +1,223 @@
+"""The few-shot benchmark: every learner, at every number of shots, on the same tasks."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
+
+import torch
+
+from metaft.errors import MetaftError
+from metaft.evaluation.comparison import Cell, Comparison, require_baseline
+from metaft.evaluation.evaluate import BLOCK, Progress, draw, evaluate_batches, score
+from metaft.evaluation.memory import peak_memory
+from metaft.learners.learner import Learner
+from metaft.outer.chunks import map_chunks
+from metaft.tasks.batch import TaskBatch
+from metaft.tasks.digest import digest
+from metaft.tasks.family import TaskFamily
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """One learner of one seed.
+
+    Args:
+        label: what tables call it; entrants of one label differ in their seed.
+        seed: None for a learner without randomness.
+        make: builds it; called when its turn comes, so that one network at a time is in memory.
+        origin: JSON-able; two entrants with equal origins are the same learner.
+    """
+
+    label: str
+    seed: int | None
+    make: Callable[[], Learner]
+    origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def compare(
+    learners: Mapping[str, Learner | Sequence[Learner]],
+    family: TaskFamily,
+    shots: Sequence[int] | None = None,
+    tasks: int = 600,
+    baseline: str | None = None,
+    *,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Evaluate learners on the same tasks.
+
+    Args:
+        learners: by the name to show; several learners under one name are seeds of one method.
+        family: draws the tasks.
+        shots: support examples a class; by default as the family has them.
+        tasks: how many, at each number of shots.
+        baseline: the learner that others are held against, the first by default.
+        progress: called with tasks done and tasks in all.
+
+    Returns:
+        The comparison.
+
+    Raises:
+        MetaftError: if there is nothing to compare, or a learner's answers do not fit the tasks.
+    """
+    entrants = []
+    for label, given in learners.items():
+        several = list(given) if isinstance(given, Sequence) else [given]
+        for seed, learner in enumerate(several):
+            entrants.append(Entrant(label, seed if len(several) > 1 else None, partial(_same, learner)))
+    require_baseline(baseline, learners)
+    families = with_shots(family, shots)
+    for entrant in entrants:
+        rehearse(entrant.label, entrant.make(), families)
+    return Comparison(tuple(run(entrants, families, tasks, progress=progress)), baseline or next(iter(learners)))
+
+
+def with_shots(family: TaskFamily, shots: Sequence[int] | None) -> dict[int, TaskFamily]:
+    """The same family at several numbers of shots.
+
+    Args:
+        family: a dataclass with a field ``shots``, or anything if `shots` is None.
+        shots: the numbers; the family's own if None.
+
+    Returns:
+        Families by shots.
+
+    Raises:
+        MetaftError: if the family has no shots to replace.
+    """
+    if shots is None:
+        own = family.describe().get("shots", 0)
+        return {own if isinstance(own, int) else 0: family}
+    made = cast(Any, family)
+    if not dataclasses.is_dataclass(made) or "shots" not in {field.name for field in dataclasses.fields(made)}:
+        raise MetaftError(f"{type(family).__name__} has no shots to replace; compare one family at a time")
+    replaced: Any = dataclasses.replace
+    return {count: replaced(made, shots=count) for count in shots}
+
+
+def rehearse(label: str, learner: Learner, families: Mapping[int, TaskFamily]) -> None:
+    """Let a learner answer one task at each number of shots, so that a mistake is found before any work is lost.
+
+    Args:
+        label: the learner's, for the message.
+        learner: the learner.
+        families: by shots.
+
+    Raises:
+        MetaftError: if the learner fails, or its answers do not fit the tasks.
+    """
+    for shots, family in families.items():
+        batch = family.batch(0, 1)
+        try:
+            answers = learner.curve(batch.to(_device(learner))).detach().cpu()
+            score(answers, batch.query_y, batch.support_y)
+        except MetaftError as error:
+            raise MetaftError(f"{label} at {shots} shots: {error}") from error
+        except Exception as error:
+            raise MetaftError(f"{label} fails at {shots} shots: {type(error).__name__}: {error}") from error
+        if answers.shape[-1] > family.outputs:
+            raise MetaftError(f"{label} answers with {answers.shape[-1]} outputs, the tasks have {family.outputs}")
+
+
+def run(
+    entrants: Sequence[Entrant],
+    families: Mapping[int, TaskFamily],
+    tasks: int,
+    *,
+    stored: Sequence[Cell] = (),
+    keep: Callable[[Cell], object] | None = None,
+    progress: Progress | None = None,
+) -> Iterator[Cell]:
+    """Evaluate entrant by entrant.
+
+    Args:
+        entrants: the learners.
+        families: by shots.
+        tasks: how many, at each number of shots.
+        stored: evaluations made earlier; those of an equal learner on equal tasks are not made again.
+        keep: called with each new evaluation.
+        progress: called with tasks done and tasks in all that are to be done now.
+
+    Yields:
+        All evaluations, stored ones too.
+    """
+    plan = [(entrant, shots, _earlier(stored, entrant, shots, families[shots], tasks)) for entrant in entrants
+            for shots in families]  # fmt: skip
+    total = tasks * sum(cell is None for _, _, cell in plan)
+    done, holder, learner = 0, None, None
+    for entrant, shots, cell in plan:
+        if cell is None:
+            if holder is not entrant or learner is None:
+                learner = None  # freed before the next is made
+                holder, learner = entrant, entrant.make()
+            told = partial(_shifted, progress, done, total)
+            cell = _evaluate(entrant, learner, families[shots], shots, tasks, told)
+            done += tasks
+            if keep is not None:
+                keep(cell)
+        yield cell
+
+
+def _evaluate(
+    entrant: Entrant, learner: Learner, family: TaskFamily, shots: int, tasks: int, progress: Progress
+) -> Cell:
+    seen = hashlib.sha256()
+
+    def noted() -> Iterator[TaskBatch]:
+        for batch in draw(family, tasks):
+            seen.update(digest(batch).encode())
+            yield batch
+
+    with peak_memory() as peak:
+        result = evaluate_batches(learner, noted(), tasks, family=family.describe(), progress=progress)
+    if "parameters" not in result.learner:
+        result.learner["parameters"] = sum(value.numel() for value in learner.params.values())
+    once = result.answering_seconds / tasks
+    if len(result.steps) > 1:
+        # The evaluation answers after every step, which may take longer than the steps themselves.
+        once = _seconds_per_task(learner, next(draw(family, min(tasks, BLOCK))))
+    cell = Cell(entrant.label, entrant.seed, shots, seen.hexdigest(), once, peak.added, result, entrant.origin)
+    # As it will be read back, so that a resumed comparison says exactly what an uninterrupted one says.
+    return Cell.from_json(cell.to_json())
+
+
+def _seconds_per_task(learner: Learner, batch: TaskBatch) -> float:
+    def answer(chunk: TaskBatch) -> None:
+        learner.adapt(chunk.support_x, chunk.support_y)(chunk.query_x).cpu()
+
+    begin = time.perf_counter()
+    map_chunks(answer, batch.to(_device(learner)), getattr(learner, "workers", 1))
+    return (time.perf_counter() - begin) / batch.tasks
+
+
+def _earlier(stored: Sequence[Cell], entrant: Entrant, shots: int, family: TaskFamily, tasks: int) -> Cell | None:
+    """The stored evaluation of an equal learner on equal tasks, if there is one."""
+    sought = (entrant.label, entrant.seed, shots, tasks, _plain(entrant.origin), _plain(family.describe()))
+    for cell in stored:
+        told = (cell.label, cell.seed, cell.shots, cell.result.tasks, cell.origin, cell.result.family)
+        if told == sought:
+            return cell
+    return None
+
+
+def _plain(settings: Mapping[str, Any]) -> Any:
+    return json.loads(json.dumps(dict(settings)))
+
+
+def _device(learner: Learner) -> torch.device:
+    return next((value.device for value in learner.params.values()), torch.device("cpu"))
+
+
+def _shifted(progress: Progress | None, before: int, total: int, done: int, tasks: int) -> None:
+    if progress is not None:
+        progress(before + done, total)
+
+
+def _same(learner: Learner) -> Learner:
+    return learner
