@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from torch import nn
+
 from metaft.errors import MetaftError
 from metaft.learners.learner import MetaLearner as Learner
 from metaft.runs import checkpoint
@@ -82,6 +84,27 @@ def build_family(config: RunConfig, split: str) -> TaskFamily:
     )
 
 
+def build_model(config: RunConfig, family: TaskFamily) -> nn.Module:
+    """The network, with initial weights.
+
+    Args:
+        config: the settings.
+        family: tells the input's shape and the number of outputs.
+
+    Returns:
+        The network.
+
+    Raises:
+        MetaftError: as ``build``.
+    """
+    from metaft import models
+
+    options = MODEL_OPTIONS.get(config.model, lambda c: {})(config)
+    return models.build(
+        config.model, outputs=family.outputs, input_shape=family.input_shape, seed=config.seed, **options
+    )
+
+
 def build_learner(config: RunConfig, family: TaskFamily) -> Learner:
     """The learner, with initial weights.
 
@@ -95,21 +118,18 @@ def build_learner(config: RunConfig, family: TaskFamily) -> Learner:
     Raises:
         MetaftError: as ``build``.
     """
-    from metaft import learners, models
+    from metaft import learners
 
-    options = MODEL_OPTIONS.get(config.model, lambda c: {})(config)
-    model = models.build(
-        config.model, outputs=family.outputs, input_shape=family.input_shape, seed=config.seed, **options
-    )
+    model = build_model(config, family)
     names = ("steps", "inner_lr", "memory", "batch_norm", "engine", "scope", "meta_scope", "rule", "objective",
              "objective_weight")  # fmt: skip
     how: dict[str, Any] = {name: getattr(config, name) for name in names}
     if config.estimator is not None:
         how["estimator"] = config.estimator
-    return cast(Learner, learners.build(config.learner, model, kind=family.kind, workers=_workers(config), **how))
+    return cast(Learner, learners.build(config.learner, model, kind=family.kind, workers=worker_count(config), **how))
 
 
-def _workers(config: RunConfig) -> int:
+def worker_count(config: RunConfig) -> int:
     """Threads that share the tasks: as told, else all cores where there is a chunk of images for each."""
     if config.workers != "auto":
         return config.workers
