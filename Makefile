@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
+LEARN2LEARN := $(VENV)/.learn2learn
 
-.PHONY: demo test lint benchmark clean
+.PHONY: demo test learn2learn lint benchmark clean
 
 $(STAMP): setup.cfg constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -20,7 +21,15 @@ demo: $(STAMP)
 	@$(BIN)/python -m experiments.demo
 
 test: $(STAMP)
+	@$(MAKE) --no-print-directory learn2learn || echo "Its tests are skipped."
 	@$(BIN)/python -m pytest -n auto
+
+learn2learn: $(LEARN2LEARN)
+
+$(LEARN2LEARN): $(STAMP) benchmarks/learn2learn_wheel.py benchmarks/peers.txt
+	@echo "Building learn2learn, an optional extra (once, about a minute) ..."
+	@$(BIN)/python -m benchmarks.learn2learn_wheel
+	@touch $@
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .

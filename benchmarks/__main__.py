@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from benchmarks import memory, peers, report
+from benchmarks import memory, peers, pip, report
 from benchmarks.rows import ROWS
 from metaft.errors import MetaftError
 from metaft.evaluation.report import write_result
@@ -67,7 +67,7 @@ def measure(name: str, quick: bool) -> dict[str, Any] | None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "row.json"
         words = ["-m", "benchmarks.measure", name, str(file), *(["--quick"] if quick else [])]
-        if subprocess.run([str(peers.python()), *words], cwd=peers.ROOT).returncode:
+        if subprocess.run([str(peers.python()), *words], cwd=pip.ROOT).returncode:
             return None
         return dict(json.loads(file.read_text(encoding="utf-8")))
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.learn2learn import learn2learn_module
 from benchmarks.problem import Compute, Params, Problem
+from metaft.data.compat import learn2learn_module
 from metaft.inner.rules import SGD
 from metaft.learners.maml import MAML
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.clock import Entrant
-from benchmarks.learn2learn import learn2learn_module
 from benchmarks.row import Prepared, Row, attempt
+from metaft.data.compat import learn2learn_module
 from metaft.data.images import LabelledImages
 from metaft.tasks import episodes
 from metaft.tasks.episodes import Episodes

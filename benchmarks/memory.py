@@ -12,7 +12,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
-from benchmarks.peers import ROOT, last_line
+from benchmarks.pip import ROOT, last_line
 from metaft.evaluation.plots import save
 from metaft.evaluation.report import markdown_table, write_result
 from metaft.evaluation.style import blank, series, tidy

@@ -12,9 +12,9 @@ import torch
 from benchmarks.clock import Entrant
 from benchmarks.entrants import with_learn2learn, with_metaft
 from benchmarks.jax_sinusoid import jitted, scanned
-from benchmarks.learn2learn import learn2learn_module
 from benchmarks.problem import Problem
 from benchmarks.row import Prepared, Row, attempt, check, gradient_row
+from metaft.data.compat import learn2learn_module
 from metaft.inner.rules import SGD
 from metaft.learners.maml import MAML
 from metaft.models import build

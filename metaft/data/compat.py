@@ -1,11 +1,15 @@
-"""Importing torchvision beside a CPU-only torch."""
+"""Importing torchvision, and learn2learn, which needs it, beside a CPU-only torch."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 from types import ModuleType
 
 import torch
+
+from metaft.errors import MetaftError
 
 # torchvision registers shape functions for these two operators unconditionally; where its compiled extension
 # cannot be loaded (a CUDA wheel beside a CPU-only torch) nobody has defined them, and the import stops.
@@ -40,3 +44,20 @@ def torchvision_module(name: str = "torchvision") -> ModuleType:
         if not hasattr(torch.ops.torchvision, operator):
             library.define(schema)
     return importlib.import_module(name)
+
+
+def learn2learn_module() -> ModuleType:
+    """Import learn2learn, an optional extra, without Gym's farewell on standard error.
+
+    Returns:
+        The module.
+
+    Raises:
+        MetaftError: if it is not installed.
+    """
+    torchvision_module()
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            return importlib.import_module("learn2learn")
+    except ImportError as error:
+        raise MetaftError(f"learn2learn cannot be imported ({error}); 'make learn2learn' builds it here") from error

@@ -8,8 +8,9 @@ from metaft.tasks.batch import TaskBatch
 from metaft.tasks.episodes import Episodes
 from metaft.tasks.family import TaskFamily
 from metaft.tasks.sinusoid import Sinusoids as sinusoid
+from metaft.tasks.through_learn2learn import Learn2LearnTasks as learn2learn
 
-__all__ = ["TaskBatch", "TaskFamily", "episodes", "sinusoid"]
+__all__ = ["TaskBatch", "TaskFamily", "episodes", "learn2learn", "sinusoid"]
 
 
 def episodes(

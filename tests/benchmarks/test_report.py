@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import memory, peers, report
+from benchmarks import memory, peers, pip, report
 from benchmarks.__main__ import write_speed
 from benchmarks.arithmetic import forward_flop, meta_gradient_flop
 from benchmarks.clock import Entrant, Spread, alternate, ratio
@@ -142,18 +142,18 @@ def test_peak_memory_is_seen_and_forgotten() -> None:
 
 
 def test_every_peer_is_pinned_and_torch_is_metafts_own() -> None:
-    pinned = [line.split("==")[0].lower() for line in peers.CONSTRAINTS[1].read_text().splitlines() if "==" in line]
+    pinned = [line.split("==")[0].lower() for line in pip.CONSTRAINTS[1].read_text().splitlines() if "==" in line]
     assert "torch" not in pinned
-    ours = {line.split("==")[0].lower() for line in peers.CONSTRAINTS[0].read_text().splitlines() if "==" in line}
+    ours = {line.split("==")[0].lower() for line in pip.CONSTRAINTS[0].read_text().splitlines() if "==" in line}
     assert not ours & set(pinned)
     assert set(peers.PEERS) <= set(pinned) | ours
 
 
 def test_a_failed_set_up_is_told_in_one_line() -> None:
-    assert peers.last_line("Collecting x\nERROR: No matching distribution\n[notice] new pip\n") == (
+    assert pip.last_line("Collecting x\nERROR: No matching distribution\n[notice] new pip\n") == (
         "ERROR: No matching distribution"
     )
-    assert "failed without a word" in peers.last_line("", ["pip", "install"])
+    assert "failed without a word" in pip.last_line("", ["pip", "install"])
 
 
 def test_a_peer_that_does_not_install_is_reported_and_the_others_stay(
@@ -164,11 +164,11 @@ def test_a_peer_that_does_not_install_is_reported_and_the_others_stay(
     def run(*command: str, cwd: Path = tmp_path) -> None:
         ran.append(command)
         if "learn2learn" in command[-1]:
-            raise peers.Failed("no compiler")
+            raise pip.Failed("no compiler")
 
     monkeypatch.setattr(peers, "VENV", tmp_path)
     monkeypatch.setattr(peers, "STAMP", tmp_path / "peers.json")
-    monkeypatch.setattr(peers, "_run", run)
+    monkeypatch.setattr(pip, "run", run)
     assert peers.ready(lambda _: None) == {"learn2learn": "no compiler"}
     installs = [command[-1] for command in ran if "install" in command]
     assert installs[0] == "torch"  # alone and first: a range would bring CUDA with it
