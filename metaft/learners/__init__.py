@@ -12,20 +12,28 @@ from torch import nn
 
 from metaft.errors import MetaftError, nearest
 from metaft.inner.rules import RULES
+from metaft.learners.class_means import ClassMeans
+from metaft.learners.feature_extraction import FeatureExtraction
 from metaft.learners.learner import Learner, MetaLearner, Predictor
 from metaft.learners.maml import MAML
 from metaft.learners.nearest_neighbour import NearestNeighbour
 from metaft.models.functional import BatchNormMode
 from metaft.tasks.family import Kind
 
-__all__ = ["LEARNERS", "MAML", "Learner", "MetaLearner", "NearestNeighbour", "Predictor", "build"]
+__all__ = [
+    "LEARNERS",
+    "MAML",
+    "ClassMeans",
+    "FeatureExtraction",
+    "Learner",
+    "MetaLearner",
+    "NearestNeighbour",
+    "Predictor",
+    "build",
+]
 
 Builder = Callable[..., Learner]
 """``builder(model, *, option=default, …)``: its signature lists the options, and whether the model may be None."""
-
-
-def _nearest_neighbour(model: nn.Module | None, *, metric: str = "euclidean", k: int = 1) -> NearestNeighbour:
-    return NearestNeighbour(metric, k)
 
 
 def _maml(
@@ -69,7 +77,9 @@ def _fomaml(model: nn.Module, *, estimator: str = "first-order", **more: Any) ->
 
 
 LEARNERS: dict[str, Builder] = {
-    "nearest-neighbour": _nearest_neighbour,
+    "nearest-neighbour": NearestNeighbour,
+    "class-means": ClassMeans,
+    "feature-extraction": FeatureExtraction,
     "maml": _maml,
     "fomaml": _fomaml,
 }

@@ -67,7 +67,7 @@ def test_table_names_diverged_tasks():
 def test_comparison_puts_learners_side_by_side():
     results = {
         "pixels": evaluate(NearestNeighbour(), Blobs(), tasks=20),
-        "cosine": evaluate(NearestNeighbour("cosine"), Blobs(), tasks=20),
+        "cosine": evaluate(NearestNeighbour(metric="cosine"), Blobs(), tasks=20),
     }
     heads, rows = comparison_rows(results)
     assert [row[0] for row in rows] == ["pixels", "cosine"]

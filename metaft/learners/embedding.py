@@ -1,0 +1,140 @@
+"""From the images of a task to their features, by a network that stays as it is."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import vmap
+
+from metaft.errors import MetaftError, nearest
+from metaft.models.functional import BatchNormMode, Functional, Params
+from metaft.models.layers import PENULTIMATE, RAW, Combine, LayerFeatures
+
+Centre = Literal["none", "support", "base"]
+Normalise = Literal["none", "l2"]
+MOST_VALUES = 2**18
+"""Input values in one forward pass on a CPU, whatever the number of tasks: it bounds the memory of activations."""
+
+
+class Embedding:
+    """Features of support and query sets; centred, then normalised, as in SimpleShot (Wang et al. 2019, §3.1).
+
+    Args:
+        model: the network; copied, and run in evaluation mode. None for raw inputs.
+        features: which layers (see ``LayerFeatures``); by default the penultimate, raw inputs without a network.
+        combine: how several layers become one vector.
+        batch_norm: "running", "inductive" (the support set's statistics) or "transductive".
+        centre: what is subtracted: "none", the task's mean "support" feature, or the mean of the "base" classes.
+        normalise: "none" or "l2" (to unit length).
+        base: ``[width]``, the mean feature of the training classes.
+
+    Raises:
+        MetaftError: if an option is unknown, a layer does not exist, or `base` is missing.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module | None,
+        features: str | None = None,
+        combine: Combine = "concatenate",
+        batch_norm: BatchNormMode = "running",
+        centre: Centre = "none",
+        normalise: Normalise = "none",
+        base: Tensor | None = None,
+    ) -> None:
+        for name, value, known in (("centre", centre, Centre), ("normalise", normalise, Normalise)):
+            if value not in get_args(known):
+                raise MetaftError(f"unknown {name} {value!r}{nearest(value, get_args(known))}")
+        if (centre == "base") != (base is not None):
+            raise MetaftError(
+                "centre='base' needs the mean feature of the training classes: base=base_mean(…) in Python"
+                if base is None
+                else f"a base mean is given and centre={centre!r} does not use it; say centre='base'"
+            )
+        self.features = features or (RAW if model is None else PENULTIMATE)
+        self.combine, self.centre, self.normalise, self.base = combine, centre, normalise, base
+        self.network = Functional(LayerFeatures(model, self.features, combine), batch_norm)
+
+    @torch.no_grad()
+    def support(self, params: Params, x: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
+        """Features of the support sets.
+
+        Args:
+            params: of the network.
+            x: ``[tasks, support, *input]``.
+            counted: ``bool [tasks, support]``, false for padding.
+
+        Returns:
+            ``[tasks, support, width]``, and the centre of each task, ``[tasks or 1, 1, width]``.
+        """
+        if self._by_task:
+            found = vmap(lambda x, counted: self.network(params, x, counted=counted))(x, counted)
+        else:
+            found = self._all(params, x)
+        if self.centre == "base":
+            centre = self._fitting_base(found)
+        elif self.centre == "support":
+            weight = counted.unsqueeze(-1).to(found.dtype)
+            centre = (found * weight).sum(-2, keepdim=True) / weight.sum(-2, keepdim=True)
+        else:
+            centre = found.new_zeros(1, 1, 1)
+        return self._transformed(found, centre), centre
+
+    @torch.no_grad()
+    def queries(
+        self, params: Params, support_x: Tensor, counted: Tensor, x: Tensor, query_counted: Tensor, centre: Tensor
+    ) -> Tensor:
+        """Features of the query sets.
+
+        Args:
+            params: of the network.
+            support_x: ``[tasks, support, *input]``, for batch norm.
+            counted: ``bool [tasks, support]``.
+            x: ``[tasks, queries, *input]``.
+            query_counted: ``bool [tasks, queries]``, false for padding.
+            centre: as `support` gave it.
+
+        Returns:
+            ``[tasks, queries, width]``.
+        """
+        if self._by_task:
+            answer = lambda s, q, sc, qc: self.network.query(params, s, q, sc, qc)
+            found = vmap(answer)(support_x, x, counted, query_counted)
+        else:
+            found = self._all(params, x)
+        return self._transformed(found, centre)
+
+    def describe(self) -> dict[str, object]:
+        """Its settings, flat."""
+        normalises = self.network.normalises
+        return {
+            "features": self.features,
+            **({"combine": self.combine} if "+" in self.features else {}),
+            "batch_norm": self.network.batch_norm if normalises else "none",
+            "centre": self.centre,
+            "normalise": self.normalise,
+        }
+
+    @property
+    def _by_task(self) -> bool:
+        return self.network.normalises and self.network.batch_norm != "running"
+
+    def _all(self, params: Params, x: Tensor) -> Tensor:
+        """Every example of every task passes through alike, so tasks need not be told apart."""
+        flat = x.flatten(0, 1)
+        size = max(1, MOST_VALUES // max(flat[0].numel(), 1)) if x.device.type == "cpu" else len(flat)
+        return torch.cat([self.network(params, part) for part in flat.split(size)]).unflatten(0, x.shape[:2])
+
+    def _transformed(self, found: Tensor, centre: Tensor) -> Tensor:
+        if self.centre != "none":
+            found = found - centre
+        return F.normalize(found, dim=-1) if self.normalise == "l2" else found
+
+    def _fitting_base(self, found: Tensor) -> Tensor:
+        assert self.base is not None
+        if self.base.shape != found.shape[-1:]:
+            raise MetaftError(f"base must have shape [{found.shape[-1]}] like a feature, got {list(self.base.shape)}")
+        return self.base.to(found)[None, None]

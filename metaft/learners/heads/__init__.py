@@ -1,0 +1,56 @@
+"""Heads of feature extraction by name."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from metaft.errors import MetaftError, nearest
+from metaft.learners.heads.forest import Forest
+from metaft.learners.heads.head import Fitted, Head
+from metaft.learners.heads.logistic import Logistic
+from metaft.learners.heads.nearest_mean import NearestMean
+from metaft.learners.heads.neighbours import Neighbours
+from metaft.learners.heads.ridge import Ridge
+from metaft.learners.heads.svm import SVM
+
+__all__ = ["HEADS", "Fitted", "Head", "NearestMean", "Neighbours", "build_head"]
+
+HEADS: dict[str, Any] = {
+    "logistic": Logistic,
+    "ridge": Ridge,
+    "svm": SVM,
+    "forest": Forest,
+    "nearest-mean": NearestMean,
+}
+"""Name → a dataclass whose fields are the head's options, and whose ``solvers`` begin with the one that is default."""
+
+
+def build_head(name: str, solver: str = "auto", **given: Any) -> Head:
+    """Make a head by name.
+
+    Args:
+        name: of the table `HEADS`.
+        solver: "auto" (the batched one where there is one), "batched" or "scikit-learn".
+        given: the head's own options; None leaves its default.
+
+    Returns:
+        The head.
+
+    Raises:
+        MetaftError: if the name is unknown, the head has no such option or solver, or a value does not fit.
+    """
+    if name not in HEADS:
+        raise MetaftError(f"unknown head {name!r}{nearest(name, HEADS)}")
+    kind = HEADS[name]
+    known = {field.name for field in dataclasses.fields(kind)}
+    chosen = {option: value for option, value in given.items() if value is not None}
+    for option in chosen:
+        if option not in known:
+            has = ", ".join(sorted(known - {"solver"})) or "none"
+            raise MetaftError(f"head {name!r} has no option {option!r}; its options: {has}")
+    if solver not in ("auto", *kind.solvers):
+        raise MetaftError(f"head {name!r} has no solver {solver!r}{nearest(solver, ('auto', *kind.solvers))}")
+    if "solver" in known:
+        chosen["solver"] = kind.solvers[0] if solver == "auto" else solver
+    return kind(**chosen)

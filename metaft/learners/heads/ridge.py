@@ -1,0 +1,66 @@
+"""Ridge regression on one-hot labels, in closed form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from metaft.errors import MetaftError
+from metaft.learners.heads.head import Fitted, linear, targets
+from metaft.learners.heads.per_task import per_task
+from metaft.learners.heads.positive import require_positive
+
+
+@dataclass(frozen=True)
+class Ridge:
+    """Least squares with an L2 penalty on the weights, not on the bias: ``‖Y − XW − b‖² + λ‖W‖²``.
+
+    Targets are +1 for the class and −1 for the others, as in scikit-learn's RidgeClassifier, or the real values of
+    a regression. The normal equations are solved in the smaller of width and support size (Bertinetto et al. 2019,
+    "Meta-learning with differentiable closed-form solvers", eq. 4–6; their head learns λ and rescales its scores).
+
+    Args:
+        regularisation: λ > 0.
+        solver: "batched" (all tasks in one solve) or "scikit-learn" (task after task).
+    """
+
+    regularisation: float = 1.0
+    solver: str = "batched"
+    solvers: ClassVar[tuple[str, ...]] = ("batched", "scikit-learn")
+
+    def __post_init__(self) -> None:
+        require_positive(regularisation=self.regularisation)
+
+    def fit(self, x: Tensor, y: Tensor, outputs: int) -> Fitted:
+        """Fit a head to each task (see ``Head``), or a regression to targets ``[tasks, support, outputs]``."""
+        if self.solver == "scikit-learn":
+            return self._scikit_learn(x, y, outputs)
+        x = x.double()
+        if y.is_floating_point():
+            given, present, aims = torch.ones_like(x[..., :1]), None, y.double()
+        else:
+            rows, present = targets(y, outputs)
+            given, aims = rows.sum(-1, keepdim=True), 2 * rows - 1
+        count = given.sum(-2, keepdim=True)
+        centre, level = (x * given).sum(-2, keepdim=True) / count, (aims * given).sum(-2, keepdim=True) / count
+        x, aims = (x - centre) * given, (aims - level) * given
+        penalty = self.regularisation * torch.eye(min(x.shape[-2:]), dtype=x.dtype, device=x.device)
+        if x.shape[-2] < x.shape[-1]:
+            weight = x.mT @ torch.linalg.solve(x @ x.mT + penalty, aims)
+        else:
+            weight = torch.linalg.solve(x.mT @ x + penalty, x.mT @ aims)
+        return linear(weight, (level - centre @ weight).squeeze(-2), present)
+
+    def _scikit_learn(self, x: Tensor, y: Tensor, outputs: int) -> Fitted:
+        from sklearn import linear_model
+
+        if y.is_floating_point():
+            raise MetaftError("head 'ridge' solves regressions batched; leave out solver=scikit-learn")
+        return per_task(lambda: linear_model.RidgeClassifier(alpha=self.regularisation), x, y, outputs)
+
+    def describe(self) -> dict[str, Any]:
+        """Its settings, flat."""
+        return {"regularisation": self.regularisation, "solver": self.solver}

@@ -1,0 +1,123 @@
+"""Features: what a network's layers hold when an example passes through."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from metaft.errors import MetaftError, nearest
+
+Combine = Literal["concatenate", "average"]
+RAW, PENULTIMATE = "raw", "penultimate"
+
+
+class LayerFeatures(nn.Module):
+    """A copy of a network, in evaluation mode, that answers with its layers' features in place of its own output.
+
+    A map ``[examples, channels, *space]`` is averaged over space, a sequence ``[examples, positions, width]`` over
+    its positions. A layer that runs several times in a forward pass (one object in several places) gives what it
+    held the last time.
+
+    Args:
+        model: any module whose forward pass takes one tensor; None if only raw inputs are asked for.
+        features: ``"raw"`` (the flattened input), ``"penultimate"`` (the input of the last Linear that runs), the
+            name of any layer as in ``model.named_modules()``, or several of these joined by ``+``.
+        combine: ``"concatenate"`` or ``"average"`` several layers; the latter needs equal widths.
+
+    Raises:
+        MetaftError: if a layer does not exist, or a network is needed and missing.
+    """
+
+    def __init__(self, model: nn.Module | None, features: str = PENULTIMATE, combine: Combine = "concatenate") -> None:
+        super().__init__()
+        self.layers = tuple(part.strip() for part in features.split("+"))
+        self.combine = combine
+        if combine not in get_args(Combine):
+            raise MetaftError(f"unknown way to combine layers {combine!r}{nearest(combine, get_args(Combine))}")
+        inside = [layer for layer in self.layers if layer != RAW]
+        if model is None and inside:
+            raise MetaftError(f"features {features!r} are a network's: give one, or ask for features 'raw'")
+        self.model = copy.deepcopy(model).eval() if model is not None and inside else None
+        for layer in inside:
+            self._require(layer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features of a batch of examples.
+
+        Args:
+            x: ``[examples, *input]``.
+
+        Returns:
+            ``[examples, width]``.
+
+        Raises:
+            MetaftError: if a layer does not run in the forward pass, or widths to be averaged differ.
+        """
+        seen = {RAW: x.flatten(1)}
+        if self.model is not None:
+            with self._watch(seen):
+                self.model(x)
+        for layer in self.layers:
+            if layer not in seen:
+                raise MetaftError(f"layer {layer!r} does not run in the network's forward pass; name another")
+        found = [seen[layer] for layer in self.layers]
+        if self.combine == "concatenate":
+            return torch.cat(found, dim=-1)
+        widths = {layer: part.shape[-1] for layer, part in zip(self.layers, found, strict=True)}
+        if len(set(widths.values())) > 1:
+            raise MetaftError(f"layers of different widths cannot be averaged: {widths}; concatenate them")
+        return torch.stack(found).mean(0)
+
+    def _modules_by_name(self) -> dict[str, nn.Module]:
+        assert self.model is not None
+        return {name: part for name, part in self.model.named_modules(remove_duplicate=False) if name}
+
+    def _require(self, layer: str) -> None:
+        known = self._modules_by_name()
+        if layer == PENULTIMATE:
+            if not any(isinstance(part, nn.Linear) for part in known.values()):
+                raise MetaftError(f"no penultimate layer: the network has no Linear; name one of {', '.join(known)}")
+        elif layer not in known:
+            raise MetaftError(f"the network has no layer {layer!r}; it has {', '.join([RAW, PENULTIMATE, *known])}")
+
+    @contextmanager
+    def _watch(self, seen: dict[str, Tensor]) -> Iterator[None]:
+        """While this lasts, `seen` collects what passes through the layers asked for."""
+        known, hooks = self._modules_by_name(), []
+        for layer in self.layers:
+            if layer in known:
+                hooks.append(known[layer].register_forward_hook(partial(_keep_output, seen, layer)))
+        if PENULTIMATE in self.layers:
+            linear = {part for part in known.values() if isinstance(part, nn.Linear)}
+            hooks += [part.register_forward_pre_hook(partial(_keep_input, seen)) for part in linear]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+
+def _keep_output(seen: dict[str, Tensor], layer: str, module: nn.Module, inputs: Any, output: Any) -> None:
+    seen[layer] = _vectors(layer, output, len(inputs[0]))
+
+
+def _keep_input(seen: dict[str, Tensor], module: nn.Module, inputs: Any) -> None:
+    seen[PENULTIMATE] = _vectors(PENULTIMATE, inputs[0], len(inputs[0]))
+
+
+def _vectors(layer: str, value: Any, examples: int) -> Tensor:
+    """``[examples, width]`` of what a layer holds, as a copy: the next layer may work in place."""
+    if isinstance(value, tuple | list) and value:  # attention and recurrent layers: the first is the output
+        value = value[0]
+    if not isinstance(value, Tensor) or value.dim() < 2 or len(value) != examples:
+        shape = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise MetaftError(f"layer {layer!r} holds {shape} for {examples} examples, not [examples, width]; name another")
+    if value.dim() == 3:
+        return value.mean(1)
+    return value.flatten(2).mean(2) if value.dim() > 3 else value.clone()
