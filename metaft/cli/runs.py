@@ -31,9 +31,9 @@ def command(folder: str, as_json: bool) -> None:
     if not found:
         click.echo(f"no runs in {folder}")
         return
-    table = Table(box=box.SIMPLE_HEAD)
-    for head in HEADS:
-        table.add_column(head, overflow="fold", no_wrap=head in ("state", "validation"))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for head, least in zip(HEADS, (8, None, None, None, 17, None, None), strict=True):
+        table.add_column(head, overflow="fold", no_wrap=head in ("state", "validation"), min_width=least)
     for run in found:
         table.add_row(*(Text(cell) for cell in run.row(Path(folder))))
     console = Console(soft_wrap=True)

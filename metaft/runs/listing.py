@@ -13,7 +13,7 @@ from metaft.errors import MetaftError
 from metaft.evaluation.report import describe_family, format_score
 from metaft.runs.reading import dig, in_use, number, printable, read_json, read_rows
 
-HEADS = ("run", "state", "progress", "validation", "learner and tasks", "seed", "updated")
+HEADS = ("run", "state", "progress", "validation", "learner, tasks", "seed", "updated")
 STATES = ("running", "stopped", "finished", "failed")
 DEPTH = 8
 """Folders below the one given that are looked into."""
