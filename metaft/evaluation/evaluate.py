@@ -14,6 +14,7 @@ from metaft.errors import MetaftError
 from metaft.evaluation.result import Result
 from metaft.evaluation.statistics import Summary, diverged_errors, summarise
 from metaft.tasks.batch import IGNORE, TaskBatch
+from metaft.tasks.check import require_sound
 from metaft.tasks.family import TaskFamily
 
 BLOCK = 50
@@ -104,13 +105,14 @@ def evaluate_batches(
         The result.
 
     Raises:
-        MetaftError: as in `evaluate`.
+        MetaftError: as in `evaluate`, or if a task has NaN or infinite values or a support set of one class.
     """
     _at_least(0, steps=0 if steps is None else steps)
     device = next((value.device for value in learner.params.values()), torch.device("cpu"))
     begin, answering, done = time.perf_counter(), 0.0, 0
     values, diverged, metric = [], [], ""
     for batch in batches:
+        require_sound(batch, first=done)
         batch_begin = time.perf_counter()
         predictions = learner.curve(batch.to(device), steps).detach().cpu()
         answering += time.perf_counter() - batch_begin
