@@ -202,10 +202,10 @@ def _read_record(path: Path) -> dict[str, Any]:
         canonical = _canonical(record)
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise DamagedCheckpointError(f"{_PROGRESS}: {type(error).__name__}") from error
-    if isinstance(version, int) and version > FORMAT:
-        raise MetaftError(f"checkpoint {path} has format {version}, this metaft reads up to {FORMAT}; update metaft")
     if seal != _digest(canonical):
         raise DamagedCheckpointError(f"{_PROGRESS} does not match its checksum")
+    if isinstance(version, int) and version > FORMAT:
+        raise MetaftError(f"checkpoint {path} has format {version}, this metaft reads up to {FORMAT}; update metaft")
     # A stranger can seal anything.
     files, progress = record.get("files"), record.get("progress")
     if not isinstance(files, dict) or not isinstance(progress, dict) or type(progress.get("iteration")) is not int:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import pickle
 from pathlib import Path
@@ -21,6 +22,14 @@ def make(iteration: int, value: float = 1.0) -> Checkpoint:
     weights = {"a.weight": torch.full((2, 3), value), "a.bias": torch.full((2,), -value)}
     optimiser = {"step/a.bias": torch.tensor(3.0), "random/torch": torch.get_rng_state()}
     return Checkpoint({"iteration": iteration, "seconds": 0.1 + 0.2}, weights, optimiser=optimiser)
+
+
+def write_sealed(file: Path, **changes: Any) -> None:
+    """Change a checkpoint's record as a stranger could: with a seal that fits."""
+    record = {**json.loads(file.read_text()), **changes}
+    del record["sha256"]
+    record["sha256"] = hashlib.sha256(json.dumps(record, sort_keys=True, indent=1).encode()).hexdigest()
+    file.write_text(json.dumps(record))
 
 
 def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
@@ -80,8 +89,7 @@ def test_all_damaged_or_none(tmp_path: Path) -> None:
 def test_a_newer_format_is_refused_not_passed_over(tmp_path: Path) -> None:
     checkpoint.save(tmp_path, make(1))
     file = checkpoint.save(tmp_path, make(2)) / "progress.json"
-    record = json.loads(file.read_text())
-    file.write_text(json.dumps({**record, "format": checkpoint.FORMAT + 1}))
+    write_sealed(file, format=checkpoint.FORMAT + 1)
     with pytest.raises(MetaftError, match=r"format 2.*update metaft"):
         checkpoint.load_newest(tmp_path)
 
@@ -119,11 +127,8 @@ def test_loading_runs_no_code(tmp_path: Path) -> None:
     path = checkpoint.save(tmp_path, make(1))
     content = pickle.dumps(Evil())
     (path / "weights.safetensors").write_bytes(content)
-    record = json.loads((path / "progress.json").read_text())
-    del record["sha256"]
-    record["files"]["weights"] = checkpoint._digest(content)
-    record["sha256"] = checkpoint._digest(checkpoint._canonical(record))
-    (path / "progress.json").write_bytes(checkpoint._canonical(record))
+    digests = json.loads((path / "progress.json").read_text())["files"]
+    write_sealed(path / "progress.json", files={**digests, "weights": hashlib.sha256(content).hexdigest()})
     with pytest.raises(DamagedCheckpointError, match=r"weights\.safetensors"):
         checkpoint.read(path)
     assert not (tmp_path / "ran").exists()
