@@ -1,0 +1,192 @@
+"""Trials of a run: killed, out of room, asked to stop; each compared with a run that was never interrupted."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.fault_child import (
+    FULL,
+    KILL_BEFORE,
+    KILL_INSIDE,
+    READ_ONLY,
+    SETTINGS,
+    Ended,
+    difference,
+    train,
+)
+
+SHORT, LONG = 8, 40
+"""Iterations of a run: 4 checkpoints for trials at every call, 20 for random moments."""
+
+
+class Tally:
+    """Counts trials by kind, and keeps what went wrong."""
+
+    def __init__(self) -> None:
+        self.tried: Counter[str] = Counter()
+        self.equal: Counter[str] = Counter()
+        self.failures: list[dict[str, Any]] = []
+
+    def add(self, kind: str, wrong: str, **where: Any) -> None:
+        """Count a trial; ``wrong`` is empty where all was as it should be."""
+        self.tried[kind] += 1
+        self.equal[kind] += not wrong
+        if wrong:
+            self.failures.append({"kind": kind, "wrong": wrong, **where})
+            print(f"  {kind}: {wrong} {where}", flush=True)
+
+    def rows(self) -> list[tuple[str, int, int]]:
+        """Kind, tried, as it should be."""
+        return [(kind, count, self.equal[kind]) for kind, count in self.tried.items()]
+
+
+def finish(out: Path, whole: Path, iterations: int) -> str:
+    """Resume to the end; what is wrong then, or an empty text."""
+    ended = train(out, iterations)
+    if ended.code != 0:
+        return f"resuming ended with {ended.code}: {ended.said.strip()[-300:]}"
+    return difference(whole, out)
+
+
+def kills_at_random(folder: Path, trials: int, seed: int) -> tuple[Tally, int]:
+    """Kill at random moments, one to three times a run."""
+    tally, draw, kills = Tally(), random.Random(seed), 0
+    whole = folder / "whole"
+    seconds = train(whole, LONG).seconds
+    for trial in range(trials):
+        out, wanted, met = folder / f"random-{trial}", 1 + trial % 3, 0
+        for _ in range(wanted):
+            ended = train(out, LONG, after=((draw.uniform(0, seconds), signal.SIGKILL),))
+            met += ended.code == -signal.SIGKILL
+        kills += met
+        tally.add(f"killed {met}×", finish(out, whole, LONG), trial=trial)
+        shutil.rmtree(out)
+    return tally, kills
+
+
+def kills_at_every_call(folder: Path, step: int) -> tuple[Tally, int]:
+    """Kill before, and inside or just after, every call that changes a file of the run."""
+    tally, whole = Tally(), folder / "whole-short"
+    calls = train(whole, SHORT).calls
+    for action in (KILL_BEFORE, KILL_INSIDE):
+        for nth in range(1, calls + 1, step):
+            out = folder / "every"
+            ended = train(out, SHORT, nth=nth, action=action)
+            wrong = finish(out, whole, SHORT) if ended.code == -signal.SIGKILL else f"not killed: {ended}"
+            words = ended.call.split(" ")[:-1]
+            tally.add(" ".join([] if words[:1] in (["inside"], ["after"]) else ["before"]) + " ".join(["", *words]),
+                      wrong, nth=nth, call=ended.call)  # fmt: skip
+            shutil.rmtree(out, ignore_errors=True)
+    return tally, calls
+
+
+def one_line(ended: Ended, code: int = 2) -> str:
+    """Whether an error was one line with the right code; what was wrong, or an empty text."""
+    lines = ended.said.strip().splitlines()
+    good = ended.code == code and len(lines) == 1 and lines[0].startswith("Error: ")
+    return "" if good else f"ended with {ended.code}: {ended.said.strip()[-300:]!r}"
+
+
+def disk_errors(folder: Path, step: int) -> Tally:
+    """From some call on the disk is full or read-only; afterwards there is room again and the run goes on."""
+    tally, whole = Tally(), folder / "whole-short"
+    calls = train(folder / "whole-count", SHORT).calls
+    for action, kind in ((FULL, os.strerror(errno.ENOSPC)), (READ_ONLY, os.strerror(errno.EROFS))):
+        for nth in range(1, calls + 1, step):
+            out = folder / "disk"
+            ended = train(out, SHORT, nth=nth, action=action)
+            wrong = "" if ended.code == 0 and not ended.call else one_line(ended)
+            tally.add(kind, wrong or finish(out, whole, SHORT), nth=nth, call=ended.call)
+            shutil.rmtree(out, ignore_errors=True)
+    for kibibytes in (16, 60, 100, 150, 200) if can_mount() else ():
+        tally.add("a real file system that is too small", small_disk(folder, whole, kibibytes), kibibytes=kibibytes)
+    return tally
+
+
+def can_mount() -> bool:
+    """Whether this machine lets a user mount a file system in a namespace of its own."""
+    call = ["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+    return (
+        shutil.which("unshare") is not None and subprocess.run(call, capture_output=True, check=False).returncode == 0
+    )
+
+
+def small_disk(folder: Path, whole: Path, kibibytes: int) -> str:
+    """Train on a tmpfs that fills up, make it larger, resume, and compare; what went wrong, or an empty text."""
+    out, copy = folder / "mount", folder / "copy"
+    out.mkdir(exist_ok=True)
+    metaft = [sys.executable, "-m", "metaft", "meta-train", *SETTINGS, "--iterations", str(SHORT), "--out", f"{out}/r"]
+    script = (
+        f'mount -t tmpfs -o size={kibibytes}k tmpfs {out}; "$@"; echo "code $?"\n'
+        f'mount -o remount,size=64m {out}; test -e {out}/r/run.json && again=--resume; "$@" $again; echo "code $?"\n'
+        f"cp -a {out}/r {copy}"
+    )
+    call = ["unshare", "-rm", "sh", "-c", script, "sh", *metaft]
+    ended = subprocess.run(call, capture_output=True, text=True, check=False)
+    try:
+        errors = ended.stderr.strip().splitlines()
+        if ended.stdout.split() != ["code", "2", "code", "0"] or len(errors) != 1 or "no space left" not in errors[0]:
+            return f"{ended.stdout.split()} {ended.stderr[-400:]!r}"
+        return difference(whole, copy)
+    finally:
+        shutil.rmtree(copy, ignore_errors=True)
+
+
+def signals(folder: Path, trials: int, seed: int) -> Tally:
+    """Ask a run to stop at random moments; a second process, and the lock of a dead one."""
+    tally, draw, whole = Tally(), random.Random(seed), folder / "whole"
+    seconds = train(whole.with_name("whole-timed"), LONG).seconds
+    for trial in range(trials):
+        out, signum = folder / "signal", (signal.SIGTERM, signal.SIGINT)[trial % 2]
+        twice = trial % 6 == 5
+        after = ((draw.uniform(0, seconds), signum), *([(0.001, signal.SIGINT)] if twice else []))
+        ended = train(out, LONG, after=after)
+        # Before Python has set its handler, and before ours, a SIGTERM ends a process the conventional way by itself.
+        sound = ended.code in (0, 128 + signum, -signum) and "Traceback" not in ended.said
+        wrong = "" if sound else f"ended with {ended.code}: {ended.said[-300:]!r}"
+        if ended.code != 0 or wrong:
+            name = f"{signal.Signals(signum).name}{', then again' if twice else ''}: code {128 + signum}"
+            tally.add(name, wrong or finish(out, whole, LONG), trial=trial)
+        shutil.rmtree(out, ignore_errors=True)
+    locks(tally, folder / "locked", whole, seconds)
+    return tally
+
+
+def locks(tally: Tally, out: Path, whole: Path, seconds: float) -> None:
+    """A second process while the first is held still; then the lock that the first leaves when it is killed."""
+    first = os.fork()
+    if first == 0:
+        train(out, LONG, after=((seconds / 2, signal.SIGSTOP), (3600, signal.SIGKILL)))
+        os._exit(0)
+    lock = out / ".lock"
+    _until(lambda: lock.exists() and bool(lock.read_text()) and _stopped(lock.read_text()))
+    holder = lock.read_text()
+    second = train(out, LONG)
+    said = "" if f"in use by another process (pid {holder})" in second.said else second.said[-300:]
+    tally.add("second process refused: code 2", one_line(second) or said)
+    os.kill(int(holder), signal.SIGKILL)
+    os.kill(first, signal.SIGKILL)
+    os.waitpid(first, 0)
+    _until(lambda: not Path(f"/proc/{holder}").exists() or _stopped(holder, "Z"))
+    tally.add("lock of a killed process taken over", finish(out, whole, LONG))
+
+
+def _stopped(pid: str, state: str = "T") -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == state
+
+
+def _until(happened: Callable[[], bool], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened() and time.monotonic() < deadline:
+        time.sleep(0.01)
