@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-from metaft.data import cache, omniglot, splits
+from metaft.data import cache, cifar_fs, image_folder, mini_imagenet, omniglot, splits
 from metaft.data.images import LabelledImages
 from metaft.errors import MetaftError, nearest
 
@@ -27,6 +27,7 @@ class DatasetInfo:
         licence: and whose.
         splits: the splits' names.
         schemes: the ways to split it, by name; empty where there is just one.
+        channels: of its images, 1 grey or 3 colour; 0 where it has no images.
         where: takes the data root, returns the place in words or ``None`` when it is not there.
         load: takes split, root and options, returns the images; ``None`` for a family that has no images.
     """
@@ -37,6 +38,7 @@ class DatasetInfo:
     licence: str
     splits: tuple[str, ...]
     schemes: tuple[str, ...]
+    channels: int
     where: Callable[[str | Path | None], str | None]
     load: ImageLoader | None = None
 
@@ -129,6 +131,7 @@ DATASETS = {
             licence="MIT (this project)",
             splits=splits.SPLITS,
             schemes=(),
+            channels=1,
             where=_built_in,
             load=_glyphs,
         ),
@@ -139,8 +142,52 @@ DATASETS = {
             licence="MIT (Brenden Lake)",
             splits=splits.SPLITS,
             schemes=tuple(splits.SCHEMES),
+            channels=1,
             where=_omniglot_where,
             load=omniglot.load,
+        ),
+        DatasetInfo(
+            name="mini-imagenet",
+            description="100 classes of ImageNet, natural images (split of Ravi & Larochelle 2017)",
+            counts="64 / 16 / 20 classes × 600 images (train / val / test), 84×84",
+            licence="images: ImageNet's terms, to be fetched by yourself; class lists: MIT (Twitter)",
+            splits=splits.SPLITS,
+            schemes=(),
+            channels=3,
+            where=mini_imagenet.where,
+            load=mini_imagenet.load,
+        ),
+        DatasetInfo(
+            name="cifar-fs",
+            description="the 100 classes of CIFAR-100, natural images (Bertinetto et al. 2019)",
+            counts="64 / 16 / 20 classes × 600 images (train / val / test), 32×32",
+            licence="images: none stated by their authors; class lists: MIT (Tristan Deleu)",
+            splits=splits.SPLITS,
+            schemes=(),
+            channels=3,
+            where=cifar_fs.where,
+            load=cifar_fs.load,
+        ),
+        DatasetInfo(
+            name="folder",
+            description="your own images, one folder a class: --dataset folder --data-root PATH",
+            counts="yours; divided by subfolders train, val, test, by lists train.txt, …, or 64 : 16 : 20 by a seed",
+            licence="yours",
+            splits=splits.SPLITS,
+            schemes=(),
+            channels=3,
+            where=lambda root: "wherever --data-root says",
+            load=image_folder.load,
+        ),
+        DatasetInfo(
+            name="table",
+            description="regression from a CSV file: --dataset table --data-root FILE --group COLUMN --target COLUMN",
+            counts="yours; a group a task, groups divided by a column or 64 : 16 : 20 by a seed",
+            licence="yours",
+            splits=splits.SPLITS,
+            schemes=(),
+            channels=0,
+            where=lambda root: "wherever --data-root says",
         ),
         DatasetInfo(
             name="sinusoid",
@@ -149,6 +196,7 @@ DATASETS = {
             licence="MIT (this project)",
             splits=(),
             schemes=(),
+            channels=0,
             where=_built_in,
         ),
     )
