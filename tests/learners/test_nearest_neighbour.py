@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from metaft.errors import MetaftError
 from metaft.evaluation.evaluate import evaluate
 from metaft.learners.nearest_neighbour import NearestNeighbour
-from metaft.tasks.batch import TaskBatch
+from metaft.tasks.batch import IGNORE, TaskBatch
 from tests.evaluation.toys import Blobs, Lines
 
 neighbors = pytest.importorskip("sklearn.neighbors")
@@ -30,7 +30,7 @@ def images(seed, tasks=3, ways=4, shots=3, queries=5):
 @given(seed=st.integers(0, 1000))
 def test_one_neighbour_agrees_with_scikit_learn(metric, seed):
     batch = images(seed)
-    scores = NearestNeighbour(metric).curve(batch)
+    scores = NearestNeighbour(metric=metric).curve(batch)
     assert scores.shape == (1, 3, 5, 4)
     for task in range(3):
         model = neighbors.KNeighborsClassifier(1, metric=metric, algorithm="brute")
@@ -42,7 +42,7 @@ def test_one_neighbour_agrees_with_scikit_learn(metric, seed):
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 def test_scores_are_negative_distances_to_each_class(metric):
     batch = images(1)
-    scores = NearestNeighbour(metric).curve(batch)[0]
+    scores = NearestNeighbour(metric=metric).curve(batch)[0]
     for task, query, label in [(0, 0, 0), (1, 3, 2), (2, 4, 3)]:
         x = batch.query_x[task, query].flatten().double().numpy()
         keys = batch.support_x[task][batch.support_y[task] == label].flatten(1).double().numpy()
@@ -53,12 +53,33 @@ def test_scores_are_negative_distances_to_each_class(metric):
 
 
 def test_neighbours_vote_and_the_nearer_class_wins_a_tie():
-    support = torch.tensor([[0.0], [1.0], [1.1], [5.0], [6.0]])
-    query = torch.tensor([[0.2]])
+    support = torch.tensor([[[0.0], [1.0], [1.1], [5.0], [6.0]]])
+    query = torch.tensor([[[0.2]]])
     for turn in ([0, 1, 2], [2, 1, 0]):  # whichever label is lower
-        labels = torch.tensor(turn)[torch.tensor([0, 1, 1, 2, 2])]
+        labels = torch.tensor(turn)[torch.tensor([[0, 1, 1, 2, 2]])]
         answers = [int(NearestNeighbour(k=k).adapt(support, labels)(query).argmax()) for k in (1, 2, 3, 5)]
         assert answers == [turn[0], turn[0], turn[1], turn[1]]
+
+
+def test_a_tied_vote_goes_to_the_nearer_class_however_far_both_are():
+    support = torch.tensor([[[3e4], [1.0], [1.001e4], [1e4]]])
+    for labels in ([[0, 1, 1, 2]], [[0, 2, 2, 1]]):
+        scores = NearestNeighbour(k=3).adapt(support, torch.tensor(labels))(torch.full((1, 1, 1), 9999.0))
+        assert int(scores.argmax()) == labels[0][1]  # two votes against one
+        scores = NearestNeighbour(k=2).adapt(support[:, 1:], torch.tensor(labels)[:, 1:])(torch.full((1, 1, 1), 9999.0))
+        assert int(scores.argmax()) == labels[0][3]  # one vote each; 1 against 11 away
+
+
+def test_padding_has_no_vote():
+    batch = images(5, shots=2)
+    padded = torch.cat([batch.support_x, batch.query_x[:, :2]], dim=1)
+    labels = torch.cat([batch.support_y, torch.full((3, 2), IGNORE)], dim=1)
+    for k in (1, 3, 8):
+        learner = NearestNeighbour(k=k)
+        alone = learner.adapt(batch.support_x, batch.support_y)(batch.query_x)
+        assert torch.equal(learner.adapt(padded, labels)(batch.query_x), alone)
+    with pytest.raises(MetaftError, match="k=9 neighbours asked of a support set of 8"):
+        NearestNeighbour(k=9).adapt(padded, labels)
 
 
 def test_equal_images_are_at_distance_zero():
@@ -71,7 +92,7 @@ def test_equal_images_are_at_distance_zero():
 def test_queries_do_not_influence_each_other():
     batch = images(2, queries=30)
     alone = TaskBatch(batch.support_x, batch.support_y, batch.query_x[:, 7:8], batch.query_y[:, 7:8])
-    learner = NearestNeighbour("euclidean")
+    learner = NearestNeighbour()
     assert not learner.transductive
     torch.testing.assert_close(learner.curve(alone)[0, :, 0], learner.curve(batch)[0, :, 7])
 
@@ -80,14 +101,14 @@ def test_permuting_labels_permutes_scores():
     batch = images(3)
     turn = torch.tensor([2, 0, 3, 1])
     turned = TaskBatch(batch.support_x, turn[batch.support_y], batch.query_x, batch.query_y)
-    a, b = (NearestNeighbour("cosine", k=3).curve(x) for x in (batch, turned))
+    a, b = (NearestNeighbour(metric="cosine", k=3).curve(x) for x in (batch, turned))
     torch.testing.assert_close(a, b[..., turn])
 
 
 def test_a_blank_image_has_finite_scores():
     batch = images(4)
     blank = TaskBatch(batch.support_x, batch.support_y, torch.zeros_like(batch.query_x), batch.query_y)
-    assert NearestNeighbour("cosine").curve(blank).isfinite().all()
+    assert NearestNeighbour(metric="cosine").curve(blank).isfinite().all()
 
 
 def test_separated_blobs_are_told_apart():
@@ -98,7 +119,7 @@ def test_separated_blobs_are_told_apart():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: NearestNeighbour("euclid"), "did you mean 'euclidean'"),
+        (lambda: NearestNeighbour(metric="euclid"), "did you mean 'euclidean'"),
         (lambda: NearestNeighbour(k=0), "at least 1 neighbour, got 0"),
         (lambda: NearestNeighbour(k=13).curve(images(0)), "k=13 neighbours asked of a support set of 12"),
         (lambda: NearestNeighbour().curve(Lines().batch(0, 2)), "real-valued targets"),

@@ -52,8 +52,9 @@ class Neighbours:
 
         def scores(queries: Tensor) -> Tensor:
             gaps = self._distances(queries, x)
-            farthest = gaps.amax(-1, keepdim=True).clamp(min=torch.finfo(gaps.dtype).tiny)
-            gaps = gaps.masked_fill(padding.unsqueeze(-2), torch.inf)
+            ignored = padding.unsqueeze(-2)
+            farthest = gaps.masked_fill(ignored, 0).amax(-1, keepdim=True).clamp(min=torch.finfo(gaps.dtype).tiny)
+            gaps = gaps.masked_fill(ignored, torch.inf)
             whose = labels.expand(gaps.shape)
             by_class = gaps.new_full((*gaps.shape[:-1], outputs), torch.inf).scatter_reduce(-1, whose, gaps, "amin")
             if self.k == 1:
