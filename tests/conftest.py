@@ -1,5 +1,18 @@
-"""Shared by all tests: one thread, so that test processes side by side do not fight over two cores."""
+"""Shared by all tests: one thread, so that test processes side by side do not fight over two cores; learn2learn."""
 
+import pytest
 import torch
 
+from metaft.data.compat import learn2learn_module
+from metaft.errors import MetaftError
+
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def l2l():
+    """The real learn2learn; `.ci/run` sees to it that it is there."""
+    try:
+        return learn2learn_module()
+    except MetaftError as error:
+        pytest.skip(str(error))

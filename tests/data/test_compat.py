@@ -4,6 +4,7 @@ import sys
 import pytest
 
 from metaft.data import compat
+from metaft.errors import MetaftError
 
 
 def test_a_fresh_interpreter_imports_and_uses_torchvision():
@@ -29,3 +30,9 @@ def test_other_failures_of_the_import_pass_through(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(RuntimeError, match="something else"):
         compat.torchvision_module("breaks_on_import")
+
+
+def test_absent_learn2learn_is_told_how_to_get(monkeypatch):
+    monkeypatch.setitem(sys.modules, "learn2learn", None)
+    with pytest.raises(MetaftError, match="'make learn2learn' builds it"):
+        compat.learn2learn_module()
