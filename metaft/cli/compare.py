@@ -1,0 +1,49 @@
+"""``metaft compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from metaft.cli.options import setting_options
+
+
+@click.command(
+    "compare",
+    epilog="Example:  metaft compare nearest-neighbour:metric=cosine runs/om-{seed} --dataset omniglot "
+    "--shots 1,5 --seeds 3 --out comparisons/omniglot",
+)
+@click.argument("learners", nargs=-1, required=True, metavar="LEARNER …")
+@click.option("--shots", metavar="COUNT,…", help="support examples a class, such as 1,5,10 [default: as configured]")
+@click.option("--tasks", "test_tasks", metavar="COUNT", help="how many at each number of shots [default: 600]")
+@click.option("--seeds", default="1", show_default=True, metavar="COUNT|SEED,…", help="of learners with randomness")
+@click.option("--seed", default="1000", show_default=True, metavar="COUNT", help="of the tasks")
+@click.option("--steps", "test_steps", metavar="COUNT", help="inner steps [default: each learner's own]")
+@click.option("--baseline", metavar="LEARNER", help="what others are held against [default: the first]")
+@click.option("--out", type=click.Path(), help="folder of the results [default: comparisons/DATASET]")
+@click.option("--resume", is_flag=True, help="go on with the comparison in --out")
+@click.option("--overwrite", is_flag=True, help="replace the comparison in --out")
+@setting_options(
+    "dataset", "scheme", "ways", "queries", "rotations", "image_size", "data_root", "model", "hidden", "pool", "workers"
+)
+def command(learners: tuple[str, ...], out: str | None, **options: Any) -> None:
+    """Compare LEARNERs on the same test tasks: mean ± 95% interval, paired differences, time and memory.
+
+    A LEARNER is a name with options (nearest-neighbour:metric=cosine), a run directory (runs/om-{seed}, where {seed}
+    stands for each of --seeds) or an import path (mypackage.mymodule:MyLearner:option=value). Options of all:
+    label=NAME; of those with a network: backbone=RUN or backbone=random; of runs: batch_norm, steps, weights.
+    """
+    from rich.console import Console
+
+    from metaft.cli.summary import task_progress
+    from metaft.evaluation.comparison_report import screen
+    from metaft.runs.comparing import compare_in
+
+    folder = Path(out) if out is not None else Path("comparisons") / str(options["dataset"] or "glyphs")
+    with task_progress() as progress:
+        comparison = compare_in(folder, learners, progress=progress, **options)
+    console = Console()
+    console.print(screen(comparison, console))
+    click.echo(f"written: {folder}")

@@ -1,0 +1,171 @@
+"""A comparison as tables for the terminal and Markdown, and as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from metaft.evaluation.comparison import Comparison, Row
+from metaft.evaluation.report import LABELS, describe_family, format_score, markdown_table
+
+KEPT = 5
+"""Columns that a narrow terminal shows in any case: who, how well, and in which mode."""
+
+
+def table_rows(comparison: Comparison, shots: int) -> tuple[list[str], list[list[str]]]:
+    """The table at one number of shots.
+
+    Args:
+        comparison: what to show.
+        shots: at which number.
+
+    Returns:
+        Column heads and rows of text.
+    """
+    metric = comparison.metric
+    heads = ["learner", LABELS[metric], "seeds: min–max", f"against {comparison.baseline}", "mode", "adapts",
+             "parameters", "ms a task", "peak MB"]  # fmt: skip
+    rows = comparison.rows(shots)
+    cells = [
+        [
+            row.label,
+            format_score(row.score.mean, row.score.ci95, metric),
+            _spread(row, metric),
+            _gap(row, metric),
+            row.mode,
+            "–" if row.adapts is None else f"{row.adapts:,}",
+            f"{row.parameters:,}",
+            f"{1000 * row.seconds_per_task:.3g}",
+            "–" if row.peak_bytes is None else f"{row.peak_bytes / 2**20:,.0f}",
+        ]
+        for row in rows
+    ]
+    if any(row.score.diverged for row in rows):
+        heads.insert(KEPT, "diverged")
+        for cell, row in zip(cells, rows, strict=True):
+            cell.insert(KEPT, str(row.score.diverged))
+    return heads, cells
+
+
+def screen(comparison: Comparison, console: Console) -> Group:
+    """All tables, for rich to print.
+
+    Args:
+        comparison: what to show.
+        console: a narrow one is given fewer columns; the files have them all.
+
+    Returns:
+        A table a number of shots.
+    """
+    parts: list[RenderableType] = []
+    for shots in comparison.shots:
+        heads, rows = table_rows(comparison, shots)
+        width = len(heads)
+        table = _table(heads, rows, width)
+        while width > KEPT and console.measure(table).minimum > console.width:
+            width -= 1
+            table = _table(heads, rows, width)
+        parts += [Text(_title(comparison, shots), style="bold"), table]
+    return Group(*parts, Text(note(comparison), style="dim"))
+
+
+def markdown(comparison: Comparison, command: str, pictures: dict[str, str]) -> str:
+    """A page with all tables and pictures.
+
+    Args:
+        comparison: what to show.
+        command: what made it.
+        pictures: file name by caption.
+
+    Returns:
+        Markdown.
+    """
+    page = [f"# {describe_family(comparison.family)}", f"`{command}`"]
+    for shots in comparison.shots:
+        heads, rows = table_rows(comparison, shots)
+        page += [f"## {_title(comparison, shots)}", markdown_table(heads, rows).rstrip()]
+        page += [f"sha256 of the tasks: `{comparison.checksums[shots]}`, the same for every learner."]
+    page += [note(comparison), *(f"![{caption}]({file})" for caption, file in pictures.items())]
+    return "\n\n".join(page) + "\n"
+
+
+def results(comparison: Comparison) -> dict[str, dict[str, Any]]:
+    """The tables as plain JSON values.
+
+    Args:
+        comparison: what to write.
+
+    Returns:
+        By learner: its origin and, by number of shots, what the table says.
+    """
+    return {
+        label: {
+            "origins": [dict(cell.origin) for cell in comparison.of(label, comparison.shots[0])],
+            "shots": {
+                str(shots): _plain(dataclasses.asdict(row))
+                for shots in comparison.shots
+                for row in comparison.rows(shots)
+                if row.label == label
+            },
+        }
+        for label in comparison.labels
+    }
+
+
+def note(comparison: Comparison) -> str:
+    """What the columns mean."""
+    better = "higher" if comparison.metric == "accuracy" else "lower"
+    text = (
+        f"{comparison.tasks} tasks at each number of shots, the same for every learner; {better} is better. ± is half "
+        "of the 95% interval over tasks, of each task's mean over seeds; min–max is over the seeds' means. against "
+        f"{comparison.baseline}: the paired difference, task by task; better or worse where its interval excludes 0. "
+        "adapts: numbers that change per task. ms a task: to adapt and answer once. peak MB: resident memory added."
+    )
+    if comparison.metric == "mse":
+        text += " A task that diverged with any seed is left out of a mean and of its paired differences."
+    return text
+
+
+def _table(heads: list[str], rows: list[list[str]], width: int) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    for head in heads[:width]:
+        left = head in ("learner", "mode")
+        table.add_column(head, justify="left" if left else "right", no_wrap=head != "learner", overflow="fold")
+    for row in rows:
+        table.add_row(*row[:width])
+    return table
+
+
+def _title(comparison: Comparison, shots: int) -> str:
+    return describe_family({**comparison.family, "shots": shots})
+
+
+def _spread(row: Row, metric: str) -> str:
+    if row.seeds is None:
+        return "no randomness"
+    if row.seeds.seeds == 1:
+        return "one seed"
+    low, high = (format_score(value, math.nan, metric) for value in (row.seeds.low, row.seeds.high))
+    return f"{low}–{high}"
+
+
+def _gap(row: Row, metric: str) -> str:
+    if row.gap is None:
+        return "baseline"
+    sign = "−" if row.gap.mean < 0 else "+"
+    text = format_score(abs(row.gap.mean), row.gap.ci95, metric)
+    return f"{sign}{text} {row.verdict}".rstrip() if math.isfinite(row.gap.mean) else text
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,216 @@
+"""A comparison in a folder: evaluations as they come, tables, pictures, TensorBoard; resumable."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from metaft.errors import MetaftError
+from metaft.evaluation import comparison_plots as plots
+from metaft.evaluation.benchmark import Entrant, run, with_shots
+from metaft.evaluation.comparison import Cell, Comparison, require_baseline
+from metaft.evaluation.comparison_report import markdown, results
+from metaft.evaluation.report import write_result
+from metaft.evaluation.style import save
+from metaft.files import clear_disk_errors, write_atomically
+from metaft.learners.spec import labels, parse, read_numbers, read_seeds
+from metaft.runs.build import build_family
+from metaft.runs.config import RunConfig, validated
+from metaft.runs.directory import RunDirectory
+from metaft.runs.entrants import build_entrants
+from metaft.runs.stopping import StoppedRun
+
+CELLS, TABLES, PAGE, EVENTS = "results.jsonl", "comparison.json", "comparison.md", "tensorboard"
+PICTURES = {
+    "score against shots": "against_shots.png",
+    "score against inner steps": "against_steps.png",
+    "score against time": "against_time.png",
+}
+
+Progress = Callable[[int, int], object]
+
+
+def compare_in(
+    out: str | Path,
+    learners: Sequence[str],
+    *,
+    shots: str | None = None,
+    seeds: str = "1",
+    baseline: str | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> Comparison:
+    """Compare learners on test tasks, into a folder.
+
+    Args:
+        out: the folder.
+        learners: as `metaft.learners.spec.parse` reads them; ``{seed}`` in one is filled with each seed.
+        shots: numbers joined by commas; the settings' own by default.
+        seeds: a count or numbers joined by commas.
+        baseline: a learner or its label, the first by default.
+        resume: keep the evaluations that are there.
+        overwrite: replace them.
+        progress: called with tasks done and tasks in all that are to be done.
+        settings: of the tasks (``dataset``, ``ways``, ``queries``, ``seed``, …), of a random start's network, and
+            ``test_tasks`` and ``test_steps``; None means not given.
+
+    Returns:
+        The comparison, written to the folder.
+
+    Raises:
+        MetaftError: for bad input, found before the first evaluation; or if the folder cannot be written.
+    """
+    folder = Path(out)
+    _check(folder, resume, overwrite)
+    specs = [parse(text) for text in learners]
+    given = {name: value for name, value in settings.items() if value is not None}
+    counts = read_numbers("shots", shots, 1) if shots is not None else None
+    config = validated(RunConfig, {**given, **({"shots": counts[0]} if counts else {})})
+    names = labels(specs) if specs else []
+    aliases = dict(zip([spec.text for spec in specs], names, strict=True))
+    chosen = aliases.get(str(baseline), baseline)
+    require_baseline(chosen, names)
+    families = with_shots(build_family(config, "test"), counts)
+    entrants = build_entrants(specs, families, config, read_seeds(seeds), config.test_steps)
+    held = RunDirectory(folder)
+    with clear_disk_errors(str(folder)):
+        folder.mkdir(parents=True, exist_ok=True)
+    held.lock()
+    with closing(held):
+        stored = read_cells(folder / CELLS) if resume else []
+        if overwrite:
+            _clear(folder)
+        cells = _evaluate(folder, entrants, families, config.test_tasks, stored, progress)
+        comparison = Comparison(tuple(cells), chosen or names[0])
+        _write(folder, comparison, config, read_seeds(seeds))
+    return comparison
+
+
+def read_cells(path: Path) -> list[Cell]:
+    """The evaluations in a file of JSON lines.
+
+    Args:
+        path: the file.
+
+    Returns:
+        One a line.
+
+    Raises:
+        MetaftError: if it was not written by a comparison.
+    """
+    try:
+        return [Cell.from_json(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise MetaftError(f"{path} cannot be read ({type(error).__name__}); give --overwrite to begin anew") from None
+
+
+def _check(folder: Path, resume: bool, overwrite: bool) -> None:
+    if resume and overwrite:
+        raise MetaftError("resume and overwrite exclude each other; choose one")
+    if folder.exists() and not folder.is_dir():
+        raise MetaftError(f"{folder} is a file, a comparison needs a folder")
+    is_comparison = (folder / CELLS).exists()
+    if resume and not is_comparison:
+        raise MetaftError(f"no comparison in {folder} to resume; leave out --resume to start one")
+    if is_comparison and not resume and not overwrite:
+        raise MetaftError(
+            f"{folder} already holds a comparison; give --resume to go on with it, "
+            "--overwrite to replace it, or another --out"
+        )
+    if not is_comparison and folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
+        raise MetaftError(f"{folder} is not empty and holds no comparison; give another --out")
+
+
+def _clear(folder: Path) -> None:
+    with clear_disk_errors(str(folder)):
+        for name in (TABLES, PAGE, *PICTURES.values(), CELLS):
+            (folder / name).unlink(missing_ok=True)
+        shutil.rmtree(folder / EVENTS, ignore_errors=True)
+
+
+def _evaluate(
+    folder: Path,
+    entrants: Sequence[Entrant],
+    families: dict[int, Any],
+    tasks: int,
+    stored: Sequence[Cell],
+    progress: Progress | None,
+) -> list[Cell]:
+    kept = {(cell.label, cell.seed, cell.shots): cell for cell in stored}
+
+    def keep(cell: Cell) -> None:
+        kept[cell.label, cell.seed, cell.shots] = cell
+        write_atomically(folder / CELLS, _lines(kept.values()))
+
+    found: list[Cell] = []
+    try:
+        for cell in run(entrants, families, tasks, stored=stored, keep=keep, progress=progress):
+            found.append(cell)
+    except KeyboardInterrupt:
+        whole = len(entrants) * len(families)
+        way = "go on with --resume" if kept else "nothing was lost"
+        raise StoppedRun(
+            f"stopped; {len(found)} of {whole} evaluations are kept in {folder}; {way}", signal.SIGINT
+        ) from None
+    return found
+
+
+def _lines(cells: Iterable[Cell]) -> bytes:
+    return "".join(json.dumps(cell.to_json(), ensure_ascii=False) + "\n" for cell in cells).encode()
+
+
+def _write(folder: Path, comparison: Comparison, config: RunConfig, seeds: Sequence[int]) -> None:
+    command = shlex.join(["metaft", *sys.argv[1:]])
+    extra = {
+        "task_seed": config.seed,
+        "tasks": comparison.tasks,
+        "tasks_sha256": {str(shots): total for shots, total in comparison.checksums.items()},
+        "baseline": comparison.baseline,
+        "family": comparison.family,
+    }
+    write_result(folder / TABLES, results(comparison), command, seeds, extra)
+    figures = (plots.against_shots(comparison), plots.against_steps(comparison), plots.against_time(comparison))
+    drawn = {}
+    for (caption, name), figure in zip(PICTURES.items(), figures, strict=True):
+        (folder / name).unlink(missing_ok=True)
+        if figure is not None:
+            save(figure, folder / name)
+            drawn[caption] = name
+    write_atomically(folder / PAGE, markdown(comparison, command, drawn).encode())
+    with clear_disk_errors(str(folder / EVENTS)):
+        _board(folder, comparison, drawn)
+
+
+def _board(folder: Path, comparison: Comparison, pictures: dict[str, str]) -> None:
+    """The same in TensorBoard: a run a learner, and one for the tables and pictures."""
+    import numpy as np
+    from PIL import Image
+
+    from metaft.runs.events import EventFile
+
+    shutil.rmtree(folder / EVENTS, ignore_errors=True)
+    for label in comparison.labels:
+        with closing(EventFile(folder / EVENTS / re.sub(r"[^\w.=+-]+", "_", label), 0)) as board:
+            for shots in comparison.shots:
+                row = next(row for row in comparison.rows(shots) if row.label == label)
+                board.scalar(f"shots/{comparison.metric}", row.score.mean, shots)
+                board.scalar("shots/ms_a_task", 1000 * row.seconds_per_task, shots)
+                if row.gap is not None:
+                    board.scalar(f"shots/difference_to_{comparison.baseline}", row.gap.mean, shots)
+                for step, (mean, _) in enumerate(row.steps):
+                    board.scalar(f"inner_steps/{comparison.metric}_{shots}_shots", mean, step)
+    with closing(EventFile(folder / EVENTS / "comparison", 0)) as board:
+        board.text("table", (folder / PAGE).read_text(encoding="utf-8"), 0)
+        for caption, name in pictures.items():
+            with Image.open(folder / name) as image:
+                board.image(caption.replace(" ", "_"), np.asarray(image.convert("RGB")), 0)

@@ -1,0 +1,189 @@
+"""From what a command line names to learners that take part in a comparison."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+
+from metaft import learners
+from metaft.errors import MetaftError, nearest
+from metaft.evaluation.benchmark import Entrant, rehearse
+from metaft.learners.learner import Learner
+from metaft.learners.spec import SEED, Spec, labels
+from metaft.plugins import call, load_attribute
+from metaft.runs.build import build_model, load_run, run_config, worker_count
+from metaft.runs.config import RunConfig, validated
+from metaft.runs.unseen import require_unseen
+from metaft.tasks.family import TaskFamily
+
+RANDOM = "random"
+RUN_OPTIONS = ("batch_norm", "steps", "weights")
+MEMBERS = ("name", "transductive", "params", "adapt", "curve", "describe")
+
+
+def build_entrants(
+    specs: Sequence[Spec],
+    families: Mapping[int, TaskFamily],
+    config: RunConfig,
+    seeds: Sequence[int],
+    steps: int | None,
+) -> list[Entrant]:
+    """Build every learner once, try it on one task, and set it up to be built again when its turn comes.
+
+    Args:
+        specs: the learners.
+        families: the test tasks, by shots.
+        config: how those are drawn, and the network of a random start.
+        seeds: of learners that have randomness; others take part once.
+        steps: inner steps of learners that have some and are not told their own.
+
+    Returns:
+        The entrants, in order.
+
+    Raises:
+        MetaftError: for unknown names and options, runs of other tasks, test classes seen in training, or a learner
+            that fails.
+    """
+    entrants = []
+    for spec, label in zip(specs, labels(specs), strict=True):
+        for seed in seeds if _has_randomness(spec) else (None,):
+            filled = spec.at(seed)
+            _check_runs(filled, config, families)
+            make = partial(make_learner, filled, seed, next(iter(families.values())), config, steps)
+            learner, weights = make()
+            rehearse(label, learner, families)
+            origin = {"learner": filled.text, "settings": learner.describe(), "weights_sha256": _digest(weights)}
+            entrants.append(Entrant(label, seed, partial(_first, make), json.loads(json.dumps(origin, default=str))))
+    return entrants
+
+
+def _has_randomness(spec: Spec) -> bool:
+    if spec.kind == "run":
+        return SEED in spec.text
+    chance = spec.options.get("backbone") == RANDOM or "seed" in _unset(spec)
+    return chance or SEED in spec.text
+
+
+def make_learner(
+    spec: Spec, seed: int | None, family: TaskFamily, config: RunConfig, steps: int | None
+) -> tuple[Learner, dict[str, Tensor]]:
+    """Build one learner.
+
+    Args:
+        spec: what was asked for.
+        seed: of its randomness, already filled into the spec; None where there is none.
+        family: tasks it is to answer.
+        config: the network of a random start, and the workers.
+        steps: inner steps, unless the spec says.
+
+    Returns:
+        The learner, and all the weights that it stands on.
+
+    Raises:
+        MetaftError: as `build_entrants`.
+    """
+    if spec.kind == "run":
+        trained = _trained(spec, family, config, steps)
+        return trained, trained.params
+    settings: dict[str, Any] = dict(spec.options)
+    model = _backbone(spec, settings.pop("backbone", None), seed, family, config)
+    known = {
+        "kind": family.kind,
+        "outputs": family.outputs,
+        "workers": worker_count(config),
+        "seed": seed,
+        "steps": steps,
+    }
+    settings |= {name: value for name, value in known.items() if name in _unset(spec) and value is not None}
+    whose = f"learner {spec.target!r}"
+    if spec.kind == "table":
+        learner = learners.construct(whose, _builder(spec), model, settings)
+    else:
+        arguments = {"whose": whose, "builder": _builder(spec), "model": model, "given": settings}
+        learner = call(spec.target, learners.construct, arguments)
+        absent = [name for name in MEMBERS if not hasattr(learner, name)]
+        if absent:
+            raise MetaftError(f"{spec.target} is no learner: it has no {', '.join(absent)}")
+    return learner, {**(dict(model.state_dict()) if model is not None else {}), **learner.params}
+
+
+def _trained(spec: Spec, family: TaskFamily, config: RunConfig, steps: int | None) -> Learner:
+    """A run's learner, with its weights."""
+    for name in spec.options:
+        if name not in RUN_OPTIONS:
+            raise MetaftError(f"a run directory has no option {name!r}{nearest(name, RUN_OPTIONS)}")
+    weights = spec.options.get("weights", "best")
+    if weights not in ("best", "last"):
+        raise MetaftError(f"{spec.target}: weights = {weights}: should be 'best' or 'last'")
+    overrides: dict[str, Any] = {name: spec.options[name] for name in spec.options if name == "batch_norm"}
+    _, learner = load_run(spec.target, weights, family, workers=config.workers, **overrides)
+    count = spec.options.get("steps", steps)
+    if count is not None:
+        # Set afterwards, as rates that were learned for each step are stored for as many as were trained.
+        learner.steps = validated(RunConfig, {"steps": count}).steps  # type: ignore[attr-defined]
+    return learner
+
+
+def _backbone(
+    spec: Spec, where: str | None, seed: int | None, family: TaskFamily, config: RunConfig
+) -> nn.Module | None:
+    if where is None:
+        if learners.needs_model(_builder(spec)):
+            raise MetaftError(
+                f"learner {spec.target!r} needs a network; give backbone=DIRECTORY, of a run, or backbone={RANDOM}"
+            )
+        return None
+    if where == RANDOM:
+        return build_model(config.model_copy(update={"seed": seed or 0}), family)
+    from metaft.runs.backbone import load_backbone
+
+    return load_backbone(where)
+
+
+def _check_runs(spec: Spec, config: RunConfig, families: Mapping[int, TaskFamily]) -> None:
+    family = next(iter(families.values()))
+    backbone = spec.options.get("backbone", RANDOM)
+    for run in [spec.target] if spec.kind == "run" else [] if backbone == RANDOM else [backbone]:
+        require_unseen(run, config, family)
+    if spec.kind != "run":
+        return
+    own = run_config(spec.target)
+    image = family.kind == "classification"
+    if (own.dataset == "sinusoid") == image:
+        raise MetaftError(f"{spec.target} was trained on {own.dataset}, which is of another kind than {config.dataset}")
+    if image and own.ways != family.outputs:
+        raise MetaftError(
+            f"{spec.target} was trained for {own.ways} ways, these tasks have {family.outputs}; "
+            f"compare with --ways {own.ways}, or train one with --ways {family.outputs}"
+        )
+
+
+def _builder(spec: Spec) -> learners.Builder:
+    if spec.kind == "table":
+        return learners.LEARNERS[spec.target]
+    builder = load_attribute(spec.target)
+    if not callable(builder):
+        raise MetaftError(f"{spec.target} is a {type(builder).__name__}; a learner's class or function is needed")
+    return builder
+
+
+def _unset(spec: Spec) -> set[str]:
+    """The options that a builder has and that were left open."""
+    return set(learners.options(_builder(spec))) - set(spec.options)
+
+
+def _first(make: partial[tuple[Learner, dict[str, Tensor]]]) -> Learner:
+    return make()[0]
+
+
+def _digest(weights: Mapping[str, Tensor]) -> str:
+    total = hashlib.sha256()
+    for name, value in sorted(weights.items()):
+        total.update(name.encode())
+        total.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()

@@ -1,0 +1,62 @@
+"""No learner is scored on classes that it, or its choice, has seen."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from pathlib import Path
+
+from metaft.errors import MetaftError
+from metaft.runs.build import build_family
+from metaft.runs.config import RunConfig, validated
+from metaft.runs.directory import read_record
+from metaft.tasks.family import TaskFamily
+
+MOST_NAMED = 3
+
+
+def require_unseen(run: str | Path, config: RunConfig, tests: TaskFamily) -> None:
+    """Refuse a run that was trained, or whose weights were chosen, on classes that it is to be tested on.
+
+    Classes are told by name, rotations of a character counting as that character; data sets of other names are taken
+    to share no class.
+
+    Args:
+        run: the run directory.
+        config: how the test tasks are drawn.
+        tests: the test tasks.
+
+    Raises:
+        MetaftError: naming the classes.
+    """
+    trained = read_record(run).get("settings", {}).get("family", {})
+    if trained.get("dataset") != config.dataset or not _names(tests):
+        return
+    settings = {
+        "dataset": config.dataset,
+        "scheme": trained.get("scheme"),
+        "rotations": trained.get("rotations"),
+        "image_size": trained.get("size"),
+        "data_root": config.data_root,
+    }
+    own = validated(RunConfig, {name: value for name, value in settings.items() if value is not None})
+    for split in dict.fromkeys((str(trained.get("split", "train")), "val")):
+        shared = sorted(_names(tests) & _classes(own, split))
+        if shared:
+            named = ", ".join(shared[:MOST_NAMED]) + (", …" if len(shared) > MOST_NAMED else "")
+            use = "chosen" if split == "val" else "trained"
+            raise MetaftError(
+                f"{run} was {use} on {len(shared)} of the test classes ({named}): it used the {split} classes of "
+                f"scheme {trained.get('scheme', 'default')!r}, the test is of scheme {config.scheme!r}; "
+                "give the --scheme it was trained with, or another data set"
+            )
+
+
+@lru_cache(maxsize=16)
+def _classes(config: RunConfig, split: str) -> set[str]:
+    return _names(build_family(config, split))
+
+
+def _names(family: TaskFamily) -> set[str]:
+    """The family's classes, without rotations; empty for a family that has none."""
+    return {re.sub(r"/rot\d+$", "", name) for name in getattr(getattr(family, "images", None), "names", ())}
