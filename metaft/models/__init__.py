@@ -13,14 +13,24 @@ from metaft.errors import MetaftError, nearest
 from metaft.models.conv4 import Conv4
 from metaft.models.functional import Functional
 from metaft.models.mlp import MLP
+from metaft.models.resnet12 import ResNet12
+from metaft.plugins import call, is_import_path, load_attribute
 
-__all__ = ["MLP", "MODELS", "Conv4", "Functional", "build"]
+__all__ = ["MLP", "MODELS", "Conv4", "Functional", "ResNet12", "build"]
 
 
 def _conv4(outputs: int, input_shape: tuple[int, ...], **options: Any) -> nn.Module:
+    return Conv4(*_square("conv4", input_shape), outputs, **options)
+
+
+def _resnet12(outputs: int, input_shape: tuple[int, ...], **options: Any) -> nn.Module:
+    return ResNet12(*_square("resnet12", input_shape), outputs, **options)
+
+
+def _square(name: str, input_shape: tuple[int, ...]) -> tuple[int, int]:
     if len(input_shape) != 3 or input_shape[1] != input_shape[2]:
-        raise MetaftError(f"conv4 needs square images [channels, size, size], not inputs of shape {input_shape}")
-    return Conv4(input_shape[0], input_shape[1], outputs, **options)
+        raise MetaftError(f"{name} needs square images [channels, size, size], not inputs of shape {input_shape}")
+    return input_shape[0], input_shape[1]
 
 
 def _mlp(outputs: int, input_shape: tuple[int, ...], **options: Any) -> nn.Module:
@@ -34,6 +44,7 @@ def _mlp(outputs: int, input_shape: tuple[int, ...], **options: Any) -> nn.Modul
 MODELS: dict[str, tuple[Callable[..., nn.Module], type[nn.Module]]] = {
     "conv4": (_conv4, Conv4),
     "mlp": (_mlp, MLP),
+    "resnet12": (_resnet12, ResNet12),
 }
 
 
@@ -41,11 +52,12 @@ def build(name: str, *, outputs: int, input_shape: tuple[int, ...], seed: int, *
     """Make a network with freshly drawn weights.
 
     Args:
-        name: "conv4" or "mlp".
+        name: "conv4", "mlp" or "resnet12"; or the import path of a module's class, or of a function that makes one,
+            called with ``outputs``, ``input_shape`` and the options.
         outputs: how many numbers it answers with.
         input_shape: shape of one example.
         seed: of the initial weights; torch's global random state is left as it was.
-        options: the network's own (``hidden``, ``pool``).
+        options: the network's own (``hidden``, ``pool``, ``widths``).
 
     Returns:
         The module.
@@ -53,6 +65,8 @@ def build(name: str, *, outputs: int, input_shape: tuple[int, ...], seed: int, *
     Raises:
         MetaftError: if the name or an option is unknown, or the examples do not suit the network.
     """
+    if is_import_path(name):
+        return _own(name, seed, {"outputs": outputs, "input_shape": input_shape, **options})
     if name not in MODELS:
         raise MetaftError(f"unknown model {name!r}{nearest(name, MODELS)}")
     make, kind = MODELS[name]
@@ -63,3 +77,16 @@ def build(name: str, *, outputs: int, input_shape: tuple[int, ...], seed: int, *
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return make(outputs, input_shape, **options)
+
+
+def _own(path: str, seed: int, arguments: dict[str, Any]) -> nn.Module:
+    """A network of the user's own."""
+    make = load_attribute(path)
+    if not callable(make):
+        raise MetaftError(f"{path} is not a network's class, nor a function that makes one")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = call(path, make, arguments)
+    if not isinstance(model, nn.Module):
+        raise MetaftError(f"{path} made a {type(model).__name__}; expected a torch.nn.Module")
+    return model
