@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -9,14 +10,17 @@ from typing import Any
 
 import click
 
+from metaft.distributed.place import is_first_to_say, place
 from metaft.errors import MetaftError, nearest
 
 COMMANDS = {
     "meta-train": ("metaft.cli.meta_train", "Meta-train a learner, into a run directory."),
     "evaluate": ("metaft.cli.evaluate", "Score a run on test tasks, with confidence intervals."),
+    "sweep": ("metaft.cli.sweep", "Run a grid in parallel; choose a setting on validation classes."),
     "runs": ("metaft.cli.runs", "List runs: state, progress, score."),
     "show": ("metaft.cli.show", "Show everything needed to repeat a run."),
     "repeat": ("metaft.cli.repeat", "Repeat a run, and say whether the numbers agree."),
+    "compare": ("metaft.cli.compare", "Compare learners on the same test tasks."),
     "tensorboard": ("metaft.cli.tensorboard", "Open TensorBoard on runs."),
     "data": ("metaft.cli.data", "List data sets: where they are, what they hold, licences."),
 }
@@ -59,6 +63,8 @@ class LazyGroup(click.Group):
     ) -> Any:
         """Run, and end the process with the right code."""
         try:
+            if not place().first:
+                sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 -- rank 0 speaks for all
             result = super().main(args, prog_name or "metaft", complete_var, standalone_mode=False, **extra)
         except MetaftError as error:
             _fail(str(error), 2)
@@ -79,7 +85,9 @@ class LazyGroup(click.Group):
 
 
 def _fail(message: str, code: int, mark: str = "Error: ") -> None:
-    click.echo(mark + " ".join(message.split()), err=True)
+    line = mark + " ".join(message.split())
+    if is_first_to_say(line):
+        click.echo(line, err=True)
     sys.exit(code)
 
 

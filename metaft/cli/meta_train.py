@@ -30,20 +30,27 @@ def command(file: str | None, out: str | None, resume: bool, overwrite: bool, qu
     chosen on validation classes only. Ctrl-C stops with a checkpoint, --resume goes on.
     """
     from metaft.cli.summary import show, show_scope, waiting
+    from metaft.distributed.place import place
     from metaft.errors import MetaftError
     from metaft.runs.build import build, run_config
     from metaft.runs.config import load_config
     from metaft.runs.directory import RunDirectory
+    from metaft.runs.distributed import after_restart
     from metaft.runs.loop import meta_train
 
     if resume and file is not None:
         raise MetaftError("--resume goes on with the run's own config.toml; leave out --config")
     config = load_config(file, settings)
     folder = Path(out) if out is not None else Path("runs") / f"{config.dataset}-{config.learner}"
-    RunDirectory(folder).check(resume=resume, overwrite=overwrite)
-    if resume:
+    at = place()
+    from_config = resume
+    resume, overwrite = after_restart(at, folder, resume, overwrite)
+    if at.first:
+        RunDirectory(folder).check(resume=resume, overwrite=overwrite)
+    if from_config:
         run_config(folder)
         config = load_config(folder / "config.toml", settings)
+    quiet = quiet or not at.first
     with waiting(f"preparing {config.dataset} (what was read or drawn once is kept) …", not quiet):
         parts = build(config)
     if not quiet:

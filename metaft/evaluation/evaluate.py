@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from metaft.distributed.world import join
 from metaft.errors import MetaftError
 from metaft.evaluation.result import Result
 from metaft.evaluation.statistics import Summary, diverged_errors, summarise
@@ -58,7 +59,8 @@ def evaluate(
     """Score a learner on tasks of a family, by default the usual 600.
 
     Tasks come in blocks of `BLOCK`, so task i is the same task whatever `tasks` and `batch_size` are, and two
-    learners evaluated on equal families can be compared task by task.
+    learners evaluated on equal families can be compared task by task. Under torchrun every rank must call this: they
+    share the batches, and all of them get the result of one process, bit for bit.
 
     Args:
         learner: answers for query sets after 0, 1, … inner steps.
@@ -109,22 +111,25 @@ def evaluate_batches(
     """
     _at_least(0, steps=0 if steps is None else steps)
     device = next((value.device for value in learner.params.values()), torch.device("cpu"))
-    begin, answering, done = time.perf_counter(), 0.0, 0
-    values, diverged, metric = [], [], ""
-    for batch in batches:
-        require_sound(batch, first=done)
+    begin, metric = time.perf_counter(), ""
+
+    def scored(batch: TaskBatch, first: int) -> Tensor:
+        nonlocal metric
+        require_sound(batch, first=first)
         batch_begin = time.perf_counter()
         predictions = learner.curve(batch.to(device), steps).detach().cpu()
-        answering += time.perf_counter() - batch_begin
+        spent = (time.perf_counter() - batch_begin) / batch.tasks
         metric, scores, bad = score(predictions, batch.query_y.cpu(), batch.support_y.cpu())
-        values.append(scores)
-        diverged.append(bad)
-        done += batch.tasks
-        if progress is not None:
-            progress(done, tasks)
-    if not values:
+        if progress is not None and world.first:
+            progress(min(first + batch.tasks * world.size, tasks), tasks)
+        return torch.cat([scores, bad.double(), torch.full((1, batch.tasks), spent, dtype=torch.float64)])
+
+    with join() as world:
+        found = world.map_tasks(scored, batches)
+    if not found.numel():
         raise MetaftError("nothing to evaluate: no tasks were given")
-    scores, bad = torch.cat(values, dim=1), torch.cat(diverged, dim=1)
+    scores, bad = found[:-1].chunk(2)
+    bad = bad.bool()
     return Result(
         metric=metric,
         transductive=learner.transductive,
@@ -132,7 +137,7 @@ def evaluate_batches(
         steps=tuple(_summaries(metric, scores, bad)),
         diverged_tasks=tuple(bad[-1].nonzero().flatten().tolist()),
         seconds=time.perf_counter() - begin,
-        answering_seconds=answering,
+        answering_seconds=float(found[-1].sum()),
         learner={"name": learner.name, **learner.describe()},
         family=dict(family),
     )

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from torch import nn
 
+from metaft.distributed.place import place
 from metaft.errors import MetaftError
 from metaft.learners.learner import MetaLearner as Learner
 from metaft.runs import checkpoint
@@ -134,6 +135,7 @@ def worker_count(config: RunConfig) -> int:
     if config.workers != "auto":
         return config.workers
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = max(1, cores // place().local_size)
     return cores if config.dataset != "sinusoid" and config.device != "cuda" else 1
 
 

@@ -6,6 +6,7 @@ import contextlib
 import math
 import shlex
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from typing import Any
 
 import torch
 
+from metaft.distributed.world import World, join
 from metaft.environment import program
 from metaft.errors import MetaftError
 from metaft.evaluation.report import markdown_table
@@ -22,6 +24,7 @@ from metaft.learners.learner import MetaLearner as Learner
 from metaft.runs import checkpoint
 from metaft.runs.config import RunConfig, TrainSettings, to_toml, validated
 from metaft.runs.directory import RunDirectory
+from metaft.runs.distributed import NoMetrics, start_alike
 from metaft.runs.metrics import Metrics
 from metaft.runs.progress import RunProgress
 from metaft.runs.record import begin, draw_episode, not_finite
@@ -72,7 +75,8 @@ def meta_train(
     """Train a learner's meta-parameters with Adam on the meta-gradient, into a run directory.
 
     Afterwards the learner holds the weights with the best validation score; without ``validation``, the last
-    ones (their moving average where ``average`` > 0).
+    ones (their moving average where ``average`` > 0). Under torchrun every rank must call this: they share the tasks
+    of each batch, and rank 0 alone writes.
 
     Args:
         learner: what to train; ``learner.params`` are its start.
@@ -96,58 +100,52 @@ def meta_train(
 
     Raises:
         MetaftError: for a bad setting, a run directory that is taken, a loss or gradient that is not finite,
-            a full disk; the last good checkpoint stays.
+            a full disk, or another rank that is gone; the last good checkpoint stays.
         StoppedRun: after SIGINT or SIGTERM, once the iteration is finished and a checkpoint written.
     """
     given = {"iterations": iterations, "tasks": tasks, "seed": seed, **settings}
     if config is not None:
         given = {name: getattr(config, name) for name in TrainSettings.model_fields}
     s = validated(TrainSettings, given)
-    device = _device(s.device)
     with ExitStack() as stack:
+        world = stack.enter_context(join())
+        device = world.device(_device(s.device))
         stack.enter_context(torch.random.fork_rng(devices=[]))
         torch.manual_seed(s.seed)
         stack.callback(torch.set_num_threads, torch.get_num_threads())
         torch.set_num_threads(s.threads)
         state = TrainState.start(learner.params, s.outer_lr, s.average, device)
-        run = RunDirectory.open(out, resume=resume, overwrite=overwrite)
-        stack.callback(run.close)
-        found = resume and checkpoint.newest_name(run.checkpoints) is not None
-        stored = checkpoint.load_newest(run.checkpoints) if found else None
-        if stored is not None:
-            state.restore(stored)
-        begin(run, resume, command, config, s, learner, family)
-        if stored is not None and stored.path is not None:
-            checkpoint.give_up_after(run.checkpoints, stored.path)
-        learner.params = state.weights
-        at = state.progress
-        metrics = Metrics(run.metrics, run.tensorboard, at.metrics_offset, at.iteration)
-        stack.callback(metrics.close)
-        if at.iteration == 0:
-            metrics.text("config", to_toml(config) if config else str(s.model_dump()))
-            metrics.text("parameters", markdown_table(SCOPE_HEADS, learner.scope_rows()))
+        run = RunDirectory(out)
+        metrics: Metrics | NoMetrics = NoMetrics()
+        if world.first:
+            run, metrics = _open(stack, out, state, resume, overwrite, command, config, s, learner, family)
+        start_alike(world, state, s, learner, family)
+        learner.params, at = state.weights, state.progress
         done = fraction_done(at.iteration, s.iterations, at.seconds, s.minutes)
         name = metric_name(family.kind)
-        display = RunProgress(at.iteration, done, s.tasks, name, progress)
+        display = RunProgress(at.iteration, done, s.tasks, name, progress and world.first)
         stack.callback(display.close)
         if learner.describe().get("engine") == "compile":
             display.preparing("compiling (half a minute or so; --engine eager starts at once)")
         stop = stack.enter_context(StopRequest())
+        record: Callable[..., None] = run.write_record if world.first else lambda **values: None
         try:
-            _train(learner, family, validation, s, state, run, metrics, display, stop, device)
+            _train(learner, family, validation, s, state, run, metrics, display, stop, device, world)
         except Exception as error:
             learner.params = state.best or state.scored
             with contextlib.suppress(MetaftError):  # The disk may be full; the first error says so.
-                run.write_record(state="failed", reason=str(error), iteration=at.iteration)
+                record(state="failed", reason=str(error), iteration=at.iteration)
             raise
         learner.params = state.best or state.scored
-        if stop.signum and fraction_done(at.iteration, s.iterations, at.seconds, s.minutes) < 1:
-            run.write_record(state="stopped", iteration=at.iteration, seconds=at.seconds)
+        signum = world.stopping(stop.signum)
+        if signum and fraction_done(at.iteration, s.iterations, at.seconds, s.minutes) < 1:
+            record(state="stopped", iteration=at.iteration, seconds=at.seconds)
             hint = f"{program()} meta-train --resume --out {shlex.quote(str(out))}" if config else "resume=True"
-            raise StoppedRun(f"stopped after iteration {at.iteration}, saved; go on with: {hint}", stop.signum)
-        draw_episode(run, metrics, learner, validation or family, device, at.iteration)
+            raise StoppedRun(f"stopped after iteration {at.iteration}, saved; go on with: {hint}", signum)
+        if isinstance(metrics, Metrics):
+            draw_episode(run, metrics, learner, validation or family, device, at.iteration)
         best = abs(at.best_score) if at.best_score is not None else None
-        run.write_record(
+        record(
             state="finished",
             ended=datetime.now(UTC).isoformat(timespec="seconds"),
             iteration=at.iteration,
@@ -157,6 +155,37 @@ def meta_train(
         return TrainResult(run.path, at.iteration, at.seconds, name, best, at.best_iteration)
 
 
+def _open(
+    stack: ExitStack,
+    out: str | Path,
+    state: TrainState,
+    resume: bool,
+    overwrite: bool,
+    command: str | None,
+    config: RunConfig | None,
+    s: TrainSettings,
+    learner: Learner,
+    family: TaskFamily,
+) -> tuple[RunDirectory, Metrics]:
+    """Take the run directory and its log, on the one rank that writes; a resumed run's state is restored."""
+    run = RunDirectory.open(out, resume=resume, overwrite=overwrite)
+    stack.callback(run.close)
+    found = resume and checkpoint.newest_name(run.checkpoints) is not None
+    stored = checkpoint.load_newest(run.checkpoints) if found else None
+    if stored is not None:
+        state.restore(stored)
+    begin(run, resume, command, config, s, learner, family)
+    if stored is not None and stored.path is not None:
+        checkpoint.give_up_after(run.checkpoints, stored.path)
+    at = state.progress
+    metrics = Metrics(run.metrics, run.tensorboard, at.metrics_offset, at.iteration)
+    stack.callback(metrics.close)
+    if at.iteration == 0:
+        metrics.text("config", to_toml(config) if config else str(s.model_dump()))
+        metrics.text("parameters", markdown_table(SCOPE_HEADS, learner.scope_rows()))
+    return run, metrics
+
+
 def _train(
     learner: Learner,
     family: TaskFamily,
@@ -164,21 +193,23 @@ def _train(
     s: TrainSettings,
     state: TrainState,
     run: RunDirectory,
-    metrics: Metrics,
+    metrics: Metrics | NoMetrics,
     display: RunProgress,
     stop: StopRequest,
     device: torch.device,
+    world: World,
 ) -> None:
     at, name = state.progress, metric_name(family.kind)
     start = time.perf_counter() - at.seconds
     logged = (time.perf_counter(), at.iteration)
     saved = at.iteration
     done = fraction_done(at.iteration, s.iterations, at.seconds, s.minutes)
-    while done < 1 and not stop.signum:
-        batch = family.batch(at.iteration, s.tasks)
-        if device.type != "cpu":
-            batch = batch.to(device)
+    while done < 1 and not world.stopping(stop.signum):
+        share = world.share(family.batch(at.iteration, s.tasks))
+        batch = share.batch.to(device) if device.type != "cpu" else share.batch
+        world.seed(s.seed, at.iteration)
         out = learner.meta_gradient(batch)
+        out, seconds = world.agree(out, share, time.perf_counter() - start, stop.signum)
         norm = torch.nn.utils.get_total_norm(out.grads.values())
         loss, size = torch.stack((out.loss, norm)).tolist()
         if not (math.isfinite(loss) and math.isfinite(size)):
@@ -186,13 +217,15 @@ def _train(
         if s.clip is not None and size > s.clip:
             torch._foreach_mul_(list(out.grads.values()), s.clip / size)
         logs = (at.iteration + 1) % s.log_every == 0
-        adapting = per_step(learner.curve(batch), batch.query_y, batch.support_y) if logs else []
+        adapting = []
+        if logs:
+            adapting = world.mean(per_step(learner.curve(batch), batch.query_y, batch.support_y), share)
         lr = learning_rate(s.outer_lr, s.schedule, done)
         state.step(out.grads, lr)
         at.window_loss += loss
         at.window += 1
         now = time.perf_counter()
-        at.seconds = now - start
+        at.seconds = seconds
         done = fraction_done(at.iteration, s.iterations, at.seconds, s.minutes)
         display.update(at.iteration, loss, done, now)
         if logs:
@@ -204,12 +237,12 @@ def _train(
             }
             row |= {f"{name}_per_step": adapting, "gradient_norm": size, "learning_rate": lr}
             if s.diagnose:
-                row["adjoint_norm_per_step"] = learner.adjoint_norms(batch)
+                row["adjoint_norm_per_step"] = world.mean(learner.adjoint_norms(batch), share)
             metrics.write("train", at.iteration, row | {"tasks_per_second": speed, "seconds": at.seconds})
             at.window_loss, at.window, logged = 0.0, 0, (now, at.iteration)
         if validation is not None and (at.iteration % s.validate_every == 0 or done >= 1):
             learner.params = state.scored
-            v = validate(learner, validation, s.validate_tasks, device)
+            v = validate(learner, validation, s.validate_tasks, device, world)
             learner.params = state.weights
             is_best = state.keep_best(v.score)
             metrics.write("validation", at.iteration, {"loss": v.loss, name: v.metric, "ci95": v.ci95, "best": is_best})
@@ -220,9 +253,10 @@ def _train(
         _save(run, state, metrics)
 
 
-def _save(run: RunDirectory, state: TrainState, metrics: Metrics) -> int:
-    state.progress.metrics_offset = metrics.sync()
-    checkpoint.save(run.checkpoints, state.checkpoint())
+def _save(run: RunDirectory, state: TrainState, metrics: Metrics | NoMetrics) -> int:
+    if isinstance(metrics, Metrics):
+        state.progress.metrics_offset = metrics.sync()
+        checkpoint.save(run.checkpoints, state.checkpoint())
     return state.progress.iteration
 
 

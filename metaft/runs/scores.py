@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from metaft.distributed.world import ALONE, World
 from metaft.evaluation.evaluate import draw, score
 from metaft.evaluation.statistics import DIVERGED_ABOVE, mean_interval
 from metaft.learners.learner import MetaLearner as Learner
-from metaft.tasks.batch import IGNORE
+from metaft.tasks.batch import IGNORE, TaskBatch
 from metaft.tasks.family import TaskFamily
 
 
@@ -69,7 +70,9 @@ def per_step(curve: Tensor, targets: Tensor, support_y: Tensor | None = None) ->
     return score(curve, targets, support_y)[1].mean(-1).tolist()
 
 
-def validate(learner: Learner, family: TaskFamily, tasks: int, device: torch.device | str = "cpu") -> Validation:
+def validate(
+    learner: Learner, family: TaskFamily, tasks: int, device: torch.device | str = "cpu", world: World = ALONE
+) -> Validation:
     """Score a learner on the first tasks of a family; the same tasks every time.
 
     Args:
@@ -77,18 +80,20 @@ def validate(learner: Learner, family: TaskFamily, tasks: int, device: torch.dev
         family: of the validation classes.
         tasks: how many.
         device: where the learner computes.
+        world: the ranks that share the tasks.
 
     Returns:
         The score. NaN and diverged errors count as the cap of 50, so that they cannot win or hide.
     """
-    loss, metric = [], []
-    for batch in draw(family, tasks):
+
+    def scored(batch: TaskBatch, first: int) -> Tensor:
         adapted = learner.curve(batch.to(device))[-1:].cpu()
-        loss.append(losses(family.kind, adapted[0], batch.query_y))
-        metric.append(score(adapted, batch.query_y, batch.support_y)[1][0])
-    values = torch.cat(metric)
+        metric = score(adapted, batch.query_y, batch.support_y)[1][0]
+        return torch.stack([losses(family.kind, adapted[0], batch.query_y).double(), metric])
+
+    loss, values = world.map_tasks(scored, draw(family, tasks))
     if family.kind == "regression":
         values = values.nan_to_num(DIVERGED_ABOVE, DIVERGED_ABOVE).clamp(max=DIVERGED_ABOVE)
     mean, ci95 = mean_interval(values)
     value = mean if family.kind == "classification" else -mean
-    return Validation(float(torch.cat(loss).mean()), mean, ci95, value)
+    return Validation(float(loss.mean()), mean, ci95, value)

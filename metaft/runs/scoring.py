@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from metaft.distributed.place import place
 from metaft.errors import MetaftError, nearest
 from metaft.evaluation.result import Result
 from metaft.learners.learner import MetaLearner as Learner
@@ -116,6 +117,8 @@ def _learner(path: str | Path, weights: str, config: RunConfig, family: Any) -> 
 
 
 def _write(result: Result, json_path: Path, plot_path: Path, config: RunConfig, extra: dict[str, Any]) -> None:
+    if not place().first:
+        return
     from metaft.evaluation import plots
     from metaft.evaluation.report import write_result
 

@@ -1,0 +1,1 @@
+"""Several processes or machines as ranks of one program, by torch.distributed; a process on its own never loads it."""
