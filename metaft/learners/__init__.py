@@ -14,9 +14,11 @@ from metaft.errors import MetaftError, nearest
 from metaft.inner.rules import RULES
 from metaft.learners.class_means import ClassMeans
 from metaft.learners.feature_extraction import FeatureExtraction
+from metaft.learners.fine_tuning import FineTuning
 from metaft.learners.learner import Learner, MetaLearner, Predictor
 from metaft.learners.maml import MAML
 from metaft.learners.nearest_neighbour import NearestNeighbour
+from metaft.learners.through_learn2learn import Learn2Learn
 from metaft.models.functional import BatchNormMode
 from metaft.tasks.family import Kind
 
@@ -25,6 +27,8 @@ __all__ = [
     "MAML",
     "ClassMeans",
     "FeatureExtraction",
+    "FineTuning",
+    "Learn2Learn",
     "Learner",
     "MetaLearner",
     "NearestNeighbour",
@@ -80,6 +84,10 @@ LEARNERS: dict[str, Builder] = {
     "nearest-neighbour": NearestNeighbour,
     "class-means": ClassMeans,
     "feature-extraction": FeatureExtraction,
+    "fine-tuning": FineTuning,
+    "head-first": functools.partial(FineTuning, schedule="head-first"),
+    "rotating": functools.partial(FineTuning, schedule="rotating"),
+    "linearised": functools.partial(FineTuning, schedule="head-first", linearised=True),
     "maml": _maml,
     "fomaml": _fomaml,
 }

@@ -108,6 +108,37 @@ def without_head(model: nn.Module) -> nn.Module:
     return bare
 
 
+def head_alone(model: nn.Module) -> nn.Module:
+    """A network that is the head and nothing else, its parameters named as in the whole.
+
+    Args:
+        model: the network; left as it is.
+
+    Returns:
+        A module from features to predictions.
+
+    Raises:
+        MetaftError: if the network has no linear head.
+    """
+    name = head_name(model)
+    return _Alone(name, copy.deepcopy(model.get_submodule(name)))
+
+
+class _Alone(nn.Module):
+    def __init__(self, name: str, head: nn.Module) -> None:
+        super().__init__()
+        *parents, last = name.split(".")
+        place: nn.Module = self
+        for parent in parents:
+            place.add_module(parent, nn.Module())
+            place = place.get_submodule(parent)
+        place.add_module(last, head)
+        self._name = name
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.get_submodule(self._name)(x)
+
+
 def _put(model: nn.Module, name: str, part: nn.Module) -> None:
     parent, _, last = name.rpartition(".")
     setattr(model.get_submodule(parent), last, part)

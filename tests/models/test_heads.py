@@ -7,7 +7,7 @@ from torch import nn
 
 from metaft.errors import MetaftError
 from metaft.models import MLP, build
-from metaft.models.heads import CosineHead, head_name, with_new_head, without_head
+from metaft.models.heads import CosineHead, head_alone, head_name, with_new_head, without_head
 
 
 def conv4(outputs=7):
@@ -71,7 +71,12 @@ def test_a_head_on_the_features_is_the_network():
     model, x = conv4().eval(), torch.rand(3, 1, 16, 16)
     features = without_head(model)(x)
     assert features.shape == (3, 4)
-    torch.testing.assert_close(model.head(features), model(x))
+    torch.testing.assert_close(head_alone(model)(features), model(x))
+
+
+def test_a_head_alone_keeps_its_name():
+    model = nn.ModuleDict({"body": nn.Linear(3, 4), "top": nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))})
+    assert [name for name, _ in head_alone(model).named_parameters()] == ["top.1.weight", "top.1.bias"]
 
 
 def test_a_cosine_head_scores_by_direction():

@@ -1,0 +1,282 @@
+"""Fine-tuning: the inner loop of MAML without the outer one, from a network trained in the ordinary way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache, partial
+from itertools import islice, takewhile
+from typing import get_args
+
+import torch
+from torch import Tensor, nn
+from torch.func import vmap
+
+from metaft.errors import MetaftError, nearest
+from metaft.inner.objectives import OBJECTIVES, Objective
+from metaft.inner.rules import RULES, Params
+from metaft.learners.learner import Predictor
+from metaft.learners.renewed import HeadChoice, Renewed, renew
+from metaft.learners.schedules import SCHEDULES, Plan
+from metaft.learners.stages import Answer, descend
+from metaft.models.functional import BatchNormMode, Functional
+from metaft.models.heads import head_name
+from metaft.outer.chunks import default_size, map_chunks
+from metaft.tasks.batch import IGNORE, TaskBatch
+
+HEADS_AT_ONCE = 16
+"""Tasks computed together where the head alone adapts: its steps are small, and the calls are what they cost."""
+
+
+class FineTuning:
+    """A new head on a pretrained network, then K steps down the support loss, all tasks at once.
+
+    Fine-tuning as in Chen et al. 2019 (Baseline and, with a cosine head, Baseline++), head first as in Kumar et
+    al. 2022 (LP-FT), block by block (coordinate descent), or of the linearised network (Mu, Liang & Li 2020: about
+    the pretrained body with a head fitted first). With batch norm by running statistics, as it is used after
+    ordinary training, the answer is inductive.
+
+    Deviations: full-batch steps, where Chen et al. draw minibatches of 4 from the support set; the head starts at
+    zeros, so that the first step does not move the body along a random direction (Kumar et al. 2022, §3.3).
+
+    Args:
+        model: the pretrained network (or one drawn at random, the control); it is copied.
+        rate: the step's rate, on the mean support loss.
+        steps: steps in all, K.
+        rule: "sgd", "momentum" or "adam".
+        scope: what adapts (see ``metaft.inner.scope.select``). A new head joins whatever is chosen, unless a part
+            of the scope is ``!head``: "first:2" is the head and two blocks, "none" the head alone.
+        schedule: "together", "head-first" or "rotating" (see ``metaft.learners.schedules``).
+        head_steps: of head-first, how many of the K steps are the head's alone.
+        head: how a head starts: "zeros", "random", or "kept": no new one, for tasks of the outputs trained on.
+        objective: "task", "l2" (to the start; of a new head, to its own) or "kl": the answers of the *pretrained*
+            head on the support set are held (Li & Hoiem 2016, with the KL of Yu et al. 2013).
+        weight: of the latter two.
+        linearised: expand the network about where it stands when the body begins to move.
+        batch_norm: "running" (inductive), "inductive" or "transductive".
+        seed: of a random head.
+        workers: threads that share a batch's tasks.
+
+    Raises:
+        MetaftError: if an option is unknown or out of range, a scope matches nothing, or the parts do not go together.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        rate: float = 0.1,
+        steps: int = 50,
+        rule: str = "sgd",
+        scope: str = "all",
+        schedule: str = "together",
+        head_steps: int = 25,
+        head: HeadChoice = "zeros",
+        objective: str = "task",
+        weight: float = 1.0,
+        linearised: bool = False,
+        batch_norm: BatchNormMode = "running",
+        seed: int = 0,
+        workers: int = 1,
+    ) -> None:
+        for what, given, known in (
+            ("rule", rule, RULES),
+            ("schedule", schedule, SCHEDULES),
+            ("objective", objective, OBJECTIVES),
+            ("head", head, get_args(HeadChoice)),
+        ):
+            if given not in known:
+                raise MetaftError(f"unknown {what} {given!r}{nearest(given, known)}")
+        if steps < 0 or workers < 1:
+            raise MetaftError(f"steps must be 0 or more and workers 1 or more, not {steps} and {workers}")
+        self.model = Functional(model, batch_norm)
+        self.params = self.model.params()
+        self.rule = RULES[rule](rate, steps)
+        self.rate, self.steps, self.rule_name, self.scope = rate, steps, rule, scope
+        self.schedule, self.head_steps, self.head = schedule, head_steps, head
+        self.objective_name, self.weight = objective, weight
+        self.linearised, self.seed, self.workers = linearised, seed, workers
+        self.objective: Objective = OBJECTIVES[objective](weight, self._pretrained_answer)
+        self._networks: dict[int, Renewed] = {}
+        self._old_head = tuple(name for name in self.params if name.startswith(f"{head_name(model)}."))
+        self._trained_ways = self._latest_ways = len(self.params[self._old_head[0]])
+        self._require_sense(self._network(self._trained_ways))
+
+    @property
+    def name(self) -> str:
+        """The row of the table it is: "linearised", "head-first", "rotating" or "fine-tuning"."""
+        if self.linearised:
+            return "linearised"
+        return "fine-tuning" if self.schedule == "together" else self.schedule
+
+    @property
+    def transductive(self) -> bool:
+        """True where batch norm sees the whole query set."""
+        return self.model.transductive
+
+    def adapt(self, support_x: Tensor, support_y: Tensor) -> Predictor:
+        """Take K steps on each support set.
+
+        Args:
+            support_x: ``[tasks, support, *input]``.
+            support_y: ``[tasks, support]`` labels or ``[tasks, support, outputs]`` values.
+
+        Returns:
+            ``query_x [tasks, query, *input] → predictions [tasks, query, outputs]``.
+        """
+        batch = TaskBatch(support_x, support_y, support_x, support_y)
+        net = self._network(self._ways(batch))
+        ragged, size = batch.ragged, self._chunk(net, batch)
+
+        def adapted(chunk: TaskBatch) -> Answer:
+            *_, last = self._walk(net, chunk.support_x, chunk.support_y, self.steps, ragged)
+            return last
+
+        parts = map_chunks(adapted, batch, self.workers, size)
+
+        def predictor(query_x: Tensor) -> Tensor:
+            pieces = [torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) for x in query_x.split(size)]
+            counted = pieces if ragged else [None] * len(parts)
+            return torch.cat([part(x, c) for part, x, c in zip(parts, query_x.split(size), counted, strict=True)])
+
+        return predictor
+
+    def curve(self, batch: TaskBatch, steps: int | None = None) -> Tensor:
+        """Query predictions after each step; the parameters of passed steps are not kept.
+
+        Args:
+            batch: the tasks.
+            steps: how many steps of the same schedule, more or fewer; K if None.
+
+        Returns:
+            ``[steps + 1, tasks, query, outputs]``.
+        """
+        net = self._network(self._ways(batch))
+        count, ragged = self.steps if steps is None else steps, batch.ragged
+
+        def answers(chunk: TaskBatch) -> Tensor:
+            counted = chunk.query_y != IGNORE if ragged else None
+            path = self._walk(net, chunk.support_x, chunk.support_y, count, ragged)
+            return torch.stack([answer(chunk.query_x, counted) for answer in path])
+
+        return torch.cat(map_chunks(answers, batch, self.workers, self._chunk(net, batch)), dim=1)
+
+    def describe(self) -> dict[str, object]:
+        """The settings that identify this learner; ``adapts`` counts for the ways of the tasks it answered last."""
+        net = self._network(self._latest_ways)
+        start = net.start(self.params)
+        return {
+            "learner": self.name,
+            "steps": self.steps,
+            "rule": type(self.rule).__name__,
+            "inner_lr": self.rate,
+            "scope": self.scope,
+            "schedule": self.schedule,
+            "head_steps": self.head_steps if self.schedule == "head-first" else 0,
+            "head": self.head,
+            "objective": self.objective_name,
+            "objective_weight": self.weight if self.objective_name != "task" else 0.0,
+            "linearised": self.linearised,
+            "batch_norm": self.model.batch_norm if self.model.normalises else "none",
+            "parameters": sum(p.numel() for p in start.values()),
+            "adapts": sum(start[name].numel() for name in net.adapts),
+        }
+
+    @torch.no_grad()
+    def _walk(self, net: Renewed, support_x: Tensor, support_y: Tensor, steps: int, ragged: bool) -> Iterator[Answer]:
+        """The tasks' answers after 0, 1, … steps; while the head alone moves, features are computed once."""
+        start = net.start(self.params)
+        adapting = {name: start[name].expand(len(support_x), *start[name].shape) for name in net.adapts}
+        plan = SCHEDULES[self.schedule](net.adapts, net.in_head, steps, self.head_steps)
+        counted = (support_y != IGNORE,) if ragged else ()
+        stage = partial(descend, self.rule, self.objective, support_y, ragged)
+        alone = self._head_alone(net, plan)
+        if alone:
+            of_head = {name: start[name] for name in net.head.params()}
+            of_body = {name: p for name, p in start.items() if name not in of_head}
+            features = vmap(lambda x, *counted: net.body(of_body, x, None, *counted))(support_x, *counted)
+
+            @lru_cache(maxsize=1)
+            def asked(query_x: Tensor, query_counted: Tensor | None) -> Tensor:
+                masks = (*counted, query_counted) if query_counted is not None else ()
+                return vmap(lambda *task: net.body.query(of_body, *task))(support_x, query_x, *masks)
+
+            head = {name: adapting[name] for name in net.in_head}
+            for moved, answer in stage(net.head, of_head, head, plan[:alone], features):
+                yield partial(_through, asked, answer)
+                head = moved
+            adapting = adapting | head
+        path = stage(net.whole, start, adapting, plan[alone:], support_x, linear=self.linearised)
+        for _, answer in islice(path, int(alone > 0), None):  # its start is where the head's path ended
+            yield answer
+
+    def _head_alone(self, net: Renewed, plan: Plan) -> int:
+        """How many steps at the beginning the head's features stay the same, and its course is not taken up later."""
+        if self.objective_name == "kl" or not net.in_head:
+            return 0
+        count = len(list(takewhile(lambda names: names == net.in_head, plan)))
+        return 0 if net.in_head in plan[count:] else count
+
+    def _chunk(self, net: Renewed, batch: TaskBatch) -> int:
+        """How many tasks to compute together."""
+        return default_size(batch) if net.in_body else max(default_size(batch), HEADS_AT_ONCE)
+
+    def _network(self, ways: int) -> Renewed:
+        """The network for so many ways; kept, as threads keep copies of it."""
+        if self.head == "kept":
+            if ways > self._trained_ways:
+                raise MetaftError(f"the kept head has {self._trained_ways} outputs, the tasks {ways}; use head 'zeros'")
+            ways = self._trained_ways
+        if ways not in self._networks:
+            self._networks[ways] = renew(
+                self.model.module,
+                ways,
+                scope=self.scope,
+                head=self.head,
+                seed=self.seed,
+                batch_norm=self.model.batch_norm,
+            )
+        return self._networks[ways]
+
+    def _ways(self, batch: TaskBatch) -> int:
+        """How many outputs these tasks ask for."""
+        values, kl = batch.support_y.is_floating_point(), self.objective_name == "kl"
+        if values and kl:
+            raise MetaftError("objective 'kl' compares class probabilities, and this is a regression; use 'l2'")
+        if kl and batch.ragged and self.model.normalises and self.model.batch_norm != "running":
+            raise MetaftError("objective 'kl' does not leave padding out of batch statistics; use batch_norm 'running'")
+        self._latest_ways = batch.support_y.shape[-1] if values else int(batch.support_y.max()) + 1
+        return self._latest_ways
+
+    def _pretrained_answer(self, params: Params, x: Tensor) -> Tensor:
+        """The scores the pretrained head gives on the features of a network that is being fine-tuned."""
+        held = {} if self.head == "kept" else {name: self.params[name] for name in self._old_head}
+        return self.model(params | held, x)
+
+    def _require_sense(self, net: Renewed) -> None:
+        """Refuse parts that do not go together, before any task is drawn."""
+        if self.rule.learned(self.params):
+            raise MetaftError(f"rule {self.rule_name!r} learns its rates in meta-training; for fine-tuning, use 'sgd'")
+        if not net.adapts:
+            raise MetaftError(f"scope {self.scope!r} leaves nothing that adapts; leave out '!head'")
+        if self.schedule == "head-first" and not (net.in_head and 0 < self.head_steps < self.steps):
+            raise MetaftError(
+                f"schedule 'head-first' gives the head the first head_steps of all steps: {self.head_steps} of "
+                f"{self.steps} will not do, or the scope {self.scope!r} leaves the head out"
+            )
+        blind = self.head == "zeros" and bool(net.fresh) and not any(bool(p.any()) for p in net.fresh.values())
+        if blind and not net.in_head:
+            raise MetaftError("a head of zeros that does not adapt tells the body nothing; use head 'random'")
+        if blind and self.linearised and self.schedule != "head-first":
+            raise MetaftError(
+                "expanded about a head of zeros, a network does not see its body; use schedule 'head-first' or "
+                "head 'random'"
+            )
+        if self.objective_name == "kl" and self.head != "kept" and not net.in_body:
+            raise MetaftError(
+                "objective 'kl' holds the pretrained head's answers, which a new head cannot change; "
+                "let the body adapt, or use objective 'l2'"
+            )
+
+
+def _through(features: Answer, answer: Answer, query_x: Tensor, counted: Tensor | None) -> Tensor:
+    return answer(features(query_x, counted), None)

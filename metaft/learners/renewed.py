@@ -1,0 +1,80 @@
+"""A pretrained network made ready for tasks of some outputs: its head renewed or kept, and what adapts in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import nn
+
+from metaft.inner.rules import Params
+from metaft.inner.scope import select
+from metaft.models.functional import BatchNormMode, Functional
+from metaft.models.heads import head_alone, with_new_head, without_head
+
+HeadChoice = Literal["zeros", "random", "kept"]
+
+
+@dataclass(frozen=True)
+class Renewed:
+    """The network, whole and in its two parts, which share their parameters' names.
+
+    Args:
+        whole: body and head.
+        body: what computes the features the head is given.
+        head: the head alone.
+        fresh: parameters of a new head; empty if the old one is kept.
+        adapts: names of the parameters that adapt.
+    """
+
+    whole: Functional
+    body: Functional
+    head: Functional
+    fresh: Params
+    adapts: tuple[str, ...]
+
+    def start(self, trained: Params) -> Params:
+        """All parameters before the first step: the trained ones, but for a new head."""
+        return trained | self.fresh
+
+    @property
+    def in_head(self) -> tuple[str, ...]:
+        """Names that adapt in the head."""
+        own = self.head.params()
+        return tuple(name for name in self.adapts if name in own)
+
+    @property
+    def in_body(self) -> tuple[str, ...]:
+        """Names that adapt in the body."""
+        own = self.head.params()
+        return tuple(name for name in self.adapts if name not in own)
+
+
+def renew(
+    model: nn.Module, outputs: int, *, scope: str, head: HeadChoice, seed: int, batch_norm: BatchNormMode
+) -> Renewed:
+    """Give a network a head for other outputs, and choose what adapts.
+
+    Args:
+        model: the network; left as it is.
+        outputs: of the new head.
+        scope: what adapts; a new head joins it, unless a part of the scope is ``!head``.
+        head: "zeros", "random", or "kept" for no new one.
+        seed: of a random head.
+        batch_norm: the mode of the whole network.
+
+    Returns:
+        The network.
+
+    Raises:
+        MetaftError: if the network has no linear head, or a part of the scope matches nothing.
+    """
+    renewed = model if head == "kept" else with_new_head(model, outputs, seed, head)
+    whole, alone = Functional(renewed, batch_norm), Functional(head_alone(renewed))
+    order = tuple(whole.params())
+    chosen = set(select(order, scope))
+    if head != "kept" and "!head" not in [part.strip() for part in scope.split(",")]:
+        chosen |= set(alone.params())
+    fresh = {} if head == "kept" else alone.params()
+    adapts = tuple(n for n in order if n in chosen)
+    return Renewed(whole, Functional(without_head(renewed), batch_norm), alone, fresh, adapts)
