@@ -148,7 +148,7 @@ def test_padding_and_absent_classes_change_nothing(name, solver):
         (lambda: build_head("logistics"), "did you mean 'logistic'"),
         (
             lambda: build_head("forest", regularisation=1.0),
-            "'forest' has no option 'regularisation'; its options: seed, t",
+            "'forest' has no option 'regularisation'; its options: trees",
         ),
         (lambda: build_head("forest", "batched"), "'forest' has no solver 'batched'"),
         (lambda: build_head("ridge", regularisation=0.0), "regularisation must be above 0, got 0.0"),

@@ -26,12 +26,13 @@ HEADS: dict[str, Any] = {
 """Name → a dataclass whose fields are the head's options, and whose ``solvers`` begin with the one that is default."""
 
 
-def build_head(name: str, solver: str = "auto", **given: Any) -> Head:
+def build_head(name: str, solver: str = "auto", seed: int = 0, **given: Any) -> Head:
     """Make a head by name.
 
     Args:
         name: of the table `HEADS`.
         solver: "auto" (the batched one where there is one), "batched" or "scikit-learn".
+        seed: for a head that draws at random; the others do not care.
         given: the head's own options; None leaves its default.
 
     Returns:
@@ -44,10 +45,11 @@ def build_head(name: str, solver: str = "auto", **given: Any) -> Head:
         raise MetaftError(f"unknown head {name!r}{nearest(name, HEADS)}")
     kind = HEADS[name]
     known = {field.name for field in dataclasses.fields(kind)}
-    chosen = {option: value for option, value in given.items() if value is not None}
+    drawn = {"seed": seed} if "seed" in known else {}
+    chosen = drawn | {option: value for option, value in given.items() if value is not None}
     for option in chosen:
         if option not in known:
-            has = ", ".join(sorted(known - {"solver"})) or "none"
+            has = ", ".join(sorted(known - {"seed", "solver"})) or "none"
             raise MetaftError(f"head {name!r} has no option {option!r}; its options: {has}")
     if solver not in ("auto", *kind.solvers):
         raise MetaftError(f"head {name!r} has no solver {solver!r}{nearest(solver, ('auto', *kind.solvers))}")
