@@ -31,11 +31,13 @@ def command(folder: str, as_json: bool) -> None:
     if not found:
         click.echo(f"no runs in {folder}")
         return
+    rows = [run.row(Path(folder)) for run in found]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for head, least in zip(HEADS, (8, None, None, None, 17, None, None), strict=True):
-        table.add_column(head, overflow="fold", no_wrap=head in ("state", "validation"), min_width=least)
-    for run in found:
-        table.add_row(*(Text(cell) for cell in run.row(Path(folder))))
+    longest = min(max(len(row[0]) for row in rows), 40)
+    for head, least in zip(HEADS, (longest, None, 8, None, 14, None, 8), strict=True):
+        table.add_column(head, overflow="fold", no_wrap=head in ("state", "validation", "updated"), min_width=least)
+    for row in rows:
+        table.add_row(*map(Text, row))
     console = Console(soft_wrap=True)
     console.print(table)
     for run in found:

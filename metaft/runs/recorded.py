@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from metaft.errors import MetaftError, nearest
-from metaft.runs.config import RunConfig, Settings, load_config, validated
+from metaft.runs.config import RunConfig, Settings, load_config, to_toml, validated
 from metaft.runs.reading import printable, read_bytes, read_json
 
 TRAINERS: dict[str, type[Settings]] = {"meta-train": RunConfig}
@@ -105,3 +105,9 @@ def checked(kind: str, values: dict[str, Any]) -> Settings:
     if kind not in TRAINERS:
         raise MetaftError(f"unknown command {printable(kind)!r}{nearest(kind, TRAINERS)}")
     return validated(TRAINERS[kind], values)
+
+
+def settings_toml(config: Settings) -> str:
+    """Settings as a file that the command's ``--config`` takes."""
+    assert isinstance(config, RunConfig)
+    return to_toml(config)

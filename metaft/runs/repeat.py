@@ -242,7 +242,7 @@ def _same(a: Tensor, b: Tensor) -> bool:
 
 def _scores(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> tuple[Difference, float] | None:
     """The best validation scores, and the 95% half width of their difference (independent, so on the safe side)."""
-    best = [
+    best: list[dict[str, Any]] = [
         next((r for r in reversed(rows) if r.get("kind") == "validation" and r.get("best") is True), {})
         for rows in (first, second)
     ]

@@ -1,0 +1,59 @@
+"""``metaft sweep``."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command("sweep", epilog="Example:  metaft sweep experiments/sweep.toml --out runs/rates --jobs 2")
+@click.argument("grid", type=click.Path(dir_okay=False), required=False)
+@click.option("--out", type=click.Path(), required=True, help="folder of the sweep")
+@click.option("--jobs", type=click.IntRange(1, 1024), help="processes side by side [default: the cores]")
+@click.option("--resume", is_flag=True, help="go on with the sweep in --out")
+@click.option("--quiet", is_flag=True, help="no progress, no table")
+def command(grid: str | None, out: str, jobs: int | None, resume: bool, quiet: bool) -> int:
+    """Run the members of GRID.toml in parallel and choose the best setting on validation classes.
+
+    A grid that trains varies a command's settings; command = "validate" varies the options of a learner that adapts:
+
+    \b
+      command = "meta-train"           command = "validate"
+      seeds = [0, 1, 2]                learner = "fine-tuning:backbone=runs/pre-{seed}"
+      [base]                           seeds = [0, 1, 2]
+      dataset = "omniglot"             [base]
+      minutes = 20                     dataset = "omniglot"
+      [grid]                           validate_tasks = 600
+      inner_lr = [0.4, 2.0]            [grid]
+      steps = [1, 5]                   rate = [0.01, 0.1]
+
+    It can be killed at any moment and resumed. Exit code 1 if a member failed; the others are done all the same.
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from metaft.cli.sweep_progress import SweepProgress
+    from metaft.environment import environment
+    from metaft.runs.choice import heads
+    from metaft.runs.sweep import sweep
+    from metaft.runs.sweep_record import next_command, table_rows
+
+    with SweepProgress(shown=not quiet) as watch:
+        found = sweep(grid, out, jobs or environment()["machine"]["cores"], resume=resume, watch=watch)
+    console = Console(soft_wrap=True)
+    if not quiet:
+        table = Table(box=box.SIMPLE_HEAD)
+        for head in heads(found.candidates):
+            table.add_column(head, overflow="fold")
+        for candidate, cells in zip(found.candidates, table_rows(found), strict=True):
+            table.add_row(*map(Text, cells), style="bold" if candidate.chosen else None)
+        console.print(table)
+        console.print(
+            Text(f"mean ± 95% interval over validation tasks; written: {found.path / 'sweep.md'}", style="dim")
+        )
+        for candidate in found.chosen:
+            console.print(Text(f"next  {next_command(found, candidate)}"))
+    for name, reason in found.reasons.items():
+        click.echo(f"failed: {name}: {reason}", err=True)
+    return 0 if found.finished else 1
