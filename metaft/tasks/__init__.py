@@ -2,37 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.episodes import Episodes
 from metaft.tasks.family import TaskFamily
+from metaft.tasks.ragged import RaggedEpisodes
 from metaft.tasks.sinusoid import Sinusoids as sinusoid
+from metaft.tasks.table import table
 from metaft.tasks.through_learn2learn import Learn2LearnTasks as learn2learn
 
-__all__ = ["TaskBatch", "TaskFamily", "episodes", "learn2learn", "sinusoid"]
+if TYPE_CHECKING:
+    from metaft.data.images import LabelledImages
+
+__all__ = ["TaskBatch", "TaskFamily", "episodes", "episodes_of", "learn2learn", "sinusoid", "table"]
 
 
 def episodes(
     dataset: str,
-    ways: int = 5,
-    shots: int = 1,
+    ways: int | tuple[int, int] = 5,
+    shots: int | tuple[int, int] = 1,
     queries: int = 15,
     split: str = "train",
     seed: int = 0,
     root: str | Path | None = None,
+    channels: int | None = None,
     **options: object,
 ) -> Episodes:
     """N-way K-shot episodes over a data set known by name.
 
     Args:
         dataset: "omniglot", "glyphs", … (see ``metaft data``).
-        ways: classes a task.
-        shots: support examples a class.
+        ways: classes a task; ``(3, 7)`` draws their number task by task (see ``metaft.tasks.ragged``).
+        shots: support examples a class, likewise.
         queries: query examples a class.
         split: "train", "val" or "test"; their classes never overlap.
         seed: which sequence of tasks.
         root: where the data set's files lie; by default ``METAFT_DATA``, then ``./data``.
+        channels: 1 turns colour images grey, 3 the reverse; None leaves them as they are.
         options: the data set's own (``scheme``, ``size``, ``rotations``, …; see its entry in the catalog).
 
     Returns:
@@ -46,4 +55,44 @@ def episodes(
     images = catalog.load_images(dataset, split, root=root, **options)
     # A data set's own seed is its default here: `seed` is the family's.
     details = {k: v for k, v in {**catalog.dataset(dataset).options, **options}.items() if k != "seed"}
-    return Episodes(images, ways, shots, queries, seed, dataset, split, details)
+    return episodes_of(images, ways, shots, queries, split, seed, dataset, channels, details)
+
+
+def episodes_of(
+    images: LabelledImages,
+    ways: int | tuple[int, int] = 5,
+    shots: int | tuple[int, int] = 1,
+    queries: int = 15,
+    split: str = "train",
+    seed: int = 0,
+    name: str = "images",
+    channels: int | None = None,
+    details: Mapping[str, object] | None = None,
+) -> Episodes:
+    """N-way K-shot episodes over images that are at hand.
+
+    Args:
+        images: the classes of this split.
+        ways: as for ``episodes``.
+        shots: as for ``episodes``.
+        queries: query examples a class.
+        split: the split's name.
+        seed: which sequence of tasks.
+        name: the data set's, for the record.
+        channels: as for ``episodes``.
+        details: the data set's options, for the record.
+
+    Returns:
+        The family.
+
+    Raises:
+        MetaftError: if the classes or examples do not suffice.
+    """
+    told = dict(details or {})
+    if channels is not None:
+        images = images.with_channels(channels)
+        told["channels"] = channels
+    (least_ways, ways), (least_shots, shots) = ((n, n) if isinstance(n, int) else n for n in (ways, shots))
+    if (least_ways, least_shots) == (ways, shots):
+        return Episodes(images, ways, shots, queries, seed, name, split, told)
+    return RaggedEpisodes(images, ways, shots, queries, seed, name, split, told, least_ways, least_shots)

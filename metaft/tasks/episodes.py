@@ -58,9 +58,10 @@ class Episodes:
             raise MetaftError(f"{self.ways} ways asked for, but {where} has only {self.images.classes} classes")
         fewest = int(self.images.counts.min())
         if self.shots + self.queries > fewest:
+            name = self.images.names[int(self.images.counts.argmin())]
             raise MetaftError(
                 f"{self.shots} shots + {self.queries} queries need {self.shots + self.queries} examples a class, "
-                f"but {where} has a class with only {fewest}: ask for fewer"
+                f"but {where} has a class with only {fewest} ({name}): ask for fewer"
             )
 
     @property
@@ -84,7 +85,7 @@ class Episodes:
             ``int64 [tasks, ways, shots + queries]`` rows of the image tensor; the way is the label.
         """
         draw = generator(self.seed, f"{self.dataset}/{self.split}", index)
-        chosen = _distinct(draw, tasks, self.images.classes, self.ways)
+        chosen = distinct(draw, tasks, self.images.classes, self.ways)
         starts, counts = self.images.starts.numpy()[chosen], self.images.counts.numpy()[chosen]
         rows = _distinct_within(draw, counts, self.shots + self.queries)
         return starts[..., None] + rows
@@ -130,10 +131,11 @@ class Episodes:
         }
 
 
-def _distinct(draw: np.random.Generator, rows: int, population: int, sample: int) -> np.ndarray:
+def distinct(draw: np.random.Generator, rows: int, population: int | np.ndarray, sample: int) -> np.ndarray:
     """Draw ``sample`` distinct numbers below ``population`` in each row, in random order, ``[rows, sample]``.
 
-    Floyd's algorithm (Bentley & Floyd 1987), all rows at once: the cost is sample², whatever the population.
+    The population may differ from row to row, ``[rows]``. Floyd's algorithm (Bentley & Floyd 1987), all rows at once:
+    the cost is sample², whatever the population.
     """
     chosen = np.empty((rows, sample), dtype=np.int64)
     for i in range(sample):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import metaft
 from metaft.data.images import LabelledImages
-from metaft.tasks.episodes import Episodes, _distinct
+from metaft.tasks.episodes import Episodes, distinct
 
 
 def numbered_images(counts=(20,) * 12):
@@ -119,7 +119,7 @@ def test_classes_of_different_sizes_stay_within_their_examples():
 
 
 def test_distinct_draws_every_ordered_sample_equally_often():
-    draws = _distinct(np.random.default_rng(0), 60_000, 4, 3)
+    draws = distinct(np.random.default_rng(0), 60_000, 4, 3)
     _, counts = np.unique(draws, axis=0, return_counts=True)
     assert len(counts) == 24
     assert np.abs(counts / 2500 - 1).max() < 0.12
