@@ -82,7 +82,8 @@ def test_global_random_states_stay(l2l):
     state = lambda: (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
     before = state()
     family.batch(0, 5)
-    assert state() == before
+    unchanged = state() == before  # outside of the assertion, which would write out the difference
+    assert unchanged
 
 
 def test_random_loading_is_repeatable_too(l2l):
