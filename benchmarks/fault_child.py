@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import logging
 import os
 import signal
 import subprocess
@@ -52,6 +53,8 @@ def load_everything() -> None:
     import matplotlib
 
     matplotlib.use("agg")
+    # It tells of each step that it drops, which is what is tested.
+    logging.getLogger("tensorboard").setLevel(logging.ERROR)
     from torch.utils.tensorboard import summary  # noqa: F401
 
     import metaft.cli.meta_train

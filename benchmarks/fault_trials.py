@@ -101,7 +101,7 @@ def one_line(ended: Ended, code: int = 2) -> str:
 def disk_errors(folder: Path, step: int) -> Tally:
     """From some call on the disk is full or read-only; afterwards there is room again and the run goes on."""
     tally, whole = Tally(), folder / "whole-short"
-    calls = train(folder / "whole-count", SHORT).calls
+    calls = train(whole, SHORT).calls
     for action, kind in ((FULL, os.strerror(errno.ENOSPC)), (READ_ONLY, os.strerror(errno.EROFS))):
         for nth in range(1, calls + 1, step):
             out = folder / "disk"
@@ -146,7 +146,7 @@ def small_disk(folder: Path, whole: Path, kibibytes: int) -> str:
 def signals(folder: Path, trials: int, seed: int) -> Tally:
     """Ask a run to stop at random moments; a second process, and the lock of a dead one."""
     tally, draw, whole = Tally(), random.Random(seed), folder / "whole"
-    seconds = train(whole.with_name("whole-timed"), LONG).seconds
+    seconds = train(whole, LONG).seconds
     for trial in range(trials):
         out, signum = folder / "signal", (signal.SIGTERM, signal.SIGINT)[trial % 2]
         twice = trial % 6 == 5
