@@ -150,6 +150,8 @@ def with_options(learner: str, options: Mapping[str, Any]) -> str:
     """
     spec = parse(learner)
     for name in options:
+        if not name.replace("-", "_").isidentifier():
+            raise MetaftError(f"[grid] {name!r}: should be the name of an option of {spec.target!r}")
         if name.replace("-", "_") in spec.options:
             raise MetaftError(f"option {name} stands in learner = {learner!r} and in [grid]; leave it out of one")
     added = ",".join(f"{name}={_text(value)}" for name, value in options.items())
