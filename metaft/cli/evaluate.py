@@ -19,7 +19,9 @@ from metaft.cli.options import setting_options
 @click.option("--runs", type=click.Path(), help="folder or zip with run01 … run20, for --protocol lake")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False), help="where to write the result [in the run]")
 @click.option("--plot", "plot_file", type=click.Path(dir_okay=False), help="where to draw it, PNG [in the run]")
-@setting_options("dataset", "scheme", "shots", "queries", "rotations", "data_root", "seed", "batch_norm")
+@setting_options(
+    "dataset", "scheme", "ways", "shots", "queries", "rotations", "colours", "data_root", "seed", "batch_norm"
+)
 def command(run: str, **options: Any) -> None:
     """Score the learner in RUN on tasks over unseen classes: mean ± 95% interval after each inner step.
 

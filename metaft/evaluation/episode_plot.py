@@ -10,7 +10,7 @@ from torch import Tensor
 
 from metaft.errors import MetaftError
 from metaft.evaluation.style import BLACK, BLUE, GREY, VERMILLION, blank, tidy
-from metaft.tasks.batch import TaskBatch
+from metaft.tasks.batch import IGNORE, TaskBatch
 
 MOST_SUPPORT, MOST_QUERIES, MOST_CLASSES, MOST_FITS = 5, 10, 20, 3
 NARROWEST = 4.5  # inches: room for the lines of text
@@ -77,9 +77,10 @@ def _images(batch: TaskBatch, answers: np.ndarray) -> Figure:
     correct = int((answers == query_y).sum())
     axes.text(-0.15, -0.2, "class", ha="right", va="bottom", fontsize=10)
     axes.text(0, -0.2, "support", ha="left", va="bottom", fontsize=10)
-    tally = f"queries: {correct} of {len(query_y)} right"
+    asked = int((query_y != IGNORE).sum())
+    tally = f"queries: {correct} of {asked} right"
     shown = sum(map(len, query))
-    tally += f" ({shown} shown)" if shown < len(query_y) else ""
+    tally += f" ({shown} shown)" if shown < asked else ""
     axes.text(left + 0.8, -0.2, tally, va="bottom", fontsize=10)
     axes.text(
         wide,

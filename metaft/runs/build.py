@@ -10,17 +10,21 @@ from typing import Any, cast
 
 from torch import nn
 
+from metaft.data.class_lists import require_disjoint
 from metaft.distributed.place import place
 from metaft.errors import MetaftError
 from metaft.learners.learner import MetaLearner as Learner
 from metaft.runs import checkpoint
-from metaft.runs.config import RunConfig, load_config, validated
+from metaft.runs.config import REGRESSIONS, RunConfig, load_config, validated
 from metaft.runs.directory import RunDirectory, read_record
+from metaft.runs.families import build_family
+from metaft.tasks.episodes import Episodes
 from metaft.tasks.family import TaskFamily
 
 MODEL_OPTIONS: dict[str, Callable[[RunConfig], dict[str, Any]]] = {
     "conv4": lambda c: {"hidden": c.hidden, "pool": c.pool},
     "mlp": lambda c: {"hidden": (c.hidden, c.hidden)},
+    "resnet12": lambda c: {"hidden": c.hidden, "widths": c.widths},
 }
 """Which settings each network takes."""
 
@@ -46,43 +50,10 @@ def build(config: RunConfig) -> Parts:
     Raises:
         MetaftError: for an unknown data set, model or learner, or data that is absent or does not suffice.
     """
-    train = build_family(config, "train")
-    return Parts(train, build_family(config, "val"), build_learner(config, train))
-
-
-def build_family(config: RunConfig, split: str) -> TaskFamily:
-    """The task family of one split.
-
-    Args:
-        config: the settings.
-        split: "train", "val" or "test".
-
-    Returns:
-        The family.
-
-    Raises:
-        MetaftError: as ``build``.
-    """
-    from metaft.data import catalog
-    from metaft.tasks import episodes, sinusoid
-
-    info = catalog.dataset(config.dataset)
-    if config.dataset == "sinusoid":
-        return sinusoid(shots=config.shots, queries=config.queries, seed=config.seed, split=split)
-    if not info.schemes and config.scheme != RunConfig.model_fields["scheme"].default:
-        raise MetaftError(f"scheme = {config.scheme!r}: data set {config.dataset} has only one way to be split")
-    wanted = {"scheme": config.scheme, "size": config.image_size, "rotations": config.rotations}
-    options: dict[str, Any] = {name: value for name, value in wanted.items() if name in info.options}
-    return episodes(
-        config.dataset,
-        config.ways,
-        config.shots,
-        config.queries,
-        split,
-        config.seed,
-        config.data_root,
-        **options,
-    )
+    train, validation = build_family(config, "train"), build_family(config, "val")
+    if isinstance(train, Episodes) and isinstance(validation, Episodes):
+        require_disjoint({"train": train.images.names, "val": validation.images.names}, config.dataset)
+    return Parts(train, validation, build_learner(config, train))
 
 
 def build_model(config: RunConfig, family: TaskFamily) -> nn.Module:
@@ -136,7 +107,7 @@ def worker_count(config: RunConfig) -> int:
         return config.workers
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     cores = max(1, cores // place().local_size)
-    return cores if config.dataset != "sinusoid" and config.device != "cuda" else 1
+    return cores if config.dataset not in REGRESSIONS and config.device != "cuda" else 1
 
 
 def load_run(

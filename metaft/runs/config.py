@@ -8,47 +8,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from metaft.errors import MetaftError, nearest
+from metaft.runs.family_settings import BY_DATASET, REGRESSIONS, FamilySettings, Settings
 
 MAX_BATCH_VALUES = 2**32
 """The most numbers one batch of tasks may hold: 16 GiB of float32, far beyond any shipped experiment."""
-
-BY_DATASET: dict[str, dict[str, Any]] = {
-    "sinusoid": {  # Finn et al. 2017, section 5.1
-        "shots": 10, "queries": 10, "model": "mlp", "hidden": 40, "inner_lr": 0.01, "tasks": 25, "iterations": 70_000,
-        "log_every": 500, "validate_every": 5000, "checkpoint_every": 5000,
-    },
-}  # fmt: skip
-"""Defaults that differ from the fields' own (those are for images), by data set."""
-
-
-class Settings(BaseModel):
-    """What all sections share: no unknown keys, no NaN, no infinity, no change after validation."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class FamilySettings(Settings):
-    """Which tasks are drawn."""
-
-    dataset: str = Field("glyphs", description="data set or family: glyphs, omniglot, sinusoid")
-    scheme: str = Field("alphabets", description="how classes are split into train, val and test")
-    ways: int = Field(5, ge=2, le=100_000, description="classes in a task")
-    shots: int = Field(1, ge=1, le=100_000, description="support examples a class (sinusoid: points)")
-    queries: int = Field(15, ge=1, le=100_000, description="query examples a class (sinusoid: points)")
-    data_root: str | None = Field(None, description="folder with the data sets; else METAFT_DATA, else ./data")
-    image_size: int = Field(28, ge=8, le=512, description="height and width images are scaled to, in pixels")
-    rotations: bool = Field(True, description="90° rotations as further classes")
 
 
 class ModelSettings(Settings):
     """Which network is adapted."""
 
-    model: str = Field("conv4", description="network: conv4, mlp")
-    hidden: int = Field(64, ge=1, le=65_536, description="channels or units of a hidden layer")
+    model: str = Field("conv4", description="network: conv4, resnet12, mlp, or your own: package.module:NAME")
+    hidden: int = Field(64, ge=1, le=65_536, description="channels or units of a hidden layer, or of the first block")
     pool: Literal["stride", "max"] = Field("stride", description="how conv4 halves the image")
+    widths: Literal["wide", "doubling"] = Field(
+        "wide", description="resnet12's blocks: hidden × 1, 2.5, 5, 10 or hidden × 1, 2, 4, 8"
+    )
 
 
 class LearnerSettings(Settings):
@@ -134,7 +111,7 @@ class RunConfig(FamilySettings, ModelSettings, LearnerSettings, TrainSettings, E
 
     @model_validator(mode="after")
     def _fits_in_memory(self) -> Self:
-        image = self.dataset != "sinusoid"
+        image = self.dataset not in REGRESSIONS
         examples = (self.ways if image else 1) * (self.shots + self.queries)
         values = self.tasks * examples * (self.image_size**2 if image else 1)
         if values > MAX_BATCH_VALUES:

@@ -15,9 +15,9 @@ from metaft.errors import MetaftError, nearest
 from metaft.evaluation.benchmark import Entrant, rehearse
 from metaft.learners.learner import Learner
 from metaft.learners.spec import SEED, Spec, labels
-from metaft.plugins import call, load_attribute
+from metaft.plugins import call, is_import_path, load_attribute
 from metaft.runs.build import build_model, load_run, run_config, worker_count
-from metaft.runs.config import RunConfig, validated
+from metaft.runs.config import REGRESSIONS, RunConfig, validated
 from metaft.runs.unseen import require_unseen
 from metaft.tasks.family import TaskFamily
 
@@ -154,7 +154,7 @@ def _check_runs(spec: Spec, config: RunConfig, families: Mapping[int, TaskFamily
         return
     own = run_config(spec.target)
     image = family.kind == "classification"
-    if (own.dataset == "sinusoid") == image:
+    if (own.dataset in REGRESSIONS) == image and not is_import_path(own.dataset):
         raise MetaftError(f"{spec.target} was trained on {own.dataset}, which is of another kind than {config.dataset}")
     if image and own.ways != family.outputs:
         raise MetaftError(

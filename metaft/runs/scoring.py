@@ -12,8 +12,11 @@ from metaft.distributed.place import place
 from metaft.errors import MetaftError, nearest
 from metaft.evaluation.result import Result
 from metaft.learners.learner import MetaLearner as Learner
+from metaft.plugins import is_import_path
 from metaft.runs.build import build_family, load_run, run_config
-from metaft.runs.config import RunConfig, validated
+from metaft.runs.config import RunConfig
+from metaft.runs.transfer import evaluation_config
+from metaft.runs.unseen import require_unseen
 
 WEIGHTS, SPLITS, PROTOCOLS = ("best", "last"), ("train", "val", "test"), ("episodes", "lake")
 
@@ -59,10 +62,7 @@ def evaluate_run(
     if (runs is not None) != (protocol == "lake"):
         raise MetaftError("--protocol lake and --runs PATH (the folder or zip with run01 … run20) go together")
     own = run_config(path)
-    given = {name: value for name, value in overrides.items() if value is not None}
-    if given.get("dataset", own.dataset) != own.dataset:
-        given.setdefault("scheme", RunConfig.model_fields["scheme"].default)
-    config = validated(RunConfig, {**own.model_dump(), **given})
+    config = evaluation_config(own, overrides)
     if protocol == "lake":
         result, what = _lake(path, weights, config, str(runs), progress)
     else:
@@ -84,10 +84,13 @@ def _episodes(
     from metaft.evaluation.evaluate import evaluate
 
     family = build_family(config, split)
+    if split == "test" and is_import_path(config.dataset):  # our own data sets divide classes by construction
+        require_unseen(path, config, family)
     learner = _learner(path, weights, config, family)
     result = evaluate(learner, family, config.test_tasks, steps=config.test_steps, progress=progress)
-    shape = f"{config.ways}way-{config.shots}shot" if family.kind == "classification" else f"{config.shots}shot"
-    return result, f"{config.dataset}-{split}-{shape}-{result.mode}"
+    ways, shots = family.describe().get("ways", config.ways), family.describe().get("shots", config.shots)
+    shape = f"{ways}way-{shots}shot" if family.kind == "classification" else f"{shots}shot"
+    return result, f"{config.dataset.replace(':', '.')}-{split}-{shape}-{result.mode}"
 
 
 def _lake(

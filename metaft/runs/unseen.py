@@ -37,6 +37,7 @@ def require_unseen(run: str | Path, config: RunConfig, tests: TaskFamily) -> Non
         "scheme": trained.get("scheme"),
         "rotations": trained.get("rotations"),
         "image_size": trained.get("size"),
+        "split_seed": trained.get("split_seed"),
         "data_root": config.data_root,
     }
     own = validated(RunConfig, {name: value for name, value in settings.items() if value is not None})

@@ -115,3 +115,22 @@ def test_settings_offer_exactly_what_the_tables_hold(setting: str, table: str) -
     module, name = table.split(":")
     offered = re.findall(r"'([^']+)'", str(RunConfig.model_fields[setting].annotation))
     assert sorted(offered) == sorted(getattr(import_module(module), name))
+
+
+def test_ranges_of_ways_and_shots() -> None:
+    config = validated(RunConfig, {"ways": "3-7", "shots": "1 - 5"})
+    assert (config.fewest_ways, config.ways, config.fewest_shots, config.shots) == (3, 7, 1, 5)
+    flat = {k: v for section in tomllib.loads(to_toml(config)).values() for k, v in section.items()}
+    assert validated(RunConfig, flat) == config
+    assert validated(RunConfig, {"ways": "6"}).fewest_ways is None
+    for values, said in (
+        ({"ways": "7-3"}, "ways = 7-3: a range should rise"),
+        ({"ways": "1-3"}, "fewest_ways = 1: should be greater than or equal to 2"),
+        ({"shots": "0-3"}, "fewest_shots = 0"),
+        ({"dataset": "sinusoid", "shots": "1-3"}, "a regression .sinusoid. takes one number"),
+        ({"ways": "3-"}, "ways = 3-: should be a valid integer"),
+        ({"colours": "gray"}, "colours = gray: should be 'grey' or 'rgb'"),
+        ({"widths": "with"}, "widths = with: should be 'wide' or 'doubling'"),
+    ):
+        with pytest.raises(MetaftError, match=said):
+            validated(RunConfig, values)
