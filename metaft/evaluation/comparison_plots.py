@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
 from metaft.evaluation.comparison import Comparison, Row
 from metaft.evaluation.report import LABELS, describe_family
@@ -28,17 +28,16 @@ def against_shots(comparison: Comparison) -> Figure:
     Returns:
         The figure.
     """
-    title = describe_family(comparison.family)
     if len(comparison.shots) == 1:
-        return _rows(comparison, title)
+        return _rows(comparison)
     figure = blank(7.6, 4.4)
     axes = figure.add_subplot()
-    for number, label in enumerate(comparison.labels):
-        rows = [row for shots in comparison.shots for row in comparison.rows(shots) if row.label == label]
+    by_learner = zip(*(comparison.rows(shots) for shots in comparison.shots), strict=True)
+    for number, rows in enumerate(by_learner):
         mean, half = _scaled(comparison, [(row.score.mean, row.score.ci95) for row in rows])
-        axes.plot(comparison.shots, mean, markersize=5, label=label, **_look(number))
+        axes.plot(comparison.shots, mean, markersize=5, label=_name(rows[0]), **_look(number))
         axes.fill_between(comparison.shots, mean - half, mean + half, color=_look(number)["color"], alpha=0.15, lw=0)
-    tidy(axes, "shots", LABELS[comparison.metric], title)
+    tidy(axes, "shots", LABELS[comparison.metric], describe_family(comparison.family))
     axes.set_xscale("log")
     axes.set_xticks(comparison.shots, [str(shots) for shots in comparison.shots])
     axes.xaxis.set_minor_locator(NullLocator())
@@ -65,11 +64,11 @@ def against_steps(comparison: Comparison) -> Figure | None:
             mean, half = _scaled(comparison, row.steps)
             look = _look(number)
             if len(mean) == 1:
-                axes.plot([0, longest], mean.repeat(2), color=look["color"], linestyle=":", label=row.label)
+                axes.plot([0, longest], mean.repeat(2), color=look["color"], linestyle=":", label=_name(row))
                 axes.plot([longest], mean, color=look["color"], marker=look["marker"], markersize=5, clip_on=False)
                 continue
             look["marker"] = look["marker"] if len(mean) <= 12 else ""
-            axes.plot(range(len(mean)), mean, markersize=5, label=row.label, **look)
+            axes.plot(range(len(mean)), mean, markersize=5, label=_name(row), **look)
             axes.fill_between(range(len(mean)), mean - half, mean + half, color=look["color"], alpha=0.15, lw=0)
         _finish_panel(comparison, axes, shots, "inner steps")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -91,15 +90,17 @@ def against_time(comparison: Comparison) -> Figure:
         for number, row in enumerate(comparison.rows(shots)):
             mean, half = _scaled(comparison, [(row.score.mean, row.score.ci95)])
             look = {**_look(number), "linestyle": ""}
-            axes.errorbar([row.seconds_per_task], mean, yerr=half, markersize=7, label=row.label, **look)
+            axes.errorbar([row.seconds_per_task], mean, yerr=half, markersize=7, label=_name(row), **look)
         _finish_panel(comparison, axes, shots, "time to adapt and answer, a task")
         axes.set_xscale("log")
+        axes.set_xlim(*_decades([row.seconds_per_task for count in comparison.shots for row in comparison.rows(count)]))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: _spoken(seconds)))
+        axes.xaxis.set_minor_formatter(NullFormatter())
     _legend(figure, panels[0])
     return figure
 
 
-def _rows(comparison: Comparison, title: str) -> Figure:
+def _rows(comparison: Comparison) -> Figure:
     rows: list[Row] = comparison.rows(comparison.shots[0])
     figure = blank(7.0, 0.36 * len(rows) + 1.2)
     axes = figure.add_subplot()
@@ -110,9 +111,10 @@ def _rows(comparison: Comparison, title: str) -> Figure:
         if row.seeds is not None and row.seeds.seeds > 1:
             ends = (100 if comparison.metric == "accuracy" else 1) * np.array([row.seeds.low, row.seeds.high])
             axes.plot(ends, [number + 0.22] * 2, color=look["color"], linewidth=1, alpha=0.6)
-    tidy(axes, LABELS[comparison.metric], "", f"{title}, {comparison.shots[0]} shots")
+    title = describe_family({**comparison.family, "shots": comparison.shots[0]})
+    tidy(axes, LABELS[comparison.metric], "", title)
     axes.grid(True, axis="x", color="#e3e3e3", linewidth=0.7)
-    axes.set_yticks(range(len(rows)), [row.label for row in rows])
+    axes.set_yticks(range(len(rows)), [_name(row) for row in rows])
     axes.invert_yaxis()
     if comparison.metric == "mse" and _wide(mean):
         axes.set_xscale("log")
@@ -137,6 +139,10 @@ def _scaled(comparison: Comparison, pairs: Sequence[tuple[float, float]]) -> tup
     return mean, np.nan_to_num(half)
 
 
+def _name(row: Row) -> str:
+    return f"{row.label}, transductive" if row.mode == "transductive" else row.label
+
+
 def _look(number: int) -> dict[str, Any]:
     """Colour, marker and dash of the n-th learner: 7 colours, then the same with other markers and dashes."""
     turn = number // len(COLOURS)
@@ -157,6 +163,13 @@ def _error_axis(comparison: Comparison, axes: Axes) -> None:
 def _wide(values: np.ndarray) -> bool:
     values = values[np.isfinite(values)]
     return bool(values.size and values.min() > 0 and values.max() > SPREAD * values.min())
+
+
+def _decades(seconds: Sequence[float]) -> tuple[float, float]:
+    """Whole powers of ten around some times."""
+    exponents = np.log10(np.maximum(seconds, 1e-9))
+    low = np.floor(exponents.min())
+    return float(10**low), float(10 ** max(np.ceil(exponents.max()), low + 1))
 
 
 def _legend(figure: Figure, axes: Axes) -> None:

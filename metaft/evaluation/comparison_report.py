@@ -17,6 +17,9 @@ from metaft.evaluation.report import LABELS, describe_family, format_score, mark
 KEPT = 5
 """Columns that a narrow terminal shows in any case: who, how well, and in which mode."""
 
+NARROWEST, GAP = 16, 2
+"""Characters a label has before it is folded, and between columns."""
+
 
 def table_rows(comparison: Comparison, shots: int) -> tuple[list[str], list[list[str]]]:
     """The table at one number of shots.
@@ -66,12 +69,7 @@ def screen(comparison: Comparison, console: Console) -> Group:
     parts: list[RenderableType] = []
     for shots in comparison.shots:
         heads, rows = table_rows(comparison, shots)
-        width = len(heads)
-        table = _table(heads, rows, width)
-        while width > KEPT and console.measure(table).minimum > console.width:
-            width -= 1
-            table = _table(heads, rows, width)
-        parts += [Text(_title(comparison, shots), style="bold"), table]
+        parts += [Text(_title(comparison, shots), style="bold"), _table(heads, rows, console.width)]
     return Group(*parts, Text(note(comparison), style="dim"))
 
 
@@ -123,22 +121,28 @@ def note(comparison: Comparison) -> str:
     better = "higher" if comparison.metric == "accuracy" else "lower"
     text = (
         f"{comparison.tasks} tasks at each number of shots, the same for every learner; {better} is better. ± is half "
-        "of the 95% interval over tasks, of each task's mean over seeds; min–max is over the seeds' means. against "
-        f"{comparison.baseline}: the paired difference, task by task; better or worse where its interval excludes 0. "
-        "adapts: numbers that change per task. ms a task: to adapt and answer once. peak MB: resident memory added."
+        "of the 95% interval over tasks, of each task's mean over seeds; min–max is over the seeds' means, – where "
+        f"nothing is random. against {comparison.baseline}: the paired difference, task by task; better or worse where "
+        "its interval excludes 0. adapts: numbers that change per task. ms a task: to adapt and answer once. "
+        "peak MB: resident memory added."
     )
     if comparison.metric == "mse":
         text += " A task that diverged with any seed is left out of a mean and of its paired differences."
     return text
 
 
-def _table(heads: list[str], rows: list[list[str]], width: int) -> Table:
-    table = Table(box=box.SIMPLE_HEAD)
-    for head in heads[:width]:
-        left = head in ("learner", "mode")
-        table.add_column(head, justify="left" if left else "right", no_wrap=head != "learner", overflow="fold")
+def _table(heads: list[str], rows: list[list[str]], room: int) -> Table:
+    """As many columns as the room holds; heads and labels may be folded, numbers not."""
+    widths = [max(map(len, [*head.split(), *cells])) for head, *cells in zip(heads, *rows, strict=True)]
+    columns = len(heads)
+    while columns > KEPT and NARROWEST + sum(widths[1:columns]) + GAP * columns > room:
+        columns -= 1
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, GAP - 1, 0, 0), pad_edge=False)
+    table.add_column(heads[0], overflow="fold")
+    for head, width in zip(heads[1:columns], widths[1:], strict=False):
+        table.add_column(head, justify="left" if head == "mode" else "right", width=width)
     for row in rows:
-        table.add_row(*row[:width])
+        table.add_row(*row[:columns])
     return table
 
 
@@ -148,7 +152,7 @@ def _title(comparison: Comparison, shots: int) -> str:
 
 def _spread(row: Row, metric: str) -> str:
     if row.seeds is None:
-        return "no randomness"
+        return "–"
     if row.seeds.seeds == 1:
         return "one seed"
     low, high = (format_score(value, math.nan, metric) for value in (row.seeds.low, row.seeds.high))
