@@ -31,6 +31,8 @@ VARIANTS = {
     ],
     "maml": [{"batch_norm": "inductive"}, {"scope": "head", "steps": 3, "rule": "momentum"}],
 }
+SHORT = {"fine-tuning": {"steps": 4}, "rotating": {"steps": 4}}  # in place of many steps
+SHORT |= {name: {"steps": 4, "head_steps": 2} for name in ("head-first", "linearised")}
 CASES = [(name, options) for name in LEARNERS for options in ({}, *VARIANTS.get(name, []))]
 
 
@@ -41,7 +43,7 @@ def learner(request):
     for _ in range(10):  # running statistics that are not the initial ones
         model.train()(torch.rand(32, 1, SIZE, SIZE, dtype=torch.float64))
     name, options = request.param
-    return build(name, model, **options)
+    return build(name, model, **{**SHORT.get(name, {}), **options})
 
 
 def tasks(count=5, seed=1):
