@@ -24,7 +24,8 @@ class FeatureExtraction(FrozenLearner):
         head: "logistic", "ridge", "svm", "forest" or "nearest-mean".
         regularisation: λ = 1/C of a linear head (ridge: scikit-learn's alpha); by default 1.
         trees: of a forest; by default 100.
-        seed: of a forest; the other heads draw nothing at random.
+        head_seed: of a head that draws at random, the forest (its name is not ``seed``, as that would have every head
+            evaluated seed by seed; in a comparison, ask for ``head_seed={seed}``).
         solver: "auto" (all tasks at once where there is such a solver), "batched" or "scikit-learn".
         normalise: "l2" or "none".
         features, combine, batch_norm, workers: as for ``NearestNeighbour``.
@@ -40,7 +41,7 @@ class FeatureExtraction(FrozenLearner):
         head: str = "logistic",
         regularisation: float | None = None,
         trees: int | None = None,
-        seed: int = 0,
+        head_seed: int = 0,
         solver: str = "auto",
         normalise: Normalise = "l2",
         features: str | None = None,
@@ -49,7 +50,7 @@ class FeatureExtraction(FrozenLearner):
         workers: int = 1,
     ) -> None:
         self.head_name = head
-        fitted = build_head(head, solver, seed, regularisation=regularisation, trees=trees)
+        fitted = build_head(head, solver, head_seed, regularisation=regularisation, trees=trees)
         embedding = Embedding(model, features, combine, batch_norm, normalise=normalise)
         super().__init__("feature-extraction", embedding, fitted, workers)
 

@@ -152,3 +152,9 @@ def test_a_regression_is_solved_by_ridge_alone():
 def test_mistakes_are_named(model, make, message):
     with pytest.raises(MetaftError, match=message):
         make(model)
+
+
+def test_a_forest_is_drawn_by_its_own_seed(model):
+    draw = lambda seed: build("feature-extraction", model, head="forest", trees="5", head_seed=seed).curve(batch())
+    assert torch.equal(draw("1"), draw("1"))
+    assert not torch.equal(draw("1"), draw("2"))
