@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-from metaft.data import cache, cifar_fs, image_folder, mini_imagenet, omniglot, splits
+from metaft.data import cache, cifar_fs, image_folder, mini_imagenet, mnist, omniglot, splits
 from metaft.data.images import LabelledImages
 from metaft.errors import MetaftError, nearest
 
@@ -97,6 +97,11 @@ def _omniglot_where(root: str | Path | None) -> str | None:
     return None if parts is None else ", ".join(map(str, parts))
 
 
+def _mnist_where(root: str | Path | None) -> str | None:
+    found = mnist.where(root)
+    return None if found is None else str(found["test"][0].parent)
+
+
 def _glyphs(
     split: str,
     *,
@@ -167,6 +172,17 @@ DATASETS = {
             channels=3,
             where=cifar_fs.where,
             load=cifar_fs.load,
+        ),
+        DatasetInfo(
+            name="mnist",
+            description="handwritten digits (LeCun et al. 1998), for testing what was trained on other images",
+            counts="10 digits, 10,000 images (test)",
+            licence="CC BY-SA 3.0 (Yann LeCun, Corinna Cortes)",
+            splits=("test",),
+            schemes=(),
+            channels=1,
+            where=_mnist_where,
+            load=mnist.load,
         ),
         DatasetInfo(
             name="folder",
