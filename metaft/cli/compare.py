@@ -8,6 +8,9 @@ from typing import Any
 import click
 
 from metaft.cli.options import setting_options
+from metaft.runs.family_settings import FamilySettings
+
+TASKS = tuple(name for name in FamilySettings.model_fields if not name.startswith("fewest") and name != "shots")
 
 
 @click.command(
@@ -25,9 +28,7 @@ from metaft.cli.options import setting_options
 @click.option("--out", type=click.Path(), help="folder of the results [default: comparisons/DATASET]")
 @click.option("--resume", is_flag=True, help="go on with the comparison in --out")
 @click.option("--overwrite", is_flag=True, help="replace the comparison in --out")
-@setting_options(
-    "dataset", "scheme", "ways", "queries", "rotations", "image_size", "data_root", "model", "hidden", "pool", "workers"
-)
+@setting_options(*TASKS, "model", "hidden", "pool", "widths", "workers")
 def command(learners: tuple[str, ...], out: str | None, **options: Any) -> None:
     """Compare LEARNERs on the same test tasks: mean ± 95% interval, paired differences, time and memory.
 

@@ -22,10 +22,10 @@ from metaft.evaluation.report import write_result
 from metaft.evaluation.style import save
 from metaft.files import clear_disk_errors, write_atomically
 from metaft.learners.spec import labels, parse, read_numbers, read_seeds
-from metaft.runs.build import build_family
 from metaft.runs.config import RunConfig, validated
 from metaft.runs.directory import RunDirectory
 from metaft.runs.entrants import build_entrants
+from metaft.runs.families import build_family
 from metaft.runs.stopping import StoppedRun
 
 CELLS, TABLES, PAGE, EVENTS = "results.jsonl", "comparison.json", "comparison.md", "tensorboard"

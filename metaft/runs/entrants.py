@@ -154,7 +154,7 @@ def _check_runs(spec: Spec, config: RunConfig, families: Mapping[int, TaskFamily
         return
     own = run_config(spec.target)
     image = family.kind == "classification"
-    if (own.dataset in REGRESSIONS) == image and not is_import_path(own.dataset):
+    if not is_import_path(own.dataset) and (own.dataset in REGRESSIONS) == image:
         raise MetaftError(f"{spec.target} was trained on {own.dataset}, which is of another kind than {config.dataset}")
     if image and own.ways != family.outputs:
         raise MetaftError(

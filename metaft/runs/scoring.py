@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,6 @@ from metaft.distributed.place import place
 from metaft.errors import MetaftError, nearest
 from metaft.evaluation.result import Result
 from metaft.learners.learner import MetaLearner as Learner
-from metaft.plugins import is_import_path
 from metaft.runs.build import build_family, load_run, run_config
 from metaft.runs.config import RunConfig
 from metaft.runs.transfer import evaluation_config
@@ -84,13 +85,30 @@ def _episodes(
     from metaft.evaluation.evaluate import evaluate
 
     family = build_family(config, split)
-    if split == "test" and is_import_path(config.dataset):  # our own data sets divide classes by construction
+    if split == "test":
         require_unseen(path, config, family)
     learner = _learner(path, weights, config, family)
     result = evaluate(learner, family, config.test_tasks, steps=config.test_steps, progress=progress)
-    ways, shots = family.describe().get("ways", config.ways), family.describe().get("shots", config.shots)
-    shape = f"{ways}way-{shots}shot" if family.kind == "classification" else f"{shots}shot"
-    return result, f"{config.dataset.replace(':', '.')}-{split}-{shape}-{result.mode}"
+    return result, _file_name(result, weights)
+
+
+def _file_name(result: Result, weights: str) -> str:
+    """What an evaluation is called: equal ones alike, different ones apart, whatever it is that differs."""
+    family = result.family
+    ways = f"{family['ways']}way-" if family.get("ways") else ""
+    steps = len(result.steps) - 1
+    parts = [
+        str(family.get("dataset", "tasks")).replace(":", "."),
+        family.get("scheme"),
+        "upright" if family.get("rotations") is False else None,
+        family.get("split"),
+        f"{ways}{family.get('shots', '')}shot",
+        result.mode,
+        f"{steps}steps" if steps else None,
+        f"{result.tasks}tasks",
+    ]
+    settings = json.dumps([family, result.learner, steps, result.tasks, weights], sort_keys=True, default=str)
+    return "-".join([*(str(part) for part in parts if part), f"{zlib.crc32(settings.encode()):08x}"])
 
 
 def _lake(
