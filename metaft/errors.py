@@ -7,11 +7,34 @@ from collections.abc import Iterable
 
 import click
 
+_LONGEST = 4000
+"""Characters of a message; no more of a file's content than that reaches the terminal."""
+
 
 class MetaftError(click.ClickException):
-    """A mistake the user can mend: the message names what was given, what was expected and what to do."""
+    """A mistake the user can mend: the message names what was given, what was expected and what to do.
+
+    Args:
+        message: shown on one line, whatever a stranger's file put into it.
+    """
 
     exit_code = 2
+
+    def __init__(self, message: str) -> None:
+        line = printable(" ".join(str(message).split()))
+        super().__init__(line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} … {line[-_LONGEST // 2 :]}")
+
+
+def printable(value: object) -> str:
+    """A text on one line, without the control characters by which a stranger's file could steer a terminal.
+
+    Args:
+        value: of which to take ``str``.
+
+    Returns:
+        The text, each character that is not printable written as ``\\x1b``.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in str(value))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

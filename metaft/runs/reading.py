@@ -9,7 +9,9 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from metaft.errors import MetaftError
+from metaft.errors import MetaftError, printable
+
+__all__ = ["MAX_BYTES", "dig", "in_use", "number", "printable", "read_bytes", "read_json", "read_rows"]
 
 MAX_BYTES = 64 * 2**20
 """Far more than any record of a run holds."""
@@ -102,11 +104,6 @@ def number(value: Any) -> float | None:
     """A finite number, or None for anything else."""
     ordinary = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
     return float(value) if ordinary else None
-
-
-def printable(value: object) -> str:
-    """A text on one line, without the control characters by which a stranger's file could steer a terminal."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in str(value))
 
 
 def in_use(folder: str | Path) -> bool:
