@@ -14,6 +14,7 @@ from metaft.data.class_lists import require_disjoint
 from metaft.distributed.place import place
 from metaft.errors import MetaftError
 from metaft.learners.learner import MetaLearner as Learner
+from metaft.plugins import call, is_import_path, load_attribute
 from metaft.runs import checkpoint
 from metaft.runs.config import REGRESSIONS, RunConfig, load_config, validated
 from metaft.runs.directory import RunDirectory, read_record
@@ -27,6 +28,9 @@ MODEL_OPTIONS: dict[str, Callable[[RunConfig], dict[str, Any]]] = {
     "resnet12": lambda c: {"hidden": c.hidden, "widths": c.widths},
 }
 """Which settings each network takes."""
+
+TRAINABLE = ("name", "params", "transductive", "meta_gradient", "curve", "describe", "scope_rows")
+"""What meta-training asks of a learner."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,31 @@ def build_learner(config: RunConfig, family: TaskFamily) -> Learner:
     how: dict[str, Any] = {name: getattr(config, name) for name in names}
     if config.estimator is not None:
         how["estimator"] = config.estimator
-    return cast(Learner, learners.build(config.learner, model, kind=family.kind, workers=worker_count(config), **how))
+    how |= {"kind": family.kind, "workers": worker_count(config)}
+    if is_import_path(config.learner):
+        return _own_learner(config.learner, model, how)
+    return cast(Learner, learners.build(config.learner, model, **how))
+
+
+def _own_learner(path: str, model: nn.Module, how: dict[str, Any]) -> Learner:
+    """A learner of the user's own, built with those of our settings that it has parameters for."""
+    from metaft import learners
+
+    builder = load_attribute(path)
+    if not callable(builder):
+        raise MetaftError(
+            f"{path} is a {type(builder).__name__}; a learner's class, or a function that makes one, is needed"
+        )
+    given = {name: value for name, value in how.items() if name in learners.options(builder)}
+    learner = call(
+        path,
+        learners.construct,
+        {"whose": f"learner {path!r}", "builder": builder, "model": model, "given": given},
+    )
+    absent = [name for name in TRAINABLE if not hasattr(learner, name)]
+    if absent:
+        raise MetaftError(f"{path} cannot be meta-trained: it has no {', '.join(absent)}")
+    return cast(Learner, learner)
 
 
 def worker_count(config: RunConfig) -> int:
