@@ -8,7 +8,7 @@ from typing import Any, get_args
 import click
 from pydantic.fields import FieldInfo
 
-from metaft.runs.config import BY_DATASET, SECTIONS, RunConfig, section_of
+from metaft.runs.config import BY_DATASET, CommandSettings, RunConfig, section_of
 
 F = Callable[..., Any]
 
@@ -16,15 +16,17 @@ F = Callable[..., Any]
 class SectionedCommand(click.Command):
     """A command whose help groups its options under the headings of the TOML file."""
 
+    kind: type[CommandSettings] = RunConfig
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, those that are settings under their section."""
         groups: dict[str, list[tuple[str, str]]] = {"Options": []}
-        groups |= {f"[{section}]": [] for section in SECTIONS}
+        groups |= {f"[{section}]": [] for section in self.kind.sections}
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
             if record is not None:
                 name = param.name or ""
-                group = f"[{section_of(name)}]" if name in RunConfig.model_fields else "Options"
+                group = f"[{section_of(name, self.kind)}]" if name in self.kind.model_fields else "Options"
                 groups[group].append(record)
         for group, records in groups.items():
             if records:
@@ -32,19 +34,20 @@ class SectionedCommand(click.Command):
                     formatter.write_dl(records)
 
 
-def setting_options(*names: str) -> Callable[[F], F]:
+def setting_options(*names: str, kind: type[CommandSettings] = RunConfig) -> Callable[[F], F]:
     """Add options for settings.
 
     Args:
         names: which; all of them by default.
+        kind: the command's settings.
 
     Returns:
         A decorator. Options that were not given arrive as None, the others as text for the settings to check.
     """
 
     def decorate(function: F) -> F:
-        for name in reversed(names or list(RunConfig.model_fields)):
-            function = _option(name, RunConfig.model_fields[name])(function)
+        for name in reversed(names or list(kind.model_fields)):
+            function = _option(name, kind.model_fields[name])(function)
         return function
 
     return decorate

@@ -174,7 +174,7 @@ def score(predictions: Tensor, query_y: Tensor, support_y: Tensor | None = None)
         predictions: ``[steps + 1, tasks, queries, outputs]``: scores of the classes, or values.
         query_y: ``int64 [tasks, queries]`` (accuracy) or ``float [tasks, queries, outputs]`` (squared error).
         support_y: the support set's labels, ``int64 [tasks, support]``: a class without an example there is never
-            the answer, whatever its score. Any class may be, if None.
+            the answer, whatever its score. Any class may be, if None or without examples.
 
     Returns:
         The metric's name; ``float64 [steps + 1, tasks]``; ``bool [steps + 1, tasks]``, which diverged. The
@@ -201,7 +201,7 @@ def score(predictions: Tensor, query_y: Tensor, support_y: Tensor | None = None)
             f"{int(query_y.max()) + 1}; evaluate it with as many ways as it was trained for"
         )
     finite = predictions.isfinite().all(-1)
-    if support_y is not None:
+    if support_y is not None and support_y.shape[-1]:
         absent = ~present(support_y, predictions.shape[-1]).unsqueeze(-2)
         predictions = predictions.masked_fill(absent, -torch.inf)
     counted = query_y != IGNORE

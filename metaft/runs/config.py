@@ -6,15 +6,20 @@ import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar, overload
 
 from pydantic import Field, ValidationError, model_validator
 
 from metaft.errors import MetaftError, nearest
+from metaft.plugins import found_in_file, trust
 from metaft.runs.family_settings import BY_DATASET, REGRESSIONS, FamilySettings, Settings
 
 MAX_BATCH_VALUES = 2**32
 """The most numbers one batch of tasks may hold: 16 GiB of float32, far beyond any shipped experiment."""
+
+MAX_TOML_BYTES = 2**20
+_SHOWN = 200
+"""Characters of a value that a message shows."""
 
 
 class ModelSettings(Settings):
@@ -63,14 +68,13 @@ class LearnerSettings(Settings):
         return self
 
 
-class TrainSettings(Settings):
-    """The outer loop."""
+class LoopSettings(Settings):
+    """A training loop, whatever it trains on."""
 
     iterations: int | None = Field(
         None, ge=1, le=10**10, description="meta-updates [1000, sinusoid 70000, unless minutes is given]"
     )
     minutes: float | None = Field(None, gt=0, le=1e7, description="time budget; the schedule then follows the clock")
-    tasks: int = Field(32, ge=1, le=1_000_000, description="tasks a meta-update")
     outer_lr: float = Field(1e-3, gt=0, le=1e3, description="Adam's learning rate")
     schedule: Literal["constant", "cosine"] = Field("constant", description="course of the outer learning rate")
     clip: float | None = Field(None, gt=0, description="largest norm of the meta-gradient [no clipping]")
@@ -78,7 +82,6 @@ class TrainSettings(Settings):
     seed: int = Field(0, ge=0, lt=2**63, description="of the initial weights and the tasks")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to compute")
     threads: int = Field(1, ge=1, le=1024, description="threads inside an operator; small networks gain from workers")
-    diagnose: bool = Field(False, description="log the adjoint's norm at each inner step (exploding, vanishing)")
     log_every: int = Field(20, ge=1, description="iterations between rows of metrics")
     validate_every: int = Field(250, ge=1, description="iterations between validations")
     validate_tasks: int = Field(200, ge=2, le=10**7, description="validation tasks")
@@ -91,6 +94,13 @@ class TrainSettings(Settings):
         return {**given, "iterations": 1000} if unlimited else given
 
 
+class TrainSettings(LoopSettings):
+    """The outer loop."""
+
+    tasks: int = Field(32, ge=1, le=1_000_000, description="tasks a meta-update")
+    diagnose: bool = Field(False, description="log the adjoint's norm at each inner step (exploding, vanishing)")
+
+
 class EvaluateSettings(Settings):
     """What ``metaft evaluate`` does unless told otherwise."""
 
@@ -98,8 +108,27 @@ class EvaluateSettings(Settings):
     test_steps: int | None = Field(None, ge=0, le=10_000, description="inner steps at test [as in training]")
 
 
-class RunConfig(FamilySettings, ModelSettings, LearnerSettings, TrainSettings, EvaluateSettings):
-    """Everything ``metaft meta-train`` can be told, flat; the sections are only headings of the TOML file."""
+class CommandSettings(Settings):
+    """All that a training command can be told, flat; the sections are only headings of the TOML file."""
+
+    command: ClassVar[str]
+    sections: ClassVar[dict[str, type[Settings]]]
+
+
+SECTIONS: dict[str, type[Settings]] = {
+    "family": FamilySettings,
+    "model": ModelSettings,
+    "learner": LearnerSettings,
+    "train": TrainSettings,
+    "evaluate": EvaluateSettings,
+}
+
+
+class RunConfig(CommandSettings, FamilySettings, ModelSettings, LearnerSettings, TrainSettings, EvaluateSettings):
+    """Everything ``metaft meta-train`` can be told."""
+
+    command = "meta-train"
+    sections = SECTIONS
 
     @model_validator(mode="before")
     @classmethod
@@ -122,15 +151,8 @@ class RunConfig(FamilySettings, ModelSettings, LearnerSettings, TrainSettings, E
         return self
 
 
-SECTIONS: dict[str, type[Settings]] = {
-    "family": FamilySettings,
-    "model": ModelSettings,
-    "learner": LearnerSettings,
-    "train": TrainSettings,
-    "evaluate": EvaluateSettings,
-}
-
 S = TypeVar("S", bound=Settings)
+C = TypeVar("C", bound=CommandSettings)
 
 
 def validated(kind: type[S], values: Mapping[str, Any]) -> S:
@@ -165,14 +187,15 @@ def validated(kind: type[S], values: Mapping[str, Any]) -> S:
         if name == "workers":
             reason = "should be 'auto' or a whole number"
         hint = f"; {kind.model_fields[name].description}" if first["type"] != "literal_error" else ""
-        raise MetaftError(f"{name} = {value}: {reason}{hint}") from None
+        raise MetaftError(f"{name} = {str(value)[:_SHOWN]}: {reason}{hint}") from None
 
 
-def read_toml(path: str | Path) -> dict[str, Any]:
+def read_toml(path: str | Path, kind: type[CommandSettings] = RunConfig) -> dict[str, Any]:
     """Read settings from a TOML file.
 
     Args:
         path: the file. Settings lie under their section's heading or before any heading.
+        kind: the command's settings.
 
     Returns:
         Setting name → value, sections flattened; values are not checked yet, names are.
@@ -182,33 +205,54 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     """
     try:
         with open(path, "rb") as file:
-            tree = tomllib.load(file)
+            content = file.read(MAX_TOML_BYTES + 1)
     except OSError as error:
         raise MetaftError(f"cannot read config {path}: {error.strerror or error}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    if len(content) > MAX_TOML_BYTES:
+        raise MetaftError(f"config {path} is larger than {MAX_TOML_BYTES:,} bytes")
+    try:
+        tree = tomllib.loads(content.decode())
+    except RecursionError:
+        raise MetaftError(f"config {path} is not valid TOML: nested too deeply") from None
+    except ValueError as error:  # not TOML, not UTF-8, or a number of thousands of digits
         raise MetaftError(f"config {path} is not valid TOML: {error}") from None
     flat: dict[str, Any] = {}
     for name, value in tree.items():
         entries = value if isinstance(value, dict) else {name: value}
-        if isinstance(value, dict) and name not in SECTIONS:
-            raise MetaftError(f"config {path}: unknown section [{name}]{nearest(name, SECTIONS)}")
+        if isinstance(value, dict) and name not in kind.sections:
+            raise MetaftError(f"config {path}: unknown section [{name}]{nearest(name, kind.sections)}")
         for key, entry in entries.items():
-            if key not in RunConfig.model_fields:
-                raise MetaftError(f"config {path}: unknown setting {key!r}{nearest(key, RunConfig.model_fields)}")
-            if isinstance(value, dict) and key not in SECTIONS[name].model_fields:
-                raise MetaftError(f"config {path}: {key!r} belongs under [{section_of(key)}], not [{name}]")
+            if key not in kind.model_fields:
+                raise MetaftError(f"config {path}: unknown setting {key!r}{nearest(key, kind.model_fields)}")
+            if isinstance(value, dict) and key not in kind.sections[name].model_fields:
+                raise MetaftError(f"config {path}: {key!r} belongs under [{section_of(key, kind)}], not [{name}]")
             if key in flat:
                 raise MetaftError(f"config {path}: {key!r} is given twice")
+            if isinstance(entry, str):
+                found_in_file(entry, path)
             flat[key] = entry
     return flat
 
 
-def load_config(path: str | Path | None = None, overrides: Mapping[str, Any] | None = None) -> RunConfig:
+@overload
+def load_config(path: str | Path | None = None, overrides: Mapping[str, Any] | None = None) -> RunConfig: ...
+
+
+@overload
+def load_config(path: str | Path | None, overrides: Mapping[str, Any] | None, kind: type[C]) -> C: ...
+
+
+def load_config(
+    path: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    kind: type[CommandSettings] = RunConfig,
+) -> CommandSettings:
     """Settings from a file, some of them overridden.
 
     Args:
         path: a TOML file, or None for defaults only.
         overrides: setting name → value; None means not given.
+        kind: the command's settings.
 
     Returns:
         The checked settings.
@@ -217,18 +261,20 @@ def load_config(path: str | Path | None = None, overrides: Mapping[str, Any] | N
         MetaftError: as ``read_toml`` and ``validated``.
     """
     given = {name: value for name, value in (overrides or {}).items() if value is not None}
-    return validated(RunConfig, {**(read_toml(path) if path is not None else {}), **given})
+    for value in given.values():
+        trust(str(value))
+    return validated(kind, {**(read_toml(path, kind) if path is not None else {}), **given})
 
 
-def section_of(name: str) -> str:
+def section_of(name: str, kind: type[CommandSettings] = RunConfig) -> str:
     """The heading a setting belongs under."""
-    return next(section for section, kind in SECTIONS.items() if name in kind.model_fields)
+    return next(section for section, part in kind.sections.items() if name in part.model_fields)
 
 
-def to_toml(config: RunConfig) -> str:
+def to_toml(config: CommandSettings) -> str:
     """All settings as TOML that ``load_config`` reads back to an equal object."""
     lines = []
-    for section, kind in SECTIONS.items():
+    for section, kind in config.sections.items():
         lines.append(f"[{section}]")
         values = {name: getattr(config, name) for name in kind.model_fields}
         # JSON's strings, numbers and booleans are TOML's; a setting that is None is left out.

@@ -22,7 +22,7 @@ from metaft.evaluation.report import markdown_table
 from metaft.inner.scope import SCOPE_HEADS
 from metaft.learners.learner import MetaLearner as Learner
 from metaft.runs import checkpoint
-from metaft.runs.config import RunConfig, TrainSettings, to_toml, validated
+from metaft.runs.config import CommandSettings, TrainSettings, to_toml, validated
 from metaft.runs.directory import RunDirectory
 from metaft.runs.distributed import NoMetrics, start_alike
 from metaft.runs.metrics import Metrics
@@ -68,7 +68,7 @@ def meta_train(
     resume: bool = False,
     overwrite: bool = False,
     progress: bool = True,
-    config: RunConfig | None = None,
+    config: CommandSettings | None = None,
     command: str | None = None,
     **settings: Any,
 ) -> TrainResult:
@@ -140,7 +140,7 @@ def meta_train(
         signum = world.stopping(stop.signum)
         if signum and fraction_done(at.iteration, s.iterations, at.seconds, s.minutes) < 1:
             record(state="stopped", iteration=at.iteration, seconds=at.seconds)
-            hint = f"{program()} meta-train --resume --out {shlex.quote(str(out))}" if config else "resume=True"
+            hint = f"{program()} {config.command} --resume --out {shlex.quote(str(out))}" if config else "resume=True"
             raise StoppedRun(f"stopped after iteration {at.iteration}, saved; go on with: {hint}", signum)
         if isinstance(metrics, Metrics):
             draw_episode(run, metrics, learner, validation or family, device, at.iteration)
@@ -162,7 +162,7 @@ def _open(
     resume: bool,
     overwrite: bool,
     command: str | None,
-    config: RunConfig | None,
+    config: CommandSettings | None,
     s: TrainSettings,
     learner: Learner,
     family: TaskFamily,

@@ -14,7 +14,7 @@ from metaft.errors import MetaftError
 from metaft.files import write_atomically
 from metaft.learners.learner import MetaLearner as Learner
 from metaft.outer.meta_gradient import MetaGradient
-from metaft.runs.config import RunConfig, TrainSettings, to_toml
+from metaft.runs.config import CommandSettings, TrainSettings, to_toml
 from metaft.runs.directory import RunDirectory, first_record
 from metaft.runs.metrics import Metrics
 from metaft.runs.reading import dig
@@ -29,7 +29,7 @@ def begin(
     run: RunDirectory,
     resume: bool,
     command: str | None,
-    config: RunConfig | None,
+    config: CommandSettings | None,
     train: TrainSettings,
     learner: Learner,
     family: TaskFamily,
