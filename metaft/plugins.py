@@ -8,9 +8,12 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 from metaft.errors import MetaftError, nearest
 
+# What the process has read from files: import paths are not to be followed from there unasked.
+_from_files: dict[str, str] = {}
 _PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 
 
@@ -29,7 +32,8 @@ def is_import_path(name: str) -> bool:
 def load_attribute(path: str) -> Any:
     """Import what an import path names; modules of the current directory are found too, after all installed ones.
 
-    Importing a module runs it: an import path is code of the user's own, and never comes from a data file.
+    Importing a module runs it. An import path that was read from a file is therefore refused, unless this user has
+    loaded it before, typed it as well, or has said so by ``METAFT_OWN_CODE=1``.
 
     Args:
         path: ``package.module:Name``.
@@ -38,16 +42,63 @@ def load_attribute(path: str) -> Any:
         The attribute.
 
     Raises:
-        MetaftError: if the path has another form, the module is absent or fails, or has no such attribute.
+        MetaftError: if the path has another form or is not trusted, the module is absent or fails, or has no such
+            attribute.
     """
     if not is_import_path(path):
         raise MetaftError(f"{path!r} is not an import path; expected the form mypackage.mymodule:Name")
+    require_trust(path)
     module_name, _, name = path.partition(":")
     module = _import(module_name)
     if not hasattr(module, name):
         public = [known for known in vars(module) if not known.startswith("_")]
         raise MetaftError(f"module {module_name!r} has no {name!r}{nearest(name, public) if public else ''}")
+    from metaft.data import cache
+
+    cache.note(_fact(path))
     return getattr(module, name)
+
+
+def found_in_file(text: str, file: object) -> None:
+    """Note a text that a file holds, in case it is an import path: files come from strangers.
+
+    Args:
+        text: a setting's value.
+        file: where it stands, for the message.
+    """
+    if is_import_path(text):
+        _from_files.setdefault(text, str(file))
+
+
+def trust(text: str) -> None:
+    """Take back :func:`found_in_file`: the user has named the same import path in a command.
+
+    Args:
+        text: a setting's value.
+    """
+    _from_files.pop(text, None)
+
+
+def require_trust(text: str) -> None:
+    """Refuse an import path that was only ever read from a file.
+
+    Args:
+        text: a setting's value.
+
+    Raises:
+        MetaftError: if it is one.
+    """
+    from metaft.data import cache
+
+    if text in _from_files and not cache.noted(_fact(text)) and os.environ.get("METAFT_OWN_CODE", "0") in ("", "0"):
+        raise MetaftError(
+            f"{_from_files[text]} names code that would be imported and run, {text}; if you trust it, set "
+            "METAFT_OWN_CODE=1 (once; it is remembered)"
+        )
+
+
+def _fact(path: str) -> str:
+    return f"own-code-{quote(path, safe='')}"
 
 
 def call(path: str, made: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:

@@ -40,6 +40,9 @@ def _mlp(outputs: int, input_shape: tuple[int, ...], **options: Any) -> nn.Modul
     return MLP(width, outputs, **options)
 
 
+MAX_WEIGHTS = 2**28
+"""1 GiB of float32, and three times that with Adam's state."""
+
 # name → (builder, the class whose signature lists the options)
 MODELS: dict[str, tuple[Callable[..., nn.Module], type[nn.Module]]] = {
     "conv4": (_conv4, Conv4),
@@ -74,6 +77,12 @@ def build(name: str, *, outputs: int, input_shape: tuple[int, ...], seed: int, *
     for option in options:
         if option not in known:
             raise MetaftError(f"model {name!r} has no option {option!r}{nearest(option, known)}")
+    # First without memory: settings from a stranger's file may ask for any size.
+    with torch.device("meta"):
+        weights = sum(p.numel() for p in make(outputs, input_shape, **options).parameters())
+    if weights > MAX_WEIGHTS:
+        asked = ", ".join(f"{option} = {value}" for option, value in options.items())
+        raise MetaftError(f"model {name!r} with {asked} would have {weights:,} weights; at most {MAX_WEIGHTS:,}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return make(outputs, input_shape, **options)

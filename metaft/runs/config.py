@@ -261,9 +261,10 @@ def load_config(
         MetaftError: as ``read_toml`` and ``validated``.
     """
     given = {name: value for name, value in (overrides or {}).items() if value is not None}
+    read = read_toml(path, kind) if path is not None else {}
     for value in given.values():
         trust(str(value))
-    return validated(kind, {**(read_toml(path, kind) if path is not None else {}), **given})
+    return validated(kind, {**read, **given})
 
 
 def section_of(name: str, kind: type[CommandSettings] = RunConfig) -> str:
