@@ -138,7 +138,7 @@ def test_without_padding_nothing_is_weighted():
 @pytest.mark.parametrize("k", [1, 2])
 def test_nearest_neighbour_answers_as_for_the_task_unpadded(k, metric):
     batch = double(family().batch(0, 30))
-    learner = NearestNeighbour(metric, k)
+    learner = NearestNeighbour(metric=metric, k=k)
     curve = learner.curve(batch)
     scores = score(curve, batch.query_y, batch.support_y)[1][0]
     for task in range(30):
