@@ -17,6 +17,7 @@ from metaft.inner.scope import SCOPE_HEADS
 from metaft.learners.learner import MetaLearner as Learner
 from metaft.runs.config import RunConfig
 from metaft.runs.loop import TrainResult
+from metaft.runs.pretrain_config import PretrainConfig
 
 
 @contextlib.contextmanager
@@ -99,4 +100,28 @@ def show(result: TrainResult, config: RunConfig, learner: Learner) -> None:
     table.add_row(f"validation {result.metric}", best)
     table.add_row("run directory", str(result.out))
     table.add_row("next", f"{program()} evaluate {where}\n{program()} tensorboard {where}")
+    Console(soft_wrap=True).print(table)
+
+
+def show_pretrained(result: TrainResult, config: PretrainConfig, classes: int) -> None:
+    """Print a table and the next commands.
+
+    Args:
+        result: of the run.
+        config: its settings.
+        classes: how many were told apart.
+    """
+    where = shlex.quote(str(result.out))
+    table = Table(box=box.SIMPLE, show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("trained on", f"{config.dataset}, {classes:,} classes")
+    table.add_row("network", f"{config.model}, {config.head} head")
+    table.add_row("iterations", f"{result.iterations:,} of {config.batch_size} images in {result.seconds:,.1f} s")
+    if result.best is not None:
+        found = f"{100 * result.best:.2f}% (inductive), at iteration {result.best_iteration}"
+        table.add_row(f"validation, {config.ways}-way {config.shots}-shot by class means", found)
+    table.add_row("run directory", str(result.out))
+    learners = " ".join(f"{name}:backbone={where}" for name in ("class-means", "fine-tuning", "head-first"))
+    table.add_row("next", f"{program()} compare {learners} --dataset {config.dataset}\n{program()} tensorboard {where}")
     Console(soft_wrap=True).print(table)

@@ -91,6 +91,28 @@ def with_new_head(model: nn.Module, outputs: int, seed: int, start: HeadStart = 
     return renewed
 
 
+def with_cosine_head(model: nn.Module, seed: int) -> nn.Module:
+    """A copy of a network whose linear head scores by cosines instead.
+
+    Args:
+        model: the network; left as it is.
+        seed: of the head's weights; torch's global random state is left as it was.
+
+    Returns:
+        The copy.
+
+    Raises:
+        MetaftError: if the network has no linear head.
+    """
+    name, changed = head_name(model), copy.deepcopy(model)
+    old = changed.get_submodule(name)
+    assert isinstance(old, nn.Linear)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        _put(changed, name, CosineHead(old.in_features, old.out_features).to(old.weight))
+    return changed
+
+
 def without_head(model: nn.Module) -> nn.Module:
     """A copy of a network that answers with the features its head would be given.
 

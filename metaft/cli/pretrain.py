@@ -1,0 +1,67 @@
+"""``metaft pretrain``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from metaft.cli.options import SectionedCommand, setting_options
+from metaft.runs.pretrain_config import PretrainConfig
+
+
+class PretrainCommand(SectionedCommand):
+    """Its settings are those of pretraining."""
+
+    kind = PretrainConfig
+
+
+@click.command(
+    "pretrain",
+    cls=PretrainCommand,
+    epilog="Example:  metaft pretrain --dataset omniglot --minutes 8 --out runs/pre-0",
+)
+@click.option("--config", "file", type=click.Path(dir_okay=False), help="TOML file, overridden by options")
+@click.option("--out", type=click.Path(), help="run directory [default: runs/DATASET-pretrained]")
+@click.option("--resume", is_flag=True, help="go on with the run in --out, to the same end")
+@click.option("--overwrite", is_flag=True, help="replace the run in --out")
+@click.option("--quiet", is_flag=True, help="no progress, no table")
+@setting_options(kind=PretrainConfig)
+def command(file: str | None, out: str | None, resume: bool, overwrite: bool, quiet: bool, **settings: Any) -> None:
+    """Train a classifier of all training classes: the start of feature extraction and of fine-tuning.
+
+    Writes a run directory as meta-train does. Every so often class means of its features are scored on few-shot
+    tasks of the validation classes, and the best weights are kept. Ctrl-C stops with a checkpoint, --resume goes on.
+    """
+    from metaft.cli.summary import show_pretrained, waiting
+    from metaft.errors import MetaftError
+    from metaft.runs.config import load_config
+    from metaft.runs.directory import RunDirectory
+    from metaft.runs.pretrain import build_pretraining, pretrain
+    from metaft.runs.recorded import recorded_config
+
+    if resume and file is not None:
+        raise MetaftError("--resume goes on with the run's own config.toml; leave out --config")
+    config = load_config(file, settings, PretrainConfig)
+    folder = Path(out) if out is not None else Path("runs") / f"{config.dataset}-pretrained"
+    RunDirectory(folder).check(resume=resume, overwrite=overwrite)
+    if resume:
+        if not isinstance(recorded_config(folder), PretrainConfig):
+            raise MetaftError(f"{folder} was not made by metaft pretrain; go on with it by metaft meta-train --resume")
+        config = load_config(folder / "config.toml", settings, PretrainConfig)
+    with waiting(f"preparing {config.dataset} (what was read or drawn once is kept) …", not quiet):
+        parts = build_pretraining(config)
+    result = pretrain(
+        config,
+        folder,
+        resume=resume,
+        overwrite=overwrite,
+        progress=not quiet,
+        command=shlex.join(["metaft", *sys.argv[1:]]),
+        parts=parts,
+    )
+    if not quiet:
+        show_pretrained(result, config, parts.train.outputs)

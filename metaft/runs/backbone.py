@@ -1,0 +1,101 @@
+"""A trained network from a run directory, for learners that start from one."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from metaft.errors import MetaftError
+from metaft.inner.adapt import network
+from metaft.learners.maml import MAML
+from metaft.learners.supervised import Supervised
+from metaft.runs import checkpoint
+from metaft.runs.build import load_run
+from metaft.runs.directory import RunDirectory
+from metaft.runs.pretrain import build_classifier
+from metaft.runs.pretrain_config import PretrainConfig
+from metaft.runs.reading import dig
+from metaft.runs.recorded import recorded_config
+from metaft.tasks.family import Kind, TaskFamily
+
+
+def load_backbone(path: str | Path, weights: str = "best") -> nn.Module:
+    """The network of a run with its trained weights, in evaluation mode.
+
+    Args:
+        path: a run directory of ``metaft pretrain``, or of ``metaft meta-train``.
+        weights: "best" by validation (the last ones of a run that was never validated), or "last".
+
+    Returns:
+        The network; batch norm has the running statistics of pretraining. Meta-training gathers none, so batch norm
+        of its networks has none and serves by the statistics of a batch alone.
+
+    Raises:
+        MetaftError: if there is no such run, it has no checkpoint yet, or that does not fit the run's settings.
+    """
+    config = recorded_config(path)
+    if not isinstance(config, PretrainConfig):
+        return _meta_trained(path, weights)
+    run = RunDirectory(path)
+    stored = checkpoint.load_newest(run.checkpoints)
+    chosen = (stored.best if weights == "best" else {}) or stored.average or stored.weights
+    learner = Supervised(build_classifier(config, cast(TaskFamily, _shape(path, run.record()))))
+    checkpoint.require_fit(chosen, learner.params, stored.path)
+    learner.params = chosen
+    return learner.trained()
+
+
+def calibrated(model: nn.Module, images: Tensor) -> nn.Module:
+    """A copy of a network whose batch norm has the running statistics of some images; without them, a random network
+    has those of its construction, mean 0 and variance 1.
+
+    Args:
+        model: the network.
+        images: of *training* classes, ``[images, *input]``, float.
+
+    Returns:
+        The copy, in evaluation mode.
+    """
+    found = copy.deepcopy(model).train()
+    for part in found.modules():
+        if isinstance(part, _BatchNorm):
+            part.reset_running_stats()
+            part.momentum = 1.0
+    with torch.no_grad():
+        found(images)
+    return found.eval()
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """All that building a network asks of its training data."""
+
+    outputs: int
+    input_shape: tuple[int, ...]
+    kind: ClassVar[Kind] = "classification"
+
+
+def _shape(path: str | Path, record: dict[str, object]) -> _Shape:
+    classes, shape = (dig(record, "settings", "family", name) for name in ("classes", "input_shape"))
+    if type(classes) is not int or not isinstance(shape, list) or not all(type(size) is int for size in shape):
+        raise MetaftError(f"{Path(path) / 'run.json'} is damaged: it does not say which images the run was trained on")
+    return _Shape(classes, tuple(shape))
+
+
+def _meta_trained(path: str | Path, weights: str) -> nn.Module:
+    _, learner = load_run(path, weights)
+    if not isinstance(learner, MAML):
+        raise MetaftError(f"{path} holds a {learner.name} learner, which has no network to start from")
+    model = copy.deepcopy(learner.model.module)
+    model.load_state_dict(network(learner.params), strict=False)
+    for part in model.modules():
+        if isinstance(part, _BatchNorm):
+            part.track_running_stats = False
+            part.running_mean = part.running_var = part.num_batches_tracked = None
+    return model.eval()
