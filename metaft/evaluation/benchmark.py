@@ -116,6 +116,8 @@ def rehearse(label: str, learner: Learner, families: Mapping[int, TaskFamily]) -
         batch = family.batch(0, 1)
         try:
             answers = learner.curve(batch.to(_device(learner))).detach().cpu()
+            if len(answers) > 1:
+                _seconds_per_task(learner, batch)
             score(answers, batch.query_y, batch.support_y)
         except MetaftError as error:
             raise MetaftError(f"{label} at {shots} shots: {error}") from error

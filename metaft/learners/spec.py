@@ -69,10 +69,9 @@ def parse(text: str) -> Spec:
     elif imported and is_import_path(imported[1]):
         kind, target, rest = "import", imported[1], imported[2] or ""
     else:
-        raise MetaftError(
-            f"unknown learner {target!r}{nearest(target, LEARNERS)}; "
-            "a run directory and an import path such as mypackage.mymodule:MyLearner are learners too"
-        )
+        hint = nearest(target, LEARNERS)
+        more = "" if "did you mean" in hint else "; or a run directory, or an import path mypackage.mymodule:MyLearner"
+        raise MetaftError(f"unknown learner {target!r}{hint}{more}")
     options = _options(text, rest)
     return Spec(text, kind, target, options, options.pop("label", ""))
 
