@@ -9,9 +9,8 @@ import click
 @click.argument("run", type=click.Path(file_okay=False))
 @click.option("--out", type=click.Path(), help="run directory of the repetition [default: RUN-repeat]")
 @click.option("--resume", is_flag=True, help="go on with a repetition that was stopped")
-@click.option("--own-code", is_flag=True, help="import the modules of one's own that the settings name")
 @click.option("--quiet", is_flag=True, help="no progress, no table")
-def command(run: str, out: str | None, resume: bool, own_code: bool, quiet: bool) -> int:
+def command(run: str, out: str | None, resume: bool, quiet: bool) -> int:
     """Repeat RUN from its recorded settings, and say whether the numbers agree; exit code 1 if they do not.
 
     They agree bit for bit on the same machine, versions and commit. Where that cannot be, the reasons are named, and
@@ -27,7 +26,7 @@ def command(run: str, out: str | None, resume: bool, own_code: bool, quiet: bool
     from metaft.runs.directory import RunDirectory
     from metaft.runs.repeat import compare_runs, note, plan
 
-    how = plan(run, own_code)
+    how = plan(run)
     folder = Path(out) if out is not None else Path(run.rstrip("/") + "-repeat")
     RunDirectory(folder).check(resume=resume, overwrite=False)
     words = [*how.words, "--out", str(folder), *(["--resume"] if resume else []), *(["--quiet"] if quiet else [])]

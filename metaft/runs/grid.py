@@ -15,7 +15,8 @@ from typing import Any
 from metaft.errors import MetaftError, nearest
 from metaft.learners import LEARNERS, convert
 from metaft.learners.spec import Spec, parse
-from metaft.runs.config import SECTIONS, FamilySettings, ModelSettings, RunConfig, read_toml, validated
+from metaft.plugins import found_in_file, require_trust
+from metaft.runs.config import CommandSettings, FamilySettings, ModelSettings, RunConfig, read_toml, validated
 from metaft.runs.reading import read_bytes
 from metaft.runs.recorded import TRAINERS, checked
 
@@ -93,12 +94,34 @@ def read_grid(path: str | Path) -> Grid:
     command = tree.get("command", "meta-train")
     if command not in (*TRAINERS, VALIDATE):
         raise MetaftError(f"grid {path}: command = {command!r}{nearest(str(command), [*TRAINERS, VALIDATE])}")
-    base, varied = _base(tree.get("base", {}), Path(path)), _varied(tree.get("grid", {}))
+    base = _base(tree.get("base", {}), Path(path), TRAINERS.get(command, RunConfig))
+    varied = _varied(tree.get("grid", {}))
     if command == VALIDATE:
-        return _validation_grid(tree, base, varied, text)
-    if "learner" in tree:
+        found = _validation_grid(tree, base, varied, text)
+    elif "learner" in tree:
         raise MetaftError(f"grid {path}: learner belongs under [base] or [grid] unless command = {VALIDATE!r}")
-    return _training_grid(command, base, varied, _seeds(tree.get("seeds", [0])), text)
+    else:
+        found = _training_grid(command, base, varied, _seeds(tree.get("seeds", [0])), text)
+    require_trusted(found, path)
+    return found
+
+
+def require_trusted(grid: Grid, file: object) -> None:
+    """Refuse a grid from a file that names code to import, unless the user has trusted it.
+
+    Args:
+        grid: as read.
+        file: where it stands, for the message.
+
+    Raises:
+        MetaftError: naming the code.
+    """
+    for member in grid.members:
+        named = [parse(member.learner).target] if member.learner is not None else []
+        for value in (*member.settings.values(), *named):
+            if isinstance(value, str):
+                found_in_file(value, file)
+                require_trust(value)
 
 
 def _training_grid(
@@ -113,7 +136,7 @@ def _training_grid(
         for seed in seeds:
             settings = {**alone, **base, **combination, "seed": seed}
             checked(command, settings)
-            members.append(Member(_name(combination, seed), number, combination, seed, settings))
+            members.append(Member(_member_name(combination, seed), number, combination, seed, settings))
     return Grid(command, _distinct(members), text)
 
 
@@ -131,7 +154,7 @@ def _validation_grid(tree: Mapping[str, Any], base: dict[str, Any], varied: dict
         for seed in seeds:
             spec = with_options(learner, combination).replace("{seed}", str(seed))
             _check_options(parse(spec))
-            members.append(Member(_name(combination, seed), number, combination, seed, base, spec))
+            members.append(Member(_member_name(combination, seed), number, combination, seed, base, spec))
     return Grid(VALIDATE, _distinct(members), text, learner)
 
 
@@ -166,18 +189,18 @@ def _check_options(spec: Spec) -> None:
         convert(f"learner {spec.target!r}", LEARNERS[spec.target], own)
 
 
-def _base(base: Any, path: Path) -> dict[str, Any]:
+def _base(base: Any, path: Path, kind: type[CommandSettings]) -> dict[str, Any]:
     if not isinstance(base, dict):
         raise MetaftError(f"grid {path}: [base] should hold settings")
     flat: dict[str, Any] = {}
     for name, value in base.items():
-        if name in SECTIONS and isinstance(value, dict):
+        if name in kind.sections and isinstance(value, dict):
             flat |= value
         else:
             flat[name] = value
     _refuse(flat)
     file = flat.pop("config", None)
-    return {**(read_toml(path.parent / str(file)) if file is not None else {}), **flat}
+    return {**(read_toml(path.parent / str(file), kind) if file is not None else {}), **flat}
 
 
 def _varied(grid: Any) -> dict[str, list[Any]]:
@@ -220,13 +243,22 @@ def _product(varied: Mapping[str, list[Any]], seeds: int) -> list[dict[str, Any]
     return [dict(zip(varied, values, strict=True)) for values in itertools.product(*varied.values())]
 
 
-def _name(combination: Mapping[str, Any], seed: int) -> str:
-    """A file name that can be typed, without commas or colons, which separate a learner's options."""
-    text = "".join(f"{name}={_text(value)}+" for name, value in combination.items())
+def file_name(settings: Mapping[str, Any]) -> str:
+    """Settings as a file name that can be typed, without the commas and colons that separate a learner's options.
+
+    Args:
+        settings: by name.
+
+    Returns:
+        Such as ``inner_lr=0.4+steps=5``; shortened, with a digest, where that would be too long.
+    """
+    text = "+".join(f"{name}={_text(value)}" for name, value in settings.items())
     name = re.sub(r"[^\w.=+-]", "_", text, flags=re.ASCII)
-    if len(name) > 120:
-        name = f"{name[:100]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}+"
-    return f"{name}seed={seed}"
+    return name if len(name) <= 120 else f"{name[:100]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _member_name(combination: Mapping[str, Any], seed: int) -> str:
+    return "+".join([*([file_name(combination)] if combination else []), f"seed={seed}"])
 
 
 def _distinct(members: list[Member]) -> tuple[Member, ...]:

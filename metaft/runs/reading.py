@@ -65,6 +65,23 @@ def read_json(path: str | Path) -> dict[str, Any]:
     return found
 
 
+def read_run(folder: str | Path) -> dict[str, Any]:
+    """Read what a run says about itself.
+
+    Args:
+        folder: the run directory.
+
+    Returns:
+        The entries of its ``run.json``, unchecked.
+
+    Raises:
+        MetaftError: if there is no run, or as `read_json`.
+    """
+    if not os.path.lexists(Path(folder) / "run.json"):
+        raise MetaftError(f"no run in {printable(folder)} (there is no run.json); metaft runs lists those there are")
+    return read_json(Path(folder) / "run.json")
+
+
 def read_rows(path: str | Path) -> list[dict[str, Any]]:
     """Read a file of JSON lines; lines that are damaged, or cut short by a crash, are left out.
 

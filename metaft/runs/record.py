@@ -53,6 +53,7 @@ def begin(
     record = first_record(command or " ".join(sys.argv), settings)
     # For readers who cannot or will not rebuild the run: its table of parameters, and whether they have its data.
     record |= {"scope": learner.scope_rows(), "first_task_sha256": digest(family.batch(0, 1))}
+    record |= {"kind": config.command} if config is not None else {}
     if resume:
         earlier = run.record()
         _require_same(earlier, settings)

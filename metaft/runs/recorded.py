@@ -7,45 +7,41 @@ from pathlib import Path
 from typing import Any
 
 from metaft.errors import MetaftError, nearest
-from metaft.runs.config import RunConfig, Settings, load_config, to_toml, validated
-from metaft.runs.reading import printable, read_bytes, read_json
+from metaft.runs.config import CommandSettings, RunConfig, load_config, validated
+from metaft.runs.pretrain_config import PretrainConfig
+from metaft.runs.reading import printable, read_bytes, read_run
 
-TRAINERS: dict[str, type[Settings]] = {"meta-train": RunConfig}
+TRAINERS: dict[str, type[CommandSettings]] = {kind.command: kind for kind in (RunConfig, PretrainConfig)}
 """The commands that make run directories, and the settings each of them takes."""
 
 
-def recorded_config(path: str | Path) -> tuple[str, Any]:
-    """The command and the settings a run was made with; nothing is executed.
+def recorded_config(path: str | Path) -> CommandSettings:
+    """The settings a run was made with; nothing is executed.
 
     Args:
         path: the run directory.
 
     Returns:
-        A name of `TRAINERS` and its settings.
+        The settings, of the command that they name.
 
     Raises:
         MetaftError: if there is no such run, it was not made from settings, or they cannot be read.
     """
     folder = Path(path)
-    kind = kind_of(read_json(folder / "run.json"))
+    said = read_run(folder).get("kind")
+    # Runs made before there was a choice do not say it.
+    kind = said if isinstance(said, str) and said in TRAINERS else RunConfig.command
     if not (folder / "config.toml").exists():
         raise MetaftError(f"{path} was made from Python and has no config.toml; repeat the script that made it")
     read_bytes(folder / "config.toml", most=2**20)  # An ordinary file of a sensible size.
-    return kind, load_config(folder / "config.toml")
+    return load_config(folder / "config.toml", None, TRAINERS[kind])
 
 
-def kind_of(record: dict[str, Any]) -> str:
-    """Which command makes runs like this one: a name of `TRAINERS`."""
-    words = str(record.get("command", "")).split()[1:2]
-    return words[0] if words and words[0] in TRAINERS else "meta-train"
-
-
-def command_words(kind: str, config: Settings) -> list[str]:
+def command_words(config: CommandSettings) -> list[str]:
     """The shortest command that gives these settings: those that are defaults are left out.
 
     Args:
-        kind: a name of `TRAINERS`.
-        config: its settings.
+        config: the settings.
 
     Returns:
         The words after the program's name.
@@ -57,7 +53,7 @@ def command_words(kind: str, config: Settings) -> list[str]:
         fewer = {key: value for key, value in needed.items() if key != name}
         if validated(type(config), fewer).model_dump() == values:
             needed = fewer
-    return [kind, *(word for name, value in needed.items() for word in option_words(name, value))]
+    return [config.command, *(word for name, value in needed.items() for word in option_words(name, value))]
 
 
 def command_line(words: list[str], out: str) -> str:
@@ -89,7 +85,7 @@ def option_words(name: str, value: object) -> list[str]:
     return [] if value is None else [f"--{flag}", str(value)]
 
 
-def checked(kind: str, values: dict[str, Any]) -> Settings:
+def checked(kind: str, values: dict[str, Any]) -> CommandSettings:
     """Settings of a command, checked.
 
     Args:
@@ -105,9 +101,3 @@ def checked(kind: str, values: dict[str, Any]) -> Settings:
     if kind not in TRAINERS:
         raise MetaftError(f"unknown command {printable(kind)!r}{nearest(kind, TRAINERS)}")
     return validated(TRAINERS[kind], values)
-
-
-def settings_toml(config: Settings) -> str:
-    """Settings as a file that the command's ``--config`` takes."""
-    assert isinstance(config, RunConfig)
-    return to_toml(config)

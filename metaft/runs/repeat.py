@@ -13,10 +13,10 @@ from torch import Tensor
 
 from metaft.environment import environment
 from metaft.errors import MetaftError
-from metaft.plugins import is_import_path
+from metaft.plugins import require_trust
 from metaft.runs import checkpoint
 from metaft.runs.directory import RunDirectory
-from metaft.runs.reading import dig, number, printable, read_json, read_rows
+from metaft.runs.reading import dig, number, printable, read_rows, read_run
 from metaft.runs.record import MAY_CHANGE
 from metaft.runs.recorded import command_words, recorded_config
 
@@ -102,34 +102,31 @@ class Agreement:
         return said
 
 
-def plan(path: str | Path, own_code: bool = False) -> Plan:
+def plan(path: str | Path) -> Plan:
     """How to repeat a finished run, and whether equal numbers can be expected.
 
     Args:
         path: the run directory.
-        own_code: allow settings that name modules of one's own by import path, which will be imported.
 
     Returns:
         The plan.
 
     Raises:
-        MetaftError: if there is no such run, it is not finished, was not made from settings, or names modules.
+        MetaftError: if there is no such run, it is not finished, was not made from settings, or names code
+            to import that the user has not trusted.
     """
     folder = Path(path)
-    record = read_json(folder / "run.json")
+    record = read_run(folder)
     if record.get("state") != "finished":
         raise MetaftError(
             f"{path} is not finished ({printable(record.get('state'))}); a repetition needs its end: go on with it "
             "by --resume first"
         )
-    kind, config = recorded_config(folder)
+    config = recorded_config(folder)
     values = config.model_dump()
-    foreign = [value for value in values.values() if isinstance(value, str) and is_import_path(value)]
-    if foreign and not own_code:
-        raise MetaftError(
-            f"{path} names a module that repeating it would import and run: {foreign[0]}; "
-            "if you trust it, give --own-code"
-        )
+    for value in values.values():
+        if isinstance(value, str):
+            require_trust(value)  # The words below count as the user's own.
     changed: dict[str, Any] = {}
     inexact = list(_elsewhere(record, environment(), str(values.get("device"))))
     if values.get("minutes") is not None:
@@ -151,7 +148,7 @@ def plan(path: str | Path, own_code: bool = False) -> Plan:
         changed["workers"] = int(cores)
     if changed:
         config = type(config).model_validate({**values, **changed})
-    return Plan(command_words(kind, config), tuple(dict.fromkeys(inexact)))
+    return Plan(command_words(config), tuple(dict.fromkeys(inexact)))
 
 
 def compare_runs(path: str | Path, repeated: str | Path, inexact: tuple[str, ...]) -> Agreement:
@@ -179,7 +176,7 @@ def compare_runs(path: str | Path, repeated: str | Path, inexact: tuple[str, ...
             if weights is None or abs(found.before - found.after) > abs(weights.before - weights.after):
                 weights = found
     score = _scores(first, second)
-    digests = [read_json(Path(p) / "run.json").get("first_task_sha256") for p in (path, repeated)]
+    digests = [read_run(p).get("first_task_sha256") for p in (path, repeated)]
     same_tasks = None in digests or digests[0] == digests[1]
     close = same_tasks and score is not None and abs(score[0].before - score[0].after) <= score[1]
     return Agreement(same or (bool(inexact) and close), same, inexact, rows, weights, score, same_tasks)

@@ -10,7 +10,7 @@ from metaft.errors import MetaftError
 from metaft.evaluation.report import describe_family, format_score
 from metaft.runs import checkpoint
 from metaft.runs.listing import summarise_run
-from metaft.runs.reading import dig, number, printable, read_json
+from metaft.runs.reading import dig, number, printable, read_json, read_run
 from metaft.runs.recorded import command_line, command_words, recorded_config
 
 Section = dict[str, Any]
@@ -30,9 +30,7 @@ def show_run(path: str | Path) -> dict[str, Section]:
         MetaftError: if there is no run, or ``run.json`` cannot be read.
     """
     folder = Path(path)
-    if not (folder / "run.json").exists():
-        raise MetaftError(f"no run in {path} (there is no run.json); metaft runs lists those there are")
-    record = read_json(folder / "run.json")
+    record = read_run(folder)
     run = summarise_run(folder)
     environment = record.get("environment")
     machine = dig(environment, "machine")
@@ -63,12 +61,12 @@ def show_run(path: str | Path) -> dict[str, Section]:
 
 def _repeat(folder: Path, state: str) -> Section:
     try:
-        kind, config = recorded_config(folder)
-        entries = {"command line": command_line(command_words(kind, config), f"{folder}-repeat")}
+        config = recorded_config(folder)
+        entries = {"command line": command_line(command_words(config), f"{folder}-repeat")}
         if state == "finished":
             entries["and compare"] = f"metaft repeat {folder}"
         elif state != "running":
-            entries["go on"] = f"metaft {kind} --resume --out {folder}"
+            entries["go on"] = f"metaft {config.command} --resume --out {folder}"
         return entries
     except MetaftError as error:
         return {"command line": f"none: {error.message}"}
@@ -77,7 +75,7 @@ def _repeat(folder: Path, state: str) -> Section:
 def _settings(folder: Path, record: dict[str, Any]) -> Section:
     """From config.toml, which has all of them; from the record for a run made from Python."""
     try:
-        values = recorded_config(folder)[1].model_dump()
+        values = recorded_config(folder).model_dump()
     except MetaftError:
         train = dig(record, "settings", "train")
         values = train if isinstance(train, dict) else {}

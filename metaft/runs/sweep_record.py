@@ -16,12 +16,12 @@ from metaft.errors import MetaftError
 from metaft.evaluation.report import markdown_table
 from metaft.files import write_atomically
 from metaft.runs.choice import Candidate, choose, heads, row
-from metaft.runs.config import FamilySettings
-from metaft.runs.grid import VALIDATE, VALIDATION, Grid, Member, with_options
+from metaft.runs.config import FamilySettings, to_toml
+from metaft.runs.grid import VALIDATE, VALIDATION, Grid, Member, file_name, require_trusted, with_options
 from metaft.runs.listing import summarise_run
 from metaft.runs.processes import last_line
 from metaft.runs.reading import dig, number, printable, read_json
-from metaft.runs.recorded import TRAINERS, checked, option_words, settings_toml
+from metaft.runs.recorded import TRAINERS, checked, option_words
 from metaft.runs.validation_only import Score
 
 RECORD, PAGE, CHOSEN = "sweep.json", "sweep.md", "chosen.toml"
@@ -93,7 +93,9 @@ def read_grid_of(folder: str | Path) -> Grid:
         if command != VALIDATE:
             checked(command, member.settings)
         members.append(member)
-    return Grid(command, tuple(members), str(record.get("grid", "")), learner)
+    grid = Grid(command, tuple(members), str(record.get("grid", "")), learner)
+    require_trusted(grid, Path(folder) / RECORD)
+    return grid
 
 
 def state_of(folder: str | Path, grid: Grid) -> Sweep:
@@ -181,7 +183,7 @@ def write_record(folder: Path, grid: Grid) -> Sweep:
     write_atomically(folder / RECORD, text.encode() + b"\n")
     write_atomically(folder / PAGE, page(found).encode())
     for candidate in found.chosen:
-        suffix = "" if len(found.chosen) == 1 else "-" + "+".join(f"{k}={v}" for k, v in candidate.tasks)
+        suffix = "" if len(found.chosen) == 1 else f"-{file_name(dict(candidate.tasks))}"
         write_atomically(folder / CHOSEN.replace(".toml", f"{suffix}.toml"), _chosen_toml(found, candidate).encode())
     return found
 
@@ -192,7 +194,7 @@ def _chosen_toml(found: Sweep, candidate: Candidate) -> str:
     if found.grid.command == VALIDATE:
         return "\n".join([*lines, f"learner = {json.dumps(found.learner(candidate), ensure_ascii=False)}", ""])
     first = next(m for m in found.grid.members if m.setting == candidate.setting)
-    return "\n".join([*lines, settings_toml(checked(found.grid.command, first.settings))])
+    return "\n".join([*lines, to_toml(checked(found.grid.command, first.settings))])
 
 
 def page(found: Sweep) -> str:

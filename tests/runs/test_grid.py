@@ -140,7 +140,7 @@ def test_a_command_line_gives_its_settings_again(given: dict[str, object]) -> No
     from metaft.cli.meta_train import command
 
     config = RunConfig(**given)
-    words = command_words("meta-train", config)
+    words = command_words(config)
     parsed = command.make_context("meta-train", words[1:]).params
     again = {name: value for name, value in parsed.items() if name in RunConfig.model_fields and value is not None}
     assert RunConfig.model_validate(again) == config
