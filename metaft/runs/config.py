@@ -112,6 +112,7 @@ class CommandSettings(Settings):
     """All that a training command can be told, flat; the sections are only headings of the TOML file."""
 
     command: ClassVar[str]
+    counted: ClassVar[str] = "tasks"
     sections: ClassVar[dict[str, type[Settings]]]
 
 

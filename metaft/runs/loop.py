@@ -123,7 +123,8 @@ def meta_train(
         learner.params, at = state.weights, state.progress
         done = fraction_done(at.iteration, s.iterations, at.seconds, s.minutes)
         name = metric_name(family.kind)
-        display = RunProgress(at.iteration, done, s.tasks, name, progress and world.first)
+        counted = config.counted if config is not None else "tasks"
+        display = RunProgress(at.iteration, done, s.tasks, name, progress and world.first, counted=counted)
         stack.callback(display.close)
         if learner.describe().get("engine") == "compile":
             display.preparing("compiling (half a minute or so; --engine eager starts at once)")

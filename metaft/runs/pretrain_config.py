@@ -35,6 +35,7 @@ class PretrainConfig(CommandSettings, FamilySettings, ModelSettings, PretrainSet
     """Everything ``metaft pretrain`` can be told; ways, shots and queries are of the validation tasks."""
 
     command = "pretrain"
+    counted = "images"
     sections = SECTIONS
 
     @property

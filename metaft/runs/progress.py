@@ -24,6 +24,7 @@ class RunProgress:
         metric: name of the validation metric.
         shown: False for silence.
         console: where to write; standard error by default.
+        counted: what the tasks are called.
     """
 
     def __init__(
@@ -34,10 +35,12 @@ class RunProgress:
         metric: str,
         shown: bool = True,
         console: Console | None = None,
+        counted: str = "tasks",
     ) -> None:
         self._console = console or Console(stderr=True)
         self._shown, self._live = shown, shown and self._console.is_terminal
         self._tasks, self._metric, self._validation = tasks, metric, "–"
+        self._counted = counted
         self._first, self._done, self._loss = iteration, done, 0.0
         self._start: float | None = None
         self._due = time.perf_counter() + (LIVE_EVERY if self._live else PLAIN_EVERY) if shown else float("inf")
@@ -101,7 +104,7 @@ class RunProgress:
             seconds, gained = now - self._start, done - self._done
             speed = (iteration - self._first) * self._tasks / seconds
             left = (1 - done) * seconds / gained if gained > 0 else None
-            line += f"  {speed:,.0f} tasks/s  {_clock(left)} left"
+            line += f"  {speed:,.0f} {self._counted}/s  {_clock(left)} left"
         if self._live:
             self._bar.update(self._row, completed=done, description=line)
             self._bar.refresh()
