@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import lzma
 import struct
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -23,16 +24,21 @@ from metaft.errors import MetaftError
 SIDE = 105
 MAX_BYTES = 64 * 1024
 MAX_FILES = 100_000
+MAX_ARCHIVE_BYTES = 32 * 2**20
+"""Three times Omniglot's larger archive; the list of a zip's files is read before anything else can be checked."""
 _READ_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
     lzma.LZMAError,
     EOFError,
     OSError,
-    RuntimeError,  # an encrypted member
+    RuntimeError,  # an encrypted member, a nesting too deep
     NotImplementedError,  # an exotic compression
     ValueError,
     struct.error,
+    LookupError,
+    TypeError,
+    ArithmeticError,
 )
 
 
@@ -77,14 +83,18 @@ class Files:
             MetaftError: if it is not such a PNG.
         """
         content = self.read(name)
+        bomb = Image.DecompressionBombWarning
         try:
-            with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
+            with (
+                warnings.catch_warnings(action="error", category=bomb),
+                Image.open(io.BytesIO(content), formats=("PNG",)) as image,
+            ):
                 # The size stands in the header: refuse before anything is decoded.
                 if image.size != (SIDE, SIDE):
                     width, height = image.size
                     raise MetaftError(f"{self.path}: {name} has {width}×{height} pixels, expected {SIDE}×{SIDE}")
                 return np.asarray(image.convert("L")) < 128
-        except (*_READ_ERRORS, SyntaxError, Image.DecompressionBombError) as error:
+        except (*_READ_ERRORS, SyntaxError, Image.DecompressionBombError, bomb) as error:
             raise MetaftError(f"{self.path}: {name} is not a readable PNG image; fetch it again") from error
 
 
@@ -107,15 +117,19 @@ def open_files(path: Path) -> Iterator[Files]:
     if not path.is_file():
         raise MetaftError(f"{path} does not exist: expected a folder or a zip file")
     try:
+        if path.stat().st_size > MAX_ARCHIVE_BYTES:
+            raise MetaftError(f"{path} is larger than {MAX_ARCHIVE_BYTES >> 20} MiB, so not an archive of drawings")
         archive = zipfile.ZipFile(path)
     except _READ_ERRORS as error:
         raise MetaftError(f"{path} is not a complete zip file ({_line(error)}); fetch it again") from error
     with archive:
         members = [m for m in archive.infolist() if not m.is_dir() and not _hidden(m.filename)]
         names = [member.filename for member in members]
-        if len(set(names)) != len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise MetaftError(f"{path} holds {twice} twice")
+        seen: set[str] = set()
+        for name in names:
+            if name in seen:
+                raise MetaftError(f"{path} holds {name} twice")
+            seen.add(name)
         large = [m.filename for m in members if m.file_size > MAX_BYTES and m.filename.endswith(".png")]
         if len(names) > MAX_FILES or large:
             what = f"{large[0]} is larger than {MAX_BYTES} bytes" if large else f"{len(names)} files"

@@ -33,9 +33,11 @@ def read_bytes(path: str | Path, most: int = MAX_BYTES) -> bytes:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         with os.fdopen(handle, "rb") as file:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
+            found = os.fstat(handle)
+            if not stat.S_ISREG(found.st_mode):
                 raise MetaftError(f"{printable(path)} is not an ordinary file")
-            content = file.read(most + 1)
+            # No more than there is, or the room for the most would be taken at once.
+            content = file.read(min(found.st_size, most) + 1)
     except OSError as error:
         raise MetaftError(f"{printable(path)} cannot be read: {error.strerror}") from None
     if len(content) > most:
