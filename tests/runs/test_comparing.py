@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from metaft.cli import cli
+from metaft.errors import MetaftError
+from metaft.runs.comparing import PICTURES, read_cells
+from metaft.runs.config import RunConfig, validated
+from metaft.runs.families import build_family
+from metaft.runs.unseen import require_unseen
+
+WAVES = ("--dataset", "sinusoid", "--tasks", "8", "--workers", "1")
+OWN = '''
+import signal, torch
+from pathlib import Path
+from metaft.data.images import LabelledImages
+
+def marks(split, scheme="alphabets"):
+    """Twenty classes of bright images, eight of them in each split; which, depends on the scheme."""
+    first = {"train": 0, "val": 8, "test": 12}[split] + (2 if scheme == "shifted" else 0)
+    names = tuple(f"mark{n}" for n in range(first, first + 8))
+    rng = torch.Generator().manual_seed(first)
+    images = torch.randint(0, 255, (8 * 6, 1, 8, 8), generator=rng, dtype=torch.uint8)
+    return LabelledImages(images, torch.full((8,), 6), names)
+
+class Mine:
+    """Compares images; stops the process's work once if there is a file that says so."""
+    name, transductive, params = "mine", False, {}
+
+    def __init__(self, scale: float = 1.0, seed: int = 0):
+        self.scale, self.seed = scale, seed
+
+    def adapt(self, support_x, support_y):
+        def scores(query_x):
+            gaps = self.scale * torch.cdist(query_x.flatten(2), support_x.flatten(2))
+            nearest = [gaps.masked_fill((support_y != c)[:, None], 9e9).amin(-1) for c in range(support_y.max() + 1)]
+            return -torch.stack(nearest, -1)
+        return scores
+
+    def curve(self, batch, steps=None):
+        if self.seed == 1 and batch.tasks > 1 and Path("stop").exists():
+            raise KeyboardInterrupt
+        return self.adapt(batch.support_x, batch.support_y)(batch.query_x)[None]
+
+    def describe(self):
+        return {"scale": self.scale, "adapts": 0}
+'''
+
+
+def metaft(*args: object) -> Result:
+    return CliRunner().invoke(cli, [str(arg) for arg in args])
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two small runs on waves, seed 0 and 1, and a module of one's own."""
+    folder = tmp_path_factory.mktemp("compare")
+    for seed in (0, 1):
+        call = ["meta-train", "--dataset", "sinusoid", "--engine", "eager", "--tasks", 4, "--iterations", 3, "--quiet"]
+        out = ["--validate-tasks", 4, "--seed", seed, "--steps", 2, "--out", folder / f"waves-{seed}"]
+        result = metaft(*call, *out)
+        assert result.exit_code == 0, result.stderr
+    (folder / "own_compared.py").write_text(OWN)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _there(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    monkeypatch.syspath_prepend(str(place))
+
+
+def test_runs_and_a_random_start_on_waves() -> None:
+    learners = ["waves-{seed}", "waves-{seed}:steps=4,label=longer", "maml:backbone=random,steps=2,inner_lr=0.01"]
+    result = metaft("compare", *learners, *WAVES, "--shots", "5,10", "--seeds", 2, "--baseline", "maml", "--out", "c1")
+    assert result.exit_code == 0, result.stderr
+    assert "better" in result.stdout or "±" in result.stdout
+    page = json.loads(Path("c1/comparison.json").read_text())
+    assert list(page["results"]) == ["waves", "longer", "maml"]
+    assert page["seeds"] == [0, 1]
+    assert page["results"]["waves"]["shots"]["5"]["seeds"]["seeds"] == 2
+    assert page["results"]["maml"]["shots"]["5"]["gap"] is None
+    assert len(page["results"]["longer"]["shots"]["10"]["steps"]) == 5
+    cells = read_cells(Path("c1/results.jsonl"))
+    assert len(cells) == 3 * 2 * 2
+    assert {cell.tasks_sha256 for cell in cells if cell.shots == 5} == {page["tasks_sha256"]["5"]}
+    scores = {cell.seed: cell.result.mean for cell in cells if (cell.label, cell.shots) == ("waves", 10)}
+    assert scores[0] != scores[1]
+    assert all((Path("c1") / name).read_bytes()[:4] == b"\x89PNG" for name in PICTURES.values())
+    assert "| longer |" in Path("c1/comparison.md").read_text()
+    assert {folder.name for folder in Path("c1/tensorboard").iterdir()} == {"waves", "longer", "maml", "comparison"}
+    assert all(len(list(folder.iterdir())) == 1 for folder in Path("c1/tensorboard").iterdir())
+
+
+def test_a_run_scores_as_evaluate_says() -> None:
+    assert metaft("compare", "waves-0", *WAVES, "--out", "c2").exit_code == 0
+    told = metaft("evaluate", "waves-0", "--tasks", 8, "--seed", 1000, "--json", "alone.json")
+    assert told.exit_code == 0, told.stderr
+    alone = json.loads(Path("alone.json").read_text())["results"]["maml"]
+    (cell,) = read_cells(Path("c2/results.jsonl"))
+    assert cell.result.mean == alone["mean"]
+    assert cell.seed is None, "nothing is random about a run without {seed}"
+
+
+def test_images_and_a_learner_of_ones_own() -> None:
+    call = ["compare", "own_compared:Mine:scale=2", "nearest-neighbour", "--dataset", "own_compared:marks"]
+    result = metaft(*call, "--ways", 3, "--queries", 2, "--tasks", 6, "--shots", "1,4", "--seeds", "4,2", "--out", "c3")
+    assert result.exit_code == 0, result.stderr
+    cells = read_cells(Path("c3/results.jsonl"))
+    assert [cell.seed for cell in cells if cell.label == "Mine"] == [4, 4, 2, 2], "it has a seed, so it is given one"
+    assert [cell.seed for cell in cells if cell.label == "nearest-neighbour"] == [None, None]
+    assert cells[0].result.learner["scale"] == 2.0
+    assert cells[0].result.per_task.tolist() == cells[-2].result.per_task.tolist(), "the same rule"
+
+
+def test_interrupted_then_resumed() -> None:
+    call = ["compare", "own_compared:Mine", "nearest-neighbour", "--dataset", "own_compared:marks", "--ways", 3]
+    call += ["--queries", 2, "--tasks", 6, "--seeds", 2, "--out"]
+    assert metaft(*call, "whole").exit_code == 0
+    Path("stop").touch()
+    stopped = metaft(*call, "parts")
+    Path("stop").unlink()
+    assert stopped.exit_code == 130
+    assert "1 of 3 evaluations are kept in parts; go on with --resume" in stopped.stderr
+    (kept,) = Path("parts/results.jsonl").read_text().splitlines()
+    refused = metaft(*call, "parts")
+    assert refused.exit_code == 2
+    assert "already holds a comparison; give --resume" in refused.stderr
+    assert metaft(*call, "parts", "--resume").exit_code == 0
+    assert Path("parts/results.jsonl").read_text().splitlines()[0] == kept, "not made again"
+
+    def scores(folder: str) -> list[object]:
+        cells = read_cells(Path(folder) / "results.jsonl")
+        return [(cell.label, cell.seed, cell.tasks_sha256, cell.result.per_task.tolist()) for cell in cells]
+
+    assert scores("parts") == scores("whole")
+    assert metaft(*call, "parts", "--overwrite").exit_code == 0
+    assert Path("parts/results.jsonl").read_text().splitlines()[0] != kept, "made anew: other times"
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("nearest-neighbor", "did you mean 'nearest-neighbour'"),
+        ("nearest-neighbour:kk=9", "learner 'nearest-neighbour' has no option 'kk'; did you mean 'k'?"),
+        ("waves-7", "unknown learner 'waves-7'"),
+        ("waves-{seed} --seeds 3", "no run in waves-2"),
+        ("waves-0:step=3", "a run directory has no option 'step'; did you mean 'steps'?"),
+        ("waves-0:weights=worst", "should be 'best' or 'last'"),
+        ("waves-0:steps=-1", "steps = -1"),
+        ("waves-0 --baseline wave-0", "the baseline 'wave-0' does not take part; did you mean 'waves-0'?"),
+        ("waves-0 waves-0", "given twice"),
+        ("waves-0 --shots 0", "shots = 0: should be whole numbers of at least 1"),
+        ("waves-0 --seeds none", "seeds = none"),
+        ("waves-0 --out waves-0", "is not empty and holds no comparison"),
+        ("waves-0 --out new --resume", "no comparison in new to resume"),
+        ("waves-0 --resume --overwrite", "exclude each other"),
+        ("waves-0 --dataset glyphs", "of another kind"),
+        ("maml", "needs a network; give backbone=DIRECTORY"),
+        ("maml:backbone=random,rule=sdg", "unknown rule 'sdg'; did you mean 'sgd'?"),
+        ("maml:backbone=random,steps=few", "steps = few: should be a valid integer"),
+        ("own_compared:Nine", "has no 'Nine'; did you mean 'Mine'?"),
+        ("own_compared:Mine:scale=big", "scale = big: should be a valid number"),
+        ("own_compared:OWNS", "has no 'OWNS'"),
+        ("own_compared:Path", "is no learner: it has no transductive"),
+        ("", "Missing argument"),
+    ],
+)
+def test_bad_input_is_one_line_before_any_work(command: str, said: str) -> None:
+    data = [] if "--dataset" in command else list(WAVES)
+    before = sorted(Path().iterdir())
+    result = metaft("compare", *command.split(), *data)
+    assert result.exit_code == 2, result.output
+    assert said in result.stderr
+    assert result.stderr.startswith("Error: ")
+    assert result.stderr.count("\n") == 1
+    assert [path for path in sorted(Path().iterdir()) if path.name != "__pycache__"] == [
+        path for path in before if path.name != "__pycache__"
+    ]
+
+
+def record(folder: str, dataset: str, **family: object) -> str:
+    """A run directory that says only what it was trained on."""
+    Path(folder).mkdir(exist_ok=True)
+    told = {"family": {"dataset": dataset, "split": "train", **family}}
+    (Path(folder) / "run.json").write_text(json.dumps({"settings": told}))
+    return folder
+
+
+def test_seen_classes_are_refused() -> None:
+    settings = {"dataset": "own_compared:marks", "ways": 3, "queries": 2}
+    config = validated(RunConfig, settings)
+    tests = build_family(config, "test")
+    with pytest.raises(MetaftError, match=r"chosen on 4 of the test classes \(mark12, mark13, mark14, …\)"):
+        require_unseen(record("chosen", "own_compared:marks", scheme="alphabets"), config, tests)
+    with pytest.raises(MetaftError, match="trained on 8 of the test classes"):
+        require_unseen(record("cheat", "own_compared:marks", split="test"), config, tests)
+    require_unseen(record("elsewhere", "glyphs"), config, tests)
+    result = metaft("compare", "./chosen", "--dataset", "own_compared:marks", "--ways", 3, "--queries", 2)
+    assert result.exit_code == 2
+    assert "of the test classes" in result.stderr
+
+
+def test_another_division_of_omniglot_is_refused() -> None:
+    config = validated(RunConfig, {"dataset": "omniglot", "scheme": "alphabets"})
+    try:
+        tests = build_family(config, "test")
+    except MetaftError as error:
+        pytest.skip(f"needs Omniglot: {error}")
+    require_unseen(record("same", "omniglot", scheme="alphabets", rotations=True), config, tests)
+    with pytest.raises(MetaftError, match="scheme vinyals; test it on classes divided likewise"):
+        require_unseen(record("other", "omniglot", scheme="vinyals", rotations=False), config, tests)
