@@ -18,10 +18,14 @@ from metaft.learners.spec import SEED, Spec, labels
 from metaft.plugins import call, is_import_path, load_attribute
 from metaft.runs.build import build_model, load_run, run_config, worker_count
 from metaft.runs.config import REGRESSIONS, RunConfig, validated
+from metaft.runs.families import build_family
 from metaft.runs.unseen import require_unseen
 from metaft.tasks.family import TaskFamily
 
 RANDOM = "random"
+CALIBRATION = 4
+"""Training tasks whose queries give a random network's batch norm its running statistics."""
+
 RUN_OPTIONS = ("batch_norm", "steps", "weights")
 MEMBERS = ("name", "transductive", "params", "adapt", "curve", "describe")
 
@@ -138,11 +142,16 @@ def _backbone(
                 f"learner {spec.target!r} needs a network; give backbone=DIRECTORY, of a run, or backbone={RANDOM}"
             )
         return None
-    if where == RANDOM:
-        return build_model(config.model_copy(update={"seed": seed or 0}), family)
-    from metaft.runs.backbone import load_backbone
+    from metaft.runs.backbone import calibrated, load_backbone
 
-    return load_backbone(where)
+    if where != RANDOM:
+        return load_backbone(where)
+    model = build_model(config.model_copy(update={"seed": seed or 0}), family)
+    if family.kind == "regression":
+        return model
+    # Batch norm as it is constructed, mean 0 and variance 1, would hand on ever smaller numbers from layer to layer.
+    images = build_family(config, "train").batch(0, CALIBRATION).query_x
+    return calibrated(model, images.flatten(0, 1))
 
 
 def _check_runs(spec: Spec, config: RunConfig, families: Mapping[int, TaskFamily]) -> None:

@@ -12,6 +12,7 @@ from metaft.plugins import is_import_path
 from metaft.runs.config import RunConfig, validated
 from metaft.runs.directory import read_record
 from metaft.runs.families import build_family
+from metaft.runs.reading import dig
 from metaft.tasks.family import TaskFamily
 
 MOST_NAMED = 3
@@ -31,7 +32,8 @@ def require_unseen(run: str | Path, config: RunConfig, tests: TaskFamily) -> Non
     Raises:
         MetaftError: naming the classes.
     """
-    trained = read_record(run).get("settings", {}).get("family", {})
+    found = dig(read_record(run), "settings", "family")
+    trained = found if isinstance(found, dict) else {}
     if trained.get("dataset") != config.dataset or not _names(tests):
         return
     division = {name: trained[name] for name in ("scheme", "split_seed") if name in trained}
