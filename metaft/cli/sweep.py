@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 
-@click.command("sweep", epilog="Example:  metaft sweep experiments/sweep.toml --out runs/rates --jobs 2")
+@click.command("sweep", epilog="Example:  metaft sweep experiments/fine_tuning_rate.toml --out runs/rates --jobs 2")
 @click.argument("grid", type=click.Path(dir_okay=False), required=False)
 @click.option("--out", type=click.Path(), required=True, help="folder of the sweep")
 @click.option("--jobs", type=click.IntRange(1, 1024), help="processes side by side [default: the cores]")

@@ -8,7 +8,7 @@ import shlex
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from metaft.runs.directory import RunDirectory
 from metaft.runs.entrants import build_entrants
 from metaft.runs.families import build_family
 from metaft.runs.stopping import StoppedRun
+from metaft.runs.sweep_record import RECORD, chosen_learner
 
 CELLS, TABLES, PAGE, EVENTS = "results.jsonl", "comparison.json", "comparison.md", "tensorboard"
 PICTURES = {
@@ -54,7 +55,8 @@ def compare_in(
 
     Args:
         out: the folder.
-        learners: as `metaft.learners.spec.parse` reads them; ``{seed}`` in one is filled with each seed.
+        learners: as `metaft.learners.spec.parse` reads them, or a sweep's folder for what that chose; ``{seed}`` in
+            one is filled with each seed.
         shots: numbers joined by commas; the settings' own by default.
         seeds: a count or numbers joined by commas.
         baseline: a learner or its label, the first by default.
@@ -72,12 +74,13 @@ def compare_in(
     """
     folder = Path(out)
     _check(folder, resume, overwrite)
-    specs = [parse(text) for text in learners]
+    swept = {text: chosen_learner(text) for text in learners if (Path(text) / RECORD).is_file()}
+    specs = [parse(swept.get(text, text)) for text in learners]
     given = {name: value for name, value in settings.items() if value is not None}
     counts = read_numbers("shots", shots, 1) if shots is not None else None
     config = validated(RunConfig, {**given, **({"shots": counts[0]} if counts else {})})
     names = labels(specs) if specs else []
-    aliases = dict(zip([spec.text for spec in specs], names, strict=True))
+    aliases = dict(zip(learners, names, strict=True))
     chosen = aliases.get(str(baseline), baseline)
     require_baseline(chosen, names)
     families = with_shots(build_family(config, "test"), counts)
@@ -92,7 +95,7 @@ def compare_in(
             _clear(folder)
         cells = _evaluate(folder, entrants, families, config.test_tasks, stored, progress)
         comparison = Comparison(tuple(cells), chosen or names[0])
-        _write(folder, comparison, config, read_seeds(seeds))
+        _write(folder, comparison, config, read_seeds(seeds), swept)
     return comparison
 
 
@@ -169,7 +172,9 @@ def _lines(cells: Iterable[Cell]) -> bytes:
     return "".join(json.dumps(cell.to_json(), ensure_ascii=False) + "\n" for cell in cells).encode()
 
 
-def _write(folder: Path, comparison: Comparison, config: RunConfig, seeds: Sequence[int]) -> None:
+def _write(
+    folder: Path, comparison: Comparison, config: RunConfig, seeds: Sequence[int], swept: Mapping[str, str]
+) -> None:
     command = shlex.join(["metaft", *sys.argv[1:]])
     extra = {
         "task_seed": config.seed,
@@ -177,6 +182,7 @@ def _write(folder: Path, comparison: Comparison, config: RunConfig, seeds: Seque
         "tasks_sha256": {str(shots): total for shots, total in comparison.checksums.items()},
         "baseline": comparison.baseline,
         "family": comparison.family,
+        "chosen_on_validation_classes_by_sweep": dict(swept),
     }
     write_result(folder / TABLES, results(comparison), command, seeds, extra)
     figures = (plots.against_shots(comparison), plots.against_steps(comparison), plots.against_time(comparison))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +65,9 @@ def _repeat(folder: Path, state: str) -> Section:
         config = recorded_config(folder)
         entries = {"command line": command_line(command_words(config), f"{folder}-repeat")}
         if state == "finished":
-            entries["and compare"] = f"metaft repeat {folder}"
+            entries["and compare"] = shlex.join(["metaft", "repeat", str(folder)])
         elif state != "running":
-            entries["go on"] = f"metaft {config.command} --resume --out {folder}"
+            entries["go on"] = shlex.join(["metaft", config.command, "--resume", "--out", str(folder)])
         return entries
     except MetaftError as error:
         return {"command line": f"none: {error.message}"}

@@ -19,6 +19,7 @@ from metaft.runs.choice import Candidate, choose, heads, row
 from metaft.runs.config import FamilySettings, to_toml
 from metaft.runs.grid import VALIDATE, VALIDATION, Grid, Member, file_name, require_trusted, with_options
 from metaft.runs.listing import summarise_run
+from metaft.runs.pretrain_config import PretrainConfig
 from metaft.runs.processes import last_line
 from metaft.runs.reading import dig, number, printable, read_json
 from metaft.runs.recorded import TRAINERS, checked, option_words
@@ -61,7 +62,9 @@ class Sweep:
         if self.grid.command == VALIDATE:
             return with_options(str(self.grid.learner), candidate.varied)
         first = next(m for m in self.grid.members if m.setting == candidate.setting)
-        return str(self.path / "members" / re.sub(r"seed=\d+$", "seed={seed}", first.name))
+        run = str(self.path / "members" / re.sub(r"seed=\d+$", "seed={seed}", first.name))
+        # What pretraining is validated by.
+        return f"class-means:backbone={run}" if self.grid.command == PretrainConfig.command else run
 
 
 def read_grid_of(folder: str | Path) -> Grid:
@@ -117,6 +120,30 @@ def state_of(folder: str | Path, grid: Grid) -> Sweep:
         if score is not None:
             scores[member.name] = score
     return Sweep(Path(folder), grid, states, reasons, choose(grid.members, states, scores))
+
+
+def chosen_learner(folder: str | Path) -> str:
+    """What a finished sweep chose, as ``metaft compare`` calls it.
+
+    Args:
+        folder: of the sweep.
+
+    Returns:
+        A learner's specification, ``{seed}`` standing for each seed.
+
+    Raises:
+        MetaftError: if there is no sweep, it is not done, or it chose for several kinds of task.
+    """
+    found = state_of(folder, read_grid_of(folder))
+    if not set(found.states.values()) <= {"finished", "failed"}:
+        raise MetaftError(f"the sweep {folder} is not done; go on with it: metaft sweep --resume --out {folder}")
+    specs = [found.learner(candidate) for candidate in found.chosen]
+    if len(specs) != 1:
+        listed = (
+            f", one for each kind of task; name one of: {'  '.join(specs)}" if specs else ": no setting has finished"
+        )
+        raise MetaftError(f"the sweep {folder} chose {len(specs)} learners{listed}")
+    return specs[0]
 
 
 def _member(folder: Path, grid: Grid, member: Member) -> tuple[str, str | None, Score | None]:

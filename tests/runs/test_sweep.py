@@ -269,3 +269,30 @@ def test_a_sweep_killed_and_resumed_ends_as_one_that_never_stopped(tmp_path: Pat
 
 def rows(folder: Path) -> list[dict[str, object]]:
     return [{k: v for k, v in row.items() if k not in CLOCK} for row in read_rows(folder / "metrics.jsonl")]
+
+
+def test_a_comparison_takes_what_a_sweep_chose_and_records_it(tmp_path: Path, done: list[str]) -> None:
+    text = 'command = "validate"\nlearner = "nearest-neighbour"\n[base]\nways = 3\nshots = 3\nqueries = 2\n'
+    text += "validate_tasks = 12\n[grid]\nk = [1, 3]\n"
+    assert run("sweep", write(tmp_path, text), "--out", tmp_path / "s", "--quiet").exit_code == 0
+    record = json.loads((tmp_path / "s/sweep.json").read_text())
+    settings = ["--ways", 3, "--shots", 3, "--queries", 2, "--tasks", 4]
+    result = run("compare", tmp_path / "s", "class-means", *settings, "--out", tmp_path / "c")
+    assert result.exit_code == 0, result.output
+    found = json.loads((tmp_path / "c/comparison.json").read_text())
+    assert found["chosen_on_validation_classes_by_sweep"] == {str(tmp_path / "s"): record["chosen"][0]["learner"]}
+    (tmp_path / "s/members/k=1+seed=0.json").unlink()
+    undone = run("compare", tmp_path / "s", *settings, "--out", tmp_path / "d")
+    assert undone.exit_code == 2
+    assert "is not done; go on with it" in undone.stderr
+
+
+def test_code_named_in_a_grid_is_not_imported_unasked(tmp_path: Path, done: list[str]) -> None:
+    for text in (
+        RATES.replace("tasks = 4", 'tasks = 4\nmodel = "trap:Net"', 1),
+        'command = "validate"\nlearner = "trap:L"',
+    ):
+        result = run("sweep", write(tmp_path, text), "--out", tmp_path / "s")
+        assert result.exit_code == 2
+        assert "names code that would be imported and run, trap:" in result.stderr
+        assert not (tmp_path / "s").exists()
