@@ -1,7 +1,7 @@
 """Spoiled files for every reader: ``python -m benchmarks.fuzz --results results``.
 
-Each input must be read, or refused by a MetaftError of one line, within 5 seconds and 1 GiB of new memory. Anything
-else (another exception, a crash of the process, a hang) counts as a failure and is kept with its seed.
+Each input must be read, or refused by a MetaftError of one line, within 5 seconds of computing and 1 GiB of new memory.
+Anything else (another exception, a crash of the process, a hang) counts as a failure and is kept with its seed.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _be_reader(name: str, reader: Reader, seeds: range, folder: Path, report: Pa
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         limit = pages * resource.getpagesize() + MEMORY
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-        signal.signal(signal.SIGALRM, _too_long)
+        signal.signal(signal.SIGPROF, _too_long)
         with open(report, "w", encoding="utf-8", errors="replace", buffering=1) as out:
             for number, seed in enumerate(seeds):
                 shared[:8] = struct.pack("Q", number)
@@ -125,7 +125,8 @@ def _be_reader(name: str, reader: Reader, seeds: range, folder: Path, report: Pa
 
 
 def _one(reader: Reader, folder: Path, seed: int) -> tuple[str, str, str]:
-    signal.alarm(SECONDS)
+    # Seconds of the processor: the machine may be busy with other things.
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
         reader.read(folder)
         return "read", str(seed), ""
@@ -136,7 +137,7 @@ def _one(reader: Reader, folder: Path, seed: int) -> tuple[str, str, str]:
         what = " ".join(f"{type(error).__name__}: {error}".split())
         return "failed", str(seed), what[:300]
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def _too_long(signum: int, frame: FrameType | None) -> None:
@@ -144,7 +145,7 @@ def _too_long(signum: int, frame: FrameType | None) -> None:
 
 
 def _wait(child: int, shared: mmap.mmap) -> str:
-    """Wait for a child; one that stands still even for the alarm (in C) is ended. What it died of, or nothing."""
+    """Wait for a child; one that waits, or does not heed the alarm, is ended. What it died of, or nothing."""
     last, since = b"", time.monotonic()
     while True:
         found, status = os.waitpid(child, os.WNOHANG)
@@ -189,7 +190,7 @@ def main(results: Path | None, inputs: int, seed: int, only: tuple[str, ...]) ->
             ("reader", "inputs", "read", "refused in one line", "crash, hang, traceback"),
             [*rows, total],
             "Sound files with flipped bits, cut short, spliced, repeated, with extreme numbers in place of lengths and "
-            f"foreign text inside; each input had {SECONDS} seconds and 1 GiB of memory. Two of the readers get "
+            f"foreign text inside; each input had {SECONDS} seconds of computing and 1 GiB of memory. Two readers get "
             "checkpoints whose checksums fit what they hold, as a stranger could make them. TensorBoard's files are "
             "written by metaft and read by TensorBoard alone.",
             {"failures": failures},

@@ -123,7 +123,7 @@ def open_files(path: Path) -> Iterator[Files]:
     except _READ_ERRORS as error:
         raise MetaftError(f"{path} is not a complete zip file ({_line(error)}); fetch it again") from error
     with archive:
-        members = [m for m in archive.infolist() if not m.is_dir() and not _hidden(m.filename)]
+        members = [m for m in archive.infolist() if m.filename and not m.is_dir() and not _hidden(m.filename)]
         names = [member.filename for member in members]
         seen: set[str] = set()
         for name in names:

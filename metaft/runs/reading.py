@@ -36,8 +36,10 @@ def read_bytes(path: str | Path, most: int = MAX_BYTES) -> bytes:
             found = os.fstat(handle)
             if not stat.S_ISREG(found.st_mode):
                 raise MetaftError(f"{printable(path)} is not an ordinary file")
-            # No more than there is, or the room for the most would be taken at once.
-            content = file.read(min(found.st_size, most) + 1)
+            if found.st_size > most:
+                raise MetaftError(f"{printable(path)} is larger than {most:,} bytes")
+            # One more than there is, not than there may be: room for it all is taken at once.
+            content = file.read(found.st_size + 1)
     except OSError as error:
         raise MetaftError(f"{printable(path)} cannot be read: {error.strerror}") from None
     if len(content) > most:

@@ -16,6 +16,7 @@ from metaft import files
 from metaft.errors import MetaftError
 from metaft.runs import checkpoint
 from metaft.runs.checkpoint import Checkpoint, DamagedCheckpointError
+from metaft.runs.state import TrainState
 
 
 def make(iteration: int, value: float = 1.0) -> Checkpoint:
@@ -39,6 +40,42 @@ def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
     assert all(torch.equal(again.weights[k], v) for k, v in make(7).weights.items())
     assert torch.equal(again.optimiser["random/torch"], torch.get_rng_state())
     assert again.average == again.best == {}
+
+
+DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool]
+
+
+@st.composite
+def tensors(draw: st.DrawFn) -> dict[str, torch.Tensor]:
+    found = {}
+    for name in draw(st.lists(st.text(st.characters(codec="utf-8"), max_size=8), max_size=4, unique=True)):
+        shape = draw(st.lists(st.integers(0, 4), max_size=4))
+        dtype, seed = draw(st.sampled_from(DTYPES)), draw(st.integers(0, 2**32))
+        drawn = torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 3
+        found[name] = drawn.to(dtype)
+    return found
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    parts=st.fixed_dictionaries({name: tensors() for name in ("average", "best", "optimiser")}),
+    seconds=st.floats(allow_nan=False, allow_infinity=False),
+    iteration=st.integers(0, 10**9),
+)
+def test_any_shapes_and_types_come_back(
+    tmp_path_factory: pytest.TempPathFactory, parts: dict[str, Any], seconds: float, iteration: int
+) -> None:
+    folder = tmp_path_factory.mktemp("c")
+    progress = {"iteration": iteration, "seconds": seconds}
+    checkpoint.save(folder, Checkpoint(progress, {"w": torch.tensor(1.5)}, **parts))
+    found = checkpoint.load_newest(folder)
+    assert found.progress == progress
+    for name, given_part in parts.items():
+        part = getattr(found, name)
+        assert part.keys() == given_part.keys()
+        for key, tensor in given_part.items():
+            assert (part[key].dtype, part[key].shape) == (tensor.dtype, tensor.shape)
+            assert torch.equal(part[key], tensor)
 
 
 def test_two_are_kept(tmp_path: Path) -> None:
@@ -76,6 +113,73 @@ def test_any_flipped_bit_is_noticed(tmp_path_factory: pytest.TempPathFactory, da
     file.write_bytes(content)
     with pytest.raises((DamagedCheckpointError, MetaftError)):
         checkpoint.read(path)
+
+
+def test_a_damaged_one_does_not_outlive_the_one_it_is_passed_over_for(tmp_path: Path) -> None:
+    for i in (1, 2, 3):
+        path = checkpoint.save(tmp_path, make(i))
+    (path / "progress.json").write_bytes(b"")
+    found = checkpoint.load_newest(tmp_path)
+    checkpoint.give_up_after(tmp_path, found.path)
+    # Had the damaged third stayed, it would be the one kept beside the fourth.
+    checkpoint.save(tmp_path, make(4))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["iteration-0000000002", "iteration-0000000004"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"files": []},
+        {"files": {"weights": None}},
+        {"files": {"../../weights": "x"}},
+        {"files": {}},
+        {"progress": []},
+        {"progress": {}},
+        {"progress": {"iteration": "7"}},
+        {"progress": {"iteration": True}},
+    ],
+)
+def test_a_strangers_record_with_a_fitting_seal(tmp_path: Path, changes: dict[str, Any]) -> None:
+    path = checkpoint.save(tmp_path, make(1))
+    write_sealed(path / "progress.json", **changes)
+    with pytest.raises(DamagedCheckpointError):
+        checkpoint.read(path)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda c: c.progress.update(iteration=-1), "does not say where its run stands: iteration = -1"),
+        (lambda c: c.progress.update(seconds=None), "seconds = None"),
+        (lambda c: c.progress.update(window=2**70), "window = "),
+        (lambda c: c.progress.update(best_score="1"), "best_score = 1"),
+        (lambda c: c.progress.update(more=1), "more = 1"),
+        (lambda c: c.average.pop("a.bias"), "no parameter 'a.bias'"),
+        (lambda c: c.best.update({"a.bias": torch.zeros(9)}), "another architecture"),
+        (lambda c: c.optimiser.update({"exp_avg/a.bias": torch.zeros(9)}), "another optimiser: see 'a.bias'"),
+        (lambda c: c.optimiser.update({"step/a.bias": torch.zeros((), dtype=torch.int64)}), "another optimiser"),
+        (lambda c: c.optimiser.pop("exp_avg_sq/a.bias"), "another optimiser"),
+        (lambda c: c.optimiser.update({"extra": torch.zeros(1)}), "unknown entry 'extra'"),
+        (lambda c: c.optimiser.pop("random/torch"), "no state of the random numbers"),
+        (lambda c: c.optimiser.update({"random/torch": torch.zeros(3)}), "no state of the random numbers"),
+    ],
+)
+def test_a_state_is_held_against_the_run_before_it_is_taken(spoil: Any, said: str) -> None:
+    def state() -> TrainState:
+        weights = {"a.weight": torch.ones(2, 3), "a.bias": torch.ones(2)}
+        return TrainState.start(weights, 0.1, 0.9, torch.device("cpu"))
+
+    trained, fresh = state(), state()
+    trained.step({name: torch.ones_like(w) for name, w in trained.weights.items()}, 0.1)
+    trained.keep_best(-0.5)
+    stored = trained.checkpoint()
+    stored = Checkpoint(stored.progress, stored.weights, stored.average, dict(stored.best), stored.optimiser)
+    spoil(stored)
+    before, random = fresh.checkpoint(), torch.get_rng_state()
+    with pytest.raises(MetaftError, match=said):
+        fresh.restore(stored)
+    assert all(torch.equal(before.weights[k], w) for k, w in fresh.weights.items())
+    assert torch.equal(random, torch.get_rng_state())
 
 
 def test_all_damaged_or_none(tmp_path: Path) -> None:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from metaft.errors import MetaftError
 from metaft.runs.directory import RunDirectory, read_record
@@ -47,6 +50,54 @@ def test_overwriting_removes_only_a_runs_own_files(tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "r").iterdir()) == [".lock", "notes.txt"]
 
 
+@pytest.mark.parametrize("left", [[".lock"], [".lock", "config.toml"], [".lock", ".run.json.1a2b3c4d.partial"]])
+def test_what_a_kill_at_the_very_beginning_leaves_is_free(tmp_path: Path, left: list[str]) -> None:
+    for name in left:
+        (tmp_path / name).write_text("x")
+    with pytest.raises(MetaftError, match="leave out --resume"):
+        RunDirectory.open(tmp_path, resume=True)
+    RunDirectory.open(tmp_path).close()
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_users_own_config_is_not_taken_for_a_killed_run(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("mine")
+    with pytest.raises(MetaftError, match="holds no run"):
+        RunDirectory.open(tmp_path)
+
+
+def test_a_run_that_another_process_began_and_ended_meanwhile_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = RunDirectory.lock
+
+    def late(run: RunDirectory) -> None:
+        (run.path / "run.json").write_text('{"state": "finished"}')
+        lock(run)
+
+    monkeypatch.setattr(RunDirectory, "lock", late)
+    with pytest.raises(MetaftError, match="already holds a run"):
+        RunDirectory.open(tmp_path / "r")
+    assert read_record(tmp_path / "r") == {"state": "finished"}
+
+
+def test_overwriting_removes_what_makes_it_a_run_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = RunDirectory.open(tmp_path / "r")
+    first.write_record(state="finished")
+    first.checkpoints.mkdir()
+    first.close()
+
+    def killed(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("shutil.rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        RunDirectory.open(tmp_path / "r", overwrite=True)
+    monkeypatch.undo()
+    RunDirectory.open(tmp_path / "r", overwrite=True).close()
+    assert [p.name for p in (tmp_path / "r").iterdir()] == [".lock"]
+
+
 def test_a_damaged_record(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(MetaftError, match="is damaged"):
@@ -66,6 +117,29 @@ def test_metrics_are_cut_back_to_the_checkpoint(tmp_path: Path) -> None:
         {"kind": "train", "iteration": 1, "loss": 0.5, "accuracy_per_step": [0.2, None]},
         {"kind": "train", "iteration": 2, "loss": 0.125},
     ]
+
+
+def test_a_full_disk_is_one_line_also_for_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Metrics(tmp_path / "m.jsonl", tmp_path / "tb")
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(MetaftError, match=r"m\.jsonl: no space left on the disk"):
+        log.sync()
+    assert [t.name for t in threading.enumerate() if "AsyncWriter" in type(t).__name__] == []
+
+
+def test_event_files_are_read_in_the_order_they_were_made(tmp_path: Path) -> None:
+    # Four within one second: TensorBoard goes by the names.
+    for iteration in (0, 4, 2, 6):
+        log = Metrics(tmp_path / "m.jsonl", tmp_path / "tb", 0, iteration)
+        log.write("train", iteration + 1, {"loss": float(iteration)})
+        log.write("train", iteration + 2, {"loss": float(iteration)})
+        log.close()
+    events = EventAccumulator(str(tmp_path / "tb")).Reload()
+    assert [(e.step, e.value) for e in events.Scalars("train/loss")] == [(1, 0), (2, 0), (3, 2), (4, 2), (7, 6), (8, 6)]
 
 
 def test_schedule() -> None:
