@@ -9,7 +9,7 @@ from torch import nn
 import metaft
 from metaft.data.images import LabelledImages
 from metaft.evaluation.evaluate import draw, score
-from metaft.learners import MAML, NearestNeighbour
+from metaft.learners import LEARNERS, MAML, NearestNeighbour, build
 from metaft.runs.scores import losses, validate
 from metaft.tasks.batch import IGNORE, TaskBatch
 from metaft.tasks.episodes import Episodes
@@ -197,3 +197,29 @@ def test_an_absent_class_is_never_the_answer():
 def test_bad_ranges(options, said):
     with pytest.raises(metaft.MetaftError, match=said):
         family(**options)
+
+
+class Convolutional(nn.Module):
+    """With a body and a head of its own, as learners with a backbone want it."""
+
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(2, 4, 3, 2, 1), nn.BatchNorm2d(4), nn.Softplus(), nn.Flatten())
+        self.head = nn.Linear(64, 5)
+
+    def forward(self, x):
+        return self.head(self.features(x))
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_every_learner_answers_as_for_the_task_unpadded(name):
+    batch = double(family(fewest_shots=2).batch(0, 6))
+    torch.manual_seed(1)
+    learner = build(name, Convolutional().double())
+    answers = learner.curve(batch)[-1]
+    for task in range(6):
+        one = unpadded(batch, task)
+        ways = int(one.support_y.max()) + 1
+        expected = learner.curve(one)[-1, 0, :, :ways]
+        kept = answers[task, batch.query_y[task] >= 0, :ways]
+        torch.testing.assert_close(kept, expected, rtol=1e-10, atol=1e-10)
