@@ -179,7 +179,12 @@ def run_config(path: str | Path) -> RunConfig:
     Raises:
         MetaftError: if there is no such run, or it was not made from settings.
     """
-    read_record(path)
+    record = read_record(path)
+    if record.get("kind", RunConfig.command) != RunConfig.command:
+        raise MetaftError(
+            f"{path} was made by metaft {record['kind']}: a network, no learner of few-shot tasks; name a learner that "
+            f"starts from it, such as: metaft compare fine-tuning:backbone={path}"
+        )
     file = Path(path) / "config.toml"
     if not file.exists():
         raise MetaftError(
