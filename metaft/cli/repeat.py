@@ -23,8 +23,9 @@ def command(run: str, out: str | None, resume: bool, quiet: bool) -> int:
     from rich.text import Text
 
     from metaft.cli import COMMANDS
+    from metaft.runs.agreement import compare_runs
     from metaft.runs.directory import RunDirectory
-    from metaft.runs.repeat import compare_runs, note, plan
+    from metaft.runs.repeat import note, plan
 
     how = plan(run)
     folder = Path(out) if out is not None else Path(run.rstrip("/") + "-repeat")

@@ -37,7 +37,7 @@ def command(grid: str | None, out: str, jobs: int | None, resume: bool, quiet: b
     from metaft.environment import environment
     from metaft.runs.choice import heads
     from metaft.runs.sweep import sweep
-    from metaft.runs.sweep_record import next_command, table_rows
+    from metaft.runs.sweep_page import next_command, table_rows
 
     with SweepProgress(shown=not quiet) as watch:
         found = sweep(grid, out, jobs or environment()["machine"]["cores"], resume=resume, watch=watch)

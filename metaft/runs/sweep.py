@@ -12,7 +12,8 @@ from metaft.runs.grid import VALIDATE, Grid, Member, read_grid
 from metaft.runs.processes import Job, Silent, Watch, run_jobs
 from metaft.runs.recorded import option_words
 from metaft.runs.stopping import StoppedRun
-from metaft.runs.sweep_record import RECORD, Sweep, read_grid_of, write_record
+from metaft.runs.sweep_page import write_record
+from metaft.runs.sweep_record import RECORD, Sweep, read_grid_of
 
 GRID = "grid.toml"
 

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from metaft.cli import cli
 from metaft.environment import environment
 from metaft.runs import checkpoint, repeat
+from metaft.runs.agreement import compare_runs
 from metaft.runs.checkpoint import Checkpoint
 
 SMALL = ["--dataset", "sinusoid", "--engine", "eager", "--tasks", "4", "--device", "cpu", "--workers", "1"]
@@ -106,7 +107,7 @@ def test_elsewhere_the_interval_decides(trained: Path, part: str, name: str, sai
     assert "agrees, not bit for bit" in result.stdout
     assert said in result.stdout
     change_score(trained, 100.0)
-    found = repeat.compare_runs(trained, f"{trained}-repeat", repeat.plan(trained).inexact)
+    found = compare_runs(trained, f"{trained}-repeat", repeat.plan(trained).inexact)
     assert not found.agrees
 
 
