@@ -42,7 +42,7 @@ class ResNet12(nn.Module):
             raise MetaftError(f"the four max-pools of resnet12 need images of at least 16×16, not {size}×{size}")
         each = [int(hidden * factor) for factor in FACTORS[widths]]
         blocks = [ResidualBlock(before, after) for before, after in zip([channels, *each[:3]], each, strict=True)]
-        self.features = nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.features = nn.Sequential(*blocks, SpatialMean())
         self.head = nn.Linear(each[-1], outputs)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -74,6 +74,14 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``[examples, before, side, side]`` to ``[examples, after, side // 2, side // 2]``."""
         return self.pool(self.relu(self.path(x) + self.shortcut(x)))
+
+
+class SpatialMean(nn.Module):
+    """The mean over all places; AdaptiveAvgPool2d(1) is the same, but torch.func runs it task by task and warns."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[examples, channels, height, width]`` to ``[examples, channels]``."""
+        return x.mean((-2, -1))
 
 
 def _convolution(before: int, after: int, kernel: int) -> nn.Conv2d:
