@@ -5,7 +5,6 @@ A time limit on a collective could not tell a rank that has died from one that s
 
 from __future__ import annotations
 
-import atexit
 import hashlib
 import threading
 import time
@@ -74,8 +73,9 @@ class Liveness:
         # A connection of its own: the main thread may be waiting on the other.
         self._thread = threading.Thread(target=self._beat, args=(connect(at),), name="metaft-beat", daemon=True)
         self._thread.start()
-        atexit.register(self.close)
         self._await_all()
+        # From here on a dead meeting point must not hold anybody up for long.
+        self.store.set_timeout(timedelta(seconds=PATIENCE / 2))
 
     def silent(self, patience: float) -> list[int]:
         """Ranks that have shown no sign of life for a while, as far as this rank has looked.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import hashlib
+import os
+import sys
 import time
 from collections.abc import Callable, Iterable
 from datetime import timedelta
@@ -209,7 +212,7 @@ class Ranks(World):
     """
 
     def __init__(self, at: Place, liveness: Liveness) -> None:
-        self.place, self._liveness, self._signum, self._parted = at, liveness, 0, ""
+        self.place, self._liveness, self._signum, self._parted, self._stuck = at, liveness, 0, "", False
 
     def share(self, batch: TaskBatch) -> Share:
         """As `World`: a stretch of the tasks; lengths differ by one at most."""
@@ -224,7 +227,7 @@ class Ranks(World):
         notes[2 + self.place.rank] = signum
         if self.first:
             coarse = float(torch.tensor(seconds, dtype=flat.dtype))  # two numbers hold what a float32 rounds off
-            notes[:2] = torch.tensor([coarse, seconds - coarse])
+            notes[0], notes[1] = coarse, seconds - coarse
         parts = [share.weighted(flat), share.placed(out.losses.to(flat)), notes.to(flat)]
         flat, losses, said = self._sum(torch.cat(parts)).split([part.numel() for part in parts])
         pieces = flat.split([g.numel() for g in out.grads.values()])
@@ -306,13 +309,13 @@ class Ranks(World):
         if self._parted:
             raise RankLostError(f"the ranks have parted: {self._parted}")
         try:
-            work = dist.all_reduce(tensor, async_op=True)
-            self._await(work, tensor)
-        except RuntimeError as error:
-            reason = self._liveness.verdict() if not isinstance(error, RankLostError) else str(error)
-            self._part(reason)
-            raise RankLostError(reason) from None
-        return tensor
+            self._await(dist.all_reduce(tensor, async_op=True), tensor)
+        except RuntimeError:
+            reason = self._liveness.verdict()
+        else:
+            return tensor
+        self._part(reason)
+        raise RankLostError(reason)
 
     def _await(self, work: Any, tensor: Tensor) -> None:
         looked = time.monotonic()
@@ -339,6 +342,8 @@ class Ranks(World):
 
         gone = self._liveness.silent(PATIENCE)
         if gone:
+            self._stuck = True
+            self._part(died(gone, self.size))
             raise RankLostError(died(gone, self.size))
 
     def _part(self, reason: str, own: bool = False) -> None:
@@ -350,6 +355,14 @@ class Ranks(World):
             self._liveness.leave(reason if own else "")
             if dist.is_initialized():
                 dist.destroy_process_group()
+
+    def close(self) -> None:
+        """At the end of the process: nothing can call off a collective that a silent rank never joined."""
+        self._liveness.close()
+        if self._stuck:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(RankLostError.exit_code)  # or this process would wait for that rank for good
 
 
 @lru_cache(maxsize=1)
@@ -374,4 +387,6 @@ def join() -> World:
         store = dist.PrefixStore("group", liveness.store)
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
         dist.init_process_group(backend, store=store, rank=at.rank, world_size=at.size, timeout=NEVER)
-    return Ranks(at, liveness)
+    ranks = Ranks(at, liveness)
+    atexit.register(ranks.close)
+    return ranks
