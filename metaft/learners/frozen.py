@@ -51,14 +51,12 @@ class FrozenLearner:
         """
         return self._adapt(support_x, support_y, _outputs(support_y))
 
-    @torch.no_grad()
     def _adapt(self, support_x: Tensor, support_y: Tensor, outputs: int, padded: Tensor | None = None) -> Predictor:
         counted = _counted(support_y)
         features, centre = self.embedding.support(self.params, support_x, counted)
         fitted = self.head.fit(features, support_y, outputs)
         self._adapts = fitted.numbers
 
-        @torch.no_grad()
         def predictor(query_x: Tensor) -> Tensor:
             asked = query_x.new_ones(query_x.shape[:2], dtype=torch.bool) if padded is None else ~padded
             found = self.embedding.queries(self.params, support_x, counted, query_x, asked, centre)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from metaft.learners.heads.head import Fitted, linear, require_labels, span, targets, unspan
-from metaft.learners.heads.newton import minimise
+from metaft.learners.heads.newton import conjugate_gradients, minimise
 from metaft.learners.heads.per_task import per_task
 from metaft.learners.heads.positive import require_positive
 
@@ -24,7 +25,7 @@ class Logistic:
 
     Args:
         regularisation: λ > 0.
-        solver: "batched" (truncated Newton, to a gradient below `TOLERANCE`, in float64) or "scikit-learn".
+        solver: "batched" (Newton's method, to a gradient below `TOLERANCE`, in float64) or "scikit-learn".
     """
 
     regularisation: float = 1.0
@@ -60,7 +61,7 @@ class Logistic:
                 change = chance * (change - (chance * change).sum(-1, keepdim=True))
                 return z.mT @ change + penalty * direction
 
-            return z.mT @ (chance - aims) + penalty * weight, curvature
+            return z.mT @ (chance - aims) + penalty * weight, partial(conjugate_gradients, curvature)
 
         weight = minimise(value, derivatives, z.new_zeros(*z.shape[:-2], z.shape[-1], outputs))
         return linear(unspan(weight[..., :-1, :], basis), weight[..., -1, :], present)

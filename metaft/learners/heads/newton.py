@@ -1,4 +1,4 @@
-"""A truncated Newton method that minimises one convex function a task, all tasks at once."""
+"""Newton's method on one convex function a task, all tasks at once."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ TOLERANCE = 1e-8
 MOST_STEPS = 200
 HALVINGS = 40
 
-Product = Callable[[Tensor], Tensor]
+Map = Callable[[Tensor], Tensor]
 
 
 def minimise(
     value: Callable[[Tensor], Tensor],
-    derivatives: Callable[[Tensor], tuple[Tensor, Product]],
+    derivatives: Callable[[Tensor], tuple[Tensor, Map]],
     start: Tensor,
     tolerance: float = TOLERANCE,
 ) -> Tensor:
-    """Newton steps found by conjugate gradients, shortened until the value falls (Nocedal & Wright 2006, alg. 7.1).
+    """Newton steps, shortened where the value would not fall enough (Nocedal & Wright 2006, §3.3).
 
     A task that has arrived stands still, so its result does not depend on the other tasks.
 
     Args:
-        value: ``[tasks, width, outputs] -> [tasks]``; convex, and bounded below.
-        derivatives: the gradient, and the product of the Hessian with a direction, all ``[tasks, width, outputs]``.
+        value: ``[*tasks, width, outputs] -> [*tasks]``; convex, and bounded below.
+        derivatives: the gradient, and a function that solves ``H d = right`` for d, all ``[*tasks, width, outputs]``.
         start: where to begin.
         tolerance: the largest entry of the gradient at the end.
 
@@ -40,29 +40,38 @@ def minimise(
         MetaftError: if a task does not arrive within `MOST_STEPS` steps.
     """
     here, height = start, value(start)
-    scale: Tensor | None = None
+    slope, newton = derivatives(here)
+    steepest = slope.abs().amax((-2, -1))
+    goal = tolerance * steepest.clamp(min=1)
     for _ in range(MOST_STEPS):
-        slope, curvature = derivatives(here)
-        steepest = slope.abs().amax((-2, -1))
-        scale = steepest.clamp(min=1) if scale is None else scale
-        moving = steepest > tolerance * scale
+        moving = steepest > goal
         if not moving.any():
             return here
-        direction = _conjugate_gradients(curvature, -slope * moving[:, None, None])
-        here, height = _descend(value, here, height, direction, (slope * direction).sum((-2, -1)), moving)
+        direction = newton(-slope * moving[..., None, None])
+        here, height = _descend(value, derivatives, here, height, slope, direction, moving)
+        slope, newton = derivatives(here)
+        steepest = slope.abs().amax((-2, -1))
     raise MetaftError(
-        f"a head did not converge in {MOST_STEPS} Newton steps (gradient {float((steepest / scale).max()):.1e}); "
+        f"a head did not converge in {MOST_STEPS} Newton steps (gradient {float(steepest.max()):.1e}); "
         "raise its regularisation, normalise the features, or take solver=scikit-learn"
     )
 
 
-def _conjugate_gradients(curvature: Product, right: Tensor) -> Tensor:
-    """Solve ``H d = right`` as precisely as the distance to the minimum makes worth while (superlinear forcing)."""
+def conjugate_gradients(curvature: Map, right: Tensor) -> Tensor:
+    """Solve ``H d = right`` as precisely as the distance to the minimum makes worth while (ibid., alg. 7.1).
+
+    Args:
+        curvature: the product of the Hessian, at least positive semi-definite, with a direction.
+        right: ``[*tasks, width, outputs]``, the negative gradient.
+
+    Returns:
+        The direction.
+    """
     size = lambda t: t.square().sum((-2, -1), keepdim=True)
     direction, residual, step = torch.zeros_like(right), right, right
     square = first = size(right)
     goal = first * first.sqrt().clamp(max=0.01)
-    for _ in range(right[0].numel()):
+    for _ in range(right.shape[-2] * right.shape[-1]):
         working = square > goal
         if not working.any():
             break
@@ -78,17 +87,31 @@ def _conjugate_gradients(curvature: Product, right: Tensor) -> Tensor:
 
 
 def _descend(
-    value: Callable[[Tensor], Tensor], here: Tensor, height: Tensor, direction: Tensor, fall: Tensor, moving: Tensor
+    value: Callable[[Tensor], Tensor],
+    derivatives: Callable[[Tensor], tuple[Tensor, Map]],
+    here: Tensor,
+    height: Tensor,
+    slope: Tensor,
+    direction: Tensor,
+    moving: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Halve the step of each task until it falls by a fair part of what the slope promises (Armijo)."""
+    """Take the whole step where it falls by a fair part of what the slope promises (Armijo), else the best part of it.
+
+    The exact minimum along the line, not any shorter step, is what ends a finite Newton method.
+    """
+    along = lambda t: (t * direction).sum((-2, -1))
     length = moving.to(here.dtype)
+    there = here + length[..., None, None] * direction
+    reached = value(there)
     # Near the minimum a true fall drowns in rounding.
-    slack = 1e-14 * height.abs()
+    short = reached > height + 1e-4 * along(slope) + 1e-14 * height.abs()
+    if not (short & moving).any():
+        return there, reached
+    low, high = torch.zeros_like(length), length
     for _ in range(HALVINGS):
-        there = here + length[:, None, None] * direction
-        reached = value(there)
-        short = reached > height + 1e-4 * length * fall + slack
-        if not short.any():
-            break
-        length = torch.where(short, length / 2, length)
-    return there, reached
+        middle = (low + high) / 2
+        rising = along(derivatives(here + middle[..., None, None] * direction)[0]) > 0
+        low, high = torch.where(rising, low, middle), torch.where(rising, middle, high)
+    length = torch.where(short, high, length)
+    there = here + length[..., None, None] * direction
+    return there, value(there)

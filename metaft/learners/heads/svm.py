@@ -41,9 +41,10 @@ class SVM:
         if self.solver == "scikit-learn":
             return self._scikit_learn(x, y, outputs)
         rows, present = targets(y, outputs)
-        given, side = rows.sum(-1, keepdim=True), 2 * rows - 1
+        given, side = (t.mT.unsqueeze(-1) for t in (rows.sum(-1, keepdim=True), 2 * rows - 1))
         x = x.double()
         z, basis = span(torch.cat([x, torch.ones_like(x[..., :1])], dim=-1))
+        z = z.unsqueeze(1)  # [tasks, 1, support, width] for weights [tasks, ways, width, 1]: each way has its own steps
         misses = lambda weight: (1 - side * (z @ weight)).clamp(min=0) * given
 
         def value(weight: Tensor) -> Tensor:
@@ -52,12 +53,19 @@ class SVM:
 
         def derivatives(weight: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
             miss = misses(weight)
-            active = (miss > 0).to(z.dtype)
-            curvature = lambda d: self.regularisation * d + 2 * z.mT @ (active * (z @ d))
-            return self.regularisation * weight - 2 * z.mT @ (side * miss), curvature
+            slope = self.regularisation * weight - 2 * z.mT @ (side * miss)
+            return slope, lambda right: self._newton(z, miss > 0, right)
 
-        found = unspan(minimise(value, derivatives, z.new_zeros(*z.shape[:-2], z.shape[-1], outputs)), basis)
+        found = minimise(value, derivatives, z.new_zeros(len(z), outputs, z.shape[-1], 1))
+        found = unspan(found.squeeze(-1).mT, basis)
         return linear(found[..., :-1, :], found[..., -1, :], present)
+
+    def _newton(self, z: Tensor, active: Tensor, right: Tensor) -> Tensor:
+        hessian = 2 * z.mT @ (active * z)
+        diagonal = hessian.diagonal(dim1=-2, dim2=-1)
+        # The second term is far below rounding; it keeps the system solvable where the penalty is lost in it.
+        diagonal += self.regularisation + 1e-13 * diagonal.amax(-1, keepdim=True)
+        return torch.linalg.solve(hessian, right)
 
     def _scikit_learn(self, x: Tensor, y: Tensor, outputs: int) -> Fitted:
         from sklearn import svm
