@@ -27,6 +27,10 @@ COMMANDS = {
 }
 
 
+DIVIDED = ("meta-train", "evaluate", "compare")
+"""Commands that torchrun can start on several ranks."""
+
+
 class LazyGroup(click.Group):
     """Subcommands by name, imported on use; a user's mistake ends in one line and exit code 2."""
 
@@ -47,6 +51,11 @@ class LazyGroup(click.Group):
         """As click's, but an unknown name is told the nearest one."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             raise MetaftError(f"unknown command {args[0]!r}{nearest(args[0], COMMANDS)}")
+        if args and args[0] in COMMANDS and args[0] not in DIVIDED and place().size > 1:
+            raise MetaftError(
+                f"metaft {args[0]} does not divide its work among ranks, only {', '.join(DIVIDED)} do; "
+                "start it without torchrun"
+            )
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

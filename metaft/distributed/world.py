@@ -265,6 +265,8 @@ class Ranks(World):
     def from_first(self, content: bytes) -> bytes:
         """As `World`."""
         length = int(self._sum(torch.tensor([len(content) if self.first else 0], dtype=torch.float64)))
+        if not length:
+            return b""
         sent = torch.zeros(length, dtype=torch.uint8)
         if self.first:
             sent.copy_(torch.frombuffer(bytearray(content), dtype=torch.uint8))

@@ -13,6 +13,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from metaft.distributed.place import place
+from metaft.distributed.world import join
 from metaft.errors import MetaftError
 from metaft.evaluation import comparison_plots as plots
 from metaft.evaluation.benchmark import Entrant, run, with_shots
@@ -51,7 +53,7 @@ def compare_in(
     progress: Progress | None = None,
     **settings: Any,
 ) -> Comparison:
-    """Compare learners on test tasks, into a folder.
+    """Compare learners on test tasks, into a folder; under torchrun the ranks share the tasks, and rank 0 writes.
 
     Args:
         out: the folder.
@@ -72,8 +74,9 @@ def compare_in(
     Raises:
         MetaftError: for bad input, found before the first evaluation; or if the folder cannot be written.
     """
-    folder = Path(out)
-    _check(folder, resume, overwrite)
+    folder, first = Path(out), place().first
+    if first:
+        _check(folder, resume, overwrite)
     swept = {text: chosen_learner(text) for text in learners if (Path(text) / RECORD).is_file()}
     specs = [parse(swept.get(text, text)) for text in learners]
     given = {name: value for name, value in settings.items() if value is not None}
@@ -86,16 +89,20 @@ def compare_in(
     families = with_shots(build_family(config, "test"), counts)
     entrants = build_entrants(specs, families, config, read_seeds(seeds), config.test_steps)
     held = RunDirectory(folder)
-    with clear_disk_errors(str(folder)):
-        folder.mkdir(parents=True, exist_ok=True)
-    held.lock()
-    with closing(held):
-        stored = read_cells(folder / CELLS) if resume else []
-        if overwrite:
+    with join() as world, closing(held):
+        if first:
+            with clear_disk_errors(str(folder)):
+                folder.mkdir(parents=True, exist_ok=True)
+            held.lock()
+        stored = read_cells(folder / CELLS) if resume and first else []
+        if world.size > 1:
+            stored = _read(world.from_first(_lines(stored)).decode())
+        if overwrite and first:
             _clear(folder)
         cells = _evaluate(folder, entrants, families, config.test_tasks, stored, progress)
         comparison = Comparison(tuple(cells), chosen or names[0])
-        _write(folder, comparison, config, read_seeds(seeds), swept)
+        if first:
+            _write(folder, comparison, config, read_seeds(seeds), swept)
     return comparison
 
 
@@ -112,9 +119,13 @@ def read_cells(path: Path) -> list[Cell]:
         MetaftError: if it was not written by a comparison.
     """
     try:
-        return [Cell.from_json(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+        return _read(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise MetaftError(f"{path} cannot be read ({type(error).__name__}); give --overwrite to begin anew") from None
+
+
+def _read(lines: str) -> list[Cell]:
+    return [Cell.from_json(json.loads(line)) for line in lines.splitlines()]
 
 
 def _check(folder: Path, resume: bool, overwrite: bool) -> None:
@@ -153,7 +164,8 @@ def _evaluate(
 
     def keep(cell: Cell) -> None:
         kept[cell.label, cell.seed, cell.shots] = cell
-        write_atomically(folder / CELLS, _lines(kept.values()))
+        if place().first:
+            write_atomically(folder / CELLS, _lines(kept.values()))
 
     found: list[Cell] = []
     try:

@@ -189,6 +189,7 @@ def test_nothing_to_do_is_nothing_on_all_ranks() -> None:
 def test_what_rank_0_has_reaches_all() -> None:
     content = bytes(range(256)) * 3
     assert on_ranks(3, lambda w: w.from_first(content if w.first else b"old")) == [content] * 3
+    assert on_ranks(2, lambda w: w.from_first(b"" if w.first else b"x")) == [b"", b""]
 
 
 def test_a_rank_with_other_settings_is_named() -> None:
