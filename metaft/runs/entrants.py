@@ -16,9 +16,10 @@ from metaft.evaluation.benchmark import Entrant, rehearse
 from metaft.learners.learner import Learner
 from metaft.learners.spec import SEED, Spec, labels
 from metaft.plugins import call, is_import_path, load_attribute
-from metaft.runs.build import build_model, load_run, run_config, worker_count
+from metaft.runs.build import build_model, load_run, worker_count
 from metaft.runs.config import REGRESSIONS, RunConfig, validated
 from metaft.runs.families import build_family
+from metaft.runs.recorded import recorded_config
 from metaft.runs.unseen import require_unseen
 from metaft.tasks.family import TaskFamily
 
@@ -96,13 +97,17 @@ def make_learner(
         return trained, trained.params
     settings: dict[str, Any] = dict(spec.options)
     model = _backbone(spec, settings.pop("backbone", None), seed, family, config)
-    known = {
+    known: dict[str, Any] = {
         "kind": family.kind,
         "outputs": family.outputs,
         "workers": worker_count(config),
         "seed": seed,
         "steps": steps,
     }
+    if settings.get("centre") == "base" and model is not None and spec.options["backbone"] != RANDOM:
+        from metaft.runs.base_classes import base_feature
+
+        known["base"] = base_feature(spec.options["backbone"], model, spec.options)
     settings |= {name: value for name, value in known.items() if name in _unset(spec) and value is not None}
     whose = f"learner {spec.target!r}"
     if spec.kind == "table":
@@ -161,7 +166,12 @@ def _check_runs(spec: Spec, config: RunConfig, families: Mapping[int, TaskFamily
         require_unseen(run, config, family)
     if spec.kind != "run":
         return
-    own = run_config(spec.target)
+    own = recorded_config(spec.target)
+    if not isinstance(own, RunConfig):
+        raise MetaftError(
+            f"{spec.target} holds a pretrained network, and how it is to learn is open; "
+            f"say so by fine-tuning:backbone={spec.target}, for instance"
+        )
     image = family.kind == "classification"
     if not is_import_path(own.dataset) and (own.dataset in REGRESSIONS) == image:
         raise MetaftError(f"{spec.target} was trained on {own.dataset}, which is of another kind than {config.dataset}")
