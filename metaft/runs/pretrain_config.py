@@ -15,6 +15,7 @@ class PretrainSettings(LoopSettings):
 
     iterations: int | None = Field(None, ge=1, le=10**10, description="minibatches [4000, unless minutes is given]")
     batch_size: int = Field(128, ge=2, le=1_000_000, description="images a minibatch")
+    outer_lr: float = Field(3e-3, gt=0, le=1e3, description="Adam's learning rate")
     schedule: Literal["constant", "cosine"] = Field("cosine", description="course of the learning rate")
     average: float = Field(0.0, ge=0, lt=1, description="decay of the weights' moving average used for scores; 0: off")
     head: Literal["linear", "cosine"] = Field("linear", description="classifier: linear, or by cosines (Baseline++)")
