@@ -50,7 +50,8 @@ class Embedding:
                 raise MetaftError(f"unknown {name} {value!r}{nearest(value, get_args(known))}")
         if (centre == "base") != (base is not None):
             raise MetaftError(
-                "centre='base' needs the mean feature of the training classes: base=base_mean(…) in Python"
+                "centre='base' needs the mean feature of the training classes: give backbone=DIRECTORY of a run "
+                "(in Python, base=base_mean(…))"
                 if base is None
                 else f"a base mean is given and centre={centre!r} does not use it; say centre='base'"
             )
