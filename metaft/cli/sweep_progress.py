@@ -45,8 +45,9 @@ class SweepProgress:
 
     def ended(self, job: Job, code: int) -> None:
         """Say how a member ended."""
-        self._done, self._failed = self._done + (code == 0), self._failed + (code != 0)
-        end = "finished" if code == 0 else f"ended with code {code}: {last_line(job.log)}"
+        stopped = code in (130, 143)
+        self._done, self._failed = self._done + (code == 0), self._failed + (code != 0 and not stopped)
+        end = "finished" if code == 0 else "stopped, saved" if stopped else f"ended with code {code}: {last_line(job.log)}"
         self._say(f"{job.name}: {end} ({self._done} of {self._total})")
 
     def look(self, running: Iterable[Job]) -> None:
