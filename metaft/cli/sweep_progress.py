@@ -47,7 +47,8 @@ class SweepProgress:
         """Say how a member ended."""
         stopped = code in (130, 143)
         self._done, self._failed = self._done + (code == 0), self._failed + (code != 0 and not stopped)
-        end = "finished" if code == 0 else "stopped, saved" if stopped else f"ended with code {code}: {last_line(job.log)}"
+        end = "stopped, saved" if stopped else f"ended with code {code}: {last_line(job.log)}"
+        end = "finished" if code == 0 else end
         self._say(f"{job.name}: {end} ({self._done} of {self._total})")
 
     def look(self, running: Iterable[Job]) -> None:
