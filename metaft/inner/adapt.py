@@ -10,6 +10,7 @@ from torch.func import grad, vmap
 
 from metaft.inner.objectives import Loss, Objective, TaskLoss
 from metaft.inner.rules import LEARNED, Params, Rule, State
+from metaft.inner.tasks import over_tasks
 
 Gradient = Callable[[Params, Params], Params]
 
@@ -52,9 +53,8 @@ class Inner:
             ``(adapting, params) → gradients``, stacked over tasks; ``params`` are all meta-parameters, of which those
             that adapt count as the start only.
         """
-        one = grad(self.value)
-        batched = vmap(one, in_dims=(None if shared else 0, None, 0, 0), randomness="different")
-        return lambda adapting, params: batched(adapting, params, support_x, support_y)
+        of_tasks = over_tasks(grad(self.value), (None if shared else 0, None, 0, 0))
+        return lambda adapting, params: of_tasks(adapting, params, support_x, support_y)
 
     def value(self, adapting: Params, params: Params, x: Tensor, y: Tensor) -> Tensor:
         """The objective of one task."""

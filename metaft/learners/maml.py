@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.func import vmap
 
 from metaft.errors import MetaftError, nearest
 from metaft.inner.adapt import Inner, adapt, network
@@ -12,6 +11,7 @@ from metaft.inner.losses import cross_entropy, mean_squared_error
 from metaft.inner.objectives import OBJECTIVES, Loss
 from metaft.inner.rules import Params, Rule
 from metaft.inner.scope import select, table
+from metaft.inner.tasks import laid_out, over_tasks
 from metaft.learners.learner import Predictor
 from metaft.models.functional import BatchNormMode, Functional
 from metaft.outer.chunks import map_chunks
@@ -178,11 +178,12 @@ class MAML:
         """
         count = self.steps if steps is None else steps
         ragged = batch.ragged
+        params, batch = laid_out(self.params, batch)
 
         def answers(chunk: TaskBatch) -> Tensor:
             counted = (chunk.support_y != IGNORE, chunk.query_y != IGNORE) if ragged else ()
             with torch.no_grad():
-                path = adapt(self._inner(count, ragged), self.params, chunk.support_x, chunk.support_y)
+                path = adapt(self._inner(count, ragged), params, chunk.support_x, chunk.support_y)
                 return torch.stack(
                     [self._predict(p, k == 0, chunk.support_x, chunk.query_x, *counted) for k, p in enumerate(path)]
                 )
@@ -200,7 +201,7 @@ class MAML:
             )
         return self._ragged
 
-    def _inner(self, steps: int, ragged: bool) -> Inner:
+    def _inner(self, steps: int, ragged: bool = False) -> Inner:
         return Inner(self._losses(ragged)[0], self.rule, steps, self.adapts, self.objective)
 
     @torch.no_grad()
@@ -209,7 +210,7 @@ class MAML:
         fixed = {name: value for name, value in network(self.params).items() if name not in adapting}
         answer = lambda a, *task: self.model.query(fixed | a, *task)
         axes = tuple(None if one is None else 0 for one in inputs)
-        return vmap(answer, in_dims=(None if shared else 0, *axes))(adapting, *inputs)
+        return over_tasks(answer, (None if shared else 0, *axes))(adapting, *inputs)
 
     def describe(self) -> dict[str, object]:
         """The settings that identify this learner."""

@@ -17,10 +17,12 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.func import vjp, vmap
+from torch.func import vjp
+from torch.utils._pytree import tree_map
 
 from metaft.inner.adapt import Inner, learned
 from metaft.inner.rules import Params, State
+from metaft.inner.tasks import over_tasks
 from metaft.outer.problem import Estimate, Problem, QueryLoss, Wrap
 from metaft.tasks.batch import TaskBatch
 
@@ -62,7 +64,7 @@ def query_gradient(
     def of_one(adapting: Params, live: Params, *data: Tensor) -> Tensor:
         return query_loss(fixed | live | adapting, *data)
 
-    of_tasks = vmap(of_one, in_dims=(None if shared else 0, None, 0, 0, 0, 0), randomness="different")
+    of_tasks = over_tasks(of_one, (None if shared else 0, None, 0, 0, 0, 0))
     losses, pull = vjp(lambda a, b: of_tasks(a, b, *batch.tensors()), adapting, live)[:2]
     return losses, *pull(torch.ones_like(losses))
 
@@ -110,8 +112,8 @@ def pieces_of(linearise: Linearise, inner: Inner, query_loss: QueryLoss, wrap: W
             query_loss, TaskBatch(*data), shared, adapting, live, fixed
         )
 
-    both = (True, False)
-    return Pieces(*({shared: wrap(make(shared)) for shared in both} for make in (gradient, product, query)))
+    both, makers = (True, False), ((gradient, -2), (product, -4), (query, -2))
+    return Pieces(*({shared: wrap(make(shared), images) for shared in both} for make, images in makers))
 
 
 # One set of functions a setting, so that each is compiled only once.
@@ -129,8 +131,9 @@ def reverse_pass(linearise: Linearise, keep: bool, problem: Problem) -> Estimate
     Args:
         linearise: the estimator's Hessian-vector product.
         keep: whether its pullback holds no activations, so that keeping it is as good as keeping the vector.
-        problem: what is asked. With ``diagnose`` the first step is taken by every task on its own. With ``wrap`` no
-            activations are kept at all, so ``memory`` cannot be "graph".
+        problem: what is asked. With ``diagnose`` every step is taken by every task on its own; otherwise parameters are
+            shared in the first, and a single task shares them with itself in all. With ``wrap`` no activations are kept
+            at all, so ``memory`` cannot be "graph".
 
     Returns:
         The estimate.
@@ -146,10 +149,10 @@ def reverse_pass(linearise: Linearise, keep: bool, problem: Problem) -> Estimate
     if inner.objective.uses_start:
         live |= start
     fixed = {n: p for n, p in params.items() if n not in live}
-    shared_first = not diagnose
+    shared_first, single = not diagnose, batch.tasks == 1 and not diagnose
 
     def shared(k: int) -> bool:
-        return k == 0 and shared_first
+        return single or (k == 0 and shared_first)
 
     def gradient(k: int, adapting: Params) -> Params:
         return pieces.gradient[shared(k)](adapting, params, batch.support_x, batch.support_y)
@@ -162,8 +165,9 @@ def reverse_pass(linearise: Linearise, keep: bool, problem: Problem) -> Estimate
         grads = gradient(k, adapting) if inner.rule.uses_gradient else _zeros_like(adapting, batch.tasks, shared(k))
         return grads, lambda w: product(adapting, live, fixed, w, *batch.tensors())
 
-    def move(k: int, adapting: Params, state: State, grads: Params) -> tuple[Params, State]:
-        return inner.move(k, shared(k))(adapting, state, grads, rates)
+    def move(k: int) -> Callable[[Params, State, Params, Params], tuple[Params, State]]:
+        step = inner.move(k, shared(k))
+        return (lambda *args: tree_map(lambda v: v.squeeze(0), step(*args))) if single else step
 
     adapting = start if shared_first else _per_task(start, batch.tasks)
     state = inner.rule.init(adapting)
@@ -178,9 +182,9 @@ def reverse_pass(linearise: Linearise, keep: bool, problem: Problem) -> Estimate
             grads = kept[k][0]
         else:
             grads = gradient(k, adapting)
-        adapting, state = move(k, adapting, state, grads)
+        adapting, state = move(k)(adapting, state, grads, rates)
 
-    losses, adjoint, towards_live = pieces.query[shared(0) and steps == 0](
+    losses, adjoint, towards_live = pieces.query[single or (shared(0) and steps == 0)](
         adapting,
         {n: p for n, p in live.items() if n not in start},
         {n: p for n, p in params.items() if n not in live and n not in rates and n not in start},
@@ -195,11 +199,11 @@ def reverse_pass(linearise: Linearise, keep: bool, problem: Problem) -> Estimate
             first = k - k % stride
             at = points[first]
             for j in range(first, k):
-                at = move(j, *at, gradient(j, at[0]))
+                at = move(j)(*at, gradient(j, at[0]), rates)
                 points[j + 1] = at
         adapting, state = points.pop(k)
         grads, pull = kept.pop(k) if k in kept else linearised(k, adapting)
-        through_rule = vjp(inner.move(k, shared(k)), adapting, state, grads, rates)[1]
+        through_rule = vjp(move(k), adapting, state, grads, rates)[1]
         adjoint, of_state, of_grads, of_rates = through_rule((adjoint, of_state))
         product, of_live = pull(of_grads)
         adjoint = {n: v + product[n] for n, v in adjoint.items()}
@@ -215,7 +219,7 @@ def reverse_pass(linearise: Linearise, keep: bool, problem: Problem) -> Estimate
     return Estimate(losses, trained, torch.stack(norms[::-1]) if norms else losses.new_empty(0), losses.new_empty(0))
 
 
-def _as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
+def _as_it_is(function: Callable[..., Any], images: int) -> Callable[..., Any]:
     return function
 
 

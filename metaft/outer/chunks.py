@@ -9,13 +9,8 @@ from typing import TypeVar
 
 import torch
 
+from metaft.inner.tasks import images_on_cpu
 from metaft.tasks.batch import TaskBatch
-
-# Images are taken a few tasks at a time, so that their activations stay in a core's cache: 4 tasks of small images
-# measured best, and large ones go one by one. It is a fixed number, whatever the workers: sums are formed in the same
-# order on any of them.
-MOST_TASKS = 4
-MOST_VALUES = 2**18
 
 Result = TypeVar("Result")
 
@@ -29,7 +24,7 @@ def map_chunks(
         job: what to do with some of the tasks.
         batch: all tasks.
         workers: threads among which the chunks are divided.
-        size: tasks a chunk; if None, a few where examples are images on a CPU, otherwise all.
+        size: tasks a chunk; if None, one where examples are images on a CPU, otherwise all.
 
     Returns:
         The results, in the order of the tasks.
@@ -42,11 +37,11 @@ def map_chunks(
 
 
 def default_size(batch: TaskBatch) -> int:
-    """How many tasks to compute together: a few where examples are images on a CPU, otherwise all."""
-    if batch.query_x.dim() < 5 or batch.query_x.device.type != "cpu":
-        return max(batch.tasks, 1)
-    values = (batch.support_x.numel() + batch.query_x.numel()) // max(batch.tasks, 1)
-    return max(1, min(MOST_TASKS, MOST_VALUES // max(values, 1)))
+    """How many tasks to compute together: one where examples are images on a CPU, otherwise all.
+
+    It does not depend on the workers, so that sums are formed in the same order on any number of them.
+    """
+    return 1 if images_on_cpu(batch.query_x) else max(batch.tasks, 1)
 
 
 @lru_cache(maxsize=4)

@@ -11,8 +11,13 @@ from typing import Any, TypeVar
 
 import torch
 import torch._dynamo.config
+from torch.utils._pytree import tree_map
+
+from metaft.inner.tasks import channels_last
 
 log = logging.getLogger("metaft")
+MOST_VALUES = 2**15
+"""Input values a task beyond which a piece is not compiled."""
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -60,3 +65,31 @@ def compile_if_possible(function: Function) -> Function:
                 return result
 
     return run  # type: ignore[return-value]
+
+
+def compile_piece(function: Function, images: int) -> Function:
+    """Compile a computation over images, where that pays.
+
+    Args:
+        function: takes dictionaries of tensors and tensors.
+        images: which of its arguments holds the images it is run on, ``[tasks, examples, channels, height, width]``.
+
+    Returns:
+        The function, compiled for tasks of few or small images; larger ones are limited by memory traffic, where
+        torch's own kernels with channels last were quicker (a query pass of 75 images with max-pooling: 41 ms, compiled
+        70 ms). Layouts are settled first, so that nothing is compiled twice for the sake of one.
+    """
+    built = compile_if_possible(function)
+
+    @wraps(function)
+    def run(*args: Any) -> Any:
+        if args[images][0].numel() > MOST_VALUES:
+            with torch.no_grad():
+                return function(*args)
+        return built(*tree_map(_settled, args))
+
+    return run  # type: ignore[return-value]
+
+
+def _settled(x: torch.Tensor) -> torch.Tensor:
+    return channels_last(x) if x.dim() == 4 or (x.dim() == 5 and x.stride(-3) == 1) else x.contiguous()

@@ -6,10 +6,11 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.func import grad, vmap
+from torch.func import grad
 
 from metaft.inner.adapt import Inner
 from metaft.inner.rules import Params
+from metaft.inner.tasks import over_tasks
 from metaft.outer.adjoint import Pullback, reverse_pass
 from metaft.tasks.batch import TaskBatch
 
@@ -45,7 +46,7 @@ def linearise(
 
     def at(where: Params) -> tuple[Params, Params]:
         one = grad(lambda a, b, x, y: inner.value(a, fixed | b, x, y), argnums=(0, 1))
-        return vmap(one, in_dims=(0, None, 0, 0), randomness="different")(where, live, batch.support_x, batch.support_y)
+        return over_tasks(one, (0, None, 0, 0))(where, live, batch.support_x, batch.support_y)
 
     def product(cotangent: Params) -> tuple[Params, Params]:
         length = _norm(cotangent, 1)

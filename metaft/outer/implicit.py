@@ -6,12 +6,13 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.func import vjp, vmap
+from torch.func import vjp
 
 from metaft.errors import MetaftError
 from metaft.inner.adapt import adapt, network
 from metaft.inner.objectives import L2ToStart
 from metaft.inner.rules import Params
+from metaft.inner.tasks import over_tasks
 from metaft.outer.problem import Estimate, Problem
 
 TOLERANCE = 1e-6
@@ -56,11 +57,11 @@ def implicit(problem: Problem, tolerance: float = TOLERANCE, iterations: int = I
         def of_one(a: Params, b: Params, x: Tensor, y: Tensor) -> Params:
             return torch.func.grad(lambda a: inner.loss(fixed | b | a, x, y))(a)
 
-        return vmap(of_one, in_dims=(0, None, 0, 0), randomness="same")(a, b, batch.support_x, batch.support_y)
+        return over_tasks(of_one, (0, None, 0, 0))(a, b, batch.support_x, batch.support_y)
 
     def query(a: Params, b: Params) -> Tensor:
         of_one = lambda a, b, *data: problem.query_loss(fixed | b | a, *data)
-        return vmap(of_one, in_dims=(0, None, 0, 0, 0, 0), randomness="different")(a, b, *batch.tensors())
+        return over_tasks(of_one, (0, None, 0, 0, 0, 0))(a, b, *batch.tensors())
 
     losses, pull = vjp(query, adapted, live)[:2]
     wanted, of_live = pull(torch.ones_like(losses))

@@ -15,6 +15,7 @@ from metaft.inner.adapt import Inner, network
 from metaft.inner.objectives import Loss, Objective, TaskLoss
 from metaft.inner.rules import Params, Rule
 from metaft.inner.scope import select
+from metaft.inner.tasks import laid_out
 from metaft.outer import compiled
 from metaft.outer.chunks import map_chunks
 from metaft.outer.exact import exact
@@ -131,16 +132,18 @@ def meta_gradient(
     estimate = _through_higher(estimator) if engine == "higher" else ESTIMATORS[estimator]
     # How long conjugate gradients run depends on the data, so "implicit" is never compiled.
     compiling = engine == "compile" and estimator != "implicit"
-    # Large networks over several steps are compiled piece by piece: a step, a product, the query pass.
+    # Over several steps a large network is compiled piece by piece: a step, a product, the query pass. Compiling then
+    # takes the same time whatever K.
     piecewise = compiling and steps > 1 and memory != "graph" and batch.query_x.dim() >= 5
-    wrap = compiled.compile_if_possible if piecewise else None
+    wrap = compiled.compile_piece if piecewise else None
     partial_sum = _partial_sum(inner, query_loss, estimate, memory, trains, diagnose, wrap)  # type: ignore[arg-type]
     if compiling and not piecewise:
         partial_sum = compiled.compile_if_possible(partial_sum)
 
+    params, batch = laid_out(params, batch)
     parts = map_chunks(lambda c: partial_sum(params, *c.tensors()), batch, workers, chunk)
     losses = _joined([part.losses for part in parts])
-    grads = {n: sum((p.grads[n] for p in parts[1:]), parts[0].grads[n]) / batch.tasks for n in trains}
+    grads = {n: (sum((p.grads[n] for p in parts[1:]), parts[0].grads[n]) / batch.tasks).contiguous() for n in trains}
     norms, residual = _joined([p.norms for p in parts], dim=-1), _joined([p.residual for p in parts])
     return MetaGradient(losses.mean(), grads, losses, norms, residual)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch.func import vmap
 
 from metaft.errors import MetaftError
 from metaft.inner.adapt import adapt
+from metaft.inner.tasks import over_tasks
 from metaft.outer.problem import Estimate, Problem
 
 
@@ -40,8 +40,7 @@ def reptile(problem: Problem) -> Estimate:
     everything_y = torch.cat([batch.support_y, batch.query_y], dim=1)
     adapted = adapt(inner, params, everything_x, everything_y)[-1]
     fixed = {n: p for n, p in params.items() if n not in start}
-    losses = vmap(lambda a, *data: problem.query_loss(fixed | a, *data), randomness="different")(
-        adapted, *batch.tensors()
-    )
+    of_one = lambda a, *data: problem.query_loss(fixed | a, *data)
+    losses = over_tasks(of_one, (0, 0, 0, 0, 0))(adapted, *batch.tensors())
     grads = {n: (start[n] - adapted[n]).sum(0) for n in trains}
     return Estimate(losses, grads, losses.new_empty(0), losses.new_empty(0))
