@@ -40,7 +40,7 @@ class FineTuning:
 
     Args:
         model: the pretrained network (or one drawn at random, the control); it is copied.
-        rate: the step's rate, on the mean support loss.
+        rate: the step's rate, on the mean support loss; choose it on validation tasks (a head alone bears more).
         steps: steps in all, K.
         rule: "sgd", "momentum" or "adam".
         scope: what adapts (see ``metaft.inner.scope.select``). A new head joins whatever is chosen, unless a part
@@ -64,7 +64,7 @@ class FineTuning:
         self,
         model: nn.Module,
         *,
-        rate: float = 0.1,
+        rate: float = 0.01,
         steps: int = 50,
         rule: str = "sgd",
         scope: str = "all",
