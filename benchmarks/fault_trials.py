@@ -109,7 +109,7 @@ def disk_errors(folder: Path, step: int) -> Tally:
             wrong = "" if ended.code == 0 and not ended.call else one_line(ended)
             tally.add(kind, wrong or finish(out, whole, SHORT), nth=nth, call=ended.call)
             shutil.rmtree(out, ignore_errors=True)
-    for kibibytes in (16, 60, 100, 150, 200) if can_mount() else ():
+    for kibibytes in (16, 40, 70, 100, 130)[::step] if can_mount() else ():
         tally.add("a real file system that is too small", small_disk(folder, whole, kibibytes), kibibytes=kibibytes)
     return tally
 

@@ -1,4 +1,4 @@
-"""A few real kills, failing disks and spoiled files; the benchmark makes many more of them."""
+"""A few real kills and spoiled files; the benchmark makes many more of them."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="the shim that stops a process at a chosen call needs gcc")
-def test_runs_survive_kills_and_full_disks(tmp_path: Path) -> None:
-    parts = [word for part in ("kills", "files", "disk") for word in ("--only", part)]
-    call = [sys.executable, "-m", "benchmarks.faults", *parts, "--kills", "3", "--step", "40"]
+def test_runs_survive_kills(tmp_path: Path) -> None:
+    parts = [word for part in ("kills", "files") for word in ("--only", part)]
+    call = [sys.executable, "-m", "benchmarks.faults", *parts, "--kills", "3", "--step", "50"]
     env = {**os.environ, "TMPDIR": str(tmp_path)}
     ended = subprocess.run(
         [*call, "--results", str(tmp_path)], cwd=ROOT, env=env, capture_output=True, text=True, check=False
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     sections = json.loads((tmp_path / "reliability.json").read_text())
-    assert sections.keys() == {"kills", "files", "disk"}
+    assert sections.keys() == {"kills", "files"}
     for section in sections.values():
         assert section["rows"][-1][1] == section["rows"][-1][2] != "0"
         assert section["details"]["failures"] == []
