@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -13,6 +14,7 @@ from metaft.inner.tasks import images_on_cpu
 from metaft.tasks.batch import TaskBatch
 
 Result = TypeVar("Result")
+POOL = "metaft-chunks"
 
 
 def map_chunks(
@@ -31,7 +33,8 @@ def map_chunks(
     """
     size = size or default_size(batch)
     chunks = [batch[i : i + size] for i in range(0, batch.tasks, size)]
-    if workers == 1:
+    # A job that maps chunks itself does so in its own thread: one that waits for its own pool would wait for ever.
+    if workers == 1 or threading.current_thread().name.startswith(POOL):
         return [job(chunk) for chunk in chunks]
     return list(_pool(workers).map(job, chunks))
 
@@ -47,4 +50,4 @@ def default_size(batch: TaskBatch) -> int:
 @lru_cache(maxsize=4)
 def _pool(workers: int) -> ThreadPoolExecutor:
     """Worker threads, each with one thread inside an operator: a second one there buys nothing on small images."""
-    return ThreadPoolExecutor(workers, "metaft", initializer=torch.set_num_threads, initargs=(1,))
+    return ThreadPoolExecutor(workers, POOL, initializer=torch.set_num_threads, initargs=(1,))
