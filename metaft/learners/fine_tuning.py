@@ -9,11 +9,11 @@ from typing import get_args
 
 import torch
 from torch import Tensor, nn
-from torch.func import vmap
 
 from metaft.errors import MetaftError, nearest
 from metaft.inner.objectives import OBJECTIVES, Objective
 from metaft.inner.rules import RULES, Params
+from metaft.inner.tasks import laid_out, over_tasks
 from metaft.learners.learner import Predictor
 from metaft.learners.renewed import HeadChoice, Renewed, renew
 from metaft.learners.schedules import SCHEDULES, Plan
@@ -153,6 +153,9 @@ class FineTuning:
         net = self._network(self._ways(batch))
         count, ragged = self.steps if steps is None else steps, batch.ragged
 
+        if net.in_body:
+            batch = laid_out({}, batch)[1]
+
         def answers(chunk: TaskBatch) -> Tensor:
             counted = chunk.query_y != IGNORE if ragged else None
             path = self._walk(net, chunk.support_x, chunk.support_y, count, ragged)
@@ -185,6 +188,8 @@ class FineTuning:
     def _walk(self, net: Renewed, support_x: Tensor, support_y: Tensor, steps: int, ragged: bool) -> Iterator[Answer]:
         """The tasks' answers after 0, 1, … steps; while the head alone moves, features are computed once."""
         start = net.start(self.params)
+        if net.in_body:
+            start, _ = laid_out(start, TaskBatch(support_x, support_y, support_x, support_y))
         adapting = {name: start[name].expand(len(support_x), *start[name].shape) for name in net.adapts}
         plan = SCHEDULES[self.schedule](net.adapts, net.in_head, steps, self.head_steps)
         counted = (support_y != IGNORE,) if ragged else ()
@@ -193,12 +198,14 @@ class FineTuning:
         if alone:
             of_head = {name: start[name] for name in net.head.params()}
             of_body = {name: p for name, p in start.items() if name not in of_head}
-            features = vmap(lambda x, *counted: net.body(of_body, x, None, *counted))(support_x, *counted)
+            of_support = lambda x, *counted: net.body(of_body, x, None, *counted)
+            features = over_tasks(of_support, (0,) * (1 + len(counted)))(support_x, *counted)
 
             @lru_cache(maxsize=1)
             def asked(query_x: Tensor, query_counted: Tensor | None) -> Tensor:
                 masks = (*counted, query_counted) if query_counted is not None else ()
-                return vmap(lambda *task: net.body.query(of_body, *task))(support_x, query_x, *masks)
+                of_query = lambda *task: net.body.query(of_body, *task)
+                return over_tasks(of_query, (0,) * (2 + len(masks)))(support_x, query_x, *masks)
 
             head = {name: adapting[name] for name in net.in_head}
             for moved, answer in stage(net.head, of_head, head, plan[:alone], features):

@@ -12,6 +12,7 @@ from torch.func import grad, vmap
 from metaft.inner.losses import cross_entropy, mean_squared_error
 from metaft.inner.objectives import Objective
 from metaft.inner.rules import Params, Rule, State
+from metaft.inner.tasks import over_tasks
 from metaft.learners.linearised import linearised
 from metaft.learners.schedules import Names, Plan
 from metaft.models.functional import Functional
@@ -66,7 +67,8 @@ def descend(
     def answer(moved: Params, query_x: Tensor, query_counted: Tensor | None) -> Tensor:
         masks = (support_y != IGNORE, query_counted) if query_counted is not None else ()
         of_one = lambda own, point, *task: bend(lambda p: model.query(start | p, *task), point, own)
-        return vmap(of_one)(moved, point, support_x, query_x, *masks)
+        data = (moved, point, support_x, query_x, *masks)
+        return over_tasks(of_one, (0,) * len(data))(*data)
 
     for moved in walk(value, rule, adapting, plan, (point, support_x, support_y)):
         yield moved, partial(answer, moved)
@@ -96,7 +98,7 @@ def walk(
     for names in plan:
         moving = {name: adapting[name] for name in names}
         resting = {name: p for name, p in adapting.items() if name not in moving}
-        gradient = vmap(grad(lambda m, r, *d: value(r | m, *d)), randomness="different")
+        gradient = over_tasks(grad(lambda m, r, *d: value(r | m, *d)), (0,) * (2 + len(data)))
         grads = gradient(moving, resting, *data)
         count, state = courses[names] if names in courses else (0, rule.init(moving))
         step = vmap(lambda p, s, g, k=count: rule.step(k, p, s, g, {}))
