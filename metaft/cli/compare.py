@@ -28,6 +28,13 @@ TASKS = tuple(name for name in FamilySettings.model_fields if not name.startswit
 @click.option("--out", type=click.Path(), help="folder of the results [default: comparisons/DATASET]")
 @click.option("--resume", is_flag=True, help="go on with the comparison in --out")
 @click.option("--overwrite", is_flag=True, help="replace the comparison in --out")
+@click.option(
+    "--curves/--no-curves",
+    "every_step",
+    default=True,
+    show_default=True,
+    help="answer after every inner step, for the picture against steps; without, only the last, in a third of the time",
+)
 @setting_options(*TASKS, "model", "hidden", "pool", "widths", "workers")
 def command(learners: tuple[str, ...], out: str | None, **options: Any) -> None:
     """Compare LEARNERs on the same test tasks: mean ± 95% interval, paired differences, time and memory.

@@ -134,6 +134,7 @@ def run(
     *,
     stored: Sequence[Cell] = (),
     keep: Callable[[Cell], object] | None = None,
+    every_step: bool = True,
     progress: Progress | None = None,
 ) -> Iterator[Cell]:
     """Evaluate entrant by entrant.
@@ -144,6 +145,7 @@ def run(
         tasks: how many, at each number of shots.
         stored: evaluations made earlier; those of an equal learner on equal tasks are not made again.
         keep: called with each new evaluation.
+        every_step: score after every inner step, for the picture against steps; otherwise after the last alone.
         progress: called with tasks done and tasks in all that are to be done now.
 
     Yields:
@@ -159,7 +161,7 @@ def run(
                 learner = None  # freed before the next is made
                 holder, learner = entrant, entrant.make()
             told = partial(_shifted, progress, done, total)
-            cell = _evaluate(entrant, learner, families[shots], shots, tasks, told)
+            cell = _evaluate(entrant, learner, families[shots], shots, tasks, every_step, told)
             done += tasks
             if keep is not None:
                 keep(cell)
@@ -167,7 +169,13 @@ def run(
 
 
 def _evaluate(
-    entrant: Entrant, learner: Learner, family: TaskFamily, shots: int, tasks: int, progress: Progress
+    entrant: Entrant,
+    learner: Learner,
+    family: TaskFamily,
+    shots: int,
+    tasks: int,
+    every_step: bool,
+    progress: Progress,
 ) -> Cell:
     seen = hashlib.sha256()
 
@@ -177,7 +185,9 @@ def _evaluate(
             yield batch
 
     with peak_memory() as peak:
-        result = evaluate_batches(learner, noted(), tasks, family=family.describe(), progress=progress)
+        result = evaluate_batches(
+            learner, noted(), tasks, family=family.describe(), every_step=every_step, progress=progress
+        )
     if "parameters" not in result.learner:
         result.learner["parameters"] = sum(value.numel() for value in learner.params.values())
     once = result.answering_seconds / tasks

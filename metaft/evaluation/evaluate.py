@@ -14,6 +14,7 @@ from metaft.distributed.world import join
 from metaft.errors import MetaftError
 from metaft.evaluation.result import Result
 from metaft.evaluation.statistics import Summary, diverged_errors, summarise
+from metaft.outer.chunks import map_chunks
 from metaft.tasks.batch import IGNORE, TaskBatch
 from metaft.tasks.check import require_sound
 from metaft.tasks.family import TaskFamily
@@ -39,6 +40,9 @@ class Answering(Protocol):
     def params(self) -> dict[str, Tensor]:
         """The meta-parameters; empty for a learner without any."""
 
+    def adapt(self, support_x: Tensor, support_y: Tensor) -> Callable[[Tensor], Tensor]:
+        """Adapt to ``[tasks, support, *input]`` and return ``query_x → [tasks, query, outputs]``."""
+
     def curve(self, batch: TaskBatch, steps: int | None = None) -> Tensor:
         """Predictions after each inner step, ``[steps + 1, tasks, queries, outputs]``."""
 
@@ -54,6 +58,7 @@ def evaluate(
     steps: int | None = None,
     batch_size: int | None = None,
     seed: int | None = None,
+    every_step: bool = True,
     progress: Progress | None = None,
 ) -> Result:
     """Score a learner on tasks of a family, by default the usual 600.
@@ -69,6 +74,7 @@ def evaluate(
         steps: inner steps; as in training by default, more are allowed.
         batch_size: tasks adapted at once (`BLOCK` by default): memory grows with it, results do not change.
         seed: draw with this seed in place of the family's own.
+        every_step: score the answers after every inner step; otherwise after the last alone, which is quicker.
         progress: called with ``(tasks done, tasks)`` after each batch.
 
     Returns:
@@ -81,7 +87,8 @@ def evaluate(
     if seed is not None:
         family = _reseeded(family, seed)
     batches = draw(family, tasks, BLOCK if batch_size is None else batch_size)
-    return evaluate_batches(learner, batches, tasks, family=family.describe(), steps=steps, progress=progress)
+    return evaluate_batches(learner, batches, tasks, family=family.describe(), steps=steps, every_step=every_step,
+                            progress=progress)  # fmt: skip
 
 
 def evaluate_batches(
@@ -91,6 +98,7 @@ def evaluate_batches(
     *,
     family: Mapping[str, Any],
     steps: int | None = None,
+    every_step: bool = True,
     progress: Progress | None = None,
 ) -> Result:
     """Score a learner on tasks that exist already, such as the published runs of a benchmark.
@@ -101,6 +109,7 @@ def evaluate_batches(
         tasks: how many there are in all batches.
         family: flat settings that say what the tasks are.
         steps: as in `evaluate`.
+        every_step: as in `evaluate`.
         progress: as in `evaluate`.
 
     Returns:
@@ -110,6 +119,8 @@ def evaluate_batches(
         MetaftError: as in `evaluate`, or if a task has NaN or infinite values or a support set of one class.
     """
     _at_least(0, steps=0 if steps is None else steps)
+    if not every_step and steps is not None:
+        raise MetaftError(f"steps={steps} go with every_step=True; otherwise make the learner with so many")
     device = next((value.device for value in learner.params.values()), torch.device("cpu"))
     begin, metric = time.perf_counter(), ""
 
@@ -117,7 +128,8 @@ def evaluate_batches(
         nonlocal metric
         require_sound(batch, first=first)
         batch_begin = time.perf_counter()
-        predictions = learner.curve(batch.to(device), steps).detach().cpu()
+        answers = learner.curve(batch.to(device), steps) if every_step else last_answers(learner, batch.to(device))
+        predictions = answers.detach().cpu()
         spent = (time.perf_counter() - batch_begin) / batch.tasks
         metric, scores, bad = score(predictions, batch.query_y.cpu(), batch.support_y.cpu())
         if progress is not None and world.first:
@@ -141,6 +153,23 @@ def evaluate_batches(
         learner={"name": learner.name, **learner.describe()},
         family=dict(family),
     )
+
+
+def last_answers(learner: Answering, batch: TaskBatch) -> Tensor:
+    """Predictions after the last inner step alone.
+
+    Args:
+        learner: as in `evaluate`.
+        batch: the tasks, divided among the learner's workers.
+
+    Returns:
+        ``[1, tasks, queries, outputs]``.
+    """
+
+    def answers(chunk: TaskBatch) -> Tensor:
+        return learner.adapt(chunk.support_x, chunk.support_y)(chunk.query_x)
+
+    return torch.cat(map_chunks(answers, batch, getattr(learner, "workers", 1))).unsqueeze(0)
 
 
 def draw(family: TaskFamily, tasks: int, batch_size: int = BLOCK) -> Iterator[TaskBatch]:

@@ -50,6 +50,7 @@ def compare_in(
     baseline: str | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    every_step: bool = True,
     progress: Progress | None = None,
     **settings: Any,
 ) -> Comparison:
@@ -64,6 +65,7 @@ def compare_in(
         baseline: a learner or its label, the first by default.
         resume: keep the evaluations that are there.
         overwrite: replace them.
+        every_step: score after every inner step, for the picture against steps; otherwise after the last alone.
         progress: called with tasks done and tasks in all that are to be done.
         settings: of the tasks (``dataset``, ``ways``, ``queries``, ``seed``, …), of a random start's network, and
             ``test_tasks`` and ``test_steps``; None means not given.
@@ -86,6 +88,8 @@ def compare_in(
     aliases = dict(zip(learners, names, strict=True))
     chosen = aliases.get(str(baseline), baseline)
     require_baseline(chosen, names)
+    if not every_step and config.test_steps is not None:
+        raise MetaftError("--steps goes with --curves; with --no-curves give each learner its own steps")
     families = with_shots(build_family(config, "test"), counts)
     entrants = build_entrants(specs, families, config, read_seeds(seeds), config.test_steps)
     held = RunDirectory(folder)
@@ -99,7 +103,7 @@ def compare_in(
             stored = _read(world.from_first(_lines(stored)).decode())
         if overwrite and first:
             _clear(folder)
-        cells = _evaluate(folder, entrants, families, config.test_tasks, stored, progress)
+        cells = _evaluate(folder, entrants, families, config.test_tasks, stored, every_step, progress)
         comparison = Comparison(tuple(cells), chosen or names[0])
         if first:
             _write(folder, comparison, config, read_seeds(seeds), swept)
@@ -158,6 +162,7 @@ def _evaluate(
     families: dict[int, Any],
     tasks: int,
     stored: Sequence[Cell],
+    every_step: bool,
     progress: Progress | None,
 ) -> list[Cell]:
     kept = {(cell.label, cell.seed, cell.shots): cell for cell in stored}
@@ -169,7 +174,7 @@ def _evaluate(
 
     found: list[Cell] = []
     try:
-        for cell in run(entrants, families, tasks, stored=stored, keep=keep, progress=progress):
+        for cell in run(entrants, families, tasks, stored=stored, keep=keep, every_step=every_step, progress=progress):
             found.append(cell)
     except KeyboardInterrupt:
         whole = len(entrants) * len(families)

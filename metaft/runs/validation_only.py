@@ -48,7 +48,7 @@ def validation_score(learner: Answering, family: TaskFamily, tasks: int, progres
         MetaftError: if the family is not of the split "val", or as ``evaluate``.
     """
     require_validation(family)
-    result = evaluate(learner, family, tasks, progress=progress)
+    result = evaluate(learner, family, tasks, every_step=False, progress=progress)
     values = result.per_task
     if result.metric == "mse":
         values = torch.nan_to_num(values, DIVERGED_ABOVE, DIVERGED_ABOVE).clamp(max=DIVERGED_ABOVE)
