@@ -108,7 +108,7 @@ def chosen(label: str, spec: str, runs: Path, tasks: int, jobs: int) -> str:
                 f'learner = "{spec},backbone={runs}/pretrained-{{seed}}"',
                 "seeds = [0]",
                 "[base]",
-                'dataset = "omniglot"\nrotations = false\nways = 5\nshots = 1\nqueries = 15\nworkers = 1',
+                'dataset = "omniglot"\nrotations = false\nways = 5\nshots = 1\nqueries = 15',
                 f"validate_tasks = {tasks}",
                 "[grid]",
                 f"rate = {RATES}",
