@@ -19,7 +19,7 @@ from metaft.files import write_atomically
 from metaft.runs.directory import read_record
 
 STEPS = 20
-RATES = [0.003, 0.01, 0.03, 0.1]
+RATES = [0.001, 0.003, 0.01, 0.03, 0.1]
 # label → options of the fine-tuning learners, their rate left open
 FINE_TUNED = {
     "fine-tune everything": f"fine-tuning:steps={STEPS}",
