@@ -17,7 +17,7 @@ from metaft.evaluation.plots import save
 from metaft.evaluation.report import markdown_table, write_result
 from metaft.evaluation.style import blank, series, tidy
 
-FLAT = ("metaft flat", "metaft flat, a task at a time", "metaft checkpoints")
+FLAT = ("metaft flat", "metaft checkpoints")
 ENTRANTS = (*FLAT, "metaft graph", "learn2learn", "higher")
 STEPS, QUICK_STEPS = (2, 4, 8, 16, 32, 64), (2, 4)
 LONG, QUICK_LONG = 1000, 65
@@ -121,7 +121,7 @@ def page(probes: Sequence[Probe], quick: bool = False) -> str:
         "Made by `python -m benchmarks memory`. One exact meta-gradient of 8 tasks, 5-way 1-shot, 15 queries a class, "
         "28×28; each number from a fresh process: peak resident memory above what was resident after imports and a "
         "first small meta-gradient, in MiB, the allocator told to keep no free blocks. Uncompiled, one worker, one "
-        "thread. learn2learn and higher hold one task at a time, metaft four unless told otherwise.\n",
+        "thread. All hold one task at a time.\n",
         "`flat` keeps the parameters after each step and recomputes the step in the reverse pass: it grows by those "
         "parameters alone; `checkpoints` keeps only √K of those. `graph`, like the peers, keeps every "
         "step's activations.\n",

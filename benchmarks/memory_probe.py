@@ -11,35 +11,16 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 import torch
 
 from benchmarks import conv4, entrants
 from benchmarks.problem import Compute, Problem
-from metaft.inner.rules import SGD
-from metaft.learners.maml import MAML
-from metaft.outer.meta_gradient import meta_gradient
-
-
-def one_at_a_time(problem: Problem) -> Compute:
-    """metaft with as few tasks in memory as the peers have: one."""
-    learner = MAML(problem.model(), SGD(problem.lr), problem.steps, kind=problem.kind)
-    how: dict[str, Any] = {
-        "rule": learner.rule,
-        "steps": learner.steps,
-        "query_loss": learner.query_loss,
-        "memory": "flat",
-        "chunk": 1,
-    }
-    return lambda: meta_gradient(learner.support_loss, learner.params, problem.batch, **how).grads
-
 
 # Uncompiled, one worker, one thread: what is compared is what has to be kept, not how it is scheduled.
 ENTRANTS: dict[str, Callable[[Problem], Compute]] = {
     "metaft flat": lambda problem: entrants.with_metaft(problem, engine="eager", workers=1, memory="flat"),
-    "metaft flat, a task at a time": one_at_a_time,
     "metaft checkpoints": lambda problem: entrants.with_metaft(
         problem, engine="eager", workers=1, memory="checkpoints"
     ),
