@@ -355,7 +355,7 @@ class Ranks(World):
         if not self._parted:
             self._parted = reason
             self._liveness.leave(reason if own else "")
-            if dist.is_initialized():
+            if dist.is_initialized() and not self._stuck:  # destroying would wait for the silent rank
                 dist.destroy_process_group()
 
     def close(self) -> None:

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -119,19 +118,16 @@ def test_a_signal_to_one_rank_stops_all_after_the_same_iteration(tmp_path: Path)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs SIGSTOP")
-def test_a_rank_that_hangs_is_named_within_a_minute(tmp_path: Path) -> None:
-    processes = start(tmp_path, 2, 4, FAIL="SIGSTOP 1 9", SETTINGS='{"checkpoint_every": 1}')
-    folder = tmp_path / "run/checkpoints"
-    began = time.monotonic()
-    while not list(folder.glob("*09")) and time.monotonic() - began < PATIENT:
-        time.sleep(0.2)
-    hung = time.monotonic()
-    processes[0].wait(timeout=60)
-    assert time.monotonic() - hung < 60
-    processes[1].kill()
-    codes, errors = end(processes)
+def test_a_rank_that_hangs_is_named(tmp_path: Path) -> None:
+    processes = start(tmp_path, 2, 4, FAIL="SIGSTOP 1 9")
+    try:
+        processes[0].wait(timeout=PATIENT)  # it ends, though nothing can call off what it waits for
+    finally:
+        processes[1].kill()
+        codes, errors = end(processes)
     assert codes == [2, -signal.SIGKILL]
     assert "Error: rank 1 of 2 died or hangs" in errors[0]
+    assert json.loads((tmp_path / "run/run.json").read_text())["state"] == "failed"
 
 
 def test_a_state_travels_whole() -> None:
