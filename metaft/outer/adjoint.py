@@ -112,8 +112,8 @@ def pieces_of(linearise: Linearise, inner: Inner, query_loss: QueryLoss, wrap: W
             query_loss, TaskBatch(*data), shared, adapting, live, fixed
         )
 
-    both, makers = (True, False), ((gradient, -2), (product, -4), (query, -2))
-    return Pieces(*({shared: wrap(make(shared), images) for shared in both} for make, images in makers))
+    both = (True, False)
+    return Pieces(*({shared: wrap(make(shared)) for shared in both} for make in (gradient, product, query)))
 
 
 # One set of functions a setting, so that each is compiled only once.
@@ -219,7 +219,7 @@ def reverse_pass(linearise: Linearise, keep: bool, problem: Problem) -> Estimate
     return Estimate(losses, trained, torch.stack(norms[::-1]) if norms else losses.new_empty(0), losses.new_empty(0))
 
 
-def _as_it_is(function: Callable[..., Any], images: int) -> Callable[..., Any]:
+def _as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 

@@ -11,13 +11,14 @@ from typing import Any, TypeVar
 
 import torch
 import torch._dynamo.config
-from torch.utils._pytree import tree_map
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
 
 from metaft.inner.tasks import channels_last
 
 log = logging.getLogger("metaft")
-MOST_VALUES = 2**15
-"""Input values a task beyond which a piece is not compiled."""
+MOST_VALUES = 2**21
+"""Values of one tensor beyond which a computation over images is not compiled: 8 MiB, far beyond a core's cache."""
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -67,28 +68,49 @@ def compile_if_possible(function: Function) -> Function:
     return run  # type: ignore[return-value]
 
 
-def compile_piece(function: Function, images: int) -> Function:
-    """Compile a computation over images, where that pays.
+@lru_cache(maxsize=256)
+def compile_if_small(function: Function) -> Function:
+    """Compile a computation over images, unless its tensors are so large that it would not pay.
 
     Args:
         function: takes dictionaries of tensors and tensors.
-        images: which of its arguments holds the images it is run on, ``[tasks, examples, channels, height, width]``.
 
     Returns:
-        The function, compiled for tasks of few or small images; larger ones are limited by memory traffic, where
-        torch's own kernels with channels last were quicker (a query pass of 75 images with max-pooling: 41 ms, compiled
-        70 ms). Layouts are settled first, so that nothing is compiled twice for the sake of one.
+        The function. The first time it meets a shape its tensors are counted: with one of more
+        than ``MOST_VALUES`` it is limited by memory traffic, where torch's own kernels with channels last were quicker
+        (a query pass of 75 images with max-pooling: 41 ms, compiled 70 ms), and stays uncompiled. Layouts are settled,
+        so that nothing is compiled twice for the sake of one.
     """
     built = compile_if_possible(function)
+    small: dict[tuple[torch.Size, ...], bool] = {}
 
     @wraps(function)
     def run(*args: Any) -> Any:
-        if args[images][0].numel() > MOST_VALUES:
-            with torch.no_grad():
-                return function(*args)
-        return built(*tree_map(_settled, args))
+        shapes = tuple(a.shape for a in args if isinstance(a, torch.Tensor))
+        if shapes not in small:
+            # What it gives is thrown away: a run that is resumed must compute its first iteration as all others.
+            with torch.no_grad(), _Largest() as largest:
+                function(*args)
+            small[shapes] = largest.values <= MOST_VALUES
+        if small[shapes]:
+            return built(*tree_map(_settled, args))
+        with torch.no_grad():
+            return function(*args)
 
     return run  # type: ignore[return-value]
+
+
+class _Largest(TorchDispatchMode):
+    """Within this context, the number of values of the largest tensor that is made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.values = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        self.values = max([self.values, *(t.numel() for t in tree_leaves(made) if isinstance(t, torch.Tensor))])
+        return made
 
 
 def _settled(x: torch.Tensor) -> torch.Tensor:

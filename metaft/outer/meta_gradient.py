@@ -15,7 +15,7 @@ from metaft.inner.adapt import Inner, network
 from metaft.inner.objectives import Loss, Objective, TaskLoss
 from metaft.inner.rules import Params, Rule
 from metaft.inner.scope import select
-from metaft.inner.tasks import laid_out
+from metaft.inner.tasks import images_on_cpu, laid_out
 from metaft.outer import compiled
 from metaft.outer.chunks import map_chunks
 from metaft.outer.exact import exact
@@ -135,10 +135,11 @@ def meta_gradient(
     # Over several steps a large network is compiled piece by piece: a step, a product, the query pass. Compiling then
     # takes the same time whatever K.
     piecewise = compiling and steps > 1 and memory != "graph" and batch.query_x.dim() >= 5
-    wrap = compiled.compile_piece if piecewise else None
+    compile_it = compiled.compile_if_small if images_on_cpu(batch.query_x) else compiled.compile_if_possible
+    wrap = compile_it if piecewise else None
     partial_sum = _partial_sum(inner, query_loss, estimate, memory, trains, diagnose, wrap)  # type: ignore[arg-type]
     if compiling and not piecewise:
-        partial_sum = compiled.compile_if_possible(partial_sum)
+        partial_sum = compile_it(partial_sum)
 
     params, batch = laid_out(params, batch)
     parts = map_chunks(lambda c: partial_sum(params, *c.tensors()), batch, workers, chunk)

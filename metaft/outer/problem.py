@@ -13,7 +13,7 @@ from metaft.inner.rules import Params
 from metaft.tasks.batch import TaskBatch
 
 QueryLoss = Callable[[Params, Tensor, Tensor, Tensor, Tensor], Tensor]
-Wrap = Callable[[Callable[..., Any], int], Callable[..., Any]]
+Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,7 @@ class Problem:
         batch: the tasks.
         memory: "flat", "checkpoints" or "graph", where the path is differentiated.
         diagnose: record the adjoint's norm at each inner step, where there is an adjoint.
-        wrap: compiles the pieces of a step, where the estimator has such pieces; it is also told which argument holds
-            the images that a piece is run on.
+        wrap: compiles the pieces of a step, where the estimator has such pieces.
     """
 
     inner: Inner

@@ -275,15 +275,18 @@ def test_pieces_over_large_images_are_not_compiled_and_equal(monkeypatch: pytest
 
     calls = set()
     monkeypatch.setattr(compiled, "compile_if_possible", lambda f: lambda *args: calls.add(len(args)) or f(*args))
-    monkeypatch.setattr(compiled, "MOST_VALUES", 5 * 16 * 16)
+    compiled.compile_if_small.cache_clear()
+    monkeypatch.setattr(compiled, "MOST_VALUES", 5 * 4 * 16 * 16)  # the first convolution's answer to 5 images
     model = metaft.models.build("conv4", outputs=5, input_shape=(1, 16, 16), seed=0, hidden=4, pool="max")
     draw = torch.Generator().manual_seed(0)
     x, y = torch.rand(2, 15, 1, 16, 16, generator=draw), torch.arange(5).repeat(2, 3)
     batch = metaft.TaskBatch(x[:, :5], y[:, :5], x[:, 5:], y[:, 5:])
-    eager, built = (
-        metaft.learners.MAML(model, metaft.SGD(lr=0.1), steps=3, engine=engine).meta_gradient(batch)
-        for engine in ("eager", "compile")
+    learner, eager = (
+        metaft.learners.MAML(model, metaft.SGD(lr=0.1), steps=3, engine=engine) for engine in ("compile", "eager")
     )
+    first, built = learner.meta_gradient(batch), learner.meta_gradient(batch)
+    compiled.compile_if_small.cache_clear()
     assert calls == {4, 8}, "steps (4 arguments) and products (8), not the query pass (7) with its 10 images"
-    for name, grad in eager.grads.items():
+    for name, grad in eager.meta_gradient(batch).grads.items():
+        torch.testing.assert_close(first.grads[name], grad, rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(built.grads[name], grad, rtol=1e-5, atol=1e-6)
