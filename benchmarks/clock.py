@@ -13,6 +13,11 @@ from typing import Any
 import torch
 
 
+FEWEST_ROUNDS, LONGEST = 3, 150.0
+WARM_UP = 2.0
+"""Seconds: a turn that lasts longer needs no call before it."""
+
+
 @dataclass(frozen=True)
 class Entrant:
     """One library at one kind of work.
@@ -51,7 +56,7 @@ def alternate(
 
     Args:
         entrants: by name.
-        rounds: how many rounds.
+        rounds: how many rounds; fewer where one takes so long that all would last beyond ``LONGEST``.
         turn: seconds a turn lasts at least: quick calls are repeated.
         say: told how far it is.
 
@@ -60,19 +65,21 @@ def alternate(
         (compiling).
     """
     default = torch.get_num_threads()
-    first, repeats = {}, {}
+    first, repeats, lasts = {}, {}, {}
     try:
         for name, entrant in entrants.items():
             torch.set_num_threads(entrant.threads or default)
             beginning, usual = _seconds(entrant, 1), _seconds(entrant, 1)
             first[name] = max(beginning - usual, 0.0)
             repeats[name] = max(1, math.ceil(turn / max(usual, 1e-6)))
+            lasts[name] = usual * repeats[name]
             say(f"    {name}: {usual / entrant.units * 1e3:.3g} ms a unit, first call {beginning:.1f} s")
         taken: dict[str, list[float]] = {name: [] for name in entrants}
-        for _ in range(rounds):
+        for _ in range(max(FEWEST_ROUNDS, min(rounds, int(LONGEST / max(sum(lasts.values()), 1e-6))))):
             for name, entrant in entrants.items():
                 torch.set_num_threads(entrant.threads or default)
-                entrant.call()  # threads wake up and caches fill outside of the time taken
+                if lasts[name] < WARM_UP:
+                    entrant.call()  # threads wake up and caches fill outside of the time taken
                 taken[name].append(_seconds(entrant, repeats[name]) / entrant.units)
         return taken, first
     finally:
