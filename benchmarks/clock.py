@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-
 FEWEST_ROUNDS, LONGEST = 3, 150.0
 WARM_UP = 2.0
 """Seconds: a turn that lasts longer needs no call before it."""
