@@ -23,21 +23,21 @@ RATES = [0.001, 0.003, 0.01, 0.03, 0.1]
 # label → options of the fine-tuning learners, their rate left open
 FINE_TUNED = {
     "fine-tune everything": f"fine-tuning:steps={STEPS}",
-    "head first, then everything": f"head-first:steps={STEPS},head_steps={STEPS // 2}",
+    "head first then everything": f"head-first:steps={STEPS},head_steps={STEPS // 2}",
     "fine-tune the last 2 blocks": f"fine-tuning:steps={STEPS},scope=last:2",
     "fine-tune the first 2 blocks": f"fine-tuning:steps={STEPS},scope=first:2",
     "fine-tune biases": f"fine-tuning:steps={STEPS},scope=biases",
     "fine-tune a block a step": f"rotating:steps={STEPS}",
     "linearised": f"linearised:steps={STEPS},head_steps={STEPS // 2}",
-    "everything, L2 to the start": f"fine-tuning:steps={STEPS},objective=l2,weight=0.1",
-    "everything, KL to the start": f"fine-tuning:steps={STEPS},objective=kl",
+    "everything with L2 to the start": f"fine-tuning:steps={STEPS},objective=l2,weight=0.1",
+    "everything with KL to the start": f"fine-tuning:steps={STEPS},objective=kl",
 }
-FROM_RANDOM = "everything, from random weights"
-SOME = ("fine-tune everything", "head first, then everything", "fine-tune the last 2 blocks", "fine-tune biases")
+FROM_RANDOM = "everything from random weights"
+SOME = ("fine-tune everything", "head first then everything", "fine-tune the last 2 blocks", "fine-tune biases")
 FEATURES = {
-    "nearest neighbour, features": "nearest-neighbour:metric=cosine,features=penultimate",
+    "nearest neighbour on features": "nearest-neighbour:metric=cosine,features=penultimate",
     "class means": "class-means:normalise=l2",
-    "class means, centred (SimpleShot)": "class-means:centre=base,normalise=l2",
+    "class means centred (SimpleShot)": "class-means:centre=base,normalise=l2",
     "features + logistic": "feature-extraction:head=logistic",
     "features + ridge": "feature-extraction:head=ridge",
     "features + linear SVM": "feature-extraction:head=svm",
@@ -45,8 +45,8 @@ FEATURES = {
     "last 2 blocks' features + logistic": "feature-extraction:head=logistic,features=features.2+features.3",
 }
 PIXELS = {
-    "nearest neighbour, pixels": "nearest-neighbour",
-    "nearest neighbour, pixels, cosine": "nearest-neighbour:metric=cosine",
+    "nearest neighbour on pixels": "nearest-neighbour",
+    "nearest neighbour on pixels (cosine)": "nearest-neighbour:metric=cosine",
 }
 
 
@@ -72,9 +72,9 @@ def main(runs: Path, results: Path, seeds: int, tasks: int, tasks_20: int, valid
     tuned = {label: f"{spec},{pretrained}" for label, spec in specs.items()}
     random = {FROM_RANDOM: f"{everything},backbone=random"}
     modes = ("transductive", "inductive")
-    meta_5 = {f"MAML, {mode}": f"{runs}/maml-5-{{seed}}:batch_norm={mode},steps=3" for mode in modes}
-    first = {f"first-order MAML, {mode}": f"{runs}/fomaml-5-{{seed}}:batch_norm={mode},steps=3" for mode in modes}
-    meta_20 = {f"MAML, {mode}": f"{runs}/maml-20-{{seed}}:batch_norm={mode},steps=3" for mode in modes}
+    meta_5 = {f"MAML ({mode})": f"{runs}/maml-5-{{seed}}:batch_norm={mode},steps=3" for mode in modes}
+    first = {f"first-order MAML ({mode})": f"{runs}/fomaml-5-{{seed}}:batch_norm={mode},steps=3" for mode in modes}
+    meta_20 = {f"MAML ({mode})": f"{runs}/maml-20-{{seed}}:batch_norm={mode},steps=3" for mode in modes}
 
     compare(PIXELS | frozen | tuned | random | meta_5 | first, runs / "5-way", 5, "1,5,10", tasks, seeds)
     compare(PIXELS | frozen | {n: tuned[n] for n in SOME} | meta_20, runs / "20-way", 20, "1,5", tasks_20, seeds)
@@ -100,7 +100,7 @@ def train(name: str, settings: dict[str, Any], out: Path, seed: int) -> None:
 
 def chosen(label: str, spec: str, runs: Path, tasks: int, jobs: int) -> str:
     """A learner with its rate chosen on validation classes by ``metaft sweep``, at 5-way 1-shot from seed 0."""
-    folder = runs / "rates" / label.replace(" ", "-").replace(",", "")
+    folder = runs / "rates" / label.replace(" ", "-")
     if not (folder / "chosen.toml").exists():
         grid = "\n".join(
             [
@@ -135,7 +135,7 @@ def compare(
     learners: dict[str, str], out: Path, ways: int, shots: str, tasks: int, seeds: int, curves: bool = False
 ) -> None:
     """``metaft compare`` on Omniglot's evaluation alphabets, unrotated."""
-    specs = [f"{spec}{',' if ':' in spec else ':'}label={label.replace(',', ';')}" for label, spec in learners.items()]
+    specs = [f"{spec}{',' if ':' in spec else ':'}label={label}" for label, spec in learners.items()]
     again = ["--resume"] if (out / "results.jsonl").exists() else []
     metaft(
         "compare", *specs, "--dataset", "omniglot", "--no-rotations", "--ways", str(ways), "--shots", shots,
