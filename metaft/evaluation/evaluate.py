@@ -165,6 +165,9 @@ def last_answers(learner: Answering, batch: TaskBatch) -> Tensor:
     Returns:
         ``[1, tasks, queries, outputs]``.
     """
+    if batch.ragged and learner.transductive:
+        # A predictor is not told which queries are padding, and would take them into the queries' statistics.
+        return learner.curve(batch)[-1:]
 
     def answers(chunk: TaskBatch) -> Tensor:
         return learner.adapt(chunk.support_x, chunk.support_y)(chunk.query_x)

@@ -14,7 +14,7 @@ from metaft.inner.scope import select, table
 from metaft.inner.tasks import laid_out, over_tasks
 from metaft.learners.learner import Predictor
 from metaft.models.functional import BatchNormMode, Functional
-from metaft.outer.chunks import map_chunks
+from metaft.outer.chunks import default_size, map_chunks
 from metaft.outer.meta_gradient import MetaGradient, meta_gradient, resolve
 from metaft.outer.problem import QueryLoss
 from metaft.tasks.batch import IGNORE, TaskBatch
@@ -151,7 +151,6 @@ class MAML:
         """What adapts and what is meta-trained, a row a parameter: name, shape, "adapts", "meta-trained"."""
         return table(self.params, self.adapts, self.trains)
 
-    @torch.no_grad()
     def adapt(self, support_x: Tensor, support_y: Tensor) -> Predictor:
         """Take K inner steps on each support set.
 
@@ -162,9 +161,23 @@ class MAML:
         Returns:
             ``query_x [tasks, query, *input] → predictions [tasks, query, outputs]``.
         """
-        counted = support_y != IGNORE if TaskBatch(support_x, support_y, support_x, support_y).ragged else None
-        adapted = adapt(self._inner(self.steps, counted is not None), self.params, support_x, support_y)[-1]
-        return lambda query_x: self._predict(adapted, self.steps == 0, support_x, query_x, counted)
+        batch = TaskBatch(support_x, support_y, support_x, support_y)
+        ragged, size = batch.ragged, default_size(batch)
+        params, batch = laid_out(self.params, batch)
+
+        def adapted(chunk: TaskBatch) -> Predictor:
+            counted = chunk.support_y != IGNORE if ragged else None
+            with torch.no_grad():
+                last = adapt(self._inner(self.steps, ragged), params, chunk.support_x, chunk.support_y)[-1]
+            return lambda query_x: self._predict(last, self.steps == 0, chunk.support_x, query_x, counted)
+
+        parts = map_chunks(adapted, batch, self.workers, size)
+
+        def predictor(query_x: Tensor) -> Tensor:
+            asked = laid_out({}, TaskBatch(support_x, support_y, query_x, query_x))[1].query_x  # no labels are known
+            return torch.cat([part(x) for part, x in zip(parts, asked.split(size), strict=True)])
+
+        return predictor
 
     def curve(self, batch: TaskBatch, steps: int | None = None) -> Tensor:
         """Query predictions after each inner step.

@@ -8,7 +8,7 @@ from torch import nn
 
 import metaft
 from metaft.data.images import LabelledImages
-from metaft.evaluation.evaluate import draw, score
+from metaft.evaluation.evaluate import draw, last_answers, score
 from metaft.learners import LEARNERS, MAML, NearestNeighbour, build
 from metaft.runs.scores import losses, validate
 from metaft.tasks.batch import IGNORE, TaskBatch
@@ -223,3 +223,12 @@ def test_every_learner_answers_as_for_the_task_unpadded(name):
         expected = learner.curve(one)[-1, 0, :, :ways]
         kept = answers[task, batch.query_y[task] >= 0, :ways]
         torch.testing.assert_close(kept, expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", MAMLS)
+def test_the_answers_after_the_last_step_alone_are_those_of_the_curve(name):
+    batch = double(family().batch(0, 6))
+    learner = maml(name)
+    counted = batch.query_y >= 0
+    expected = learner.curve(batch)[-1][counted]
+    torch.testing.assert_close(last_answers(learner, batch)[0][counted], expected, rtol=1e-10, atol=1e-10)
