@@ -72,8 +72,8 @@ def read_grid(path: str | Path) -> Grid:
 
     Args:
         path: TOML: ``command``, ``seeds`` (a list, or how many), ``[base]`` with fixed settings (``config``: a file
-            to start from, as seen from this one), ``[grid]`` with lists; for ``command = "validate"`` also
-            ``learner``, a specification whose options the grid varies.
+            to start from, as seen from this one; both tables override it), ``[grid]`` with lists; for
+            ``command = "validate"`` also ``learner``, a specification whose options the grid varies.
 
     Returns:
         The grid.
@@ -94,13 +94,16 @@ def read_grid(path: str | Path) -> Grid:
     command = tree.get("command", "meta-train")
     if command not in (*TRAINERS, VALIDATE):
         raise MetaftError(f"grid {path}: command = {command!r}{nearest(str(command), [*TRAINERS, VALIDATE])}")
-    base = _base(tree.get("base", {}), Path(path), TRAINERS.get(command, RunConfig))
+    from_file, literal = _base(tree.get("base", {}), Path(path), TRAINERS.get(command, RunConfig))
+    base = from_file | literal
     varied = _varied(tree.get("grid", {}))
     if command == VALIDATE:
         found = _validation_grid(tree, base, varied, text)
     elif "learner" in tree:
         raise MetaftError(f"grid {path}: learner belongs under [base] or [grid] unless command = {VALIDATE!r}")
     else:
+        for name in literal.keys() & varied.keys():
+            raise MetaftError(f"{name} stands in [base] and in [grid]; leave it out of one")
         found = _training_grid(command, base, varied, _seeds(tree.get("seeds", [0])), text)
     require_trusted(found, path)
     return found
@@ -127,8 +130,6 @@ def require_trusted(grid: Grid, file: object) -> None:
 def _training_grid(
     command: str, base: dict[str, Any], varied: dict[str, list[Any]], seeds: list[int], text: str
 ) -> Grid:
-    for name in base.keys() & varied.keys():
-        raise MetaftError(f"{name} stands in [base] and in [grid]; leave it out of one")
     members = []
     # One thread a job, unless the grid says otherwise: the jobs share the cores already.
     alone = {"workers": 1} if "workers" in TRAINERS[command].model_fields else {}
@@ -189,7 +190,8 @@ def _check_options(spec: Spec) -> None:
         convert(f"learner {spec.target!r}", LEARNERS[spec.target], own)
 
 
-def _base(base: Any, path: Path, kind: type[CommandSettings]) -> dict[str, Any]:
+def _base(base: Any, path: Path, kind: type[CommandSettings]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Settings of the file that [base] names, and those that stand in [base] itself."""
     if not isinstance(base, dict):
         raise MetaftError(f"grid {path}: [base] should hold settings")
     flat: dict[str, Any] = {}
@@ -200,7 +202,7 @@ def _base(base: Any, path: Path, kind: type[CommandSettings]) -> dict[str, Any]:
             flat[name] = value
     _refuse(flat)
     file = flat.pop("config", None)
-    return {**(read_toml(path.parent / str(file), kind) if file is not None else {}), **flat}
+    return read_toml(path.parent / str(file), kind) if file is not None else {}, flat
 
 
 def _varied(grid: Any) -> dict[str, list[Any]]:

@@ -55,6 +55,15 @@ def test_seeds_can_be_a_count_and_base_a_file(tmp_path: Path) -> None:
     assert (settings["tasks"], settings["iterations"], settings["steps"]) == (7, 4, 2)
 
 
+def test_the_grid_overrides_the_file_that_base_names(tmp_path: Path) -> None:
+    (tmp_path / "base.toml").write_text('[family]\ndataset = "sinusoid"\n[learner]\nsteps = 9\ninner_lr = 0.5\n')
+    text = '[base]\nconfig = "base.toml"\niterations = 4\n[grid]\nsteps = [1, 2]\n'
+    found = [(m.settings["steps"], m.settings["inner_lr"]) for m in read_grid(grid(tmp_path, text)).members]
+    assert found == [(1, 0.5), (2, 0.5)]
+    with pytest.raises(MetaftError, match="iterations stands in"):
+        read_grid(grid(tmp_path, f"{text}iterations = [1, 2]\n"))
+
+
 def test_a_learners_options_vary(tmp_path: Path) -> None:
     text = VALIDATE.replace("metric=cosine", "metric=cosine,label=x").replace("[base]", "seeds = 2\n[base]")
     found = read_grid(grid(tmp_path, text)).members
