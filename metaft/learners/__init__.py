@@ -80,6 +80,9 @@ def _fomaml(model: nn.Module, *, estimator: str = "first-order", **more: Any) ->
     return _maml(model, estimator=estimator, **more)
 
 
+META_TRAINED: dict[str, Builder] = {"maml": _maml, "fomaml": _fomaml}
+"""Learners whose start is meta-trained; all others use a network as it is."""
+
 LEARNERS: dict[str, Builder] = {
     "nearest-neighbour": NearestNeighbour,
     "class-means": ClassMeans,
@@ -88,8 +91,7 @@ LEARNERS: dict[str, Builder] = {
     "head-first": functools.partial(FineTuning, schedule="head-first"),
     "rotating": functools.partial(FineTuning, schedule="rotating"),
     "linearised": functools.partial(FineTuning, schedule="head-first", linearised=True),
-    "maml": _maml,
-    "fomaml": _fomaml,
+    **META_TRAINED,
 }
 
 

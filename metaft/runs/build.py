@@ -52,12 +52,26 @@ def build(config: RunConfig) -> Parts:
         Training and validation tasks, and the learner with its initial weights.
 
     Raises:
-        MetaftError: for an unknown data set, model or learner, or data that is absent or does not suffice.
+        MetaftError: for an unknown data set, model or learner, a learner that is not meta-trained, or data that is
+            absent or does not suffice.
     """
+    _require_meta_trained(config.learner)
     train, validation = build_family(config, "train"), build_family(config, "val")
     if isinstance(train, Episodes) and isinstance(validation, Episodes):
         require_disjoint({"train": train.images.names, "val": validation.images.names}, config.dataset)
     return Parts(train, validation, build_learner(config, train))
+
+
+def _require_meta_trained(name: str) -> None:
+    """Refuse a learner that has nothing to meta-train, before data is read."""
+    from metaft.learners import LEARNERS, META_TRAINED
+
+    if name in LEARNERS and name not in META_TRAINED:
+        backbone = f"{name}:backbone=RUN"
+        raise MetaftError(
+            f"learner {name!r} cannot be meta-trained (only {', '.join(META_TRAINED)} can): train a network with "
+            f"metaft pretrain --out RUN, then score the learner with metaft compare {backbone}"
+        )
 
 
 def build_model(config: RunConfig, family: TaskFamily) -> nn.Module:

@@ -40,6 +40,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("meta-train --wayz 3", "unknown option '--wayz'; did you mean '--ways'?"),
         ("meta-train --dataset omniglott", "unknown data set 'omniglott'; did you mean 'omniglot'?"),
         ("meta-train --dataset sinusoid --learner mmal", "unknown learner 'mmal'; did you mean 'maml'?"),
+        ("meta-train --learner nearest-neighbour", "'nearest-neighbour' cannot be meta-trained"),
         ("meta-train --dataset sinusoid --model mlpp", "unknown model 'mlpp'; did you mean 'mlp'?"),
         ("meta-train --dataset sinusoid --model conv4", "conv4 needs square images"),
         ("meta-train --scheme vinyals", "data set glyphs has only one way to be split"),
