@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -57,11 +58,13 @@ def decode(files: Sequence[Path], size: int) -> Tensor:
         raise MetaftError(f"{len(files)} images of {size}×{size} are too much for memory; choose a smaller image size")
     out = np.empty((len(files), 3, size, size), np.uint8)
     pool = ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1), "metaft-decode")
-    try:
-        for row, pixels in zip(out, pool.map(partial(_one, size=size), files), strict=True):
-            row[:] = pixels
-    finally:
-        pool.shutdown(cancel_futures=True)
+    # Pillow warns of large images, which are refused here in one line. Set once: warning filters are the process's.
+    with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
+        try:
+            for row, pixels in zip(out, pool.map(partial(_one, size=size), files), strict=True):
+                row[:] = pixels
+        finally:
+            pool.shutdown(cancel_futures=True)
     return torch.from_numpy(out)
 
 

@@ -195,3 +195,11 @@ def test_decoding_stops_at_the_first_bad_file(tmp_path, caplog):
         decode.decode(sorted(tmp_path.glob("*.png")), 8)
     with pytest.raises(MetaftError, match="too much for memory"):
         decode.decode([tmp_path / "0.png"] * 100_000, 512)
+
+
+@pytest.mark.parametrize("side", [6_000, 10_000])
+def test_an_image_of_too_many_pixels_is_refused_without_a_warning(tmp_path, side, recwarn):
+    Image.new("1", (side, side)).save(tmp_path / "large.png")
+    with pytest.raises(MetaftError, match=f"large.png has {side}×{side} pixels, more than .*; make it smaller"):
+        decode.decode([tmp_path / "large.png"], 84)
+    assert not recwarn.list
