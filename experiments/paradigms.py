@@ -56,8 +56,8 @@ PIXELS = {
 )
 @click.option("--results", default="results", show_default=True, type=click.Path(path_type=Path), help="where pages go")
 @click.option("--seeds", default=3, show_default=True, help="seeds of every learner that has any")
-@click.option("--tasks", default=200, show_default=True, help="5-way test tasks at each number of shots")
-@click.option("--tasks-20", default=60, show_default=True, help="20-way test tasks at each number of shots")
+@click.option("--tasks", default=80, show_default=True, help="5-way test tasks at each number of shots")
+@click.option("--tasks-20", default=40, show_default=True, help="20-way test tasks at each number of shots")
 @click.option("--validate-tasks", default=60, show_default=True, help="validation tasks by which a rate is chosen")
 @click.option("--jobs", default=2, show_default=True, help="processes side by side while rates are chosen")
 def main(runs: Path, results: Path, seeds: int, tasks: int, tasks_20: int, validate_tasks: int, jobs: int) -> None:
@@ -65,19 +65,21 @@ def main(runs: Path, results: Path, seeds: int, tasks: int, tasks_20: int, valid
     for name, settings in tomllib.loads((HERE / "paradigms.toml").read_text(encoding="utf-8")).items():
         for seed in range(seeds):
             train(name, dict(settings), runs / f"{name}-{seed}", seed)
-    specs = {label: chosen(label, spec, runs, validate_tasks, jobs) for label, spec in FINE_TUNED.items()}
+    specs = {label: chosen(label, spec, runs, 5, validate_tasks, jobs) for label, spec in FINE_TUNED.items()}
+    specs_20 = {label: chosen(label, FINE_TUNED[label], runs, 20, validate_tasks, jobs) for label in SOME}
     everything = specs["fine-tune everything"]
     pretrained = f"backbone={runs}/pretrained-{{seed}}"
     frozen = {label: f"{spec},{pretrained}" for label, spec in FEATURES.items()}
     tuned = {label: f"{spec},{pretrained}" for label, spec in specs.items()}
+    tuned_20 = {label: f"{spec},{pretrained}" for label, spec in specs_20.items()}
     random = {FROM_RANDOM: f"{everything},backbone=random"}
     modes = ("transductive", "inductive")
-    meta_5 = {f"MAML ({mode})": f"{runs}/maml-5-{{seed}}:batch_norm={mode},steps=3" for mode in modes}
-    first = {f"first-order MAML ({mode})": f"{runs}/fomaml-5-{{seed}}:batch_norm={mode},steps=3" for mode in modes}
-    meta_20 = {f"MAML ({mode})": f"{runs}/maml-20-{{seed}}:batch_norm={mode},steps=3" for mode in modes}
+    meta_5 = {f"MAML ({mode})": f"{runs}/maml-5-{{seed}}:batch_norm={mode},steps=1" for mode in modes}
+    first = {f"first-order MAML ({mode})": f"{runs}/fomaml-5-{{seed}}:batch_norm={mode},steps=1" for mode in modes}
+    meta_20 = {f"MAML ({mode})": f"{runs}/maml-20-{{seed}}:batch_norm={mode},steps=1" for mode in modes}
 
     compare(PIXELS | frozen | tuned | random | meta_5 | first, runs / "5-way", 5, "1,5,10", tasks, seeds)
-    compare(PIXELS | frozen | {n: tuned[n] for n in SOME} | meta_20, runs / "20-way", 20, "1,5", tasks_20, seeds)
+    compare(PIXELS | frozen | tuned_20 | meta_20, runs / "20-way", 20, "1,5", tasks_20, seeds)
     steps = {n: tuned[n] for n in SOME} | random | meta_5
     compare(steps, runs / "steps", 5, "1", tasks_20, seeds, curves=True)
     keep(runs / "5-way", results, "paradigms-5way")
@@ -98,9 +100,9 @@ def train(name: str, settings: dict[str, Any], out: Path, seed: int) -> None:
     metaft(*words, *given, "--seed", str(seed), "--out", str(out), "--overwrite")
 
 
-def chosen(label: str, spec: str, runs: Path, tasks: int, jobs: int) -> str:
-    """A learner with its rate chosen on validation classes by ``metaft sweep``, at 5-way 1-shot from seed 0."""
-    folder = runs / "rates" / label.replace(" ", "-")
+def chosen(label: str, spec: str, runs: Path, ways: int, tasks: int, jobs: int) -> str:
+    """A learner with its rate chosen on validation classes by ``metaft sweep``, at 1 shot, from seed 0."""
+    folder = runs / f"rates-{ways}" / label.replace(" ", "-")
     if not (folder / "chosen.toml").exists():
         grid = "\n".join(
             [
@@ -108,7 +110,8 @@ def chosen(label: str, spec: str, runs: Path, tasks: int, jobs: int) -> str:
                 f'learner = "{spec},backbone={runs}/pretrained-{{seed}}"',
                 "seeds = [0]",
                 "[base]",
-                'dataset = "omniglot"\nrotations = false\nways = 5\nshots = 1\nqueries = 15',
+                'dataset = "omniglot"\nrotations = false\nshots = 1\nqueries = 15',
+                f"ways = {ways}",
                 f"validate_tasks = {tasks}",
                 "[grid]",
                 f"rate = {RATES}",
@@ -139,7 +142,7 @@ def compare(
     again = ["--resume"] if (out / "results.jsonl").exists() else []
     metaft(
         "compare", *specs, "--dataset", "omniglot", "--no-rotations", "--ways", str(ways), "--shots", shots,
-        "--queries", "15", "--tasks", str(tasks), "--seeds", str(seeds), "--out", str(out), *again,
+        "--queries", "10", "--tasks", str(tasks), "--seeds", str(seeds), "--out", str(out), *again,
         "--curves" if curves else "--no-curves", "--workers", "auto",
     )  # fmt: skip
 
