@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +83,57 @@ def test_ranks_train_and_evaluate_as_one_process_does(tmp_path: Path, size: int,
             assert row[name] == (value if isinstance(value, str) else pytest.approx(value, rel=1e-10)), name
     record = json.loads((tmp_path / "all/run/run.json").read_text())
     assert record["state"] == "finished"
+
+
+@pytest.fixture
+def hosts() -> Iterator[list[str]]:
+    """Two network namespaces joined by a cable, 10.99.0.1 and 10.99.0.2: two machines, as far as sockets can tell."""
+    if shutil.which("ip") is None:
+        pytest.skip("needs the program ip")
+    names = [f"metaft-{os.getpid()}-{i}" for i in range(2)]
+    ends = [f"mf{os.getpid()}-{i}" for i in range(2)]
+    steps = [["netns", "add", name] for name in names]
+    steps.append(["link", "add", ends[0], "netns", names[0], "type", "veth", "peer", ends[1], "netns", names[1]])
+    for i, (name, end) in enumerate(zip(names, ends, strict=True)):
+        steps.append(["-n", name, "address", "add", f"10.99.0.{i + 1}/24", "dev", end])
+        steps += [["-n", name, "link", "set", device, "up"] for device in (end, "lo")]
+    try:
+        for words in steps:
+            done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
+            if done.returncode:
+                pytest.skip(f"network namespaces are not permitted: {done.stderr.strip()}")
+        yield names
+    finally:
+        for name in names:  # the cable goes with them
+            subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
+
+
+def test_two_hosts_train_as_one_process_does(tmp_path: Path, hosts: list[str]) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "all").mkdir()
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1"]
+    torchrun += ["--master-addr=10.99.0.1", "--master-port=29400"]
+    program = ["-m", "tests.runs.ranks", str(tmp_path / "all"), "5"]
+    processes = []
+    for i, host in enumerate(hosts):
+        command = [
+            "ip",
+            "netns",
+            "exec",
+            host,
+            *torchrun,
+            f"--node-rank={i}",
+            f"--local-addr=10.99.0.{i + 1}",
+            *program,
+        ]
+        # gloo would otherwise ask for this machine's name, which leads nowhere in a namespace.
+        env = environment(GLOO_SOCKET_IFNAME=f"mf{os.getpid()}-{i}")
+        processes.append(subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True))
+    codes, errors = end(processes)
+    assert codes == [0, 0], errors
+    agree(load_file(tmp_path / "all/rank0.safetensors"), work(tmp_path / "one/run", 5))
+    both = [load_file(tmp_path / f"all/rank{r}.safetensors") for r in range(2)]
+    assert all(torch.equal(both[0][name], both[1][name]) for name in both[0])
 
 
 def test_torchrun_starts_anew_after_a_death_and_the_run_goes_on(tmp_path: Path) -> None:
