@@ -165,8 +165,9 @@ def last_answers(learner: Answering, batch: TaskBatch) -> Tensor:
     Returns:
         ``[1, tasks, queries, outputs]``.
     """
-    if batch.ragged and learner.transductive:
-        # A predictor is not told which queries are padding, and would take them into the queries' statistics.
+    if batch.ragged:
+        # A predictor is not told which queries are padding (they would enter a transductive learner's statistics),
+        # and one that has seen a few tasks alone does not know of the ways that others have.
         return learner.curve(batch)[-1:]
 
     def answers(chunk: TaskBatch) -> Tensor:

@@ -232,3 +232,24 @@ def test_the_answers_after_the_last_step_alone_are_those_of_the_curve(name):
     counted = batch.query_y >= 0
     expected = learner.curve(batch)[-1][counted]
     torch.testing.assert_close(last_answers(learner, batch)[0][counted], expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_every_learner_answers_ragged_tasks_alike_with_and_without_a_curve(name):
+    torch.manual_seed(1)
+    learner = build(name, Convolutional().double())
+    one, other = (metaft.evaluate(learner, Doubled(family(fewest_shots=2)), 6, every_step=e) for e in (True, False))
+    assert torch.equal(one.per_task, other.per_task)
+
+
+class Doubled:
+    """A family in float64."""
+
+    def __init__(self, family):
+        self.family = family
+
+    def batch(self, index, tasks):
+        return double(self.family.batch(index, tasks))
+
+    def describe(self):
+        return self.family.describe()
