@@ -238,7 +238,9 @@ def test_the_answers_after_the_last_step_alone_are_those_of_the_curve(name):
 def test_every_learner_answers_ragged_tasks_alike_with_and_without_a_curve(name):
     torch.manual_seed(1)
     learner = build(name, Convolutional().double())
-    one, other = (metaft.evaluate(learner, DoubleFamily(family(fewest_shots=2)), 6, every_step=e) for e in (True, False))
+    one, other = (
+        metaft.evaluate(learner, DoubleFamily(family(fewest_shots=2)), 6, every_step=e) for e in (True, False)
+    )
     assert torch.equal(one.per_task, other.per_task)
 
 
