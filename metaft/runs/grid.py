@@ -84,7 +84,7 @@ def read_grid(path: str | Path) -> Grid:
     try:
         text = read_bytes(path, most=2**20).decode()
         tree = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or a number of thousands of digits
         raise MetaftError(f"grid {path} is not valid TOML: {error}") from None
     for key in tree:
         if key in ("split", "splits"):

@@ -81,8 +81,8 @@ def read_grid_of(folder: str | Path) -> Grid:
             member = Member(**{f.name: entry[f.name] for f in dataclasses.fields(Member)})
         except (KeyError, TypeError):
             raise MetaftError(f"{Path(folder) / RECORD} is damaged: a member is incomplete") from None
-        if not isinstance(member.settings, dict) or not isinstance(member.varied, dict):
-            raise MetaftError(f"{Path(folder) / RECORD} is damaged: a member's settings are no table")
+        if not _sound(member, command):
+            raise MetaftError(f"{Path(folder) / RECORD} is damaged: a member's entries are of another kind")
         if not _SAFE.fullmatch(str(member.name)):
             raise MetaftError(f"{Path(folder) / RECORD} is damaged: {printable(member.name)!r} is no member's name")
         if command != VALIDATE:
@@ -91,6 +91,14 @@ def read_grid_of(folder: str | Path) -> Grid:
     grid = Grid(command, tuple(members), str(record.get("grid", "")), learner)
     require_trusted(grid, Path(folder) / RECORD)
     return grid
+
+
+def _sound(member: Member, command: str) -> bool:
+    """Whether a member's entries are of the kinds that a sweep writes; a stranger's record may hold anything."""
+    tables = isinstance(member.settings, dict) and isinstance(member.varied, dict)
+    whole = type(member.setting) is int and type(member.seed) is int
+    flat = tables and not any(isinstance(value, dict | list) for value in member.varied.values())
+    return flat and whole and (isinstance(member.learner, str) if command == VALIDATE else member.learner is None)
 
 
 def state_of(folder: str | Path, grid: Grid) -> Sweep:

@@ -93,6 +93,7 @@ def test_a_learners_options_vary(tmp_path: Path) -> None:
         (("steps = [1, 2, 3]", "iterations = [1, 2]"), "iterations stands in [base] and in [grid]"),
         (("[grid]", "grids = 1\n[grid]"), "unknown setting 'grids'"),
         (("steps = [1, 2, 3]", "steps = [1, 2, 3"), "not valid TOML"),
+        (("steps = [1, 2, 3]", f"steps = [{'9' * 5000}]"), "not valid TOML"),
         (("seeds = [0, 5]", 'learner = "maml"'), "learner belongs under [base] or [grid]"),
         (("seeds = [0, 5]", "seeds = 9999"), "members, more than 10,000"),
     ],

@@ -214,7 +214,9 @@ def test_no_option_and_no_setting_names_a_split(tmp_path: Path, done: list[str])
     # A record that was tampered with is read as carefully as a grid.
     assert run("sweep", write(tmp_path, RATES), "--out", tmp_path / "s", "--quiet").exit_code == 0
     record = json.loads((tmp_path / "s/sweep.json").read_text())
-    for change in ({"settings": {**record["members"][0]["settings"], "split": "test"}}, {"name": "../../escape"}):
+    changes = [{"settings": {**record["members"][0]["settings"], "split": "test"}}, {"name": "../../escape"}]
+    changes += [{"seed": [0]}, {"setting": [0]}, {"varied": {"ways": [5]}}, {"learner": 5}]
+    for change in changes:
         broken = {**record, "members": [{**record["members"][0], **change}]}
         (tmp_path / "s/sweep.json").write_text(json.dumps(broken))
         result = run("sweep", "--resume", "--out", tmp_path / "s")
