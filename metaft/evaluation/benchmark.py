@@ -143,7 +143,8 @@ def run(
         entrants: the learners.
         families: by shots.
         tasks: how many, at each number of shots.
-        stored: evaluations made earlier; those of an equal learner on equal tasks are not made again.
+        stored: evaluations made earlier; those of an equal learner on equal tasks are not made again, unless a curve
+            is asked for that they lack.
         keep: called with each new evaluation.
         every_step: score after every inner step, for the picture against steps; otherwise after the last alone.
         progress: called with tasks done and tasks in all that are to be done now.
@@ -151,7 +152,8 @@ def run(
     Yields:
         All evaluations, stored ones too.
     """
-    plan = [(entrant, shots, _earlier(stored, entrant, shots, families[shots], tasks)) for entrant in entrants
+    kept = [cell for cell in stored if not (every_step and _without_curve(cell))]
+    plan = [(entrant, shots, _earlier(kept, entrant, shots, families[shots], tasks)) for entrant in entrants
             for shots in families]  # fmt: skip
     total = tasks * sum(cell is None for _, _, cell in plan)
     done, holder, learner = 0, None, None
@@ -216,6 +218,11 @@ def _earlier(stored: Sequence[Cell], entrant: Entrant, shots: int, family: TaskF
         if told == sought:
             return cell
     return None
+
+
+def _without_curve(cell: Cell) -> bool:
+    """Whether a learner that takes steps was scored after the last alone."""
+    return len(cell.result.steps) == 1 and bool(cell.result.learner.get("steps"))
 
 
 def _plain(settings: Mapping[str, Any]) -> Any:

@@ -153,6 +153,22 @@ def test_stored_evaluations_are_not_made_again(compared: Comparison) -> None:
     assert len(kept) == 3
 
 
+def test_an_evaluation_without_a_curve_is_made_again_where_one_is_asked_for() -> None:
+    class Stepping(Fitter):
+        def describe(self):
+            return {"adapts": 1, "steps": 3}
+
+    entrants, families = [Entrant("fit", None, Stepping)], with_shots(Lines(), None)
+    short = list(run(entrants, families, 4, every_step=False))
+    assert [len(cell.result.steps) for cell in short] == [1]
+    whole = list(run(entrants, families, 4, stored=short))
+    assert [len(cell.result.steps) for cell in whole] == [4]
+    kept: list[Cell] = []
+    assert list(run(entrants, families, 4, stored=whole, every_step=False, keep=kept.append)) == whole
+    assert list(run(entrants, families, 4, stored=whole, keep=kept.append)) == whole
+    assert not kept
+
+
 def test_mistakes_are_found_before_any_evaluation() -> None:
     first = Guess(0)
     for bad, said in (
