@@ -155,10 +155,6 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     return np.frombuffer(content, np.uint8).reshape(shape).copy()
 
 
-def _scaled(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.LANCZOS))
-
-
 def _pair(folder: Path, prefix: str) -> tuple[Path, Path] | None:
     images, labels = (
         next((path for suffix in (".gz", "") if (path := folder / f"{prefix}-{kind}-ubyte{suffix}").is_file()), None)

@@ -11,16 +11,15 @@ from pathlib import Path
 from metaft.errors import MetaftError
 from metaft.files import write_atomically
 from metaft.learners.spec import parse
-from metaft.runs.grid import VALIDATE, Grid, Member
+from metaft.runs.grid import VALIDATE, Member
 from metaft.runs.processes import end_with
 
 
-def score_member(folder: str | Path, grid: Grid, member: Member) -> None:
+def score_member(folder: str | Path, member: Member) -> None:
     """Score a learner on validation tasks, and keep the score with the sweep.
 
     Args:
         folder: of the sweep.
-        grid: what it runs.
         member: whose learner and tasks.
 
     Raises:
@@ -61,7 +60,7 @@ def main(parent: str, *words: str) -> None:
 
     try:
         grid = read_grid_of(words[1])
-        score_member(words[1], grid, next(member for member in grid.members if member.name == words[2]))
+        score_member(words[1], next(member for member in grid.members if member.name == words[2]))
     except MetaftError as error:
         print(f"Error: {error.message}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -63,7 +63,7 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             job.log.parent.mkdir(exist_ok=True)
             if words[0] == "validate":
                 grid = read_grid_of(words[1])
-                member.score_member(words[1], grid, next(m for m in grid.members if m.name == words[2]))
+                member.score_member(words[1], next(m for m in grid.members if m.name == words[2]))
                 code = 0
             else:
                 result = run(*words)
