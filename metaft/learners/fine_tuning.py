@@ -94,7 +94,8 @@ class FineTuning:
         self.rate, self.steps, self.rule_name, self.scope = rate, steps, rule, scope
         self.schedule, self.head_steps, self.head = schedule, head_steps, head
         self.objective_name, self.weight = objective, weight
-        self.linearised, self.seed, self.workers = linearised, seed, workers
+        # Forward-mode derivatives are numbered for the whole process: threads would take each other's for their own.
+        self.linearised, self.seed, self.workers = linearised, seed, 1 if linearised else workers
         self.objective: Objective = OBJECTIVES[objective](weight, self._pretrained_answer)
         self._networks: dict[int, Renewed] = {}
         self._old_head = tuple(name for name in self.params if name.startswith(f"{head_name(model)}."))

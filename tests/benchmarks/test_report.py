@@ -41,12 +41,12 @@ ROW: dict[str, Any] = {
 def test_entrants_take_turns_and_units_are_divided_out() -> None:
     order = []
     entrants = {
-        "own clock": Entrant(lambda: order.append("a"), units=4, seconds=lambda _: 2.0),
+        "own clock": Entrant(lambda: order.append("a"), units=4, seconds=lambda _: 1.0),
         "other": Entrant(lambda: order.append("b"), threads=1),
     }
     threads = torch.get_num_threads()
     seconds, first = alternate(entrants, rounds=3, turn=0.0, say=lambda _: None)
-    assert seconds["own clock"] == [0.5, 0.5, 0.5]
+    assert seconds["own clock"] == [0.25, 0.25, 0.25]
     assert order[4:] == ["a", "a", "b", "b"] * 3  # after two calls each: one untimed, one timed a turn
     assert first["own clock"] == 0
     assert torch.get_num_threads() == threads

@@ -290,3 +290,14 @@ def test_meta_trained_networks_have_no_running_statistics():
     model = nn.Sequential(nn.BatchNorm1d(4, track_running_stats=False), nn.Linear(4, 2))
     with pytest.raises(MetaftError, match="no running statistics"):
         FineTuning(model)
+
+
+def test_the_linearised_model_does_not_share_forward_derivatives_among_threads():
+    batch = tasks(6, 16, 16)
+    answers = [
+        FineTuning(
+            conv4(), rate=RATE, steps=3, head_steps=1, schedule="head-first", linearised=True, workers=workers
+        ).adapt(batch.support_x, batch.support_y)(batch.query_x)
+        for workers in (1, 4)
+    ]
+    assert torch.equal(*answers)
