@@ -293,7 +293,7 @@ def test_meta_trained_networks_have_no_running_statistics():
 
 
 def test_the_linearised_model_does_not_share_forward_derivatives_among_threads():
-    batch = tasks(6, 16, 16)
+    batch = tasks(1, 16, 16)
     answers = [
         FineTuning(
             conv4(), rate=RATE, steps=3, head_steps=1, schedule="head-first", linearised=True, workers=workers
