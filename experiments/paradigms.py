@@ -78,12 +78,16 @@ def main(runs: Path, results: Path, seeds: int, tasks: int, tasks_20: int, valid
     first = {f"first-order MAML ({mode})": f"{runs}/fomaml-5-{{seed}}:batch_norm={mode},steps=1" for mode in modes}
     meta_20 = {f"MAML ({mode})": f"{runs}/maml-20-{{seed}}:batch_norm={mode},steps=1" for mode in modes}
 
+    slow = {"linearised": tuned.pop("linearised")}  # one thread, and a second derivative a step: at 1 shot alone
     compare(PIXELS | frozen | tuned | random | meta_5 | first, runs / "5-way", 5, "1,5,10", tasks, seeds)
+    near = {name: tuned[name] for name in SOME[:2]}
+    compare(near | slow, runs / "linearised", 5, "1", tasks_20, seeds)
     compare(PIXELS | frozen | tuned_20 | meta_20, runs / "20-way", 20, "1,5", tasks_20, seeds)
-    steps = {n: tuned[n] for n in SOME} | random | meta_5
+    steps = {n: tuned[n] for n in SOME} | meta_5
     compare(steps, runs / "steps", 5, "1", tasks_20, seeds, curves=True)
     keep(runs / "5-way", results, "paradigms-5way")
     keep(runs / "20-way", results, "paradigms-20way")
+    keep(runs / "linearised", results, "paradigms-linearised")
     shutil.copy(runs / "steps" / "against_steps.png", results / "paradigms-steps.png")
     click.echo(f"written: {results}/paradigms-*; the reading of them is results/paradigms.md")
 
