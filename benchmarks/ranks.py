@@ -1,0 +1,49 @@
+"""What happens when a rank fails: ``python -m benchmarks.ranks --results results`` runs the tests that make it so."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from xml.etree import ElementTree
+
+import click
+
+from benchmarks.reliability import write_section
+
+ROOT = Path(__file__).resolve().parents[1]
+TESTS = "tests/runs/test_distributed.py"
+
+
+@click.command()
+@click.option("--results", type=click.Path(path_type=Path), default=None, help="folder to write reliability.* into")
+def main(results: Path | None) -> None:
+    """Kill, hang and fail ranks of torchrun, and count what was survived."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        subprocess.run([sys.executable, "-m", "pytest", TESTS, f"--junitxml={report}"], cwd=ROOT, check=False)
+        # Written by pytest a moment ago, not by a stranger.
+        cases = list(ElementTree.parse(report).iter("testcase"))
+    rows = []
+    for case in cases:
+        ended = {child.tag for child in case}
+        outcome = "failed" if ended & {"failure", "error"} else "not possible here" if "skipped" in ended else "held"
+        what = str(case.get("name")).removeprefix("test_").replace("_", " ")
+        rows.append((what, outcome, f"{float(case.get('time', 0)):.0f} s"))
+    for row in rows:
+        click.echo("  ".join(row))
+    if results is not None:
+        write_section(
+            results,
+            "ranks",
+            "Ranks that die, hang or fail",
+            "python -m benchmarks.ranks",
+            ("what was tried with two to four gloo ranks", "outcome", "whole test, runs and start-up included"),
+            rows,
+            "Real processes under torchrun. What two ranks gain on two cores is in [scaling](scaling.md).",
+        )
+
+
+if __name__ == "__main__":
+    main()
