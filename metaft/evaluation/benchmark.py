@@ -11,14 +11,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
-import torch
-
 from metaft.errors import MetaftError
 from metaft.evaluation.comparison import Cell, Comparison, require_baseline
-from metaft.evaluation.evaluate import BLOCK, Progress, draw, evaluate_batches, score
+from metaft.evaluation.evaluate import BLOCK, Progress, device_of, draw, evaluate_batches, last_answers, score
 from metaft.evaluation.memory import peak_memory
 from metaft.learners.learner import Learner
-from metaft.outer.chunks import map_chunks
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.digest import digest
 from metaft.tasks.family import TaskFamily
@@ -115,7 +112,7 @@ def rehearse(label: str, learner: Learner, families: Mapping[int, TaskFamily]) -
     for shots, family in families.items():
         batch = family.batch(0, 1)
         try:
-            answers = learner.curve(batch.to(_device(learner))).detach().cpu()
+            answers = learner.curve(batch.to(device_of(learner))).detach().cpu()
             if len(answers) > 1:
                 _seconds_per_task(learner, batch)
             score(answers, batch.query_y, batch.support_y)
@@ -202,11 +199,8 @@ def _evaluate(
 
 
 def _seconds_per_task(learner: Learner, batch: TaskBatch) -> float:
-    def answer(chunk: TaskBatch) -> None:
-        learner.adapt(chunk.support_x, chunk.support_y)(chunk.query_x).cpu()
-
     begin = time.perf_counter()
-    map_chunks(answer, batch.to(_device(learner)), getattr(learner, "workers", 1))
+    last_answers(learner, batch.to(device_of(learner))).cpu()
     return (time.perf_counter() - begin) / batch.tasks
 
 
@@ -227,10 +221,6 @@ def _without_curve(cell: Cell) -> bool:
 
 def _plain(settings: Mapping[str, Any]) -> Any:
     return json.loads(json.dumps(dict(settings)))
-
-
-def _device(learner: Learner) -> torch.device:
-    return next((value.device for value in learner.params.values()), torch.device("cpu"))
 
 
 def _shifted(progress: Progress | None, before: int, total: int, done: int, tasks: int) -> None:

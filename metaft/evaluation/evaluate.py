@@ -121,7 +121,7 @@ def evaluate_batches(
     _at_least(0, steps=0 if steps is None else steps)
     if not every_step and steps is not None:
         raise MetaftError(f"steps={steps} go with every_step=True; otherwise make the learner with so many")
-    device = next((value.device for value in learner.params.values()), torch.device("cpu"))
+    device = device_of(learner)
     begin, metric = time.perf_counter(), ""
 
     def scored(batch: TaskBatch, first: int) -> Tensor:
@@ -153,6 +153,11 @@ def evaluate_batches(
         learner={"name": learner.name, **learner.describe()},
         family=dict(family),
     )
+
+
+def device_of(learner: Answering) -> torch.device:
+    """Where a learner's parameters lie; the CPU for one that has none."""
+    return next((value.device for value in learner.params.values()), torch.device("cpu"))
 
 
 def last_answers(learner: Answering, batch: TaskBatch) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from metaft.errors import MetaftError, nearest
 from metaft.inner.rules.rule import LEARNED
+from metaft.models.blocks import block_of, blocks
 
 SCOPE_HEADS = ("parameter", "shape", "inner loop", "outer loop")
 ROLES = ("all", "head", "body", "biases", "weights", "first:K", "last:K", "rates", "none")
@@ -39,19 +40,6 @@ def select(names: Iterable[str], scope: str) -> tuple[str, ...]:
     return tuple(name for name in known if name in chosen)
 
 
-def blocks(names: Iterable[str]) -> list[str]:
-    """The network's blocks in order, told from its parameter names.
-
-    Args:
-        names: parameter names.
-
-    Returns:
-        A prefix a block: a name up to its first number (``features.2``), or its first word (``head``).
-    """
-    found = dict.fromkeys(_block(name) for name in names if not name.startswith(LEARNED))
-    return list(found)
-
-
 def table(params: Mapping[str, Tensor], adapts: Sequence[str], trains: Sequence[str]) -> list[list[str]]:
     """What adapts and what is meta-trained, a row a parameter.
 
@@ -74,11 +62,6 @@ def table(params: Mapping[str, Tensor], adapts: Sequence[str], trains: Sequence[
     ]
 
 
-def _block(name: str) -> str:
-    match = re.match(r"(.*?\b\d+)\.", name)
-    return match.group(1) if match else name.split(".")[0]
-
-
 def _part(names: list[str], part: str) -> set[str]:
     own = [name for name in names if not name.startswith(LEARNED)]
     order = blocks(own)
@@ -90,11 +73,11 @@ def _part(names: list[str], part: str) -> set[str]:
         if not 1 <= count <= len(order):
             raise MetaftError(f"scope {part!r}: this network has {len(order)} blocks ({', '.join(order)})")
         kept = order[:count] if counted.group(1) == "first" else order[-count:]
-        taken = {name for name in own if _block(name) in kept}
+        taken = {name for name in own if block_of(name) in kept}
     elif part == "all":
         taken = set(own)
     elif part in ("head", "body"):
-        taken = {name for name in own if (_block(name) == order[-1]) == (part == "head")} if order else set()
+        taken = {name for name in own if (block_of(name) == order[-1]) == (part == "head")} if order else set()
     elif part in ("biases", "weights"):
         taken = {name for name in own if name.endswith("bias") == (part == "biases")}
     elif part == "rates":

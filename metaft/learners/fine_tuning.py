@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from metaft.errors import MetaftError, nearest
 from metaft.inner.objectives import OBJECTIVES, Objective
-from metaft.inner.rules import RULES, Params
+from metaft.inner.rules import RULES, Params, Rule
+from metaft.inner.rules.scaled import Scaled
 from metaft.inner.tasks import laid_out, over_tasks
 from metaft.learners.learner import Predictor
 from metaft.learners.renewed import HeadChoice, Renewed, renew
@@ -41,6 +42,7 @@ class FineTuning:
     Args:
         model: the pretrained network (or one drawn at random, the control); it is copied.
         rate: the step's rate, on the mean support loss; choose it on validation tasks (a head alone bears more).
+        head_rate: the head's; `rate` for all if None.
         steps: steps in all, K.
         rule: "sgd", "momentum" or "adam".
         scope: what adapts (see ``metaft.inner.scope.select``). A new head joins whatever is chosen, unless a part
@@ -65,6 +67,7 @@ class FineTuning:
         model: nn.Module,
         *,
         rate: float = 0.01,
+        head_rate: float | None = None,
         steps: int = 50,
         rule: str = "sgd",
         scope: str = "all",
@@ -90,8 +93,7 @@ class FineTuning:
             raise MetaftError(f"steps must be 0 or more and workers 1 or more, not {steps} and {workers}")
         self.model = Functional(model, batch_norm)
         self.params = self.model.params()
-        self.rule = RULES[rule](rate, steps)
-        self.rate, self.steps, self.rule_name, self.scope = rate, steps, rule, scope
+        self.rate, self.head_rate, self.steps, self.rule_name, self.scope = rate, head_rate, steps, rule, scope
         self.schedule, self.head_steps, self.head = schedule, head_steps, head
         self.objective_name, self.weight = objective, weight
         # Forward-mode derivatives are numbered for the whole process: threads would take each other's for their own.
@@ -99,6 +101,9 @@ class FineTuning:
         self.objective: Objective = OBJECTIVES[objective](weight, self._pretrained_answer)
         self._networks: dict[int, Renewed] = {}
         self._old_head = tuple(name for name in self.params if name.startswith(f"{head_name(model)}."))
+        self.rule: Rule = RULES[rule](rate, steps)
+        if head_rate is not None:
+            self.rule = Scaled(self.rule, head_rate / rate, self._old_head)
         self._trained_ways = self._latest_ways = len(self.params[self._old_head[0]])
         self._require_sense(self._network(self._trained_ways))
 
@@ -171,8 +176,9 @@ class FineTuning:
         return {
             "learner": self.name,
             "steps": self.steps,
-            "rule": type(self.rule).__name__,
+            "rule": type(RULES[self.rule_name](self.rate, self.steps)).__name__,
             "inner_lr": self.rate,
+            "head_lr": self.rate if self.head_rate is None else self.head_rate,
             "scope": self.scope,
             "schedule": self.schedule,
             "head_steps": self.head_steps if self.schedule == "head-first" else 0,

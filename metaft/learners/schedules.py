@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from metaft.inner.scope import blocks
+from metaft.models.blocks import blocks
 
 Names = tuple[str, ...]
 Plan = Sequence[Names]

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metaft.errors import MetaftError, nearest
-from metaft.inner.scope import blocks
+from metaft.models.blocks import blocks
 
 HeadStart = Literal["zeros", "random"]
 SCALE = 10.0

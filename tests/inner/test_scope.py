@@ -4,8 +4,9 @@ import pytest
 import torch
 
 import metaft
-from metaft.inner.scope import blocks, select
+from metaft.inner.scope import select
 from metaft.models import build
+from metaft.models.blocks import blocks
 
 CONV4 = list(dict(build("conv4", outputs=5, input_shape=(1, 28, 28), seed=0).named_parameters()))
 MLP = list(dict(build("mlp", outputs=1, input_shape=(1,), seed=0).named_parameters()))

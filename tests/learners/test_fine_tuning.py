@@ -10,11 +10,12 @@ from torch.func import functional_call
 
 import metaft
 from metaft.errors import MetaftError
-from metaft.inner.scope import blocks, select
+from metaft.inner.scope import select
 from metaft.learners import MAML, build
 from metaft.learners.fine_tuning import FineTuning
 from metaft.learners.linearised import linearised
 from metaft.models import Conv4
+from metaft.models.blocks import blocks
 from metaft.models.heads import with_new_head
 from metaft.tasks.batch import TaskBatch
 
@@ -301,3 +302,26 @@ def test_the_linearised_model_does_not_share_forward_derivatives_among_threads()
         for workers in (1, 4)
     ]
     assert torch.equal(*answers)
+    # Whether threads meet is chance; that there are none is not.
+    head_first = {"schedule": "head-first", "steps": 3, "head_steps": 1}
+    assert FineTuning(conv4(), linearised=True, workers=4, **head_first).workers == 1
+    assert FineTuning(conv4(), workers=4, **head_first).workers == 4
+
+
+@pytest.mark.parametrize("rule", ["sgd", "momentum", "adam"])
+def test_a_head_rate_is_the_rule_at_that_rate_for_the_head_alone(rule):
+    batch = tasks(1, 16, 16)
+    how = {"rule": rule, "steps": 3, "head": "random"}
+    same(
+        FineTuning(conv4(), rate=0.1, head_rate=0.1, **how).curve(batch),
+        FineTuning(conv4(), rate=0.1, **how).curve(batch),
+    )
+    alone = FineTuning(conv4(), rate=0.5, scope="none", **how).curve(batch)
+    same(FineTuning(conv4(), rate=0.1, head_rate=0.5, scope="none", **how).curve(batch), alone)
+    body = FineTuning(conv4(), rate=0.1, scope="all,!head", **how).curve(batch)
+    same(FineTuning(conv4(), rate=0.1, head_rate=1e-12, **how).curve(batch), body)
+
+
+def test_a_head_rate_must_be_positive():
+    with pytest.raises(MetaftError, match="positive finite"):
+        FineTuning(conv4(), head_rate=0.0)

@@ -5,9 +5,9 @@ from torch import nn
 
 import metaft
 from benchmarks import resnet12 as plain
-from metaft.inner.scope import blocks
 from metaft.learners import MAML
 from metaft.models import Functional, ResNet12, build
+from metaft.models.blocks import blocks
 
 
 @pytest.mark.parametrize(
