@@ -14,7 +14,7 @@ from metaft.distributed.world import join
 from metaft.errors import MetaftError
 from metaft.evaluation.result import Result
 from metaft.evaluation.statistics import Summary, diverged_errors, summarise
-from metaft.outer.chunks import map_chunks
+from metaft.learners.answering import last_answers
 from metaft.tasks.batch import IGNORE, TaskBatch
 from metaft.tasks.check import require_sound
 from metaft.tasks.family import TaskFamily
@@ -158,27 +158,6 @@ def evaluate_batches(
 def device_of(learner: Answering) -> torch.device:
     """Where a learner's parameters lie; the CPU for one that has none."""
     return next((value.device for value in learner.params.values()), torch.device("cpu"))
-
-
-def last_answers(learner: Answering, batch: TaskBatch) -> Tensor:
-    """Predictions after the last inner step alone.
-
-    Args:
-        learner: as in `evaluate`.
-        batch: the tasks, divided among the learner's workers.
-
-    Returns:
-        ``[1, tasks, queries, outputs]``.
-    """
-    if batch.ragged:
-        # A predictor is not told which queries are padding (they would enter a transductive learner's statistics),
-        # and one that has seen a few tasks alone does not know of the ways that others have.
-        return learner.curve(batch)[-1:]
-
-    def answers(chunk: TaskBatch) -> Tensor:
-        return learner.adapt(chunk.support_x, chunk.support_y)(chunk.query_x)
-
-    return torch.cat(map_chunks(answers, batch, getattr(learner, "workers", 1))).unsqueeze(0)
 
 
 def draw(family: TaskFamily, tasks: int, batch_size: int = BLOCK) -> Iterator[TaskBatch]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -19,6 +21,7 @@ from metaft.outer.meta_gradient import MetaGradient, meta_gradient, resolve
 from metaft.outer.problem import QueryLoss
 from metaft.tasks.batch import IGNORE, TaskBatch
 from metaft.tasks.family import Kind
+from metaft.tasks.soft_targets import labels_of
 
 LOSSES = {"classification": cross_entropy, "regression": mean_squared_error}
 
@@ -82,6 +85,8 @@ class MAML:
         self.objective_name = objective
         self.objective = OBJECTIVES[objective](objective_weight, self.model)
         self.task_loss = LOSSES[kind]
+        # Of the queries; another one where a teacher answers them as well (metaft.distillation.adapted).
+        self.outer_loss: Callable[[Tensor, Tensor], Tensor] = self.task_loss
         self.name = "fomaml" if estimator == "first-order" else "maml"
         # Bound once: a loss that is the same object every iteration is compiled only once.
         self._even = self.support_loss, self.query_loss
@@ -98,7 +103,7 @@ class MAML:
 
     def query_loss(self, params: Params, support_x: Tensor, support_y: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """The outer objective of one task, batch norm in the declared mode."""
-        return self.task_loss(self.model.query(params, support_x, x), y)
+        return self.outer_loss(self.model.query(params, support_x, x), y)
 
     def ragged_support_loss(self, params: Params, x: Tensor, y: Tensor) -> Tensor:
         """The inner objective of a task with padding, which batch norm leaves out."""
@@ -106,7 +111,8 @@ class MAML:
 
     def ragged_query_loss(self, params: Params, support_x: Tensor, support_y: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """The outer objective of a task with padding."""
-        return self.task_loss(self.model.query(params, support_x, x, support_y != IGNORE, y != IGNORE), y)
+        counted = support_y != IGNORE, labels_of(y) != IGNORE
+        return self.outer_loss(self.model.query(params, support_x, x, *counted), y)
 
     def meta_gradient(self, batch: TaskBatch, diagnose: bool = False) -> MetaGradient:
         """The mean query loss after K steps and its gradient towards the initialisation.
