@@ -102,13 +102,13 @@ class World:
         """Make the meta-gradients of the shares that of the batch, in one exchange.
 
         Args:
-            out: of this rank's share: has ``loss``, ``grads`` and ``losses``.
+            out: of this rank's share: has ``loss``, ``grads`` and ``losses``, and may have ``gathered``.
             share: the tasks it is of.
             seconds: that the run has taken by this rank's clock.
             signum: signal that asked this rank to stop, or 0.
 
         Returns:
-            The gradient of the whole batch, and the time by rank 0's clock.
+            The gradient of the whole batch (and the mean of what was gathered), and the time by rank 0's clock.
         """
         return out, seconds
 
@@ -222,7 +222,9 @@ class Ranks(World):
 
     def agree(self, out: Gradient, share: Share, seconds: float, signum: int) -> tuple[Gradient, float]:
         """As `World`: one flat buffer holds gradients, losses, the clock of rank 0 and every rank's signal."""
-        flat = torch.cat([g.reshape(-1) for g in out.grads.values()])
+        gathered = getattr(out, "gathered", {})
+        means = [*out.grads.values(), *gathered.values()]
+        flat = torch.cat([g.reshape(-1) for g in means])
         notes = torch.zeros(2 + self.size, dtype=torch.float64)
         notes[2 + self.place.rank] = signum
         if self.first:
@@ -230,11 +232,14 @@ class Ranks(World):
             notes[0], notes[1] = coarse, seconds - coarse
         parts = [share.weighted(flat), share.placed(out.losses.to(flat)), notes.to(flat)]
         flat, losses, said = self._sum(torch.cat(parts)).split([part.numel() for part in parts])
-        pieces = flat.split([g.numel() for g in out.grads.values()])
-        grads = {name: piece.view_as(g) for (name, g), piece in zip(out.grads.items(), pieces, strict=True)}
+        pieces = [piece.view_as(g) for g, piece in zip(means, flat.split([g.numel() for g in means]), strict=True)]
+        agreed: dict[str, Any] = {"loss": losses.mean(), "losses": losses}
+        agreed["grads"] = dict(zip(out.grads, pieces, strict=False))
+        if gathered:
+            agreed["gathered"] = dict(zip(gathered, pieces[len(out.grads) :], strict=True))
         coarse, fine, *signals = said.tolist()
         self._signum = int(max(signals))
-        return dataclasses.replace(out, loss=losses.mean(), grads=grads, losses=losses), coarse + fine
+        return dataclasses.replace(out, **agreed), coarse + fine
 
     def stopping(self, signum: int) -> int:
         """As `World`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Protocol
 
@@ -56,6 +56,8 @@ class MetaGradient:
         losses: the query loss of each task, ``[tasks]``.
         adjoint_norms: ‖v_k‖ of each task at inner step k = 0 … K, ``[K + 1, tasks]``, if diagnosed; else empty.
         residual: relative residual of each task's linear system, ``[tasks]``, for "implicit"; else empty.
+        gathered: what the forward pass gathered rather than trained, such as running statistics: the new values of
+            those meta-parameters, by name.
     """
 
     loss: Tensor
@@ -63,6 +65,7 @@ class MetaGradient:
     losses: Tensor
     adjoint_norms: Tensor
     residual: Tensor
+    gathered: Params = field(default_factory=dict)
 
 
 def meta_gradient(

@@ -222,7 +222,7 @@ def _train(
         if logs:
             adapting = world.mean(per_step(learner.curve(batch), batch.query_y, batch.support_y), share)
         lr = learning_rate(s.outer_lr, s.schedule, done)
-        state.step(out.grads, lr)
+        state.step(out.grads, lr, getattr(out, "gathered", {}))
         at.window_loss += loss
         at.window += 1
         now = time.perf_counter()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -85,17 +86,20 @@ class TrainState:
         """The weights that are validated and handed out: the moving average where there is one."""
         return self.average or self.weights
 
-    def step(self, grads: dict[str, Tensor], lr: float) -> None:
+    def step(self, grads: dict[str, Tensor], lr: float, gathered: Mapping[str, Tensor] | None = None) -> None:
         """One Adam update, and one of the moving average.
 
         Args:
             grads: named like the weights; a weight without one stays as it is.
             lr: the learning rate.
+            gathered: new values of weights that are not trained, such as running statistics.
         """
         for name, weight in self.weights.items():
             weight.grad = grads.get(name)
         self.optimiser.param_groups[0]["lr"] = lr
         self.optimiser.step()
+        for name, value in (gathered or {}).items():
+            self.weights[name].copy_(value)
         self.progress.iteration += 1
         if self.average:
             # A short memory at first, or the random initial weights would linger in the average.
