@@ -246,7 +246,8 @@ def _train(
             v = validate(learner, validation, s.validate_tasks, device, world)
             learner.params = state.weights
             is_best = state.keep_best(v.score)
-            metrics.write("validation", at.iteration, {"loss": v.loss, name: v.metric, "ci95": v.ci95, "best": is_best})
+            row = {"loss": v.loss, name: v.metric, "ci95": v.ci95, "best": is_best, **v.more}
+            metrics.write("validation", at.iteration, row)
             display.validated(v.metric, v.ci95)
         if at.iteration % s.checkpoint_every == 0:
             saved = _save(run, state, metrics)

@@ -137,6 +137,8 @@ def draw_episode(
     if len(family.input_shape) != 3 and family.input_shape != (1,):
         return  # neither images nor points on a line: there is nothing to draw
     batch = family.batch(0, 1)
+    if not batch.support_x.shape[1]:
+        return  # examples of classes known from training: no episode
     figure = episode_figure(batch, learner.curve(batch.to(device))[-1].cpu())
     save(figure, run.path / "episode.png")
     metrics.picture("episode", run.path / "episode.png", iteration)

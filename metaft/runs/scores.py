@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -24,12 +26,23 @@ class Validation:
         metric: mean accuracy (0 to 1), or mean squared error with each task's error capped at 50.
         ci95: half width of the metric's 95% interval over tasks.
         score: larger is better; what the best weights are chosen by.
+        more: further numbers for the log, by name.
     """
 
     loss: float
     metric: float
     ci95: float
     score: float
+    more: Mapping[str, float] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Scoring(Protocol):
+    """A family that scores learners in its own way."""
+
+    def score(self, learner: Learner, tasks: int, device: torch.device | str, world: World) -> Validation:
+        """The learner's score on the first tasks; the same tasks every time."""
+        ...
 
 
 def metric_name(kind: str) -> str:
@@ -85,6 +98,8 @@ def validate(
     Returns:
         The score. NaN and diverged errors count as the cap of 50, so that they cannot win or hide.
     """
+    if isinstance(family, Scoring):
+        return family.score(learner, tasks, device, world)
 
     def scored(batch: TaskBatch, first: int) -> Tensor:
         adapted = learner.curve(batch.to(device))[-1:].cpu()
