@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -52,6 +54,14 @@ class LabelledImages:
     def classes(self) -> int:
         """How many classes there are."""
         return len(self.names)
+
+    @cached_property
+    def digest(self) -> str:
+        """A sha256 over classes, their sizes and all pixels, 64 hexadecimal digits."""
+        head = json.dumps([self.names, self.counts.tolist(), list(self.images.shape)])
+        total = hashlib.sha256(head.encode())
+        total.update(self.images.contiguous().numpy().data)
+        return total.hexdigest()
 
     def select(self, classes: Sequence[int]) -> LabelledImages:
         """Keep some classes, in the order given.

@@ -53,18 +53,29 @@ class Supervised:
         Returns:
             Loss, gradients and the loss of each image.
         """
-        x, y = batch.query_x.flatten(0, 1), batch.query_y.flatten()
         leaves = {name: self.params[name].detach().requires_grad_() for name in self.trains}
         self.module.train()
         with torch.enable_grad():
-            scores = functional_call(self.module, self.params | leaves, (x,))
-            losses = F.cross_entropy(scores, y, reduction="none", label_smoothing=self.label_smoothing)
+            losses = self.losses(self.params | leaves, batch)
             loss = losses.mean()
         grads = torch.autograd.grad(loss, list(leaves.values()))
         nothing = losses.new_empty(0)
         return MetaGradient(
             loss.detach(), dict(zip(self.trains, grads, strict=True)), losses.detach(), nothing, nothing
         )
+
+    def losses(self, params: dict[str, Tensor], batch: TaskBatch) -> Tensor:
+        """What training descends the mean of, in training mode.
+
+        Args:
+            params: of the network, by name; running statistics in it move along.
+            batch: as for ``meta_gradient``.
+
+        Returns:
+            The cross-entropy of each image, ``[images]``.
+        """
+        scores = functional_call(self.module, params, (batch.query_x.flatten(0, 1),))
+        return F.cross_entropy(scores, batch.query_y.flatten(), reduction="none", label_smoothing=self.label_smoothing)
 
     def trained(self) -> nn.Module:
         """The network with the weights and running statistics as they are now, in evaluation mode."""

@@ -20,6 +20,24 @@ from metaft.tasks.random import generator
 
 
 @dataclass(frozen=True)
+class Minibatch(TaskBatch):
+    """A minibatch that knows which examples it holds.
+
+    Args:
+        rows: ``int64 [tasks]``, each example's place in the images it was drawn from.
+    """
+
+    rows: Tensor
+
+    def to(self, device: torch.device | str) -> Minibatch:
+        """The same minibatch on another device."""
+        return Minibatch(*(t.to(device) for t in (*self.tensors(), self.rows)))
+
+    def __getitem__(self, tasks: slice) -> Minibatch:
+        return Minibatch(*(t[tasks] for t in (*self.tensors(), self.rows)))
+
+
+@dataclass(frozen=True)
 class Minibatches:
     """Images of all classes in a new order every epoch; each is a task without support and with one query.
 
@@ -60,7 +78,7 @@ class Minibatches:
         """``(channels, height, width)``."""
         return tuple(self.images.images.shape[1:])
 
-    def batch(self, index: int, tasks: int) -> TaskBatch:
+    def batch(self, index: int, tasks: int) -> Minibatch:
         """Draw the index-th minibatch; pure in (seed, split, index, tasks).
 
         Args:
@@ -69,7 +87,7 @@ class Minibatches:
 
         Returns:
             float32 images in [0, 1] as queries, ``[tasks, 1, channels, height, width]``, with int64 class labels;
-            support sets of no examples.
+            support sets of no examples; and which images they are.
 
         Raises:
             MetaftError: if there are not so many images.
@@ -86,7 +104,7 @@ class Minibatches:
         x = self._moved(self.images.images[rows], index).to(torch.float32).mul_(1 / 255).unsqueeze(1)
         # Classes lie side by side: an image's class is the last that starts at it or before.
         y = torch.searchsorted(self.images.starts, rows, right=True).unsqueeze(1) - 1
-        return TaskBatch(x[:, :0], y[:, :0], x, y)
+        return Minibatch(x[:, :0], y[:, :0], x, y, rows)
 
     def _moved(self, images: Tensor, index: int) -> Tensor:
         """Each image moved by its own random offset, ``uint8 [images, channels, height, width]``."""
