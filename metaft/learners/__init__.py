@@ -5,22 +5,20 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, get_args
+from typing import Any, Unpack, get_args, get_origin, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import nn
 
 from metaft.errors import MetaftError, nearest
-from metaft.inner.rules import RULES
 from metaft.learners.class_means import ClassMeans
+from metaft.learners.compositions import COMPOSITIONS
 from metaft.learners.feature_extraction import FeatureExtraction
 from metaft.learners.fine_tuning import FineTuning
 from metaft.learners.learner import Learner, MetaLearner, Predictor
 from metaft.learners.maml import MAML
 from metaft.learners.nearest_neighbour import NearestNeighbour
 from metaft.learners.through_learn2learn import Learn2Learn
-from metaft.models.functional import BatchNormMode
-from metaft.tasks.family import Kind
 
 __all__ = [
     "LEARNERS",
@@ -40,48 +38,8 @@ Builder = Callable[..., Learner]
 """``builder(model, *, option=default, …)``: its signature lists the options, and whether the model may be None."""
 
 
-def _maml(
-    model: nn.Module,
-    *,
-    inner_lr: float = 0.4,
-    steps: int = 1,
-    rule: str = "sgd",
-    estimator: str = "exact",
-    scope: str = "all",
-    meta_scope: str = "all,rates",
-    objective: str = "task",
-    objective_weight: float = 1.0,
-    batch_norm: BatchNormMode = "transductive",
-    kind: Kind = "classification",
-    memory: str = "flat",
-    engine: str = "eager",
-    workers: int = 1,
-) -> MAML:
-    if rule not in RULES:
-        raise MetaftError(f"unknown rule {rule!r}{nearest(rule, RULES)}")
-    how = {"scope": scope, "meta_scope": meta_scope, "objective": objective, "memory": memory, "engine": engine}
-    return MAML(
-        model,
-        RULES[rule](inner_lr, steps),
-        steps,
-        estimator,
-        objective_weight=objective_weight,
-        batch_norm=batch_norm,
-        kind=kind,
-        workers=workers,
-        **how,
-    )
-
-
-@functools.wraps(_maml)
-def _fomaml(model: nn.Module, *, estimator: str = "first-order", **more: Any) -> MAML:
-    if estimator != "first-order":
-        raise MetaftError(f"learner 'fomaml' is MAML with estimator 'first-order', not {estimator!r}; use 'maml'")
-    return _maml(model, estimator=estimator, **more)
-
-
-META_TRAINED: dict[str, Builder] = {"maml": _maml, "fomaml": _fomaml}
-"""Learners whose start is meta-trained; all others use a network as it is."""
+META_TRAINED: dict[str, Builder] = {**COMPOSITIONS}
+"""Learners that are meta-trained; all others use a network as it is."""
 
 LEARNERS: dict[str, Builder] = {
     "nearest-neighbour": NearestNeighbour,
@@ -142,13 +100,20 @@ def options(builder: Builder) -> dict[str, inspect.Parameter]:
     """The options of a builder by name: all its parameters but ``model``, annotations resolved.
 
     Args:
-        builder: a function or class.
+        builder: a function or class; ``**parts: Unpack[Parts]`` has the options of ``Parts``, None standing for the
+            builder's own choice.
 
     Returns:
         The parameters.
     """
-    various = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-    return {name: p for name, p in _signature(builder).items() if name != "model" and p.kind not in various}
+    found: dict[str, inspect.Parameter] = {}
+    for name, p in _signature(builder).items():
+        if p.kind is p.VAR_KEYWORD and get_origin(p.annotation) is Unpack:
+            parts = get_type_hints(get_args(p.annotation)[0])
+            found |= {n: inspect.Parameter(n, p.KEYWORD_ONLY, default=None, annotation=a) for n, a in parts.items()}
+        elif name != "model" and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL):
+            found[name] = p
+    return found
 
 
 def needs_model(builder: Builder) -> bool:

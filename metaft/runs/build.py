@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +16,7 @@ from metaft.errors import MetaftError
 from metaft.learners.learner import MetaLearner as Learner
 from metaft.plugins import call, is_import_path, load_attribute
 from metaft.runs import checkpoint
-from metaft.runs.config import REGRESSIONS, RunConfig, load_config, validated
+from metaft.runs.config import REGRESSIONS, LearnerSettings, RunConfig, load_config, validated
 from metaft.runs.directory import RunDirectory, read_record
 from metaft.runs.families import build_family
 from metaft.tasks.episodes import Episodes
@@ -111,15 +111,22 @@ def build_learner(config: RunConfig, family: TaskFamily) -> Learner:
     from metaft import learners
 
     model = build_model(config, family)
-    names = ("steps", "inner_lr", "memory", "batch_norm", "engine", "scope", "meta_scope", "rule", "objective",
-             "objective_weight")  # fmt: skip
-    how: dict[str, Any] = {name: getattr(config, name) for name in names}
-    if config.estimator is not None:
-        how["estimator"] = config.estimator
+    how: dict[str, Any] = {
+        n: getattr(config, n) for n in LearnerSettings.model_fields if n not in ("learner", "workers")
+    }
+    how = {name: value for name, value in how.items() if value is not None}
     how |= {"kind": family.kind, "workers": worker_count(config)}
     if is_import_path(config.learner):
         return _own_learner(config.learner, model, how)
+    if config.learner in learners.LEARNERS:
+        how = _asked(how, learners.options(learners.LEARNERS[config.learner]))
     return cast(Learner, learners.build(config.learner, model, **how))
+
+
+def _asked(how: dict[str, Any], known: Container[str]) -> dict[str, Any]:
+    """Settings without those that the learner has no use for and that are as they are by default."""
+    fields = RunConfig.model_fields
+    return {n: value for n, value in how.items() if n in known or (n in fields and value != fields[n].default)}
 
 
 def _own_learner(path: str, model: nn.Module, how: dict[str, Any]) -> Learner:

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 from metaft.errors import MetaftError, nearest
 from metaft.plugins import found_in_file, trust
 from metaft.runs.family_settings import BY_DATASET, REGRESSIONS, FamilySettings, Settings
+from metaft.runs.method_settings import method_defaults
 
 MAX_BATCH_VALUES = 2**32
 """The most numbers one batch of tasks may hold: 16 GiB of float32, far beyond any shipped experiment."""
@@ -36,22 +37,38 @@ class ModelSettings(Settings):
 class LearnerSettings(Settings):
     """How a task is learned, and how the meta-gradient is obtained."""
 
-    learner: str = Field("maml", description="method: maml, fomaml")
-    steps: int = Field(1, ge=0, le=10_000, description="inner gradient steps in training")
-    inner_lr: float = Field(2.0, gt=0, le=1e6, description="inner learning rate (on the mean support loss)")
-    scope: str = Field("all", description="what adapts: all, head, body, biases, first:K, last:K or a name pattern")
-    meta_scope: str = Field("all,rates", description="what is meta-trained, likewise; rates: what the rule learns")
-    rule: Literal["sgd", "momentum", "adam", "meta-sgd", "lslr"] = Field("sgd", description="how an inner step moves")
-    objective: Literal["task", "l2", "kl"] = Field(
-        "task", description="what the inner loop descends: the loss, or with a pull to the start"
+    learner: str = Field(
+        "maml",
+        description="method: maml, fomaml, anil, boil, reptile, imaml, meta-sgd, cavia, meta-curvature, "
+        "or your own: package.module:NAME",
     )
-    objective_weight: float = Field(1.0, gt=0, le=1e9, description="strength of that pull")
+    steps: int | None = Field(
+        1, ge=0, le=10_000, description="inner gradient steps in training; some methods have their own"
+    )
+    inner_lr: float | None = Field(
+        2.0, gt=0, le=1e6, description="inner learning rate on the mean support loss; some methods have their own"
+    )
+    scope: str | None = Field(
+        None, description="what adapts: all, head, body, biases, first:K, last:K or a name pattern [the method's own]"
+    )
+    meta_scope: str | None = Field(
+        None, description="what is meta-trained, likewise; rates: what the rule learns [all,rates]"
+    )
+    rule: Literal["sgd", "momentum", "adam", "rmsprop", "meta-sgd", "lslr", "meta-curvature"] | None = Field(
+        None, description="how an inner step moves [the method's own]"
+    )
+    objective: Literal["task", "l2", "kl"] | None = Field(
+        None, description="what the inner loop descends: the loss, or with a pull to the start [the method's own]"
+    )
+    objective_weight: float | None = Field(None, gt=0, le=1e9, description="strength of that pull [the method's own]")
     estimator: Literal["exact", "first-order", "finite-difference", "implicit", "reptile"] | None = Field(
-        None, description="how the meta-gradient is obtained; by default the learner's own way"
+        None, description="how the meta-gradient is obtained [the method's own]"
     )
-    batch_norm: Literal["transductive", "inductive"] = Field(
-        "transductive",
-        description="whose statistics normalise the queries: the query batch's or the support set's",
+    context: int | None = Field(None, ge=1, le=65_536, description="cavia: numbers that adapt [100 for images, else 5]")
+    batch_norm: Literal["transductive", "inductive"] | None = Field(
+        None,
+        description="whose statistics normalise the queries: the query batch's or the support set's "
+        "[the method's own; those with an inner loop: transductive]",
     )
     memory: Literal["flat", "checkpoints", "graph"] = Field(
         "flat", description="run inner steps again in the reverse pass, or keep their graph"
@@ -133,8 +150,8 @@ class RunConfig(CommandSettings, FamilySettings, ModelSettings, LearnerSettings,
 
     @model_validator(mode="before")
     @classmethod
-    def _defaults_of_the_dataset(cls, given: dict[str, Any]) -> dict[str, Any]:
-        defaults = dict(BY_DATASET.get(str(given.get("dataset")), {}))
+    def _defaults_of_dataset_and_method(cls, given: dict[str, Any]) -> dict[str, Any]:
+        defaults = BY_DATASET.get(str(given.get("dataset")), {}) | method_defaults(given)
         if given.get("minutes") is not None:
             defaults.pop("iterations", None)
         return {**defaults, **given}

@@ -1,0 +1,30 @@
+"""FOMAML: MAML with the query gradient at the adapted parameters for a meta-gradient (Finn et al. 2017, §5.2)."""
+
+from __future__ import annotations
+
+from typing import Unpack
+
+from torch import nn
+
+from metaft.learners.compositions.compose import Parts, compose
+from metaft.learners.maml import MAML
+
+
+def fomaml(model: nn.Module, *, inner_lr: float = 2.0, steps: int = 1, **parts: Unpack[Parts]) -> MAML:
+    """MAML that takes every inner gradient for a constant: all × SGD × task loss × **first-order**.
+
+    Finn, Abbeel & Levine 2017, §5.2; rate and steps as theirs for MAML.
+
+    Args:
+        model: any module; it is copied.
+        inner_lr: the inner rate α, on the mean support loss.
+        steps: inner steps K in meta-training.
+        parts: the other parts are free, see ``Parts``.
+
+    Returns:
+        The learner.
+
+    Raises:
+        MetaftError: if the estimator is another, or the parts do not go together.
+    """
+    return compose("fomaml", model, inner_lr, steps, parts, fixed={"estimator": "first-order"})

@@ -1,0 +1,37 @@
+"""iMAML: the meta-gradient of the solution of a proximal inner problem (Rajeswaran, Finn, Kakade & Levine 2019)."""
+
+from __future__ import annotations
+
+from typing import Unpack
+
+from torch import nn
+
+from metaft.learners.compositions.compose import Parts, compose
+from metaft.learners.maml import MAML
+
+
+def imaml(model: nn.Module, *, inner_lr: float = 0.1, steps: int = 16, **parts: Unpack[Parts]) -> MAML:
+    """Adapting is the solution of L(θ) + λ/2 ‖θ − θ_0‖²: all × SGD × **task loss + l2 to the start** × **implicit**.
+
+    Rajeswaran, Finn, Kakade & Levine 2019, "Meta-learning with implicit gradients", eq. 3 to 6 and alg. 1 and 2.
+
+    Published for Omniglot: λ = 2, 16 inner steps (25 at 20 ways), 5 conjugate-gradient iterations; α = 0.1 on the mean
+    loss in the authors' commands. Nothing on the sinusoid. Two deviations: their code takes steps down the task loss
+    alone and one down the pull at the end, and we descend the sum, as the paper has it; and conjugate gradients end at
+    a relative residual of 1e-6 or after 20 iterations.
+
+    Args:
+        model: any module; it is copied.
+        inner_lr: the inner rate α, on the mean support loss.
+        steps: inner steps K; they should come close to the solution.
+        parts: ``objective_weight`` is λ, by default 2; scope and rule are free, see ``Parts``.
+
+    Returns:
+        The learner.
+
+    Raises:
+        MetaftError: if objective or estimator is another, or the parts do not go together.
+    """
+    return compose(
+        "imaml", model, inner_lr, steps, parts, fixed={"estimator": "implicit", "objective": "l2"}, objective_weight=2.0
+    )

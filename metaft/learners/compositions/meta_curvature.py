@@ -1,0 +1,31 @@
+"""Meta-Curvature: the inner gradient is multiplied by learned matrices (Park & Oliva 2019)."""
+
+from __future__ import annotations
+
+from typing import Unpack
+
+from torch import nn
+
+from metaft.learners.compositions.compose import Parts, compose
+from metaft.learners.maml import MAML
+
+
+def meta_curvature(model: nn.Module, *, inner_lr: float = 2.0, steps: int = 1, **parts: Unpack[Parts]) -> MAML:
+    """MAML whose gradients pass through learned matrices: all × **Meta-Curvature** × task loss × exact.
+
+    Park & Oliva 2019, "Meta-Curvature", eq. 6 and alg. 1; the rule has the details. It starts as MAML, and rate and
+    steps are MAML's.
+
+    Args:
+        model: any module; it is copied.
+        inner_lr: the inner rate α, on the mean support loss.
+        steps: inner steps K in meta-training, with the same matrices at each.
+        parts: the other parts are free, see ``Parts``.
+
+    Returns:
+        The learner.
+
+    Raises:
+        MetaftError: if the rule is another, or the parts do not go together.
+    """
+    return compose("meta-curvature", model, inner_lr, steps, parts, fixed={"rule": "meta-curvature"})

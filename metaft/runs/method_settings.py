@@ -1,0 +1,74 @@
+"""Rates and steps as published, by method and kind of tasks; the methods' docstrings say where they come from."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from metaft.runs.family_settings import REGRESSIONS
+
+NATURAL = ("mini-imagenet", "cifar-fs", "folder")
+MANY = 10
+"""From so many ways on, what was published for 20 ways holds."""
+
+Defaults = dict[str, Any]
+_FIVE_STEPS: Defaults = {"steps": 5}
+_NO_INNER_LOOP: Defaults = {"inner_lr": None, "steps": None, "test_steps": None}
+
+# method → kind of tasks → settings. "characters" holds for images of all kinds, unless "many ways" or "natural" says
+# otherwise. What stands nowhere is the data set's own, which is MAML's (metaft/runs/family_settings.py).
+BY_METHOD: dict[str, dict[str, Defaults]] = {
+    **{name: {"many ways": _FIVE_STEPS} for name in ("maml", "fomaml", "anil", "meta-curvature")},
+    "boil": {
+        "characters": {"inner_lr": 0.5},
+        "natural": {"inner_lr": 0.5, "steps": 1, "test_steps": None},
+    },
+    "reptile": {
+        "characters": {"inner_lr": 0.001, "steps": 3, "test_steps": 5},
+        "many ways": {"inner_lr": 0.00046, "steps": 12, "test_steps": 97},
+        "natural": {"inner_lr": 0.001, "steps": 15, "test_steps": 10},
+        "regression": {"inner_lr": 0.02, "steps": 5, "rule": "sgd"},
+    },
+    "imaml": {
+        "characters": {"inner_lr": 0.1, "steps": 16},
+        "many ways": {"inner_lr": 0.1, "steps": 25},
+        "natural": {"steps": 10, "objective_weight": 0.5},
+        "regression": {"steps": 16},
+    },
+    "meta-sgd": {
+        "characters": {"inner_lr": 0.05},
+        "natural": {"inner_lr": 0.05, "steps": 1, "test_steps": None},
+        "regression": {"inner_lr": 0.05},
+    },
+    "cavia": {
+        "characters": {"inner_lr": 1.0, "steps": 2},
+        "natural": {"inner_lr": 1.0, "steps": 2, "test_steps": None},
+        "regression": {"inner_lr": 1.0, "steps": 1},
+    },
+    **{
+        name: {"characters": _NO_INNER_LOOP, "regression": _NO_INNER_LOOP}
+        for name in ("protonet", "matching", "r2d2", "in-context")
+    },
+}
+
+
+def method_defaults(given: Defaults) -> Defaults:
+    """What a method's paper says about rate and steps for tasks of this kind.
+
+    Args:
+        given: settings as given, not checked yet; ``learner``, ``dataset`` and ``ways`` are looked at.
+
+    Returns:
+        Setting → value, for those that differ from the data set's own.
+    """
+    published = BY_METHOD.get(str(given.get("learner") or "maml"), {})
+    dataset = str(given.get("dataset"))
+    if dataset in REGRESSIONS:
+        return published.get("regression", {})
+    ways = re.search(r"\d+\s*$", str(given.get("ways", "")))
+    found = dict(published.get("characters", {}))
+    if dataset in NATURAL:
+        found |= published.get("natural", {})
+    elif ways and int(ways[0][:9]) >= MANY:
+        found |= published.get("many ways", {})
+    return found
