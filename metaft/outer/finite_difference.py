@@ -11,7 +11,8 @@ from torch.func import grad
 from metaft.inner.adapt import Inner
 from metaft.inner.rules import Params
 from metaft.inner.tasks import over_tasks
-from metaft.outer.adjoint import Pullback, reverse_pass
+from metaft.outer.adjoint import reverse_pass
+from metaft.outer.pieces import Pullback
 from metaft.tasks.batch import TaskBatch
 
 

@@ -8,7 +8,8 @@ import torch
 
 from metaft.inner.adapt import Inner
 from metaft.inner.rules import Params
-from metaft.outer.adjoint import Pullback, reverse_pass
+from metaft.outer.adjoint import reverse_pass
+from metaft.outer.pieces import Pullback
 from metaft.tasks.batch import TaskBatch
 
 

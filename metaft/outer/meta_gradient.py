@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Protocol
@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from metaft.errors import MetaftError, nearest
-from metaft.inner.adapt import Inner, network
+from metaft.inner.adapt import Begin, Inner, network
 from metaft.inner.objectives import Loss, Objective, TaskLoss
 from metaft.inner.rules import Params, Rule
 from metaft.inner.scope import select
 from metaft.inner.tasks import images_on_cpu, laid_out
 from metaft.outer import compiled
+from metaft.outer.checks import asked_after, require_path
 from metaft.outer.chunks import map_chunks
 from metaft.outer.exact import exact
 from metaft.outer.finite_difference import finite_difference
@@ -81,6 +82,9 @@ def meta_gradient(
     meta_scope: str = "all,rates",
     objective: Objective | None = None,
     query_loss: QueryLoss | None = None,
+    step_weights: Sequence[float] | None = None,
+    begin: Begin | None = None,
+    per_step: tuple[str, ...] = (),
     engine: str = "eager",
     workers: int = 1,
     chunk: int | None = None,
@@ -102,6 +106,11 @@ def meta_gradient(
         objective: what the inner loop descends; the loss itself if None.
         query_loss: ``query_loss(params, support_x, support_y, query_x, query_y)``, where the query loss is not just
             ``loss`` on the query set (batch norm in inductive mode, say).
+        step_weights: w_0 … w_K of an outer loss Σ_k w_k L_query(θ_k); only the last step's if None. Those that are
+            0 cost nothing; others may change from call to call without anything being compiled anew.
+        begin: adapting parameters that each task computes from its support set, in place of meta-parameters.
+        per_step: names of meta-parameters with a leading axis over steps, of which each step uses its own (see
+            ``metaft.inner.adapt.Inner``). They do not adapt, whatever the scope.
         engine: "eager"; "compile" (torch.compile; worth its seconds in a loop, where ``loss`` must be the same object
             each time or everything is compiled anew); or "higher" (that library's
             differentiable optimisers, task by task: slow, for ``metaft.TorchOptimiser`` and as a check).
@@ -124,14 +133,16 @@ def meta_gradient(
         raise MetaftError(f"inner steps must be 0 or more, not {steps}")
     if workers < 1:
         raise MetaftError(f"workers must be 1 or more, not {workers}")
-    names = tuple(params)
-    adapts, trains = resolve(names, scope, meta_scope)
+    begun = begin.names if begin else ()
+    adapts, trains = resolve((*params, *begun), scope, meta_scope, begun, per_step)
     missing = [n for n in _learned_names(rule, adapts) if n not in params]  # type: ignore[arg-type]
     if missing:
         raise MetaftError(
             f"the rule learns {missing[0]!r}, which params lacks: pass params | rule.learned(adapting params)"
         )
-    inner = Inner(loss, rule, steps, adapts, objective or TaskLoss())
+    inner = Inner(loss, rule, steps, adapts, objective or TaskLoss(), begin, per_step)
+    asked, weights = asked_after(step_weights, steps, next(iter(params.values())))
+    require_path(estimator, engine, inner, weights is not None)
     estimate = _through_higher(estimator) if engine == "higher" else ESTIMATORS[estimator]
     # How long conjugate gradients run depends on the data, so "implicit" is never compiled.
     compiling = engine == "compile" and estimator != "implicit"
@@ -140,12 +151,13 @@ def meta_gradient(
     piecewise = compiling and steps > 1 and memory != "graph" and batch.query_x.dim() >= 5
     compile_it = compiled.compile_if_small if images_on_cpu(batch.query_x) else compiled.compile_if_possible
     wrap = compile_it if piecewise else None
-    partial_sum = _partial_sum(inner, query_loss, estimate, memory, trains, diagnose, wrap)  # type: ignore[arg-type]
+    partial_sum = _partial_sum(inner, query_loss, estimate, memory, trains, diagnose, wrap, asked)  # type: ignore[arg-type]
     if compiling and not piecewise:
         partial_sum = compile_it(partial_sum)
 
     params, batch = laid_out(params, batch)
-    parts = map_chunks(lambda c: partial_sum(params, *c.tensors()), batch, workers, chunk)
+    weighted = () if weights is None else (weights,)
+    parts = map_chunks(lambda c: partial_sum(params, *c.tensors(), *weighted), batch, workers, chunk)
     losses = _joined([part.losses for part in parts])
     grads = {n: (sum((p.grads[n] for p in parts[1:]), parts[0].grads[n]) / batch.tasks).contiguous() for n in trains}
     norms, residual = _joined([p.norms for p in parts], dim=-1), _joined([p.residual for p in parts])
@@ -153,23 +165,41 @@ def meta_gradient(
 
 
 @lru_cache(maxsize=256)
-def resolve(names: tuple[str, ...], scope: str, meta_scope: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def resolve(
+    names: tuple[str, ...], scope: str, meta_scope: str, begun: tuple[str, ...] = (), per_step: tuple[str, ...] = ()
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The names that adapt and the names that are meta-trained.
 
     Args:
-        names: of all meta-parameters.
+        names: of all meta-parameters, and of what begins from the support set.
         scope: what adapts.
         meta_scope: what is meta-trained; "rates" in it stands for none where the rule learns nothing.
+        begun: which of the names begin from the support set; they adapt, and are not meta-trained.
+        per_step: which are learned for each step; they do not adapt.
 
     Returns:
         Both, in the order of ``names``.
 
     Raises:
-        MetaftError: if a part of a scope matches nothing.
+        MetaftError: if a part of a scope matches nothing, or leaves out what has to adapt.
     """
     has_rates = len(network(dict.fromkeys(names))) < len(names)  # type: ignore[arg-type]
     parts = [p for p in meta_scope.split(",") if has_rates or p.strip() != "rates"]
-    return select(names, scope), select(names, ",".join(parts) or "none")
+    adapts = tuple(n for n in select(names, scope) if n not in per_step)
+    trains = tuple(n for n in select(names, ",".join(parts) or "none") if n not in begun)
+    if per_step and not adapts:
+        raise MetaftError(
+            f"scope {scope!r} leaves nothing that adapts: {per_step[0]!r} is learned for each step instead"
+        )
+    idle = [n for n in begun if n not in adapts]
+    if idle:
+        raise MetaftError(
+            f"scope {scope!r} leaves out {idle[0]!r}, which begins from each task's support set and so has to adapt; "
+            f"add it: '{scope},{idle[0]}'"
+        )
+    if begun and not trains:
+        raise MetaftError(f"meta_scope {meta_scope!r} leaves nothing to train: {begun[0]!r} is no meta-parameter here")
+    return adapts, trains
 
 
 @lru_cache(maxsize=256)
@@ -178,7 +208,7 @@ def _learned_names(rule: Rule, adapts: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(rule.learned({name: torch.empty(0) for name in adapts}))
 
 
-PartialSum = Callable[[Params, Tensor, Tensor, Tensor, Tensor], Estimate]
+PartialSum = Callable[..., Estimate]
 
 
 @lru_cache(maxsize=64)
@@ -190,6 +220,7 @@ def _partial_sum(
     trains: tuple[str, ...],
     diagnose: bool,
     wrap: Wrap | None,
+    after: tuple[int, ...] | None,
 ) -> PartialSum:
     """The estimator with its settings bound, one object a setting, so that compiling it once is enough."""
 
@@ -199,9 +230,10 @@ def _partial_sum(
             return inner.loss(own, query_x, query_y)
         return query_loss(own, support_x, support_y, query_x, query_y)
 
-    def partial_sum(params: Params, support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor) -> Estimate:
-        batch = TaskBatch(support_x, support_y, query_x, query_y)
-        return estimator(Problem(inner, asked, params, trains, batch, memory, diagnose, wrap))
+    def partial_sum(params: Params, *tensors: Tensor) -> Estimate:
+        batch = TaskBatch(*tensors[:4])
+        weights = None if after is None else dict(zip(after, tensors[4], strict=True))
+        return estimator(Problem(inner, asked, params, trains, batch, memory, diagnose, wrap, weights))
 
     return partial_sum
 

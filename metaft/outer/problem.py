@@ -30,6 +30,7 @@ class Problem:
         memory: "flat", "checkpoints" or "graph", where the path is differentiated.
         diagnose: record the adjoint's norm at each inner step, where there is an adjoint.
         wrap: compiles the pieces of a step, where the estimator has such pieces.
+        weights: k → w_k, a scalar: the outer loss is Σ_k w_k L_query(θ_k) over these; None for L_query(θ_K).
     """
 
     inner: Inner
@@ -40,6 +41,7 @@ class Problem:
     memory: str = "flat"
     diagnose: bool = False
     wrap: Wrap | None = None
+    weights: dict[int, Tensor] | None = None
 
 
 @dataclass(frozen=True)

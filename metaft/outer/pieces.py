@@ -1,0 +1,140 @@
+"""The computations of the reverse pass as pure functions of tensors, so that each can be compiled on its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.func import vjp
+
+from metaft.inner.adapt import Inner
+from metaft.inner.rules import Params
+from metaft.inner.tasks import over_tasks
+from metaft.outer.problem import QueryLoss, Wrap
+from metaft.tasks.batch import TaskBatch
+
+Pullback = Callable[[Params], tuple[Params, Params]]
+
+
+class Linearise(Protocol):
+    """The inner gradient of all tasks at a point, and a product with its transposed Jacobian there.
+
+    Called with ``(inner, batch, shared, adapting, live, fixed)``: ``live`` are the meta-parameters besides the
+    adapting ones towards which a product is wanted, ``fixed`` the others. Returns the gradient and
+    ``w → (product towards adapting, product towards live)``.
+    """
+
+    def __call__(
+        self, inner: Inner, batch: TaskBatch, shared: bool, adapting: Params, live: Params, fixed: Params
+    ) -> tuple[Params, Pullback]:
+        """Linearise the inner gradient."""
+        ...
+
+
+def query_gradient(
+    query_loss: QueryLoss, batch: TaskBatch, shared: bool, adapting: Params, live: Params, fixed: Params
+) -> tuple[Tensor, Params, Params]:
+    """The query loss of each task, with its gradient.
+
+    Args:
+        query_loss: ``query_loss(params, support_x, support_y, query_x, query_y) → scalar`` of one task.
+        batch: the tasks.
+        shared: whether ``adapting`` is one set for all tasks; then its gradient is summed over tasks.
+        adapting: adapted parameters, stacked over tasks unless shared.
+        live: further parameters towards which a gradient is wanted.
+        fixed: the rest.
+
+    Returns:
+        Losses ``[tasks]``, and the gradients of their sum towards ``adapting`` and ``live``.
+    """
+
+    def of_one(adapting: Params, live: Params, *data: Tensor) -> Tensor:
+        return query_loss(fixed | live | adapting, *data)
+
+    of_tasks = over_tasks(of_one, (None if shared else 0, None, 0, 0, 0, 0))
+    losses, pull = vjp(lambda a, b: of_tasks(a, b, *batch.tensors()), adapting, live)[:2]
+    return losses, *pull(torch.ones_like(losses))
+
+
+def begin_gradient(
+    inner: Inner, support_x: Tensor, support_y: Tensor, live: Params, fixed: Params, cotangent: Params
+) -> Params:
+    """Pull a cotangent of the tasks' own starts back to the meta-parameters they were computed from.
+
+    Args:
+        inner: has such a start.
+        support_x: ``[tasks, support, *input]``.
+        support_y: ``[tasks, support]``.
+        live: the meta-parameters towards which a gradient is wanted.
+        fixed: the rest.
+        cotangent: of what ``inner.begin`` gives, stacked over tasks.
+
+    Returns:
+        Gradients towards ``live``, summed over tasks.
+    """
+    pull = vjp(lambda live: inner.begun(fixed | live, support_x, support_y), live)[1]
+    gradients: Params = pull(cotangent)[0]
+    return gradients
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """The computations of the reverse pass; those in dictionaries by whether parameters are shared.
+
+    Compiling these, and not the loop around them, takes the same time whatever K.
+
+    Args:
+        gradient: ``(adapting, params, support_x, support_y) → inner gradients``.
+        product: ``(adapting, live, fixed, cotangent, *batch) → (product towards adapting, towards live)``.
+        query: ``(adapting, live, fixed, *batch) → (losses, gradient towards adapting, towards live)``.
+        begun: ``(params, support_x, support_y) → what begins from the support set``.
+        begin: ``(support_x, support_y, live, fixed, cotangent) → gradient towards live``.
+    """
+
+    gradient: dict[bool, Callable[..., Params]]
+    product: dict[bool, Callable[..., tuple[Params, Params]]]
+    query: dict[bool, Callable[..., tuple[Tensor, Params, Params]]]
+    begun: Callable[..., Params]
+    begin: Callable[..., Params]
+
+
+def pieces_of(linearise: Linearise, inner: Inner, query_loss: QueryLoss, wrap: Wrap) -> Pieces:
+    """The pieces for one setting.
+
+    Args:
+        linearise: the estimator's Hessian-vector product.
+        inner: the inner loop.
+        query_loss: the query loss of one task.
+        wrap: what is done to each function: compiling it, say.
+
+    Returns:
+        The pieces.
+    """
+
+    def gradient(shared: bool) -> Callable[..., Params]:
+        return lambda adapting, params, x, y: inner.gradient(x, y, shared)(adapting, params)
+
+    def product(shared: bool) -> Callable[..., tuple[Params, Params]]:
+        return lambda adapting, live, fixed, cotangent, *data: linearise(
+            inner, TaskBatch(*data), shared, adapting, live, fixed
+        )[1](cotangent)
+
+    def query(shared: bool) -> Callable[..., tuple[Tensor, Params, Params]]:
+        return lambda adapting, live, fixed, *data: query_gradient(
+            query_loss, TaskBatch(*data), shared, adapting, live, fixed
+        )
+
+    both = (True, False)
+    return Pieces(
+        *({shared: wrap(make(shared)) for shared in both} for make in (gradient, product, query)),
+        begun=wrap(lambda *args: inner.begun(*args)),
+        begin=wrap(lambda *args: begin_gradient(inner, *args)),
+    )
+
+
+# One set of functions a setting, so that each is compiled only once.
+kept_pieces: Callable[..., Pieces] = lru_cache(maxsize=64)(pieces_of)
