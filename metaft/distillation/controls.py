@@ -57,8 +57,7 @@ def _keys(rows: Tensor, classes: int, seed: int) -> Tensor:
 
     Computed from the example's number, so that no table of all examples × classes has to be kept.
     """
-    first: NDArray[np.uint64] = rows.cpu().numpy().astype(np.uint64)[:, None] * np.uint64(classes)
-    place: NDArray[np.uint64] = first + np.arange(classes, dtype=np.uint64)
+    place = (rows.cpu().unsqueeze(1) * classes + torch.arange(classes)).numpy().astype(np.uint64)
     mixed = _mixed(place + _mixed(np.array([seed], dtype=np.uint64)))
     return torch.from_numpy((mixed >> np.uint64(1)).astype(np.int64))
 
