@@ -1,0 +1,219 @@
+"""Learners trained end to end through episodes: embed everything, then compare queries with the support set."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from metaft.errors import MetaftError
+from metaft.learners.learner import Predictor
+from metaft.learners.metric.features import TaskFeatures
+from metaft.models.functional import BatchNormMode, Params
+from metaft.models.heads import head_name
+from metaft.outer.meta_gradient import MetaGradient
+from metaft.tasks.batch import IGNORE, TaskBatch
+from metaft.tasks.family import Kind
+
+NETWORK, COMPARISON = "network.", "comparison."
+
+
+class Comparison(nn.Module):
+    """What a metric learner does with features: a differentiable function of support set and queries.
+
+    Its parameters, if it has any, are meta-trained together with the network.
+    """
+
+    @abstractmethod
+    def forward(self, support: Tensor, support_y: Tensor, queries: Tensor, outputs: int) -> Tensor:
+        """Answer the queries of all tasks; each answer depends on its task's support set and on that query alone.
+
+        Args:
+            support: ``[tasks, support, width]``.
+            support_y: ``int64 [tasks, support]``, padding labelled `IGNORE`; or real ``[tasks, support, outputs]``.
+            queries: ``[tasks, queries, width]``.
+            outputs: how many classes, or values a query.
+
+        Returns:
+            ``[tasks, queries, outputs]``: scores whose softmax are class probabilities (the lowest finite number for
+            a class without a support example), or values.
+        """
+
+    def numbers(self, width: int, outputs: int) -> int:
+        """How many numbers are fitted to a task."""
+        return 0
+
+    def describe(self) -> dict[str, object]:
+        """Its settings, flat."""
+        return {}
+
+
+class EpisodicLearner:
+    """A network and a comparison, trained by the plain gradient of the query loss (Vinyals et al. 2016, §2.2).
+
+    No parameter is bound to a number of classes, so that training may use more ways than testing. ``params`` are the
+    network's parameters and, in batch norm's running mode, its running statistics (gathered, not trained), and the
+    comparison's parameters.
+
+    Args:
+        name: the method's.
+        model: any module whose last block is a linear head; it is copied and the head left out.
+        comparison: answers from features; it is taken over, in the network's type and device.
+        batch_norm: "running", "transductive" or "inductive" (see ``TaskFeatures``).
+        kind: "classification" (cross-entropy) or "regression" (mean squared error).
+
+    Raises:
+        MetaftError: if the network has no linear head or an option is unknown.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: nn.Module,
+        comparison: Comparison,
+        batch_norm: BatchNormMode = "running",
+        kind: Kind = "classification",
+    ) -> None:
+        self.name, self.kind = name, kind
+        self.features = TaskFeatures(model, batch_norm)
+        like = next(model.parameters())
+        self.comparison = comparison.to(like.device, like.dtype)
+        self.width = feature_width(model)
+        self.params = {NETWORK + n: p for n, p in self.features.params().items()}
+        self.params |= {COMPARISON + n: p.detach().clone() for n, p in self.comparison.named_parameters()}
+        gathered = set(self.features.params()) - set(self.features.trains)
+        self.trains = tuple(n for n in self.params if n.removeprefix(NETWORK) not in gathered)
+        self._outputs = 0
+
+    @property
+    def transductive(self) -> bool:
+        """True where batch norm sees the whole query set."""
+        return self.features.by_task.transductive
+
+    def meta_gradient(self, batch: TaskBatch) -> MetaGradient:
+        """The mean query loss and its gradient, by one forward and one backward pass over all tasks.
+
+        Args:
+            batch: the tasks.
+
+        Returns:
+            Loss, gradients, the loss of each task, and the running statistics as they are after this batch.
+        """
+        leaves = {name: self.params[name].detach().requires_grad_() for name in self.trains}
+        gathered = {name: p.clone() for name, p in self.params.items() if name not in leaves}
+        with torch.enable_grad():
+            losses = query_losses(self._answers(leaves | gathered, batch, training=True), batch.query_y)
+            loss = losses.mean()
+        grads = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True, materialize_grads=True)
+        nothing = losses.new_empty(0)
+        by_name = {name: g.contiguous() for name, g in zip(leaves, grads, strict=True)}
+        return MetaGradient(loss.detach(), by_name, losses.detach(), nothing, nothing, gathered)
+
+    def adapt(self, support_x: Tensor, support_y: Tensor) -> Predictor:
+        """Take the support sets.
+
+        Args:
+            support_x: ``[tasks, support, *input]``.
+            support_y: ``int64 [tasks, support]``, padding labelled `IGNORE`; or real ``[tasks, support, outputs]``.
+
+        Returns:
+            ``query_x [tasks, queries, *input] → answers [tasks, queries, outputs]``.
+        """
+
+        @torch.no_grad()
+        def predictor(query_x: Tensor) -> Tensor:
+            asked = support_y.new_zeros(query_x.shape[:2] + support_y.shape[2:])
+            return self._answers(self.params, TaskBatch(support_x, support_y, query_x, asked))
+
+        return predictor
+
+    @torch.no_grad()
+    def curve(self, batch: TaskBatch, steps: int | None = None) -> Tensor:
+        """Answers to all queries; there are no inner steps, so ``steps`` changes nothing.
+
+        Args:
+            batch: the tasks.
+            steps: ignored.
+
+        Returns:
+            ``[1, tasks, queries, outputs]``.
+        """
+        return self._answers(self.params, batch).unsqueeze(0)
+
+    def adjoint_norms(self, batch: TaskBatch) -> list[float]:
+        """Refused: without inner steps there is no adjoint.
+
+        Raises:
+            MetaftError: always.
+        """
+        raise MetaftError(f"{self.name} has no inner steps to diagnose")
+
+    def scope_rows(self) -> list[list[str]]:
+        """What is meta-trained, a row a parameter; running statistics are gathered."""
+        return [
+            [name, "×".join(map(str, p.shape)) or "1", "–", "meta-trained" if name in self.trains else "gathered"]
+            for name, p in self.params.items()
+        ]
+
+    def describe(self) -> dict[str, object]:
+        """The settings that identify this learner; "adapts" is as of the last batch (0 before any)."""
+        return {
+            "learner": self.name,
+            **self.comparison.describe(),
+            "batch_norm": self.features.mode,
+            "adapts": self.comparison.numbers(self.width, self._outputs),
+            "parameters": sum(self.params[name].numel() for name in self.trains),
+        }
+
+    def _answers(self, params: Params, batch: TaskBatch, training: bool = False) -> Tensor:
+        own = {n.removeprefix(NETWORK): p for n, p in params.items() if n.startswith(NETWORK)}
+        comparing = {n.removeprefix(COMPARISON): p for n, p in params.items() if n.startswith(COMPARISON)}
+        count = batch.support_y.shape[1]
+        x = torch.cat([batch.support_x, batch.query_x], dim=1)
+        counted = torch.cat([batch.support_y, batch.query_y], dim=1) != IGNORE if batch.ragged else None
+        found = self.features(own, x, count, counted, training)
+        outputs = batch.support_y.shape[-1] if self.kind == "regression" else int(batch.support_y.max()) + 1
+        self._outputs = outputs
+        asked = found[:, :count], batch.support_y, found[:, count:], outputs
+        answers: Tensor = functional_call(self.comparison, comparing, asked)
+        return answers
+
+
+def query_losses(answers: Tensor, query_y: Tensor) -> Tensor:
+    """The mean query loss of each task.
+
+    Args:
+        answers: ``[tasks, queries, outputs]``.
+        query_y: ``int64 [tasks, queries]``, padding left out (cross-entropy); or values (mean squared error).
+
+    Returns:
+        ``[tasks]``.
+    """
+    if query_y.is_floating_point():
+        return (answers - query_y).square().flatten(1).mean(1)
+    each = F.cross_entropy(answers.flatten(0, 1), query_y.flatten(), ignore_index=IGNORE, reduction="none")
+    return each.view_as(query_y).sum(1) / (query_y != IGNORE).sum(1)
+
+
+def feature_width(model: nn.Module) -> int:
+    """The width of the features that a network's head sees."""
+    head = model.get_submodule(head_name(model))
+    assert isinstance(head, nn.Linear)
+    return head.in_features
+
+
+def require_classes(kind: Kind, name: str) -> None:
+    """Refuse regressions.
+
+    Args:
+        kind: of the tasks.
+        name: the method's.
+
+    Raises:
+        MetaftError: if the tasks are regressions.
+    """
+    if kind != "classification":
+        raise MetaftError(f"{name} compares classes, and this is a regression; use in-context, r2d2 or maml")
