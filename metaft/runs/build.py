@@ -52,14 +52,16 @@ def build(config: RunConfig) -> Parts:
         Training and validation tasks, and the learner with its initial weights.
 
     Raises:
-        MetaftError: for an unknown data set, model or learner, a learner that is not meta-trained, or data that is
-            absent or does not suffice.
+        MetaftError: for an unknown data set, model or learner, a learner that is not meta-trained, a teacher that
+            cannot teach it, or data that is absent or does not suffice.
     """
     _require_meta_trained(config.learner)
     train, validation = build_family(config, "train"), build_family(config, "val")
     if isinstance(train, Episodes) and isinstance(validation, Episodes):
         require_disjoint({"train": train.images.names, "val": validation.images.names}, config.dataset)
-    return Parts(train, validation, build_learner(config, train))
+    from metaft.runs.teaching import taught
+
+    return Parts(train, validation, taught(build_learner(config, train), config, train))
 
 
 def _require_meta_trained(name: str) -> None:

@@ -14,6 +14,7 @@ from metaft.errors import MetaftError, nearest
 from metaft.plugins import found_in_file, trust
 from metaft.runs.family_settings import BY_DATASET, REGRESSIONS, FamilySettings, Settings
 from metaft.runs.method_settings import method_defaults
+from metaft.runs.teacher_settings import TeacherSettings
 
 MAX_BATCH_VALUES = 2**32
 """The most numbers one batch of tasks may hold: 16 GiB of float32, far beyond any shipped experiment."""
@@ -137,12 +138,21 @@ SECTIONS: dict[str, type[Settings]] = {
     "family": FamilySettings,
     "model": ModelSettings,
     "learner": LearnerSettings,
+    "teacher": TeacherSettings,
     "train": TrainSettings,
     "evaluate": EvaluateSettings,
 }
 
 
-class RunConfig(CommandSettings, FamilySettings, ModelSettings, LearnerSettings, TrainSettings, EvaluateSettings):
+class RunConfig(
+    CommandSettings,
+    FamilySettings,
+    ModelSettings,
+    LearnerSettings,
+    TeacherSettings,
+    TrainSettings,
+    EvaluateSettings,
+):
     """Everything ``metaft meta-train`` can be told."""
 
     command = "meta-train"

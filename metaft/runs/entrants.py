@@ -58,11 +58,11 @@ def build_entrants(
     for spec, label in zip(specs, labels(specs), strict=True):
         for seed in seeds if _has_randomness(spec) else (None,):
             filled = spec.at(seed)
-            _check_runs(filled, config, families)
+            check_runs(filled, config, families)
             make = partial(make_learner, filled, seed, next(iter(families.values())), config, steps)
             learner, weights = make()
             rehearse(label, learner, families)
-            origin = {"learner": filled.text, "settings": learner.describe(), "weights_sha256": _digest(weights)}
+            origin = {"learner": filled.text, "settings": learner.describe(), "weights_sha256": weights_digest(weights)}
             entrants.append(Entrant(label, seed, partial(_first, make), json.loads(json.dumps(origin, default=str))))
     return entrants
 
@@ -159,7 +159,17 @@ def _backbone(
     return calibrated(model, images.flatten(0, 1))
 
 
-def _check_runs(spec: Spec, config: RunConfig, families: Mapping[int, TaskFamily]) -> None:
+def check_runs(spec: Spec, config: RunConfig, families: Mapping[int, TaskFamily]) -> None:
+    """Refuse a learner that stands on a run of other tasks, or on one that has seen the test classes.
+
+    Args:
+        spec: the learner, seed filled in.
+        config: how the test tasks are drawn.
+        families: the test tasks, by shots.
+
+    Raises:
+        MetaftError: saying which.
+    """
     family = next(iter(families.values()))
     backbone = spec.options.get("backbone", RANDOM)
     for run in [spec.target] if spec.kind == "run" else [] if backbone == RANDOM else [backbone]:
@@ -178,7 +188,7 @@ def _check_runs(spec: Spec, config: RunConfig, families: Mapping[int, TaskFamily
     if image and own.ways != family.outputs:
         raise MetaftError(
             f"{spec.target} was trained for {own.ways} ways, these tasks have {family.outputs}; "
-            f"compare with --ways {own.ways}, or train one with --ways {family.outputs}"
+            f"use --ways {own.ways}, or train one with --ways {family.outputs}"
         )
 
 
@@ -200,7 +210,8 @@ def _first(make: partial[tuple[Learner, dict[str, Tensor]]]) -> Learner:
     return make()[0]
 
 
-def _digest(weights: Mapping[str, Tensor]) -> str:
+def weights_digest(weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 of names and values."""
     total = hashlib.sha256()
     for name, value in sorted(weights.items()):
         total.update(name.encode())
