@@ -117,7 +117,7 @@ def build_learner(config: RunConfig, family: TaskFamily) -> Learner:
         n: getattr(config, n) for n in LearnerSettings.model_fields if n not in ("learner", "workers")
     }
     how = {name: value for name, value in how.items() if value is not None}
-    how |= {"kind": family.kind, "workers": worker_count(config)}
+    how |= {"kind": family.kind, "workers": worker_count(config), "seed": config.seed}
     if is_import_path(config.learner):
         return _own_learner(config.learner, model, how)
     if config.learner in learners.LEARNERS:
@@ -127,7 +127,7 @@ def build_learner(config: RunConfig, family: TaskFamily) -> Learner:
 
 def _asked(how: dict[str, Any], known: Container[str]) -> dict[str, Any]:
     """Settings without those that the learner has no use for and that are as they are by default."""
-    fields = RunConfig.model_fields
+    fields = LearnerSettings.model_fields
     return {n: value for n, value in how.items() if n in known or (n in fields and value != fields[n].default)}
 
 
