@@ -10,59 +10,63 @@ from torch import Tensor, nn
 
 from metaft.errors import MetaftError
 
+NAME = "context"
 CONVOLUTION = 3
 """Which convolution is modulated, counted from 1, as in the authors' code; the last where there are fewer."""
 
 
-class Conditioned(nn.Module):
-    """A copy of a network whose answers depend on ``context`` too, one vector for all examples of a task.
+def conditioned(model: nn.Module, size: int, seed: int = 0) -> nn.Module:
+    """A copy of a network whose answers depend on a parameter ``context`` too, one vector for all examples of a task.
 
     Zintgraf et al. 2019, §3.2 and their code. In a network with convolutions the third one's features h, after its
     batch norm if one follows, become γ h + β with (γ, β) = W φ + b (FiLM: Perez et al. 2018). In a network without, the
-    context is concatenated to the input of the first Linear layer, so that Linear([x, φ]) = W x + b + W' φ.
+    context is concatenated to the input of the first Linear layer, so that Linear([x, φ]) = W x + b + W' φ. All other
+    parameters keep their names.
 
     Deviations: FiLM starts at γ = 1, β = 0 where φ = 0, so that the network starts as it was given (their b is drawn
     around 0); and it comes before a pooling that follows, not after. W' is drawn like the Linear layer's own weights.
 
     Args:
-        model: any module with a convolution or a Linear layer; it is copied.
+        model: any module with a convolution or a Linear layer.
         size: how many numbers the context has.
+        seed: of the new weights W and W'; torch's global random state is left as it was.
+
+    Returns:
+        The module, its context at 0.
 
     Raises:
-        MetaftError: if there is no such layer, or size < 1.
+        MetaftError: if there is no such layer, the module has a ``context`` already, or size < 1.
     """
+    if size < 1:
+        raise MetaftError(f"a context has 1 or more numbers, not {size}")
+    if hasattr(model, NAME):
+        raise MetaftError(f"{type(model).__name__} has something called {NAME!r} already; give that another name")
+    network = copy.deepcopy(model)
+    like = next(model.parameters(), torch.empty(0))
+    context = nn.Parameter(torch.zeros(size, dtype=like.dtype, device=like.device))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        name, layer = _with_context(network, context)
+    if not name:  # the network is that one layer
+        return layer
+    parent, _, last = name.rpartition(".")
+    setattr(network.get_submodule(parent), last, layer)
+    network.register_parameter(NAME, context)
+    return network
 
-    def __init__(self, model: nn.Module, size: int) -> None:
-        super().__init__()
-        if size < 1:
-            raise MetaftError(f"a context has 1 or more numbers, not {size}")
-        like = next(iter(model.parameters()), torch.empty(0))
-        self.context = nn.Parameter(torch.zeros(size, dtype=like.dtype, device=like.device))
-        self.network = copy.deepcopy(model)
-        layers = dict(self.network.named_modules())
-        convolutions = [name for name, layer in layers.items() if isinstance(layer, nn.modules.conv._ConvNd)]
-        linear = next((name for name, layer in layers.items() if isinstance(layer, nn.Linear)), None)
-        if convolutions:
-            name = _normalised(self.network, convolutions[:CONVOLUTION][-1])
-            filters = layers[convolutions[:CONVOLUTION][-1]].out_channels
-            self._replace(name, Modulated(layers[name], self.context, int(filters)))
-        elif linear is not None:
-            self._replace(linear, Concatenated(layers[linear], self.context))
-        else:
-            raise MetaftError(
-                f"{type(model).__name__} has neither a convolution nor a Linear layer to give a context to"
-            )
 
-    def _replace(self, name: str, layer: nn.Module) -> None:
-        if not name:  # the network is that one layer
-            self.network = layer
-            return
-        parent, _, last = name.rpartition(".")
-        setattr(self.network.get_submodule(parent), last, layer)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """As the network's."""
-        return self.network(x)
+def _with_context(network: nn.Module, context: nn.Parameter) -> tuple[str, nn.Module]:
+    """The name of the layer that is to have the context, and what takes its place."""
+    layers = dict(network.named_modules())
+    convolutions = [name for name, layer in layers.items() if isinstance(layer, nn.modules.conv._ConvNd)]
+    if convolutions:
+        chosen = convolutions[:CONVOLUTION][-1]
+        name = _normalised(network, chosen)
+        return name, Modulated(layers[name], context, int(layers[chosen].out_channels))  # type: ignore[arg-type]
+    for name, layer in layers.items():
+        if isinstance(layer, nn.Linear):
+            return name, Concatenated(layer, context)
+    raise MetaftError(f"{type(network).__name__} has neither a convolution nor a Linear layer to give a context to")
 
 
 class Modulated(nn.Module):
@@ -86,9 +90,8 @@ class Modulated(nn.Module):
 class Concatenated(nn.Module):
     """A Linear layer that has the context for further inputs."""
 
-    def __init__(self, layer: nn.Module, context: nn.Parameter) -> None:
+    def __init__(self, layer: nn.Linear, context: nn.Parameter) -> None:
         super().__init__()
-        assert isinstance(layer, nn.Linear)
         self.layer, self.context = layer, context
         self.further = nn.Linear(
             len(context), layer.out_features, bias=False, dtype=context.dtype, device=context.device

@@ -8,10 +8,7 @@ from torch import nn
 
 from metaft.learners.compositions.compose import Parts, compose
 from metaft.learners.maml import MAML
-from metaft.models.conditioned import Conditioned
-
-SCOPE = "context"
-META_SCOPE = "all,!context,rates"
+from metaft.models.conditioned import NAME, conditioned
 
 
 def cavia(
@@ -20,6 +17,7 @@ def cavia(
     inner_lr: float = 1.0,
     steps: int = 2,
     context: int | None = None,
+    seed: int = 0,
     **parts: Unpack[Parts],
 ) -> MAML:
     """Tasks differ by a vector that the network is given besides the input: **context** × SGD × task loss × exact.
@@ -28,13 +26,14 @@ def cavia(
     vector starts at 0 in every task and is not meta-trained; everything else is, and does not adapt.
 
     Published, on mean losses: images α = 1, 2 steps, 100 numbers that modulate the third convolution (FiLM); the
-    sinusoid α = 1, 1 step, 5 numbers beside the input. ``Conditioned`` says how, and where it deviates.
+    sinusoid α = 1, 1 step, 5 numbers beside the input. ``metaft.models.conditioned`` says how, and where it deviates.
 
     Args:
         model: any module with a convolution, or else with a Linear layer; it is copied.
         inner_lr: the inner rate α, on the mean support loss.
         steps: inner steps K in meta-training.
         context: how many numbers the vector has; by default 100 for images and 5 for regressions.
+        seed: of the weights that bring the context in; torch's global random state is left as it was.
         parts: rule, objective and estimator are free, see ``Parts``.
 
     Returns:
@@ -45,5 +44,10 @@ def cavia(
     """
     size = context if context is not None else 5 if parts.get("kind") == "regression" else 100
     return compose(
-        "cavia", Conditioned(model, size), inner_lr, steps, parts, fixed={"scope": SCOPE, "meta_scope": META_SCOPE}
+        "cavia",
+        conditioned(model, size, seed),
+        inner_lr,
+        steps,
+        parts,
+        fixed={"scope": NAME, "meta_scope": f"all,!{NAME},rates"},
     )
