@@ -146,5 +146,6 @@ class Distilled:
         """The same tasks, the teacher's scores beside the labels of the queries."""
         device = batch.query_x.device
         if any(value.device != device for value in self.teacher.params.values()):
-            self.teacher.params = {name: value.to(device) for name, value in self.teacher.params.items()}
+            moved = {name: value.to(device) for name, value in self.teacher.params.items()}
+            self.teacher.params = moved  # type: ignore[misc]  # whoever has some lets them be set
         return dataclasses.replace(batch, query_y=packed(last_answers(self.teacher, batch)[0], batch.query_y))

@@ -25,5 +25,5 @@ def unpacked(targets: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def labels_of(targets: Tensor) -> Tensor:
-    """The labels of one task's targets: ``int64 [examples]`` labels as they are, or those of packed targets."""
-    return targets if targets.dim() == 1 else unpacked(targets)[1]
+    """The labels ``int64 [...]`` of classification targets: labels as they are, or those of packed ones."""
+    return unpacked(targets)[1] if targets.is_floating_point() else targets

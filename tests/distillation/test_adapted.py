@@ -12,6 +12,7 @@ from metaft.distillation.adapted import Distilled, TeacherLoss
 from metaft.errors import MetaftError
 from metaft.learners import MAML, NearestNeighbour
 from metaft.learners.answering import last_answers
+from metaft.learners.metric.protonet import protonet
 from metaft.tasks.batch import IGNORE, TaskBatch
 from metaft.tasks.soft_targets import labels_of, packed, unpacked
 
@@ -137,6 +138,25 @@ def test_targets_carry_the_teachers_answers_and_the_labels() -> None:
     assert torch.equal(labels_of(batch.query_y[0]), batch.query_y[0])
     marked = torch.tensor([IGNORE, 2])
     assert torch.equal(unpacked(packed(torch.zeros(2, 3), marked))[1], marked)
+
+
+def test_a_learner_that_compares_is_taught_too() -> None:
+    """ProtoNet's scores and gradient of the same loss by plain autograd."""
+    batch, teacher = tasks(), maml(1, 3)
+    batch = TaskBatch(batch.support_x, torch.arange(5).expand(3, 5) % WAYS, batch.query_x, batch.query_y)
+    student = protonet(network(0))
+    found = Distilled(student, teacher, temperature=2, label_weight=0.3).meta_gradient(batch)
+    body = network(0)[:2]
+    losses = []
+    answers = last_answers(teacher, batch)[0]
+    for (sx, sy, qx, qy), slow in zip(zip(*batch.tensors(), strict=True), answers, strict=True):
+        means = torch.stack([body(sx)[sy == c].mean(0) for c in range(WAYS)])
+        scores = -torch.cdist(body(qx), means).square()
+        divergence = nn.functional.kl_div((scores / 2).log_softmax(-1), (slow / 2).softmax(-1), reduction="batchmean")
+        losses.append(0.7 * 4 * divergence + 0.3 * nn.functional.cross_entropy(scores, qy))
+    torch.testing.assert_close(found.losses, torch.stack(losses).detach(), rtol=1e-9, atol=1e-9)
+    torch.stack(losses).mean().backward()
+    torch.testing.assert_close(found.grads["network.0.weight"], body[0].weight.grad, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call
+from torch.func import functional_call, vmap
 
 from metaft.errors import MetaftError
 from metaft.learners.learner import Predictor
@@ -17,6 +18,7 @@ from metaft.models.heads import head_name
 from metaft.outer.meta_gradient import MetaGradient
 from metaft.tasks.batch import IGNORE, TaskBatch
 from metaft.tasks.family import Kind
+from metaft.tasks.soft_targets import labels_of
 
 NETWORK, COMPARISON = "network.", "comparison."
 
@@ -86,6 +88,8 @@ class EpisodicLearner:
         self.params |= {COMPARISON + n: p.detach().clone() for n, p in self.comparison.named_parameters()}
         gathered = set(self.features.params()) - set(self.features.trains)
         self.trains = tuple(n for n in self.params if n.removeprefix(NETWORK) not in gathered)
+        # Of one task's queries; set where a teacher answers them as well (metaft.distillation.adapted).
+        self.outer_loss: Callable[[Tensor, Tensor], Tensor] | None = None
         self._outputs = 0
 
     @property
@@ -105,12 +109,16 @@ class EpisodicLearner:
         leaves = {name: self.params[name].detach().requires_grad_() for name in self.trains}
         gathered = {name: p.clone() for name, p in self.params.items() if name not in leaves}
         with torch.enable_grad():
-            losses = query_losses(self._answers(leaves | gathered, batch, training=True), batch.query_y)
+            losses = self.outer_losses(self._answers(leaves | gathered, batch, training=True), batch.query_y)
             loss = losses.mean()
         grads = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True, materialize_grads=True)
         nothing = losses.new_empty(0)
         by_name = {name: g.contiguous() for name, g in zip(leaves, grads, strict=True)}
         return MetaGradient(loss.detach(), by_name, losses.detach(), nothing, nothing, gathered)
+
+    def outer_losses(self, answers: Tensor, query_y: Tensor) -> Tensor:
+        """The query loss of each task, ``[tasks]``."""
+        return query_losses(answers, query_y) if self.outer_loss is None else vmap(self.outer_loss)(answers, query_y)
 
     def adapt(self, support_x: Tensor, support_y: Tensor) -> Predictor:
         """Take the support sets.
@@ -173,7 +181,7 @@ class EpisodicLearner:
         comparing = {n.removeprefix(COMPARISON): p for n, p in params.items() if n.startswith(COMPARISON)}
         count = batch.support_y.shape[1]
         x = torch.cat([batch.support_x, batch.query_x], dim=1)
-        counted = torch.cat([batch.support_y, batch.query_y], dim=1) != IGNORE if batch.ragged else None
+        counted = torch.cat([batch.support_y, labels_of(batch.query_y)], dim=1) != IGNORE if batch.ragged else None
         found = self.features(own, x, count, counted, training)
         outputs = batch.support_y.shape[-1] if self.kind == "regression" else int(batch.support_y.max()) + 1
         self._outputs = outputs
