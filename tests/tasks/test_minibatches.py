@@ -31,6 +31,14 @@ def test_an_epoch_shows_every_image_once_with_its_label():
     assert not torch.equal(seen, torch.cat([told(family.batch(i, 2)) for i in range(4, 8)]))
 
 
+def test_a_minibatch_knows_which_images_it_holds():
+    batch = Minibatches(images(), shift=1, seed=3).batch(1, 4)
+    assert torch.equal(batch.rows, told(batch))
+    part = batch[1:3]
+    assert torch.equal(part.rows, told(part))
+    assert torch.equal(batch.to("cpu").rows, batch.rows)
+
+
 def test_shapes_and_purity():
     family = Minibatches(images(), shift=2, seed=1)
     batch = family.batch(5, 3)
