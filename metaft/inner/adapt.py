@@ -63,7 +63,7 @@ class Inner:
         if self.begin is None:
             return {}
         own = network(self.at_step(0, params))
-        return over_tasks(self.begin.of_task, (None, 0, 0))(own, support_x, support_y)  # type: ignore[no-any-return]
+        return over_tasks(self.begin.of_task, (None, 0, 0))(own, support_x, support_y)
 
     def at_step(self, k: int, params: Params) -> Params:
         """The meta-parameters as step k = 0, 1, … uses them: of those that are learned for each step, its own."""

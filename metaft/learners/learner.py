@@ -63,3 +63,14 @@ class MetaLearner(Learner, Protocol):
     def scope_rows(self) -> list[list[str]]:
         """What adapts and what is meta-trained, a row a parameter."""
         ...
+
+
+def tell(learner: MetaLearner, done: float) -> None:
+    """Tell a learner how far its training is, if it has the method ``at(done)``, which is optional.
+
+    Args:
+        learner: what it makes of that must depend on ``done`` alone, so that a resumed run is the same.
+        done: the fraction of training behind it, in [0, 1].
+    """
+    if hasattr(learner, "at"):
+        learner.at(done)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from metaft.errors import MetaftError, nearest
-from metaft.inner.adapt import Inner, adapt, network
+from metaft.inner.adapt import Begin, Inner, adapt, network
 from metaft.inner.losses import cross_entropy, mean_squared_error
 from metaft.inner.objectives import OBJECTIVES, Loss
 from metaft.inner.rules import Params, Rule
-from metaft.inner.scope import select, table
+from metaft.inner.scope import table
 from metaft.inner.tasks import laid_out, over_tasks
+from metaft.learners import step_statistics
+from metaft.learners.annealing import Annealing
 from metaft.learners.learner import Predictor
+from metaft.learners.prototypes import Prototypes
 from metaft.models.functional import BatchNormMode, Functional
+from metaft.outer.checks import require_path
 from metaft.outer.chunks import default_size, map_chunks
 from metaft.outer.meta_gradient import MetaGradient, meta_gradient, resolve
 from metaft.outer.problem import QueryLoss
@@ -23,6 +29,7 @@ from metaft.tasks.batch import IGNORE, TaskBatch
 from metaft.tasks.family import Kind
 from metaft.tasks.soft_targets import labels_of
 
+NormMode = BatchNormMode | Literal["per-step"]
 LOSSES = {"classification": cross_entropy, "regression": mean_squared_error}
 
 
@@ -44,7 +51,11 @@ class MAML:
         meta_scope: which are meta-trained; by default all, and what the rule learns.
         objective: what the inner loop descends: "task", "l2" or "kl" to the start.
         objective_weight: of the latter two.
-        batch_norm: "transductive" or "inductive".
+        batch_norm: "transductive", "inductive", or "per-step": queries by running statistics, with ``per_step_norm``.
+        start: "learned", or "prototypes": each task's head begins from its support set (see ``Prototypes``).
+        per_step_norm: batch norm's scale and shift do not adapt and are learned for each step; and running statistics
+            of the queries are gathered after each (see ``metaft.learners.step_statistics``).
+        annealing: what of the outer objective changes over training, which `at` then has to be told of.
         kind: "classification" (cross-entropy) or "regression" (mean squared error).
         memory: "flat", "checkpoints" or "graph" (see ``metaft.meta_gradient``).
         engine: "eager" or "compile".
@@ -65,16 +76,29 @@ class MAML:
         meta_scope: str = "all,rates",
         objective: str = "task",
         objective_weight: float = 1.0,
-        batch_norm: BatchNormMode = "transductive",
+        batch_norm: NormMode = "transductive",
+        start: Literal["learned", "prototypes"] = "learned",
+        per_step_norm: bool = False,
+        annealing: Annealing | None = None,
         kind: Kind = "classification",
         memory: str = "flat",
         engine: str = "eager",
         workers: int = 1,
     ) -> None:
-        self.model = Functional(model, batch_norm)
-        own = self.model.params()
-        self.params = own | rule.learned({name: own[name] for name in select(own, scope)})
-        self.adapts, self.trains = resolve(tuple(self.params), scope, meta_scope)
+        mode: BatchNormMode = "transductive" if batch_norm == "per-step" else batch_norm
+        self.model, self.batch_norm = Functional(model, mode), batch_norm
+        self.prototypes = Prototypes(model, mode) if start == "prototypes" else None
+        own, begun = self.model.params(), self.prototypes.names if self.prototypes else ()
+        self.per_step = step_statistics.affine(self.model) if per_step_norm else ()
+        learned = {n: p for n, p in own.items() if n not in begun}
+        adapts, _ = resolve((*learned, *begun), scope, "all", begun, self.per_step)
+        rates = rule.learned({n: own[n] for n in adapts})
+        self.params = step_statistics.for_each_step(learned, self.per_step, steps) | rates
+        self.adapts, self.trains = resolve((*self.params, *begun), scope, meta_scope, begun, self.per_step)
+        self.gathered = step_statistics.initial(self.model, steps) if self.per_step else {}
+        self.params |= self.gathered
+        self.begun = {n: own[n] for n in begun}
+        self.annealing, self.done = annealing, 0.0
         self.rule, self.steps, self.estimator = rule, steps, estimator
         self.scope, self.meta_scope = scope, meta_scope
         self.kind, self.memory, self.engine, self.workers = kind, memory, engine, workers
@@ -91,11 +115,20 @@ class MAML:
         # Bound once: a loss that is the same object every iteration is compiled only once.
         self._even = self.support_loss, self.query_loss
         self._ragged = self.ragged_support_loss, self.ragged_query_loss
+        self._require_sense()
 
     @property
     def transductive(self) -> bool:
         """True where batch norm sees the whole query set."""
-        return self.model.transductive
+        return self.model.transductive and self.batch_norm != "per-step"
+
+    def at(self, done: float) -> None:
+        """Be told how far training is; without annealing nothing depends on it.
+
+        Args:
+            done: the fraction of training behind us, in [0, 1].
+        """
+        self.done = done
 
     def support_loss(self, params: Params, x: Tensor, y: Tensor) -> Tensor:
         """The inner objective of one task."""
@@ -122,25 +155,34 @@ class MAML:
             diagnose: record the adjoint's norm at every inner step.
 
         Returns:
-            Loss and gradients, see ``metaft.meta_gradient``.
+            Loss, gradients and running statistics gathered, see ``metaft.meta_gradient``. With a loss after every step
+            it is their weighted sum.
         """
         support_loss, query_loss = self._losses(batch.ragged)
-        return meta_gradient(
+        begin, annealing = self._begin(batch), self.annealing
+        out = meta_gradient(
             support_loss,
-            self.params,
+            {n: p for n, p in self.params.items() if n not in self.gathered},
             batch,
             rule=self.rule,
             steps=self.steps,
-            estimator=self.estimator,
+            estimator=annealing.estimator(self.estimator, self.done) if annealing else self.estimator,
             memory=self.memory,
             scope=self.scope,
             meta_scope=self.meta_scope,
             objective=self.objective,
             query_loss=query_loss,
+            step_weights=annealing.step_weights(self.steps, self.done) if annealing else None,
+            begin=begin,
+            per_step=self.per_step,
             engine=self.engine,
             workers=self.workers,
             diagnose=diagnose,
         )
+        if not self.gathered or diagnose:
+            return out
+        inner = self._inner(self.steps, batch.ragged, begin)
+        return dataclasses.replace(out, gathered=step_statistics.gather(self.model, inner, self.params, batch))
 
     def adjoint_norms(self, batch: TaskBatch) -> list[float]:
         """The adjoint's norm at each inner step 0 … K: does the outer gradient explode or vanish on its way back?
@@ -155,7 +197,9 @@ class MAML:
 
     def scope_rows(self) -> list[list[str]]:
         """What adapts and what is meta-trained, a row a parameter: name, shape, "adapts", "meta-trained"."""
-        return table(self.params, self.adapts, self.trains)
+        other = dict.fromkeys(self.gathered, "gathered") | dict.fromkeys(self.begun, "prototypes")
+        rows = table(self.params | self.begun, self.adapts, self.trains)
+        return [[*row[:3], other.get(row[0], row[3])] for row in rows]
 
     def adapt(self, support_x: Tensor, support_y: Tensor) -> Predictor:
         """Take K inner steps on each support set.
@@ -169,13 +213,14 @@ class MAML:
         """
         batch = TaskBatch(support_x, support_y, support_x, support_y)
         ragged, size = batch.ragged, default_size(batch)
+        inner = self._inner(self.steps, ragged, self._begin(batch))
         params, batch = laid_out(self.params, batch)
 
         def adapted(chunk: TaskBatch) -> Predictor:
             counted = chunk.support_y != IGNORE if ragged else None
             with torch.no_grad():
-                last = adapt(self._inner(self.steps, ragged), params, chunk.support_x, chunk.support_y)[-1]
-            return lambda query_x: self._predict(last, self.steps == 0, chunk.support_x, query_x, counted)
+                last = adapt(inner, params, chunk.support_x, chunk.support_y)[-1]
+            return lambda query_x: self._predict(inner, inner.steps, last, chunk.support_x, query_x, counted)
 
         parts = map_chunks(adapted, batch, self.workers, size)
 
@@ -195,17 +240,16 @@ class MAML:
         Returns:
             ``[steps + 1, tasks, query, outputs]``.
         """
-        count = self.steps if steps is None else steps
         ragged = batch.ragged
+        inner = self._inner(self.steps if steps is None else steps, ragged, self._begin(batch))
         params, batch = laid_out(self.params, batch)
 
         def answers(chunk: TaskBatch) -> Tensor:
             counted = (chunk.support_y != IGNORE, chunk.query_y != IGNORE) if ragged else ()
             with torch.no_grad():
-                path = adapt(self._inner(count, ragged), params, chunk.support_x, chunk.support_y)
-                return torch.stack(
-                    [self._predict(p, k == 0, chunk.support_x, chunk.query_x, *counted) for k, p in enumerate(path)]
-                )
+                path = adapt(inner, params, chunk.support_x, chunk.support_y)
+                asked = (chunk.support_x, chunk.query_x, *counted)
+                return torch.stack([self._predict(inner, k, p, *asked) for k, p in enumerate(path)])
 
         return torch.cat(map_chunks(answers, batch, self.workers), dim=1)
 
@@ -220,16 +264,40 @@ class MAML:
             )
         return self._ragged
 
-    def _inner(self, steps: int, ragged: bool = False) -> Inner:
-        return Inner(self._losses(ragged)[0], self.rule, steps, self.adapts, self.objective)
+    def _begin(self, batch: TaskBatch) -> Begin | None:
+        """Where the head of these tasks begins, if not at meta-parameters."""
+        if self.prototypes is None:
+            return None
+        return self.prototypes.begin(int(batch.support_y.max()) + 1, batch.ragged)
+
+    def _inner(self, steps: int, ragged: bool = False, begin: Begin | None = None) -> Inner:
+        return Inner(self._losses(ragged)[0], self.rule, steps, self.adapts, self.objective, begin, self.per_step)
 
     @torch.no_grad()
-    def _predict(self, adapting: Params, shared: bool, *inputs: Tensor | None) -> Tensor:
-        """Answer all tasks' queries; the inputs are those of ``Functional.query``, stacked over tasks."""
-        fixed = {name: value for name, value in network(self.params).items() if name not in adapting}
-        answer = lambda a, *task: self.model.query(fixed | a, *task)
+    def _predict(self, inner: Inner, steps: int, adapting: Params, *inputs: Tensor | None) -> Tensor:
+        """Answer all tasks' queries after so many steps; the inputs are those of ``Functional.query``, stacked."""
+        fixed = {n: p for n, p in network(inner.after(steps, self.params)).items() if n not in adapting}
+        running = step_statistics.after(steps, self.params) if self.batch_norm == "per-step" else None
+
+        def answer(adapting: Params, support_x: Tensor, query_x: Tensor, *counted: Tensor | None) -> Tensor:
+            if running is not None:
+                return self.model(fixed | adapting, query_x, running=running)
+            return self.model.query(fixed | adapting, support_x, query_x, *counted)
+
         axes = tuple(None if one is None else 0 for one in inputs)
-        return over_tasks(answer, (None if shared else 0, *axes))(adapting, *inputs)
+        return over_tasks(answer, (None if steps == 0 and not self.begun else 0, *axes))(adapting, *inputs)
+
+    def _require_sense(self) -> None:
+        """Refuse parts that do not go together, before any task is drawn."""
+        if self.prototypes:
+            if self.kind != "classification":
+                raise MetaftError("prototypes are of classes, and this is a regression; use start 'learned'")
+            self.prototypes.require_any_ways(self.rule, self.begun)
+        if self.batch_norm == "per-step" and not self.gathered and self.model.normalises:
+            raise MetaftError("batch_norm 'per-step' needs the statistics of each step: use it with learner 'maml++'")
+        begin = self.prototypes.begin(2, False) if self.prototypes else None
+        inner = Inner(self.support_loss, self.rule, self.steps, self.adapts, self.objective, begin, self.per_step)
+        require_path(self.estimator, self.engine, inner, self.annealing is not None)
 
     def describe(self) -> dict[str, object]:
         """The settings that identify this learner."""
@@ -242,7 +310,10 @@ class MAML:
             "meta_scope": self.meta_scope,
             "objective": self.objective_name,
             "estimator": self.estimator,
-            "batch_norm": self.model.batch_norm if self.model.normalises else "none",
-            "adapts": sum(self.params[name].numel() for name in self.adapts),
-            "parameters": sum(p.numel() for p in self.params.values()),
+            "batch_norm": self.batch_norm if self.model.normalises else "none",
+            "adapts": sum((self.params | self.begun)[name].numel() for name in self.adapts),
+            "parameters": sum(p.numel() for n, p in self.params.items() if n not in self.gathered),
+            **({"start": "prototypes"} if self.prototypes else {}),
+            **({"per_step_norm": True} if self.per_step else {}),
+            **({"annealing": self.annealing.told()} if self.annealing else {}),
         }

@@ -60,6 +60,12 @@ class Functional:
         return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in self.module.modules())
 
     @property
+    def norms(self) -> tuple[str, ...]:
+        """The names of the module's batch-norm layers."""
+        batch_norm = nn.modules.batchnorm._BatchNorm
+        return tuple(name for name, part in self.module.named_modules() if isinstance(part, batch_norm))
+
+    @property
     def transductive(self) -> bool:
         """Whether a query's prediction depends on the other queries."""
         return self.normalises and self.batch_norm == "transductive"
@@ -69,7 +75,12 @@ class Functional:
         return {name: p.detach().clone() for name, p in self.module.named_parameters()}
 
     def __call__(
-        self, params: Params, x: Tensor, statistics_from: int | None = None, counted: Tensor | None = None
+        self,
+        params: Params,
+        x: Tensor,
+        statistics_from: int | None = None,
+        counted: Tensor | None = None,
+        running: Params | None = None,
     ) -> Tensor:
         """Run the module.
 
@@ -79,13 +90,41 @@ class Functional:
             statistics_from: batch norm takes its statistics from this many leading examples; all if None. In running
                 mode it has no effect.
             counted: ``bool`` over those examples, false where one is padding; all count if None.
+            running: running statistics to normalise by, in place of the mode: ``LAYER.running_mean`` and
+                ``LAYER.running_var`` of every batch norm, ``[channels]``.
 
         Returns:
             ``[examples, outputs]``.
         """
-        buffers = {name: b.to(x.device) for name, b in self.buffers.items()}
-        with BatchStatistics(statistics_from, self.batch_norm == "running", counted):
+        buffers = {name: b.to(x.device) for name, b in self.buffers.items()} | (running or {})
+        with BatchStatistics(statistics_from, self.batch_norm == "running" or running is not None, counted):
             return functional_call(self._own_module(), (params, buffers), (x,))
+
+    def statistics(self, params: Params, x: Tensor, counted: Tensor | None = None) -> Params:
+        """What every batch norm normalises by when it sees these examples.
+
+        Args:
+            params: the module's, by name.
+            x: ``[examples, *input]``.
+            counted: ``bool [examples]``, false where one is padding; all count if None.
+
+        Returns:
+            ``LAYER.running_mean`` and ``LAYER.running_var``, ``[channels]``: the mean and the biased variance.
+        """
+        module, found, hooks = self._own_module(), Params(), []
+        for name in self.norms:
+
+            def seen(part: nn.Module, inputs: tuple[Tensor, ...], name: str = name) -> None:
+                variance, mean = _var_mean(inputs[0], counted)
+                found.update({f"{name}.running_mean": mean, f"{name}.running_var": variance})
+
+            hooks.append(module.get_submodule(name).register_forward_pre_hook(seen))
+        try:
+            self(params, x, counted=counted)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return found
 
     def _own_module(self) -> nn.Module:
         """This thread's copy: ``functional_call`` puts the parameters into the module while it runs."""

@@ -130,9 +130,11 @@ def pieces_of(linearise: Linearise, inner: Inner, query_loss: QueryLoss, wrap: W
 
     both = (True, False)
     return Pieces(
-        *({shared: wrap(make(shared)) for shared in both} for make in (gradient, product, query)),
-        begun=wrap(lambda *args: inner.begun(*args)),
-        begin=wrap(lambda *args: begin_gradient(inner, *args)),
+        {shared: wrap(gradient(shared)) for shared in both},
+        {shared: wrap(product(shared)) for shared in both},
+        {shared: wrap(query(shared)) for shared in both},
+        wrap(lambda *args: inner.begun(*args)),
+        wrap(lambda *args: begin_gradient(inner, *args)),
     )
 
 

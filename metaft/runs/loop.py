@@ -21,6 +21,7 @@ from metaft.errors import MetaftError
 from metaft.evaluation.report import markdown_table
 from metaft.inner.scope import SCOPE_HEADS
 from metaft.learners.learner import MetaLearner as Learner
+from metaft.learners.learner import tell
 from metaft.runs import checkpoint
 from metaft.runs.config import CommandSettings, TrainSettings, to_toml, validated
 from metaft.runs.directory import RunDirectory
@@ -209,6 +210,7 @@ def _train(
         share = world.share(family.batch(at.iteration, s.tasks))
         batch = share.batch.to(device) if device.type != "cpu" else share.batch
         world.seed(s.seed, at.iteration)
+        tell(learner, done)
         out = learner.meta_gradient(batch)
         out, seconds = world.agree(out, share, time.perf_counter() - start, stop.signum)
         norm = torch.nn.utils.get_total_norm(out.grads.values())
@@ -243,6 +245,7 @@ def _train(
             at.window_loss, at.window, logged = 0.0, 0, (now, at.iteration)
         if validation is not None and (at.iteration % s.validate_every == 0 or done >= 1):
             learner.params = state.scored
+            tell(learner, done)
             v = validate(learner, validation, s.validate_tasks, device, world)
             learner.params = state.weights
             is_best = state.keep_best(v.score)

@@ -9,8 +9,7 @@ from torch import nn
 
 from metaft.errors import MetaftError, nearest
 from metaft.inner.rules import RULES
-from metaft.learners.maml import MAML
-from metaft.models.functional import BatchNormMode
+from metaft.learners.maml import MAML, NormMode
 from metaft.tasks.family import Kind
 
 
@@ -27,7 +26,7 @@ class Parts(TypedDict, total=False):
     objective: str
     objective_weight: float
     estimator: str
-    batch_norm: BatchNormMode
+    batch_norm: NormMode
     kind: Kind
     memory: str
     engine: str
