@@ -16,6 +16,7 @@ from metaft.errors import MetaftError, nearest
 COMMANDS = {
     "meta-train": ("metaft.cli.meta_train", "Meta-train a learner, into a run directory."),
     "pretrain": ("metaft.cli.pretrain", "Train a classifier, to fine-tune or take features from."),
+    "distill": ("metaft.cli.distill", "Train generations of a classifier, each taught by the last."),
     "evaluate": ("metaft.cli.evaluate", "Score a run on test tasks, with confidence intervals."),
     "sweep": ("metaft.cli.sweep", "Run a grid in parallel; choose a setting on validation classes."),
     "runs": ("metaft.cli.runs", "List runs: state, progress, score."),

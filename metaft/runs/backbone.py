@@ -11,13 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from metaft.distillation.student import MAP
 from metaft.errors import MetaftError
 from metaft.inner.adapt import network
 from metaft.learners.maml import MAML
 from metaft.learners.supervised import Supervised
 from metaft.runs import checkpoint
 from metaft.runs.build import load_run
-from metaft.runs.directory import RunDirectory
+from metaft.runs.directory import RunDirectory, read_record
+from metaft.runs.distill_config import DistillConfig, GenerationConfig
 from metaft.runs.pretrain import build_classifier
 from metaft.runs.pretrain_config import PretrainConfig
 from metaft.runs.reading import dig
@@ -29,7 +31,8 @@ def load_backbone(path: str | Path, weights: str = "best") -> nn.Module:
     """The network of a run with its trained weights, in evaluation mode.
 
     Args:
-        path: a run directory of ``metaft pretrain``, or of ``metaft meta-train``.
+        path: a run directory of ``metaft pretrain``, ``metaft meta-train`` or ``metaft distill`` (its best generation
+            by validation), or of one generation.
         weights: "best" by validation (the last ones of a run that was never validated), or "last".
 
     Returns:
@@ -42,13 +45,28 @@ def load_backbone(path: str | Path, weights: str = "best") -> nn.Module:
     config = recorded_config(path)
     if not isinstance(config, PretrainConfig):
         return _meta_trained(path, weights)
+    if isinstance(config, DistillConfig) and not isinstance(config, GenerationConfig):
+        return load_backbone(_best_generation(path), weights)
     run = RunDirectory(path)
     stored = checkpoint.load_newest(run.checkpoints)
     chosen = (stored.best if weights == "best" else {}) or stored.average or stored.weights
+    chosen = {name: value for name, value in chosen.items() if not name.startswith(MAP)}
     learner = Supervised(build_classifier(config, cast(TaskFamily, _shape(path, run.record()))))
     checkpoint.require_fit(chosen, learner.params, stored.path)
     learner.params = chosen
     return learner.trained()
+
+
+def _best_generation(path: str | Path) -> Path:
+    """The run directory of the generation that validation preferred."""
+    folder = Path(path)
+    best = read_record(folder).get("best_generation")
+    if type(best) is not int:
+        raise MetaftError(
+            f"the distillation {path} is not finished, so no generation is the best: go on with metaft distill "
+            f"--resume --out {path}, or name one, such as {folder / 'generation-0'}"
+        )
+    return folder / f"generation-{best}"
 
 
 def calibrated(model: nn.Module, images: Tensor) -> nn.Module:

@@ -76,12 +76,13 @@ def _require_meta_trained(name: str) -> None:
         )
 
 
-def build_model(config: RunConfig, family: TaskFamily) -> nn.Module:
+def build_model(config: RunConfig, family: TaskFamily, **more: Any) -> nn.Module:
     """The network, with initial weights.
 
     Args:
         config: the settings.
         family: tells the input's shape and the number of outputs.
+        more: options of the network beside those that the settings name.
 
     Returns:
         The network.
@@ -91,7 +92,7 @@ def build_model(config: RunConfig, family: TaskFamily) -> nn.Module:
     """
     from metaft import models
 
-    options = MODEL_OPTIONS.get(config.model, lambda c: {})(config)
+    options = MODEL_OPTIONS.get(config.model, lambda c: {})(config) | more
     return models.build(
         config.model, outputs=family.outputs, input_shape=family.input_shape, seed=config.seed, **options
     )

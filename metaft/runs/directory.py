@@ -6,8 +6,9 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,7 +16,10 @@ from metaft.errors import MetaftError
 from metaft.files import clear_disk_errors, is_partial, remove_partial_files, write_atomically
 from metaft.runs.reading import read_json
 
-OWN = ("config.toml", "metrics.jsonl", "episode.png", "tensorboard", "checkpoints", "evaluations", "run.json")
+OWN = (
+    "generation-*", "candidates", "distillation.json", "soft_labels.png",
+    "config.toml", "metrics.jsonl", "episode.png", "tensorboard", "checkpoints", "evaluations", "run.json",
+)  # fmt: skip
 """All that a run writes; only these are removed when it is overwritten, the one that makes it a run last."""
 
 _BEGUN = (".lock", "config.toml")
@@ -68,8 +72,7 @@ class RunDirectory:
             run.check(resume=resume, overwrite=overwrite)
             with clear_disk_errors(f"run directory {path}"):
                 remove_partial_files(run.path)
-                for name in OWN if overwrite else ():
-                    target = run.path / name
+                for target in _entries(run.path, OWN) if overwrite else ():
                     folder = target.is_dir() and not target.is_symlink()
                     shutil.rmtree(target) if folder else target.unlink(missing_ok=True)
         except BaseException:
@@ -91,9 +94,9 @@ class RunDirectory:
             raise MetaftError("resume and overwrite exclude each other; choose one")
         if self.path.exists() and not self.path.is_dir():
             raise MetaftError(f"{self.path} is a file, a run needs a folder")
-        for name in (*_BEGUN, *OWN):
-            if (self.path / name).is_symlink():
-                raise MetaftError(f"{self.path / name} is a link; a run writes into its own folder alone")
+        for target in _entries(self.path, (*_BEGUN, *OWN)):
+            if target.is_symlink():
+                raise MetaftError(f"{target} is a link; a run writes into its own folder alone")
         is_run = (self.path / "run.json").exists()
         if resume and not is_run:
             raise MetaftError(f"no run in {self.path} to resume; leave out --resume to start one")
@@ -165,6 +168,12 @@ def read_record(path: str | Path) -> dict[str, Any]:
     if not file.exists():
         raise MetaftError(f"no run in {path} (there is no {file.name}); give a folder that metaft meta-train made")
     return read_json(file)
+
+
+def _entries(folder: Path, patterns: Sequence[str]) -> list[Path]:
+    """What lies in a folder under some names, in their order; dangling links too."""
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [entry for pattern in patterns for entry in found if fnmatch(entry.name, pattern)]
 
 
 def _is_free(names: set[str]) -> bool:

@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from metaft.distillation.settings import DistillationLoss
 from metaft.runs.config import ModelSettings
 from metaft.runs.family_settings import FamilySettings, Settings
 from metaft.runs.pretrain_config import PretrainConfig, PretrainSettings
@@ -22,6 +23,8 @@ OF_THE_DATASET: dict[str, dict[str, Any]] = {
 """Defaults of distillation that differ from those of ``metaft pretrain``, by data set; 421 iterations are an epoch."""
 
 LENGTHS = ("iterations", "minutes", "epochs")
+TEACHERS = ("model", "hidden", "shift", "dropout", "input_dropout", "epochs")
+"""Settings that generation 0 may have for itself."""
 MAX_TEMPERATURES = 50
 
 
@@ -32,6 +35,8 @@ class TeacherSettings(Settings):
     teacher_model: str | None = Field(None, description="network of generation 0 [the student's]")
     teacher_hidden: int | None = Field(None, ge=1, le=65_536, description="its channels or units [the student's]")
     teacher_shift: int | None = Field(None, ge=0, le=256, description="its augmentation in pixels [the student's]")
+    teacher_dropout: float | None = Field(None, ge=0, lt=1, description="its dropout (mlp) [the student's]")
+    teacher_input_dropout: float | None = Field(None, ge=0, lt=1, description="likewise of its inputs")
     teacher_epochs: float | None = Field(None, gt=0, le=1e7, description="its length in epochs [the student's length]")
 
 
@@ -44,14 +49,18 @@ class DistillationSettings(Settings):
     )
     temperature: str = Field("4", description="softens the teacher's scores; 1,4,20 chooses by validation")
     label_weight: float = Field(0.5, ge=0, le=1, description="share of the labels in the loss; the rest is the teacher")
-    loss: Literal["soft", "logits", "hidden"] = Field("soft", description="what of the teacher is matched")
+    loss: Literal["soft", "logits", "hidden", "hidden-cosine"] = Field(
+        "soft", description="what of the teacher is matched: soft labels, logits, or what its head is given"
+    )
     control: Literal["none", "dkpp", "cwtm", "longer", "smoothing"] = Field(
         "none", description="in place of the teacher's own soft labels, a control that isolates why they help"
     )
     label_noise: float = Field(0.0, ge=0, lt=1, description="share of the training labels that are made wrong")
     noise: Literal["symmetric", "pairwise"] = Field("symmetric", description="into any class, or into the next one")
     leave_out: str | None = Field(None, description="name of a class that students never see an example of")
-    cache: bool = Field(True, description="keep the teacher's outputs on the disk where that is quicker")
+    cache: Literal["auto", "on", "off"] = Field(
+        "auto", description="keep the teacher's answers on the disk: always, never, or where that is quicker"
+    )
     validation: Literal["classification", "few-shot"] | None = Field(
         None, description="choose by held-out examples of the classes, or by tasks of other classes [by data set]"
     )
@@ -66,6 +75,8 @@ class DistillTrainSettings(PretrainSettings):
     """How long and how fast each generation is trained."""
 
     epochs: float | None = Field(None, gt=0, le=1e7, description="passes through the training images, for iterations")
+    dropout: float = Field(0.0, ge=0, lt=1, description="share of hidden units that is dropped (mlp)")
+    input_dropout: float = Field(0.0, ge=0, lt=1, description="share of inputs that is dropped (mlp)")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="of labels; control smoothing, from generation 1: 0.1")
 
     @model_validator(mode="before")
@@ -103,12 +114,19 @@ class DistillConfig(PretrainConfig, TeacherSettings, DistillationSettings, Disti
 
     @model_validator(mode="after")
     def _sane(self) -> Self:
+        self.student_loss()  # refuses what does not go together
         if self.epochs is not None and self.iterations is not None:
             raise ValueError("epochs and iterations both say how long a generation is trained; give one of them")
+        if self.cache == "on" and self.shift:
+            raise ValueError(
+                f"cache = on and shift = {self.shift}: what is moved at random cannot be looked up; say auto"
+            )
         if self.teacher is not None:
-            for name in ("teacher_model", "teacher_hidden", "teacher_shift", "teacher_epochs"):
-                if getattr(self, name) is not None:
-                    raise ValueError(f"{name} is of a generation 0 to be trained, but teacher = {self.teacher} is one")
+            for name in TEACHERS:
+                if getattr(self, f"teacher_{name}") is not None:
+                    raise ValueError(
+                        f"teacher_{name} is of a teacher to be trained, but teacher = {self.teacher} is one"
+                    )
         if len(self.temperatures) > 1 and not self.uses_temperature:
             raise ValueError(f"temperature = {self.temperature}: nothing to choose, {self._why} uses no temperature")
         return self
@@ -117,6 +135,19 @@ class DistillConfig(PretrainConfig, TeacherSettings, DistillationSettings, Disti
     def temperatures(self) -> tuple[float, ...]:
         """Those to choose from; usually one."""
         return tuple(float(word) for word in self.temperature.split(","))
+
+    def student_loss(self) -> DistillationLoss:
+        """What a student descends."""
+        control = self.control if self.control in ("dkpp", "cwtm") else "none"
+        weight = self.label_weight if self.uses_teacher else 1.0
+        return DistillationLoss(
+            self.loss,
+            self.temperatures[0],
+            weight,
+            control,
+            self.label_smoothing,
+            self.seed,
+        )
 
     @property
     def uses_temperature(self) -> bool:
@@ -162,7 +193,7 @@ def generation_config(config: DistillConfig, generation: int, per_epoch: int, te
     """
     values = config.model_dump()
     if generation == 0:
-        for name in ("model", "hidden", "shift", "epochs"):
+        for name in TEACHERS:
             values[name] = own if (own := values.pop(f"teacher_{name}")) is not None else values[name]
         if values["epochs"] is not None:
             values["iterations"] = None

@@ -71,7 +71,8 @@ def build_classifier(config: PretrainConfig, family: TaskFamily) -> nn.Module:
     Raises:
         MetaftError: if the model is unknown, does not suit the images, or has no head to replace.
     """
-    model = build_model(as_run_config(config), family)
+    regularised = {name: share for name in ("dropout", "input_dropout") if (share := getattr(config, name, 0.0))}
+    model = build_model(as_run_config(config), family, **regularised)
     return with_cosine_head(model, config.seed) if config.head == "cosine" else model
 
 

@@ -8,11 +8,15 @@ from typing import Any
 
 from metaft.errors import MetaftError, nearest
 from metaft.runs.config import CommandSettings, RunConfig, load_config, validated
+from metaft.runs.distill_config import DistillConfig, GenerationConfig
 from metaft.runs.pretrain_config import PretrainConfig
 from metaft.runs.reading import printable, read_bytes, read_run
 
-TRAINERS: dict[str, type[CommandSettings]] = {kind.command: kind for kind in (RunConfig, PretrainConfig)}
+TRAINERS: dict[str, type[CommandSettings]] = {kind.command: kind for kind in (RunConfig, PretrainConfig, DistillConfig)}
 """The commands that make run directories, and the settings each of them takes."""
+
+KINDS = TRAINERS | {GenerationConfig.command: GenerationConfig}
+"""What a run directory may say it is: a generation is made by the command of the distillation it belongs to."""
 
 
 def recorded_config(path: str | Path) -> CommandSettings:
@@ -30,11 +34,11 @@ def recorded_config(path: str | Path) -> CommandSettings:
     folder = Path(path)
     said = read_run(folder).get("kind")
     # Runs made before there was a choice do not say it.
-    kind = said if isinstance(said, str) and said in TRAINERS else RunConfig.command
+    kind = said if isinstance(said, str) and said in KINDS else RunConfig.command
     if not (folder / "config.toml").exists():
         raise MetaftError(f"{path} was made from Python and has no config.toml; repeat the script that made it")
     read_bytes(folder / "config.toml", most=2**20)  # An ordinary file of a sensible size.
-    return load_config(folder / "config.toml", None, TRAINERS[kind])
+    return load_config(folder / "config.toml", None, KINDS[kind])
 
 
 def command_words(config: CommandSettings) -> list[str]:

@@ -1,0 +1,74 @@
+"""``metaft distill``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from metaft.cli.options import SectionedCommand, setting_options
+from metaft.runs.distill_config import DistillConfig
+
+
+class DistillCommand(SectionedCommand):
+    """Its settings are those of distillation."""
+
+    kind = DistillConfig
+
+
+@click.command(
+    "distill",
+    cls=DistillCommand,
+    epilog="Example:  metaft distill --dataset mnist --temperature 1,4,20 --generations 2 --out runs/mnist",
+)
+@click.option("--config", "file", type=click.Path(dir_okay=False), help="TOML file, overridden by options")
+@click.option("--out", type=click.Path(), help="run directory [default: runs/DATASET-distilled]")
+@click.option("--resume", is_flag=True, help="go on with the run in --out, in the generation it was in")
+@click.option("--overwrite", is_flag=True, help="replace the run in --out, with all its generations")
+@click.option("--quiet", is_flag=True, help="no progress, no table")
+@setting_options(kind=DistillConfig)
+def command(file: str | None, out: str | None, resume: bool, overwrite: bool, quiet: bool, **settings: Any) -> None:
+    """Train a classifier on labels, then each next generation from the soft labels of the one before it.
+
+    Writes a run directory with one run a generation, chosen on validation data; test data are scored once, at the
+    end. --teacher RUN begins from a run of metaft pretrain or metaft distill. Ctrl-C stops with a checkpoint,
+    --resume goes on to the same end.
+    """
+    from metaft.cli.distill_summary import say, show_report
+    from metaft.cli.summary import waiting
+    from metaft.errors import MetaftError
+    from metaft.runs.config import load_config
+    from metaft.runs.directory import RunDirectory
+    from metaft.runs.distill import distill, prepare
+    from metaft.runs.distill_report import finish
+    from metaft.runs.recorded import recorded_config
+
+    if resume and file is not None:
+        raise MetaftError("--resume goes on with the run's own config.toml; leave out --config")
+    config = load_config(file, settings, DistillConfig)
+    folder = Path(out) if out is not None else Path("runs") / f"{config.dataset}-distilled"
+    RunDirectory(folder).check(resume=resume, overwrite=overwrite)
+    if resume:
+        if recorded_config(folder).command != config.command:
+            raise MetaftError(f"{folder} was not made by metaft distill; go on with it by the command that made it")
+        config = load_config(folder / "config.toml", settings, DistillConfig)
+    with waiting(f"preparing {config.dataset} (what was read or drawn once is kept) …", not quiet):
+        prepared = prepare(config)
+    words = shlex.join(["metaft", *sys.argv[1:]])
+    line = distill(
+        config,
+        folder,
+        resume=resume,
+        overwrite=overwrite,
+        progress=not quiet,
+        command=words,
+        prepared=prepared,
+        watch=say if not quiet else lambda text: None,
+    )
+    with waiting("scoring all generations and their ensembles on test data …", not quiet):
+        report = finish(line, words)
+    if not quiet:
+        show_report(report)

@@ -1,0 +1,244 @@
+"""The end of a distillation: every generation and every ensemble of them scored, once, when all has been chosen."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metaft.distillation.teacher import mean_probabilities
+from metaft.evaluation.calibration import mean_entropy
+from metaft.evaluation.evaluate import draw, score
+from metaft.evaluation.report import format_score, write_result
+from metaft.evaluation.statistics import mean_interval, paired_difference
+from metaft.learners.supervised import Supervised
+from metaft.runs.directory import RunDirectory
+from metaft.runs.distill import Generation, Line
+from metaft.runs.distill_data import test_family
+from metaft.runs.held_out import HeldOut, Measures, answers, measure
+from metaft.runs.metrics import Metrics
+from metaft.tasks.family import TaskFamily
+
+HEADS = ("generation", "validation %", "test %", "errors", "ECE", "agree %", "entropy", "s")
+"""Of the table; "entropy" is that of the soft labels learned from, in nats."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one generation, or one ensemble, comes to.
+
+    Args:
+        name: "generation 1", or "generations 0–1" for an ensemble (the mean of their probabilities).
+        validation: accuracy.
+        validation_ci95: half width of its 95% interval.
+        test: accuracy.
+        test_ci95: half width of its 95% interval, over test examples or tasks.
+        gain: test accuracy above that of generation 0, on the same examples or tasks.
+        gain_ci95: half width of its 95% interval (paired).
+        count: test examples, or tasks.
+        errors: test examples answered wrongly; None for few-shot tasks.
+        ece: expected calibration error on test examples; None for few-shot tasks.
+        entropy: of its own probabilities (test examples; few-shot: training images), nats.
+        agreement: share of those that it answers as the generation before it does.
+        soft_label_entropy: of the soft labels that it learned from, at their temperature, nats.
+        temperature: at which it was taught.
+        seconds: its training took.
+    """
+
+    name: str
+    validation: float
+    validation_ci95: float
+    test: float
+    test_ci95: float
+    gain: float
+    gain_ci95: float
+    count: int
+    errors: int | None = None
+    ece: float | None = None
+    entropy: float | None = None
+    agreement: float | None = None
+    soft_label_entropy: float | None = None
+    temperature: float | None = None
+    seconds: float | None = None
+
+    def cells(self) -> list[str]:
+        """Under `HEADS`."""
+        return [
+            self.name.removeprefix("generation ").removeprefix("generations "),
+            format_score(self.validation, self.validation_ci95, "accuracy"),
+            format_score(self.test, self.test_ci95, "accuracy"),
+            "–" if self.errors is None else f"{self.errors:,}",
+            "–" if self.ece is None else f"{self.ece:.4f}",
+            "–" if self.agreement is None else f"{100 * self.agreement:.2f}",
+            "–" if self.soft_label_entropy is None else f"{self.soft_label_entropy:.3f}",
+            "–" if self.seconds is None else f"{self.seconds:,.0f}",
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it; what is not finite becomes None."""
+        values = dataclasses.asdict(self)
+        return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
+
+
+@dataclass(frozen=True)
+class Report:
+    """A finished distillation.
+
+    Args:
+        line: its generations.
+        rows: one a generation.
+        ensembles: of generations 0 … k, for k = 1, 2, ….
+    """
+
+    line: Line
+    rows: tuple[Row, ...]
+    ensembles: tuple[Row, ...]
+
+
+def finish(line: Line, command: str) -> Report:
+    """Score all generations and their ensembles on test data, and write what was found.
+
+    Into the run directory go ``distillation.json``, the picture ``soft_labels.png``, and a row a generation for
+    TensorBoard; the record says that the run is finished and which generation is the best by validation.
+
+    Args:
+        line: all generations.
+        command: what was typed.
+
+    Returns:
+        The report.
+
+    Raises:
+        MetaftError: if the test data is absent, or a file cannot be written.
+    """
+    test = test_family(line.config)
+    rows, ensembles = _examples(line, test) if isinstance(test, HeldOut) else _tasks(line, test)
+    report = Report(line, tuple(rows), tuple(ensembles))
+    run = RunDirectory(line.out)
+    run.lock()
+    try:
+        _write(report, command)
+        run.write_record(
+            state="finished",
+            ended=datetime.now(UTC).isoformat(timespec="seconds"),
+            seconds=sum(row.seconds or 0.0 for row in rows),
+            best_validation_accuracy=line.best.best,
+            best_generation=line.best.number,
+        )
+    finally:
+        run.close()
+    return report
+
+
+def _examples(line: Line, test: HeldOut) -> tuple[list[Row], list[Row]]:
+    """Held-out examples of the training classes."""
+    validation = line.data.probe
+    members = [Supervised(generation.network) for generation in line.generations]
+    val = torch.stack([answers(member, validation.images.images) for member in members])
+    tested = torch.stack([answers(member, test.images.images) for member in members])
+
+    def row(name: str, of_val: Tensor, of_test: Tensor, before: Tensor | None, **more: Any) -> Row:
+        found = measure(of_test, test.labels, before)
+        right = [
+            (scores.argmax(-1) == family.labels).double()
+            for scores, family in ((of_val, validation), (of_test, test), (tested[0], test))
+        ]
+        told = {"errors": found.errors, "ece": found.ece, **_shared(found), **more}
+        return _row(name, right[0], right[1], right[2], told)
+
+    rows = [
+        row(f"generation {g.number}", val[k], tested[k], tested[k - 1] if k else None, **_taught(line, g, val[k - 1]))
+        for k, g in enumerate(line.generations)
+    ]
+    ensembles = [
+        row(_ensemble(k), mean_probabilities(val[: k + 1]), mean_probabilities(tested[: k + 1]), None)
+        for k in range(1, len(members))
+    ]
+    return rows, ensembles
+
+
+def _tasks(line: Line, test: TaskFamily) -> tuple[list[Row], list[Row]]:
+    """Few-shot tasks of other classes; answers to training images are compared beside them."""
+    members = [Supervised(generation.network) for generation in line.generations]
+    val = _accuracies(members, line.data.validation, line.config.validate_tasks)
+    tested = _accuracies(members, test, line.config.test_tasks)
+    probe = line.data.probe
+    watched = torch.stack([answers(member, probe.images.images) for member in members])
+    rows = []
+    for k, generation in enumerate(line.generations):
+        found = measure(watched[k], probe.labels, watched[k - 1] if k else None)
+        told = _shared(found) | _taught(line, generation, watched[k - 1])
+        rows.append(_row(f"generation {generation.number}", val[0][k], tested[0][k], tested[0][0], told))
+    ensembles = [_row(_ensemble(k), val[1][k], tested[1][k], tested[0][0], {}) for k in range(1, len(members))]
+    return rows, ensembles
+
+
+@torch.no_grad()
+def _accuracies(members: list[Supervised], family: TaskFamily, tasks: int) -> tuple[Tensor, Tensor]:
+    """Accuracies of each member on its own, and of members 0 … k together, ``float64 [members, tasks]`` both."""
+    alone, together = [], []
+    for batch in draw(family, tasks):
+        scores = torch.stack([member.curve(batch)[-1] for member in members])
+        mixed = torch.stack([mean_probabilities(scores[: k + 1]) for k in range(len(members))])
+        alone.append(score(scores, batch.query_y, batch.support_y)[1])
+        together.append(score(mixed, batch.query_y, batch.support_y)[1])
+    return torch.cat(alone, 1), torch.cat(together, 1)
+
+
+def _row(name: str, val: Tensor, tested: Tensor, first: Tensor, more: Mapping[str, Any]) -> Row:
+    """From the values of each validation and test item."""
+    gain = paired_difference(tested, first)
+    return Row(name, *mean_interval(val), *mean_interval(tested), gain.mean, gain.ci95, len(tested), **more)
+
+
+def _shared(found: Measures) -> dict[str, Any]:
+    return {"entropy": found.entropy, "agreement": found.agreement}
+
+
+def _taught(line: Line, generation: Generation, before: Tensor) -> dict[str, Any]:
+    """What it learned from, ``before`` being the scores of the generation that taught it."""
+    told = {"temperature": generation.temperature, "seconds": generation.seconds}
+    if generation.number and line.config.uses_teacher:
+        told["soft_label_entropy"] = float(
+            mean_entropy((before.double() / (generation.temperature or 1.0)).softmax(-1))
+        )
+    return told
+
+
+def _ensemble(last: int) -> str:
+    return f"generations 0–{last}"
+
+
+def _write(report: Report, command: str) -> None:
+    from metaft.evaluation.soft_label_plot import draw_soft_labels
+
+    line = report.line
+    seeds = [line.config.seed]
+    results = {row.name: row.to_json() for row in (*report.rows, *report.ensembles)}
+    extra = {
+        "validated_by": line.config.validation,
+        "validation_by_temperature": {f"{t:g}": value for t, value in line.tried.items()},
+        "best_generation": line.best.number,
+        "stopped": line.stopped,
+        "generations": [generation.path.name for generation in line.generations],
+    }
+    write_result(line.out / "distillation.json", results, command, seeds, extra)
+    metrics = Metrics(line.out / "metrics.jsonl", line.out / "tensorboard")
+    try:
+        for number, row in enumerate(report.rows):
+            told = {name: value for name, value in row.to_json().items() if isinstance(value, float)}
+            metrics.write("generation", number, told)
+        probe = line.data.probe
+        teacher = line.generations[-2]
+        scores = answers(Supervised(teacher.network), probe.images.images)
+        temperature = line.generations[-1].temperature or 1.0
+        if draw_soft_labels(probe.images, scores, temperature, line.out / "soft_labels.png"):
+            metrics.picture("soft_labels", line.out / "soft_labels.png", teacher.number)
+    finally:
+        metrics.close()
