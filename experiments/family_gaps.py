@@ -1,0 +1,78 @@
+"""Why a score is not the published one: what was measured about the training, no guesses."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from experiments.family_facts import Facts, mean
+from experiments.family_plan import SUITES, Method
+
+if TYPE_CHECKING:
+    from experiments.family_page import Report
+
+GAP = 0.01
+"""Differences in accuracy up to this are not explained."""
+
+
+def gap_lines(report: Report) -> list[str]:
+    """A paragraph for every method with a gap.
+
+    Args:
+        report: what was measured.
+
+    Returns:
+        Lines of a Markdown list.
+    """
+    lines = []
+    for key, method in report.methods.items():
+        for course in method.courses:
+            if (key, course) not in report.facts or course == "sinusoid":
+                continue
+            gaps = [text for text in (_gap(report, method, course, place) for place in _places(course)) if text]
+            if gaps:
+                why = _why(report, method, course, mean(report.facts[key, course]))
+                lines.append(f"- **{method.label}, trained {course}.** {'; '.join(gaps)}. {why}")
+    return lines
+
+
+def _places(course: str) -> list[tuple[str, int, str]]:
+    suites = [SUITES[name] for name in (("5-way", "20-way") if course == "any-way" else (course,))]
+    return [(s.name, shots, place) for s in suites for shots, place in zip(s.shots, s.places(), strict=True)]
+
+
+def _gap(report: Report, method: Method, course: str, place: tuple[str, int, str]) -> str | None:
+    """``5-way 1-shot 88.10 for 98.7 (−10.6, transductive)`` where the two differ by more than `GAP`."""
+    suite, shots, name = place
+    number = method.published.get(name)
+    modes = report.modes(method.key, [suite])
+    if number is None or not modes:
+        return None
+    own = method.published.get("mode", "?")
+    row = report.row(suite, method.key, own if own in modes else modes[0], shots)
+    aim = float(re.split(r"[ ±]", str(number))[0]) / 100
+    if row is None or abs(row.score.mean - aim) <= GAP:
+        return None
+    gap = 100 * (row.score.mean - aim)
+    return f"{name} {100 * row.score.mean:.1f} for {100 * aim:g} ({'+' if gap > 0 else '−'}{abs(gap):.1f}, {row.mode})"
+
+
+def _why(report: Report, method: Method, course: str, one: Facts) -> str:
+    said = [f"{one.iterations:,.0f} iterations, {one.tasks:,.0f} training tasks, {one.speed:,.0f} a second, "
+            f"in {one.seconds / 60:.1f} minutes"]  # fmt: skip
+    theirs = method.published.get("tasks", {}).get(course)
+    if theirs:
+        said[0] += f"; the published training saw {theirs:,} tasks, {theirs / one.tasks:,.0f} times as many"
+    suite = "5-way" if course == "any-way" else course
+    own = method.published.get("mode", "?")
+    modes = report.modes(method.key, [suite])
+    row = report.row(suite, method.key, own if own in modes else modes[0], 1) if modes else None
+    test = f", test {100 * row.score.mean:.1f} ({row.mode})" if row is not None else ""
+    ways = "; training is at 20 ways, the other two at 5" if course == "any-way" else ""
+    said.append(
+        f"At 1 shot: training tasks {100 * one.training:.1f}, validation {100 * one.validation:.1f}{test}{ways}"
+    )
+    if one.late is not None:
+        moved = "it still rose" if one.late > 0.002 else "it no longer rose"
+        said.append(f"In the second half of the time validation changed by {100 * one.late:+.1f} points: {moved}")
+    return ". ".join(said).replace("+-", "−").replace("by -", "by −") + "."

@@ -1,0 +1,303 @@
+"""The pages of experiments/family.py: tables with published numbers, what the time bought, why the gaps."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from experiments.family_facts import Facts, facts, mean
+from experiments.family_gaps import GAP, gap_lines
+from experiments.family_plan import SUITES, Method, Suite, Training, with_seeds
+from experiments.family_plots import curves_figure
+from metaft.evaluation.comparison import Cell, Comparison, Row
+from metaft.evaluation.report import format_score, markdown_table, write_result
+from metaft.evaluation.style import save
+from metaft.files import write_atomically
+
+OMNIGLOT = ("5-way", "20-way")
+PICTURES = {
+    "5-way": ("Omniglot 5-way 1-shot, validation classes", ("5-way", "any-way")),
+    "20-way": ("Omniglot 20-way 1-shot, validation classes", ("20-way",)),
+    "sinusoid": ("sinusoid, 10 shots, after the inner steps of training, validation waves", ("sinusoid",)),
+}
+"""File → its title, and the courses whose validation tasks are the same."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """All that the pages are made from.
+
+    Args:
+        methods: by key, in the order of the tables.
+        facts: of finished trainings, by method and course: one a seed.
+        scores: by suite, learners labelled ``(method key) mode``; suites without scores are absent.
+        minutes: of one training, by course.
+        problems: name → why something is absent.
+    """
+
+    methods: Mapping[str, Method]
+    facts: Mapping[tuple[str, str], Sequence[Facts]]
+    scores: Mapping[str, Comparison]
+    minutes: Mapping[str, float]
+    problems: Mapping[str, str]
+
+    def row(self, suite: str, key: str, mode: str, shots: int) -> Row | None:
+        """One learner's score at one number of shots, or None."""
+        found = self.scores.get(suite)
+        rows = found.rows(shots) if found is not None else []
+        return next((row for row in rows if row.label == f"{key} {mode}"), None)
+
+    def modes(self, key: str, suites: Sequence[str]) -> list[str]:
+        """The modes that a method was scored in."""
+        labels = [label for suite in suites if suite in self.scores for label in self.scores[suite].labels]
+        return list(dict.fromkeys(mode for name, _, mode in (label.partition(" ") for label in labels) if name == key))
+
+
+def write_pages(
+    methods: Mapping[str, Method],
+    trainings: Sequence[Training],
+    cells: Sequence[tuple[Suite, tuple[Training, Cell]]],
+    minutes: Mapping[str, float],
+    problems: Mapping[str, str],
+    results: Path,
+) -> None:
+    """Write family.md, family.json and the pictures.
+
+    Args:
+        methods: by key, in the order of the tables.
+        trainings: all that were planned.
+        cells: evaluations with their suite and the training they are of.
+        minutes: of one training, by course.
+        problems: name → why something is absent.
+        results: the folder.
+    """
+    seeded = with_seeds(trainings)
+    found = {key: [facts(training) for training in several] for key, several in seeded.items()}
+    report = Report(methods, found, _comparisons(methods, cells), minutes, problems)
+    results.mkdir(parents=True, exist_ok=True)
+    drawn = []
+    for name, (title, courses) in PICTURES.items():
+        curves = {methods[key].label: mean(found[key, course]).curve
+                  for key in methods for course in courses if (key, course) in found}  # fmt: skip
+        if curves:
+            save(
+                curves_figure(curves, title, "mse" if name == "sinusoid" else "accuracy"),
+                results / f"family-{name}.png",
+            )
+            drawn.append(name)
+    commands = {t.name: t.command() for several in seeded.values() for t in several}
+    write_atomically(results / "family.md", page(report, drawn, _example(seeded)).encode())
+    extra = {"minutes": dict(minutes), "commands": commands, "absent": dict(problems)}
+    seeds = sorted({t.seed for several in seeded.values() for t in several})
+    write_result(results / "family.json", _json(report), _command(minutes), seeds, extra)
+
+
+def page(report: Report, drawn: Sequence[str], example: str) -> str:
+    """results/family.md.
+
+    Args:
+        report: what to show.
+        drawn: names of the pictures that exist.
+        example: the command of one training.
+
+    Returns:
+        Markdown.
+    """
+    seeds = max((len(several) for several in report.facts.values()), default=0)
+    tasks = {name: report.scores[name].tasks for name in report.scores}
+    parts = [
+        "# The family of meta-learners in equal time",
+        f"Every training had the same time on one core: {_times(report)}. The clock starts with the first batch and counts "
+        "all that a user waits for (compiling, validating, logging, checkpoints), but for starting Python and reading the "
+        f"data. {seeds} seeds where a table does not say otherwise; weights are the best by validation classes, and "
+        "nothing was chosen on test classes.",
+    ]
+    if any(name in report.scores for name in OMNIGLOT):
+        parts += [
+            "## Omniglot",
+            "Conv4 with strides, trained on 25 background alphabets with rotations, tested on the 20 evaluation alphabets "
+            f"unrotated, 10 queries a class, {' and '.join(f'{tasks[n]} {n} tasks' for n in OMNIGLOT if n in tasks)} at "
+            "each number of shots, the same for all. Accuracy in per cent, mean ± 95% interval over tasks (range over "
+            "seeds). Learners bound to their head were trained at 5 and at 20 ways; those that are not were trained "
+            "once, at 20 ways, and are marked *any*. All were trained at 1 shot and are scored at 5 shots with the same "
+            "run. Published numbers stand in the row of their mode; *(?)*: the source does not say.",
+            markdown_table(*omniglot_table(report)).rstrip(),
+            _best(report),
+        ]
+    parts += [f"![validation score against training time, {name}](family-{name}.png)" for name in drawn]
+    if "sinusoid" in report.scores:
+        parts += [
+            "## Sinusoid",
+            f"Finn et al. 2017, §5.1, trained at 10 shots; {tasks['sinusoid']} test waves with 100 queries. Mean squared "
+            "error ± 95% interval over waves, the mean over seeds (range over seeds); the median likewise; waves that "
+            "diverged (error over 50), by seed, count in the median and not in the mean. No batch norm: all inductive. "
+            "Published numbers are of learners trained at 5 shots.",
+            markdown_table(*sinusoid_table(report)).rstrip(),
+        ]
+    parts += ["## What the time bought", markdown_table(*time_table(report)).rstrip()]
+    gaps = gap_lines(report)
+    if gaps:
+        parts += [
+            f"## Why the gaps\n\nOf every score more than {100 * GAP:g} point from the published one:",
+            "\n".join(gaps),
+        ]
+    if report.problems:
+        listed = [f"- {name}: {reason}" for name, reason in report.problems.items()]
+        parts += ["## Absent", "\n".join(listed)]
+    parts += [f"Command: `{_command(report.minutes)}`. One training alone: `{example}`. All commands, seeds, "
+              "versions and machine: `family.json`; settings: `experiments/family.toml`."]  # fmt: skip
+    return "\n\n".join(parts) + "\n"
+
+
+def omniglot_table(report: Report) -> tuple[list[str], list[list[str]]]:
+    """A row a method and mode; each setting's score with the published one beside it."""
+    places = [(name, shots, place) for name in OMNIGLOT if name in report.scores
+              for shots, place in zip(SUITES[name].shots, SUITES[name].places(), strict=True)]  # fmt: skip
+    heads = ["method", "mode", *(head for _, _, place in places for head in (place, "published"))]
+    rows = []
+    for key, method in report.methods.items():
+        modes = report.modes(key, OMNIGLOT)
+        for mode in modes:
+            cells = []
+            for name, shots, place in places:
+                row = report.row(name, key, mode, shots)
+                cells += ["–" if row is None else _score(row), published(method, place, mode, modes)]
+            rows.append([method.label + (" *any*" if "any-way" in method.courses else ""), mode, *cells])
+    return heads, rows
+
+
+def sinusoid_table(report: Report) -> tuple[list[str], list[list[str]]]:
+    """A row a method, shots and step."""
+    comparison = report.scores["sinusoid"]
+    heads = ["method", "shots", "after step", "mean", "median", "diverged", "published"]
+    rows = []
+    for label in comparison.labels:
+        method = report.methods[label.partition(" ")[0]]
+        for shots in SUITES["sinusoid"].shots:
+            results = [cell.result for cell in comparison.of(label, shots)]
+            for step in (1, 10):
+                reached = [result.steps[min(step, len(result.steps) - 1)] for result in results]
+                means, medians = [s.mean for s in reached], [s.median for s in reached]
+                place = f"{shots} shots, step {step}"
+                rows.append([
+                    method.label, str(shots), str(step) if len(results[0].steps) > 1 else "none taken",
+                    f"{format_score(fmean(means), fmean(s.ci95 for s in reached), 'mse')}{_range(means, 'mse')}",
+                    f"{format_score(fmean(medians), math.nan, 'mse')}{_range(medians, 'mse')}",
+                    " / ".join(str(s.diverged) for s in reached), str(method.published.get(place, "–")),
+                ])  # fmt: skip
+                if len(results[0].steps) == 1:
+                    break
+    return heads, rows
+
+
+def time_table(report: Report) -> tuple[list[str], list[list[str]]]:
+    """A row a method and course: how far it came in its time."""
+    heads = ["method", "course", "seeds", "minutes", "iterations", "tasks/s", "training tasks", "validation tasks",
+             "second half of the time"]  # fmt: skip
+    rows = []
+    for (key, course), several in sorted(report.facts.items(), key=lambda item: list(SUITES).index(_suite(item[0][1]))):
+        one, metric = mean(several), "mse" if course == "sinusoid" else "accuracy"
+        change = (
+            "–"
+            if one.late is None
+            else f"{'+' if one.late >= 0 else '−'}{format_score(abs(one.late), math.nan, metric)}"
+        )
+        rows.append([report.methods[key].label, course, str(len(several)), f"{one.seconds / 60:.1f}",
+                     f"{one.iterations:,.0f}", f"{one.speed:,.0f}", format_score(one.training, math.nan, metric),
+                     format_score(one.validation, math.nan, metric), change])  # fmt: skip
+    return heads, rows
+
+
+def published(method: Method, place: str, mode: str, modes: Sequence[str]) -> str:
+    """The published number with its mode, in the row of that mode (the first, where the mode is not known)."""
+    number, own = method.published.get(place), method.published.get("mode", "?")
+    here = mode == own or (own not in modes and mode == modes[0])
+    return f"{number} ({own})" if number is not None and here else "–"
+
+
+def _score(row: Row) -> str:
+    means = [] if row.seeds is None else [row.seeds.low, row.seeds.high][: row.seeds.seeds]
+    return f"{format_score(row.score.mean, row.score.ci95, 'accuracy')}{_range(means, 'accuracy')}"
+
+
+def _range(values: Sequence[float], metric: str) -> str:
+    if len(values) < 2:
+        return ", one seed"
+    low, high = (format_score(value, math.nan, metric) for value in (min(values), max(values)))
+    return f" ({low}–{high})"
+
+
+def _best(report: Report) -> str:
+    lines = []
+    for name in OMNIGLOT:
+        if name not in report.scores:
+            continue
+        for shots, place in zip(SUITES[name].shots, SUITES[name].places(), strict=True):
+            row = max(report.scores[name].rows(shots), key=lambda row: row.score.mean)
+            key, _, mode = row.label.partition(" ")
+            said = f"{report.methods[key].label}, {mode}, {format_score(row.score.mean, row.score.ci95, 'accuracy')}"
+            lines.append(f"{place}: {said} (MAML published: {report.methods['maml'].published.get(place)})")
+    return "Highest here: " + "; ".join(lines) + "."
+
+
+def _comparisons(
+    methods: Mapping[str, Method], cells: Sequence[tuple[Suite, tuple[Training, Cell]]]
+) -> dict[str, Comparison]:
+    found: dict[str, list[Cell]] = {}
+    for suite, (training, cell) in cells:
+        label = f"{training.method.key} {cell.result.mode}"
+        found.setdefault(suite.name, []).append(dataclasses.replace(cell, label=label))
+    order = list(methods)
+    for several in found.values():
+        several.sort(key=lambda cell: (order.index(cell.label.partition(" ")[0]), cell.label))
+    return {name: Comparison(tuple(several), several[0].label) for name, several in found.items()}
+
+
+def _json(report: Report) -> dict[str, Any]:
+    scores = {
+        f"{name} {shots} shots: {row.label}": {
+            **_plain(dataclasses.asdict(row.score)),
+            "seeds": [_finite(cell.result.mean) for cell in comparison.of(row.label, shots)],
+            "steps": [[_plain(dataclasses.asdict(step)) for step in cell.result.steps]
+                      for cell in comparison.of(row.label, shots)],
+            "ms_per_task": round(1000 * row.seconds_per_task, 3),
+            "adapts": row.adapts,
+            "parameters": row.parameters,
+            "tasks_sha256": comparison.checksums[shots],
+        }
+        for name, comparison in report.scores.items() for shots in comparison.shots for row in comparison.rows(shots)
+    }  # fmt: skip
+    runs = {
+        f"{key} {course}": {"seeds": [one.to_json() for one in several]}
+        for (key, course), several in report.facts.items()
+    }
+    return {"scores": scores, "trainings": runs}
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _finite(value) if isinstance(value, float) else value for name, value in values.items()}
+
+
+def _finite(value: float) -> float | None:
+    return round(value, 6) if math.isfinite(value) else None
+
+
+def _suite(course: str) -> str:
+    return "5-way" if course == "any-way" else course
+
+
+def _times(report: Report) -> str:
+    courses = dict.fromkeys(course for _, course in report.facts)
+    return ", ".join(f"{report.minutes[course]:g} minutes ({course})" for course in courses)
+
+
+def _command(minutes: Mapping[str, float]) -> str:
+    return f"python -m experiments.family --minutes {minutes['5-way']:g} --sinusoid-minutes {minutes['sinusoid']:g}"
+
+
+def _example(seeded: Mapping[tuple[str, str], Sequence[Training]]) -> str:
+    return next((several[0].command() for several in seeded.values()), "metaft meta-train")

@@ -1,0 +1,245 @@
+"""What experiments/family.toml plans: courses, methods, and every single training with its settings and folder."""
+
+from __future__ import annotations
+
+import shlex
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from metaft.errors import MetaftError, nearest
+from metaft.learners import META_TRAINED
+from metaft.runs.config import RunConfig, load_config, validated
+from metaft.runs.directory import read_record
+from metaft.runs.recorded import option_words
+from metaft.runs.sweep_record import RECORD, read_grid_of, state_of
+
+MODES = ("transductive", "inductive")
+VALIDATIONS = {"5-way": 25, "20-way": 15, "any-way": 15, "sinusoid": 500}
+"""Iterations between validations, for each minute of training: so that a longer training has as many, not more."""
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Test tasks, the same for all that are scored on them.
+
+    Args:
+        name: of a course's ``scored``.
+        shots: support examples a class (or points).
+        words: further options of ``metaft compare``.
+    """
+
+    name: str
+    shots: tuple[int, ...]
+    words: tuple[str, ...]
+
+    def places(self) -> list[str]:
+        """The columns of the table, and the keys of published numbers: ``5-way 1-shot``, …"""
+        if self.name == "sinusoid":
+            return [f"{shots} shots, step {step}" for shots in self.shots for step in (1, 10)]
+        return [f"{self.name} {shots}-shot" for shots in self.shots]
+
+
+_OMNIGLOT = ("--dataset", "omniglot", "--no-rotations", "--queries", "10", "--no-curves")
+SUITES = {
+    "5-way": Suite("5-way", (1, 5), (*_OMNIGLOT, "--ways", "5")),
+    "20-way": Suite("20-way", (1, 5), (*_OMNIGLOT, "--ways", "20")),
+    "sinusoid": Suite("sinusoid", (5, 10), ("--dataset", "sinusoid", "--queries", "100", "--steps", "10")),
+}
+
+
+@dataclass(frozen=True)
+class Course:
+    """What is trained on.
+
+    Args:
+        name: of the table.
+        settings: of ``metaft meta-train``.
+        scored: names of the suites.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    scored: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method.
+
+    Args:
+        key: what ``--learner`` calls it.
+        label: what tables call it.
+        source: its paper.
+        courses: names of the courses it is trained on.
+        settings: by course, what differs from its own defaults.
+        choose: by course, setting → values to try on validation classes.
+        published: by place (see `Suite.places`), and ``mode``, ``source`` and ``tasks`` (seen in training, by course).
+    """
+
+    key: str
+    label: str
+    source: str
+    courses: tuple[str, ...]
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    choose: Mapping[str, Mapping[str, list[Any]]] = field(default_factory=dict)
+    published: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training of one seed.
+
+    Args:
+        method: which.
+        course: on what.
+        seed: of weights and tasks.
+        minutes: its time.
+        settings: all that it is told.
+        folder: its run directory.
+    """
+
+    method: Method
+    course: Course
+    seed: int
+    minutes: float
+    settings: Mapping[str, Any]
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """For reports."""
+        return f"{self.method.key} {self.course.name} seed {self.seed}"
+
+    def words(self) -> list[str]:
+        """The options of ``metaft meta-train``, without ``--out``."""
+        return [word for name, value in self.settings.items() for word in option_words(name, value)]
+
+    def command(self) -> str:
+        """As a line for a shell, whatever folder it was really made in."""
+        out = f"runs/family/{self.folder.parent.name}/{self.folder.name}"
+        return shlex.join(["metaft", "meta-train", *self.words(), "--out", out])
+
+    def state(self) -> str:
+        """Of its run directory: "absent", "running", "stopped", "failed" or "finished"."""
+        return str(read_record(self.folder).get("state")) if (self.folder / "run.json").exists() else "absent"
+
+
+def read_plan(file: Path) -> tuple[dict[str, Course], dict[str, Method]]:
+    """Read the courses and methods.
+
+    Args:
+        file: the TOML file.
+
+    Returns:
+        Both by name, in the order of the file.
+    """
+    tree = tomllib.loads(file.read_text(encoding="utf-8"))
+    courses = {name: Course(name, entry["settings"], tuple(entry["scored"])) for name, entry in tree["courses"].items()}
+    methods = {
+        key: Method(key, **{**entry, "courses": tuple(entry["courses"])}) for key, entry in tree["methods"].items()
+    }
+    return courses, methods
+
+
+def chosen_names(known: Iterable[str], text: str | None, what: str) -> list[str]:
+    """Names joined by commas, checked; all that are known if none was given.
+
+    Raises:
+        MetaftError: naming one that is not known.
+    """
+    listed = list(known)
+    names = listed if text is None else [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in listed:
+            raise MetaftError(f"unknown {what} {name!r}{nearest(name, listed)}")
+    return names
+
+
+def plan(
+    methods: Sequence[Method], courses: Mapping[str, Course], seeds: int, minutes: Mapping[str, float], runs: Path
+) -> tuple[list[Training], dict[str, str]]:
+    """Every training, seed by seed, so that a plan that is cut short has all methods with fewer seeds.
+
+    Args:
+        methods: which, in order.
+        courses: which, by name.
+        seeds: how many.
+        minutes: of one training, by course.
+        runs: the work folder.
+
+    Returns:
+        The trainings, and the methods that cannot be trained with the reason.
+
+    Raises:
+        MetaftError: if one of them was trained with other settings before.
+    """
+    found, refused = [], {}
+    for seed in range(seeds):
+        for course in courses.values():
+            for method in methods:
+                if course.name not in method.courses:
+                    continue
+                try:
+                    training = _training(method, course, seed, minutes[course.name], runs)
+                except MetaftError as error:
+                    refused[f"{method.key} ({course.name})"] = error.message
+                    continue
+                _require_same(training)
+                found.append(training)
+    return found, refused
+
+
+def choice_folder(runs: Path, method: Method, course: Course) -> Path:
+    """Where ``--choose`` keeps what it tried."""
+    return runs / "choice" / course.name / method.key
+
+
+def choice(runs: Path, method: Method, course: Course) -> dict[str, Any]:
+    """The settings that validation classes chose; empty where nothing was tried, or not all of it yet."""
+    folder = choice_folder(runs, method, course)
+    if not (folder / RECORD).exists():
+        return {}
+    sweep = state_of(folder, read_grid_of(folder))
+    waiting = [name for name, state in sweep.states.items() if state not in ("finished", "failed")]
+    return {} if waiting or not sweep.chosen else dict(sweep.chosen[0].varied)
+
+
+def settings_of(method: Method, course: Course, minutes: float) -> dict[str, Any]:
+    """What a training is told, but for its seed and for what validation chooses."""
+    every = max(1, round(VALIDATIONS[course.name] * minutes))
+    loop = {"minutes": minutes, "validate_every": every, "log_every": every, "workers": 1}
+    return {"learner": method.key, **course.settings, **loop, **method.settings.get(course.name, {})}
+
+
+def _training(method: Method, course: Course, seed: int, minutes: float, runs: Path) -> Training:
+    if method.key not in META_TRAINED:
+        raise MetaftError(f"unknown learner {method.key!r}{nearest(method.key, META_TRAINED)}")
+    settings = {**settings_of(method, course, minutes), **choice(runs, method, course), "seed": seed}
+    validated(RunConfig, settings)
+    folder = runs / f"{course.name}-{minutes:g}min" / f"{method.key}-{seed}"
+    return Training(method, course, seed, minutes, settings, folder)
+
+
+def _require_same(training: Training) -> None:
+    file = training.folder / "config.toml"
+    if not file.exists():
+        return
+    was, now = load_config(file).model_dump(), validated(RunConfig, training.settings).model_dump()
+    other = [name for name in training.settings if was.get(name) != now[name]]
+    if other:
+        raise MetaftError(
+            f"{training.folder} was trained with {other[0]} = {was.get(other[0])}, and is now to be trained with "
+            f"{now[other[0]]}; remove it, or give another --runs"
+        )
+
+
+def with_seeds(trainings: Iterable[Training]) -> dict[tuple[str, str], list[Training]]:
+    """Finished trainings by method and course, the seeds together."""
+    found: dict[tuple[str, str], list[Training]] = {}
+    for training in trainings:
+        if training.state() == "finished":
+            found.setdefault((training.method.key, training.course.name), []).append(training)
+    return found
