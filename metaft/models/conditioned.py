@@ -24,7 +24,8 @@ def conditioned(model: nn.Module, size: int, seed: int = 0) -> nn.Module:
     parameters keep their names.
 
     Deviations: FiLM starts at γ = 1, β = 0 where φ = 0, so that the network starts as it was given (their b is drawn
-    around 0); and it comes before a pooling that follows, not after. W' is drawn like the Linear layer's own weights.
+    around 0); and it comes before a pooling that follows, not after. W' is drawn as torch draws a Linear layer of all
+    those inputs, whatever W was drawn from.
 
     Args:
         model: any module with a convolution or a Linear layer.
@@ -62,7 +63,7 @@ def _with_context(network: nn.Module, context: nn.Parameter) -> tuple[str, nn.Mo
     if convolutions:
         chosen = convolutions[:CONVOLUTION][-1]
         name = _normalised(network, chosen)
-        return name, Modulated(layers[name], context, int(layers[chosen].out_channels))  # type: ignore[arg-type]
+        return name, Modulated(layers[name], context, int(layers[chosen].out_channels))
     for name, layer in layers.items():
         if isinstance(layer, nn.Linear):
             return name, Concatenated(layer, context)
@@ -96,7 +97,8 @@ class Concatenated(nn.Module):
         self.further = nn.Linear(
             len(context), layer.out_features, bias=False, dtype=context.dtype, device=context.device
         )
-        nn.init.normal_(self.further.weight, std=float(layer.weight.detach().square().mean().sqrt()))
+        bound = (layer.in_features + len(context)) ** -0.5
+        nn.init.uniform_(self.further.weight, -bound, bound)
 
     def forward(self, x: Tensor) -> Tensor:
         """W x + b + W' φ."""

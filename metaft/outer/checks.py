@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor
 
 from metaft.errors import MetaftError
 from metaft.inner.adapt import Inner
+from metaft.inner.objectives import L2ToStart, Objective
+from metaft.inner.rules import LEARNED
 
 WITHOUT_A_PATH = {
     "implicit": "differentiates the solution and not the path to it",
@@ -74,10 +76,47 @@ def require_path(estimator: str, engine: str, inner: Inner, weighted: bool) -> N
             f"estimator {estimator!r} does not go with {asked}: it {WITHOUT_A_PATH[estimator]}; use 'exact', "
             "'finite-difference' or 'first-order'"
         )
+    if engine == "higher" and estimator not in ("exact", "first-order"):
+        raise MetaftError(f"engine 'higher' knows the estimators 'exact' and 'first-order', not {estimator!r}")
     if asked and engine == "higher":
         raise MetaftError(f"engine 'higher' does not go with {asked}; use engine 'eager' or 'compile'")
     if inner.begin and inner.objective.uses_start:
         raise MetaftError(
             "an objective that holds to the start takes one start for all tasks, and here each task has its own; "
             "use objective 'task'"
+        )
+
+
+def require_end(
+    estimator: str, steps: int, objective: Objective, adapts: Collection[str], trains: Collection[str]
+) -> None:
+    """Refuse what an estimator that knows the end of the inner loop alone cannot train.
+
+    Args:
+        estimator: by name; others than those of ``WITHOUT_A_PATH`` can do all of this.
+        steps: inner steps K.
+        objective: what the inner loop descends.
+        adapts: names of what adapts.
+        trains: names of what is meta-trained.
+
+    Raises:
+        MetaftError: with the reason, and what to do.
+    """
+    if estimator not in WITHOUT_A_PATH:
+        return
+    rates = [name for name in trains if name.startswith(LEARNED)]
+    if rates:
+        raise MetaftError(
+            f"estimator {estimator!r} cannot train learned rates ({rates[0]!r}): it {WITHOUT_A_PATH[estimator]}; take "
+            "a rule that learns nothing, or estimator 'exact', 'first-order' or 'finite-difference'"
+        )
+    if steps < 1:
+        raise MetaftError(f"estimator {estimator!r} needs at least 1 inner step, to have an end of the inner loop")
+    if estimator == "implicit" and not isinstance(objective, L2ToStart):
+        raise MetaftError("estimator 'implicit' needs the proximal objective: use objective 'l2' (metaft.L2ToStart)")
+    idle = [name for name in trains if name not in adapts]
+    if estimator == "reptile" and idle:
+        raise MetaftError(
+            f"estimator 'reptile' trains only what adapts, and {idle[0]!r} does not: let meta_scope be the scope, or "
+            "use another estimator"
         )

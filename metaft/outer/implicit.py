@@ -13,6 +13,7 @@ from metaft.inner.adapt import adapt, network
 from metaft.inner.objectives import L2ToStart
 from metaft.inner.rules import Params
 from metaft.inner.tasks import over_tasks
+from metaft.outer.checks import require_end
 from metaft.outer.problem import Estimate, Problem
 
 TOLERANCE = 1e-6
@@ -36,19 +37,15 @@ def implicit(problem: Problem, tolerance: float = TOLERANCE, iterations: int = I
         The estimate, with each task's relative residual.
 
     Raises:
-        MetaftError: if the objective is another, or the rule has learned rates (the solution does not depend on them).
+        MetaftError: as ``require_end``.
     """
     inner, params, trains, batch = problem.inner, problem.params, problem.trains, problem.batch
-    if not isinstance(inner.objective, L2ToStart):
-        raise MetaftError("estimator 'implicit' needs the proximal objective: use objective 'l2' (metaft.L2ToStart)")
-    if any(n.startswith("rule:") for n in trains):
-        raise MetaftError("estimator 'implicit' cannot train learned rates: the solution does not depend on the path")
-    if inner.steps < 1:
-        raise MetaftError("estimator 'implicit' needs at least 1 inner step")
+    start = inner.start(params)
+    require_end("implicit", inner.steps, inner.objective, start, trains)
+    assert isinstance(inner.objective, L2ToStart)
     if problem.diagnose:
         raise MetaftError("estimator 'implicit' has no adjoint to diagnose")
     weight = inner.objective.weight
-    start = inner.start(params)
     adapted = adapt(inner, params, batch.support_x, batch.support_y)[-1]
     live = {n: p for n, p in params.items() if n in trains and n not in start}
     fixed = {n: p for n, p in network(params).items() if n not in start and n not in live}

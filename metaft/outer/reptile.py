@@ -7,6 +7,7 @@ import torch
 from metaft.errors import MetaftError
 from metaft.inner.adapt import adapt
 from metaft.inner.tasks import over_tasks
+from metaft.outer.checks import require_end
 from metaft.outer.problem import Estimate, Problem
 
 
@@ -23,17 +24,11 @@ def reptile(problem: Problem) -> Estimate:
         The estimate.
 
     Raises:
-        MetaftError: if something is to be trained that does not adapt, or K = 0.
+        MetaftError: as ``require_end``.
     """
     inner, params, trains, batch = problem.inner, problem.params, problem.trains, problem.batch
     start = inner.start(params)
-    idle = [n for n in trains if n not in start]
-    if idle:
-        raise MetaftError(
-            f"estimator 'reptile' trains only what adapts, and {idle[0]!r} does not; use another estimator"
-        )
-    if inner.steps < 1:
-        raise MetaftError("estimator 'reptile' needs at least 1 inner step: with none there is nothing to move towards")
+    require_end("reptile", inner.steps, inner.objective, start, trains)
     if problem.diagnose:
         raise MetaftError("estimator 'reptile' has no adjoint to diagnose")
     everything_x = torch.cat([batch.support_x, batch.query_x], dim=1)

@@ -8,8 +8,9 @@ from typing import Any, TypedDict
 from torch import nn
 
 from metaft.errors import MetaftError, nearest
-from metaft.inner.rules import RULES
+from metaft.inner.rules import LEARNED, RULES
 from metaft.learners.maml import MAML, NormMode
+from metaft.outer.checks import require_end
 from metaft.tasks.family import Kind
 
 
@@ -79,9 +80,15 @@ def compose(
             f"objective_weight {weight} is the strength of a pull to the start, and objective 'task' has none; "
             "add objective 'l2' or 'kl', or leave the weight out"
         )
+    if chosen.get("batch_norm") == "running":
+        raise MetaftError(
+            f"batch_norm 'running' normalises by statistics gathered in training, and learner {name!r} gathers none; "
+            "use 'transductive' or 'inductive'"
+        )
     learner = MAML(model, RULES[rule](inner_lr, steps), steps, **chosen)
     learner.name = name
     _require_movement(learner, rule)
+    require_end(learner.estimator, steps, learner.objective, learner.adapts, learner.trains)
     return learner
 
 
@@ -100,8 +107,7 @@ def _require_movement(learner: MAML, rule: str) -> None:
         raise MetaftError(f"scope {learner.scope!r} leaves nothing that adapts; to adapt nothing, take steps 0")
     if not learner.trains:
         raise MetaftError(f"meta_scope {learner.meta_scope!r} leaves nothing to meta-train; name some of the network")
-    rates = [name for name in learner.trains if name not in learner.model.params()]
-    if rates and learner.steps == 0:
+    if learner.steps == 0 and any(name.startswith(LEARNED) for name in learner.trains):
         raise MetaftError(f"rule {rule!r} learns how to step, and steps = 0 takes none; take more, or rule 'sgd'")
 
 
