@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import threading
 from collections.abc import Callable
 from typing import Any, Literal, get_args
@@ -17,6 +16,7 @@ from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
 from metaft.errors import MetaftError, nearest
+from metaft.models.written_out import max_pool2d, normalise, plain_max_pool2d, var_mean
 
 BatchNormMode = Literal["transductive", "inductive", "running"]
 Params = dict[str, Tensor]
@@ -115,7 +115,7 @@ class Functional:
         for name in self.norms:
 
             def seen(part: nn.Module, inputs: tuple[Tensor, ...], name: str = name) -> None:
-                variance, mean = _var_mean(inputs[0], counted)
+                variance, mean = var_mean(inputs[0], counted)
                 found.update({f"{name}.running_mean": mean, f"{name}.running_var": variance})
 
             hooks.append(module.get_submodule(name).register_forward_pre_hook(seen))
@@ -128,7 +128,7 @@ class Functional:
 
     def _own_module(self) -> nn.Module:
         """This thread's copy: ``functional_call`` puts the parameters into the module while it runs."""
-        if torch.compiler.is_compiling():  # traced away: compiled code holds no module
+        if torch.compiler.is_dynamo_compiling():  # traced away: compiled code holds no module
             return self.module
         thread = threading.get_ident()
         if thread not in self._copies:
@@ -168,6 +168,8 @@ class BatchStatistics(TorchFunctionMode):
     differentiated twice and from outside a vmap, gives a wrong meta-gradient without a word
     (tests/models/test_functional.py). Elsewhere the fused one is right, and quicker where nothing is compiled.
 
+    In code compiled for a CPU, max-pooling is written out as well.
+
     Args:
         examples: how many leading rows give mean and variance; all if None.
         running: normalise by running statistics instead, whatever the rows.
@@ -181,9 +183,11 @@ class BatchStatistics(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        """Replace batch norm; let everything else pass."""
+        """Replace batch norm and max-pooling; let everything else pass."""
         if func is F.batch_norm:
             return self._batch_norm(*args, **(kwargs or {}))
+        if func is F.max_pool2d:
+            return self._max_pool2d(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
     def _batch_norm(
@@ -197,35 +201,24 @@ class BatchStatistics(TorchFunctionMode):
         momentum: float = 0.1,
         eps: float = 1e-5,
     ) -> Tensor:
-        if self.examples is None and self.counted is None and not torch.compiler.is_compiling() and not _vmapped():
+        all_rows = self.examples is None and self.counted is None
+        if all_rows and not torch.compiler.is_dynamo_compiling() and not _vmapped():
             if self.running and running_mean is not None:
                 return F.batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
             return F.batch_norm(x, None, None, weight, bias, True, momentum, eps)
-        shape = (-1,) + (1,) * (x.dim() - 2)
         if self.running and running_mean is not None and running_var is not None:
             variance, mean = running_var, running_mean
         else:
-            variance, mean = _var_mean(x if self.examples is None else x[: self.examples], self.counted)
-        scale = torch.rsqrt(variance + eps)
-        if weight is not None:
-            scale = scale * weight
-        shift = -mean * scale
-        if bias is not None:
-            shift = shift + bias
-        return x * scale.reshape(shape) + shift.reshape(shape)
+            variance, mean = var_mean(x if self.examples is None else x[: self.examples], self.counted)
+        return normalise(x, variance, mean, weight, bias, eps)
+
+    def _max_pool2d(self, *args: Any, **kwargs: Any) -> Any:
+        kernel = plain_max_pool2d(*args, **kwargs)
+        if kernel is None or not torch.compiler.is_dynamo_compiling() or args[0].device.type != "cpu":
+            return F.max_pool2d(*args, **kwargs)
+        return max_pool2d(args[0], kernel)
 
 
 def _vmapped() -> bool:
     """Whether we are inside a ``torch.func.vmap``."""
     return any(level.key() == TransformType.Vmap for level in retrieve_all_functorch_interpreters())
-
-
-def _var_mean(x: Tensor, counted: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Variance and mean of each channel, ``[channels]``, over the examples that count."""
-    axes = (0, *range(2, x.dim()))
-    if counted is None:
-        return torch.var_mean(x, axes, correction=0)
-    share = (counted.to(x.dtype) / (counted.sum() * math.prod(x.shape[2:]))).reshape(-1, *(1,) * (x.dim() - 1))
-    mean = (x * share).sum(axes, keepdim=True)
-    variance = ((x - mean).square() * share).sum(axes)
-    return variance, mean.flatten()
