@@ -17,6 +17,7 @@ from metaft.learners.feature_extraction import FeatureExtraction
 from metaft.learners.fine_tuning import FineTuning
 from metaft.learners.learner import Learner, MetaLearner, Predictor
 from metaft.learners.maml import MAML
+from metaft.learners.metric import METRIC
 from metaft.learners.nearest_neighbour import NearestNeighbour
 from metaft.learners.through_learn2learn import Learn2Learn
 
@@ -38,8 +39,11 @@ Builder = Callable[..., Learner]
 """``builder(model, *, option=default, …)``: its signature lists the options, and whether the model may be None."""
 
 
-META_TRAINED: dict[str, Builder] = {**COMPOSITIONS}
+META_TRAINED: dict[str, Builder] = {**COMPOSITIONS, **METRIC}
 """Learners that are meta-trained; all others use a network as it is."""
+
+ANY_WAYS = frozenset({*METRIC, "proto-maml"})
+"""Meta-trained learners without a parameter that is bound to the number of ways: one run answers tasks of any."""
 
 LEARNERS: dict[str, Builder] = {
     "nearest-neighbour": NearestNeighbour,

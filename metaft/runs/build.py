@@ -29,6 +29,9 @@ MODEL_OPTIONS: dict[str, Callable[[RunConfig], dict[str, Any]]] = {
 }
 """Which settings each network takes."""
 
+COMPUTING = ("memory", "engine", "workers")
+"""How an inner loop is computed, not what: nothing to a learner without one."""
+
 TRAINABLE = ("name", "params", "transductive", "meta_gradient", "curve", "describe", "scope_rows")
 """What meta-training asks of a learner."""
 
@@ -56,6 +59,7 @@ def build(config: RunConfig) -> Parts:
             cannot teach it, or data that is absent or does not suffice.
     """
     _require_meta_trained(config.learner)
+    _require_any_ways(config)
     train, validation = build_family(config, "train"), build_family(config, "val")
     if isinstance(train, Episodes) and isinstance(validation, Episodes):
         require_disjoint({"train": train.images.names, "val": validation.images.names}, config.dataset)
@@ -73,6 +77,18 @@ def _require_meta_trained(name: str) -> None:
         raise MetaftError(
             f"learner {name!r} cannot be meta-trained (only {', '.join(META_TRAINED)} can): train a network with "
             f"metaft pretrain --out RUN, then score the learner with metaft compare {backbone}"
+        )
+
+
+def _require_any_ways(config: RunConfig) -> None:
+    """Refuse other ways in training than in test where a head is bound to them."""
+    from metaft.learners import ANY_WAYS
+
+    bound = config.learner not in ANY_WAYS and not is_import_path(config.learner)
+    if bound and config.train_ways not in (None, config.ways):
+        raise MetaftError(
+            f"train_ways = {config.train_ways}: learner {config.learner!r} has a head for {config.ways} ways and "
+            f"cannot train on others; leave train_ways out, or take a learner without ({', '.join(sorted(ANY_WAYS))})"
         )
 
 
@@ -128,7 +144,7 @@ def build_learner(config: RunConfig, family: TaskFamily) -> Learner:
 
 def _asked(how: dict[str, Any], known: Container[str]) -> dict[str, Any]:
     """Settings without those that the learner has no use for and that are as they are by default."""
-    fields = LearnerSettings.model_fields
+    fields = {n: field for n, field in LearnerSettings.model_fields.items() if n not in COMPUTING}
     return {n: value for n, value in how.items() if n in known or (n in fields and value != fields[n].default)}
 
 
@@ -181,6 +197,7 @@ def load_run(
             checkpoint is of another architecture or a newer metaft.
     """
     config = run_config(path)
+    _require_statistics(path, config, overrides.get("batch_norm"))
     if overrides:
         config = validated(RunConfig, {**config.model_dump(), **overrides})
     stored = checkpoint.load_newest(RunDirectory(path).checkpoints)
@@ -189,6 +206,17 @@ def load_run(
     checkpoint.require_fit(chosen, learner.params, stored.path)
     learner.params = chosen
     return config, learner
+
+
+def _require_statistics(path: str | Path, config: RunConfig, batch_norm: str | None) -> None:
+    """Refuse to normalise by running statistics that training did not gather."""
+    from metaft.learners.metric import METRIC
+
+    gathered = config.batch_norm in (None, "running") and config.learner in METRIC
+    if batch_norm == "running" and not gathered and not is_import_path(config.learner):
+        raise MetaftError(
+            f"{path} gathered no running statistics in training; evaluate it with batch_norm transductive or inductive"
+        )
 
 
 def run_config(path: str | Path) -> RunConfig:

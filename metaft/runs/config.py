@@ -40,8 +40,8 @@ class LearnerSettings(Settings):
 
     learner: str = Field(
         "maml",
-        description="method: maml, fomaml, anil, boil, reptile, imaml, meta-sgd, cavia, meta-curvature, "
-        "or your own: package.module:NAME",
+        description="method: maml, fomaml, anil, boil, reptile, imaml, meta-sgd, maml++, cavia, proto-maml, "
+        "meta-curvature, protonet, matching, r2d2, in-context, or your own: package.module:NAME",
     )
     steps: int | None = Field(
         1, ge=0, le=10_000, description="inner gradient steps in training; some methods have their own"
@@ -66,10 +66,22 @@ class LearnerSettings(Settings):
         None, description="how the meta-gradient is obtained [the method's own]"
     )
     context: int | None = Field(None, ge=1, le=65_536, description="cavia: numbers that adapt [100 for images, else 5]")
-    batch_norm: Literal["transductive", "inductive"] | None = Field(
+    epochs: int | None = Field(None, ge=1, le=10**6, description="maml++: parts of the run, to anneal by [100]")
+    multi_step_epochs: int | None = Field(
+        None, ge=0, le=10**6, description="maml++: so many begin with a loss after every step [10]"
+    )
+    first_order_epochs: int | None = Field(
+        None, ge=0, le=10**6, description="maml++: so many begin with first-order gradients [50]"
+    )
+    distance: Literal["euclidean", "cosine"] | None = Field(None, description="protonet: to class means [euclidean]")
+    regularisation: float | None = Field(None, gt=0, le=1e9, description="r2d2: the penalty to begin with [1]")
+    layers: int | None = Field(None, ge=1, le=100, description="in-context: blocks of the transformer [2]")
+    token_width: int | None = Field(None, ge=1, le=65_536, description="in-context: numbers a token [64]")
+    batch_norm: Literal["transductive", "inductive", "running", "per-step"] | None = Field(
         None,
-        description="whose statistics normalise the queries: the query batch's or the support set's "
-        "[the method's own; those with an inner loop: transductive]",
+        description="whose statistics normalise the queries: the query batch's, the support set's, or those gathered "
+        "in training (not with an inner loop; per-step: after each step, maml++) [the method's own; with an inner "
+        "loop: transductive, maml++: per-step, else running]",
     )
     memory: Literal["flat", "checkpoints", "graph"] = Field(
         "flat", description="run inner steps again in the reverse pass, or keep their graph"
@@ -119,6 +131,14 @@ class TrainSettings(LoopSettings):
     diagnose: bool = Field(False, description="log the adjoint's norm at each inner step (exploding, vanishing)")
 
 
+class MetaTrainSettings(TrainSettings):
+    """The outer loop, and how its tasks differ from those of validation and test."""
+
+    train_ways: int | None = Field(
+        None, ge=2, le=100_000, description="classes in a training task, for methods without a head of so many [--ways]"
+    )
+
+
 class EvaluateSettings(Settings):
     """What ``metaft evaluate`` does unless told otherwise."""
 
@@ -139,7 +159,7 @@ SECTIONS: dict[str, type[Settings]] = {
     "model": ModelSettings,
     "learner": LearnerSettings,
     "teacher": TeacherSettings,
-    "train": TrainSettings,
+    "train": MetaTrainSettings,
     "evaluate": EvaluateSettings,
 }
 
@@ -150,7 +170,7 @@ class RunConfig(
     ModelSettings,
     LearnerSettings,
     TeacherSettings,
-    TrainSettings,
+    MetaTrainSettings,
     EvaluateSettings,
 ):
     """Everything ``metaft meta-train`` can be told."""
@@ -169,11 +189,12 @@ class RunConfig(
     @model_validator(mode="after")
     def _fits_in_memory(self) -> Self:
         image = self.dataset not in REGRESSIONS
-        examples = (self.ways if image else 1) * (self.shots + self.queries)
+        ways = max(self.ways, self.train_ways or 0)
+        examples = (ways if image else 1) * (self.shots + self.queries)
         values = self.tasks * examples * (self.image_size**2 if image else 1)
         if values > MAX_BATCH_VALUES:
             raise ValueError(
-                f"a batch of tasks = {self.tasks}, ways = {self.ways}, shots = {self.shots}, "
+                f"a batch of tasks = {self.tasks}, ways = {ways}, shots = {self.shots}, "
                 f"queries = {self.queries} would hold {values:.2g} numbers; make one of them smaller"
             )
         return self

@@ -42,7 +42,7 @@ def build_family(config: RunConfig, split: str) -> TaskFamily:
         raise MetaftError(f"scheme = {config.scheme!r}: data set {config.dataset} has only one way to be split")
     return tasks.episodes(
         config.dataset,
-        _range(config, "ways"),
+        _ways(config, split),
         _range(config, "shots"),
         config.queries,
         split,
@@ -61,12 +61,13 @@ def _own(config: RunConfig, split: str) -> TaskFamily:
     make = load_attribute(path)
     if not callable(make):
         raise MetaftError(f"{path} is not a function or class; expected one that takes split and gives images or tasks")
-    settings = {"ways": config.ways, "shots": config.shots, "queries": config.queries, "seed": config.seed}
+    most = config.train_ways if split == "train" and config.train_ways else config.ways
+    settings = {"ways": most, "shots": config.shots, "queries": config.queries, "seed": config.seed}
     offered = {"split": split, "root": config.data_root, **_offered(config), **settings}
     made = call(path, make, {name: value for name, value in offered.items() if name in _parameters(make)})
     if isinstance(made, LabelledImages):
         told = {name: value for name, value in _offered(config).items() if name in _parameters(make)}
-        ways, shots, channels = _range(config, "ways"), _range(config, "shots"), CHANNELS[config.colours]
+        ways, shots, channels = _ways(config, split), _range(config, "shots"), CHANNELS[config.colours]
         return episodes_of(made, ways, shots, config.queries, split, config.seed, path, channels, told)
     if not isinstance(made, TaskFamily):
         raise MetaftError(
@@ -107,6 +108,10 @@ def _offered(config: RunConfig) -> dict[str, Any]:
         "rotations": config.rotations,
         "split_seed": config.split_seed,
     }
+
+
+def _ways(config: RunConfig, split: str) -> int | tuple[int, int]:
+    return config.train_ways if split == "train" and config.train_ways else _range(config, "ways")
 
 
 def _range(config: RunConfig, name: str) -> int | tuple[int, int]:

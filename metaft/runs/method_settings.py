@@ -40,6 +40,11 @@ BY_METHOD: dict[str, dict[str, Defaults]] = {
         "natural": {"inner_lr": 0.05, "steps": 1, "test_steps": None},
         "regression": {"inner_lr": 0.05},
     },
+    "maml++": {
+        "characters": {"inner_lr": 0.1, "steps": 5, "schedule": "cosine"},
+        "natural": {"inner_lr": 0.01, "steps": 5, "test_steps": None},
+        "regression": {"inner_lr": 0.01, "steps": 5, "schedule": "cosine"},
+    },
     "cavia": {
         "characters": {"inner_lr": 1.0, "steps": 2},
         "natural": {"inner_lr": 1.0, "steps": 2, "test_steps": None},
@@ -49,6 +54,14 @@ BY_METHOD: dict[str, dict[str, Defaults]] = {
         name: {"characters": _NO_INNER_LOOP, "regression": _NO_INNER_LOOP}
         for name in ("protonet", "matching", "r2d2", "in-context")
     },
+}
+
+# Learners that were published with more ways in training than in test: for data sets of so many classes, unless ways
+# are drawn from a range. One such task has as many images as several small ones.
+_MANY_CLASSES = ("glyphs", "omniglot")
+_TRAINED_WIDER: dict[str, Defaults] = {
+    "protonet": {"train_ways": 60, "tasks": 1},
+    "r2d2": {"train_ways": 60, "tasks": 1},
 }
 
 
@@ -67,6 +80,9 @@ def method_defaults(given: Defaults) -> Defaults:
         return published.get("regression", {})
     ways = re.search(r"\d+\s*$", str(given.get("ways", "")))
     found = dict(published.get("characters", {}))
+    ranged = given.get("fewest_ways") is not None or "-" in str(given.get("ways", ""))
+    if str(given.get("dataset") or "glyphs") in _MANY_CLASSES and not ranged:
+        found |= _TRAINED_WIDER.get(str(given.get("learner")), {})
     if dataset in NATURAL:
         found |= published.get("natural", {})
     elif ways and int(ways[0][:9]) >= MANY:

@@ -13,6 +13,7 @@ from typing import Any
 from metaft.distributed.place import place
 from metaft.errors import MetaftError, nearest
 from metaft.evaluation.result import Result
+from metaft.learners import ANY_WAYS
 from metaft.learners.learner import MetaLearner as Learner
 from metaft.runs.build import build_family, load_run, run_config
 from metaft.runs.config import RunConfig
@@ -123,7 +124,7 @@ def _lake(
 
     batch = read_runs(runs, config.image_size)
     ways = int(batch.support_y.max()) + 1
-    if config.ways != ways:
+    if config.ways != ways and config.learner not in ANY_WAYS:
         raise MetaftError(f"the benchmark is {ways}-way, the run {config.ways}-way; train one with --ways {ways}")
     learner = _learner(path, weights, config, None)
     family = {"family": "lake", "dataset": "omniglot", "split": "one-shot runs", "ways": ways, "shots": 1}

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from metaft.errors import MetaftError
+from metaft.learners import ANY_WAYS
 from metaft.plugins import is_import_path
 from metaft.runs.config import BY_DATASET, RunConfig, validated
 from metaft.runs.families import CHANNELS, build_family
@@ -42,8 +43,8 @@ def evaluation_config(own: RunConfig, given: Mapping[str, Any]) -> RunConfig:
         if own.dataset in ("folder", "table"):
             changes.setdefault("data_root", None)
         changes.setdefault("colours", _colours(own, dataset))
-    config = validated(RunConfig, {**own.model_dump(), **changes})
-    if config.ways != own.ways:
+    config = validated(RunConfig, {**own.model_dump(), **changes, "train_ways": None})
+    if config.ways != own.ways and own.learner not in ANY_WAYS:
         raise MetaftError(
             f"the run tells {own.ways} classes apart, not {config.ways}; evaluate it on {own.ways}-way tasks, "
             f"or on some of fewer ways with --ways 2-{own.ways}"

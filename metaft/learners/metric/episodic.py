@@ -57,7 +57,7 @@ class EpisodicLearner:
     """A network and a comparison, trained by the plain gradient of the query loss (Vinyals et al. 2016, §2.2).
 
     No parameter is bound to a number of classes, so that training may use more ways than testing. ``params`` are the
-    network's parameters and, in batch norm's running mode, its running statistics (gathered, not trained), and the
+    network's parameters and its running statistics (in batch norm's running mode gathered, never trained), and the
     comparison's parameters.
 
     Args:
@@ -107,9 +107,10 @@ class EpisodicLearner:
             Loss, gradients, the loss of each task, and the running statistics as they are after this batch.
         """
         leaves = {name: self.params[name].detach().requires_grad_() for name in self.trains}
-        gathered = {name: p.clone() for name, p in self.params.items() if name not in leaves}
+        gathers = self.features.mode == "running"
+        gathered = {name: p.clone() for name, p in self.params.items() if gathers and name not in leaves}
         with torch.enable_grad():
-            losses = self.outer_losses(self._answers(leaves | gathered, batch, training=True), batch.query_y)
+            losses = self.outer_losses(self._answers(self.params | leaves | gathered, batch, True), batch.query_y)
             loss = losses.mean()
         grads = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True, materialize_grads=True)
         nothing = losses.new_empty(0)
@@ -160,9 +161,10 @@ class EpisodicLearner:
         raise MetaftError(f"{self.name} has no inner steps to diagnose")
 
     def scope_rows(self) -> list[list[str]]:
-        """What is meta-trained, a row a parameter; running statistics are gathered."""
+        """What is meta-trained, a row a parameter; running statistics are gathered in running mode."""
+        statistics = "gathered" if self.features.mode == "running" else "–"
         return [
-            [name, "×".join(map(str, p.shape)) or "1", "–", "meta-trained" if name in self.trains else "gathered"]
+            [name, "×".join(map(str, p.shape)) or "1", "–", "meta-trained" if name in self.trains else statistics]
             for name, p in self.params.items()
         ]
 

@@ -47,12 +47,9 @@ class TaskFeatures:
         return self.by_task.batch_norm if self.by_task.normalises else "none"
 
     def params(self) -> Params:
-        """A fresh copy of the network's parameters, and of its running statistics in running mode."""
-        found = self.by_task.params()
-        if self.mode == "running":
-            statistics = {n: b.detach().clone() for n, b in self.module.named_buffers() if b.is_floating_point()}
-            found |= statistics
-        return found
+        """A fresh copy of the network's parameters and of its running statistics, which only running mode moves."""
+        statistics = {n: b.detach().clone() for n, b in self.module.named_buffers() if b.is_floating_point()}
+        return self.by_task.params() | statistics
 
     def __call__(
         self, params: Params, x: Tensor, support: int, counted: Tensor | None = None, training: bool = False
@@ -73,7 +70,7 @@ class TaskFeatures:
             x = channels_last(x)
             params = {name: channels_last(p) if p.dim() == 4 else p for name, p in params.items()}
         if self.mode not in ("running", "none"):
-            return self._task_by_task(params, x, support, counted)
+            return self._task_by_task({n: params[n] for n in self.trains}, x, support, counted)
         real = x.flatten(0, 1) if counted is None else x[counted]
         self.module.train(training)
         whole = training or x.device.type != "cpu"

@@ -71,7 +71,7 @@ class SupportSetTransformer(Comparison):
 
     def __init__(self, features: int, values: int | None, layers: int, width: int, heads: int) -> None:
         super().__init__()
-        self.shape = {"layers": layers, "width": width, "heads": heads}
+        self.shape = {"layers": layers, "token_width": width, "heads": heads}
         self.embed = nn.Linear(features, width)
         self.asked = nn.Parameter(0.1 * torch.randn(width))
         # Of classes a token says "this one" or "another one"; a value is embedded as it is.
@@ -106,7 +106,7 @@ def in_context(
     model: nn.Module,
     *,
     layers: int = 2,
-    width: int = 64,
+    token_width: int = 64,
     heads: int = 4,
     seed: int = 0,
     batch_norm: BatchNormMode = "running",
@@ -127,7 +127,7 @@ def in_context(
     Args:
         model: any module whose last block is a linear head, which is left out.
         layers: blocks of attention and feed-forward layer.
-        width: of a token.
+        token_width: how many numbers a token is.
         heads: of the attention; must divide the width.
         seed: of the transformer's initial weights; torch's global random state is left as it was.
         batch_norm: "running", "transductive" or "inductive" (see ``TaskFeatures``).
@@ -139,13 +139,13 @@ def in_context(
     Raises:
         MetaftError: for sizes that do not fit, or a network without a linear head.
     """
-    if min(layers, width, heads) < 1 or width % heads:
+    if min(layers, token_width, heads) < 1 or token_width % heads:
         raise MetaftError(
-            f"layers, width and heads must be 1 or more and heads must divide the width, "
-            f"not layers={layers}, width={width}, heads={heads}"
+            f"layers, token_width and heads must be 1 or more and heads must divide the width, "
+            f"not layers={layers}, token_width={token_width}, heads={heads}"
         )
     values = model.get_submodule(head_name(model)).out_features if kind == "regression" else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        transformer = SupportSetTransformer(feature_width(model), values, layers, width, heads)  # type: ignore[arg-type]
+        transformer = SupportSetTransformer(feature_width(model), values, layers, token_width, heads)  # type: ignore[arg-type]
     return EpisodicLearner("in-context", model, transformer, batch_norm, kind)

@@ -14,7 +14,7 @@ METHODS = {
     "matching-scaled": (matching, {"learned_scale": True}),
     "r2d2": (r2d2, {}),
     "r2d2-mean": (r2d2, {"fit": "mean", "regularisation": 0.1}),
-    "in-context": (in_context, {"width": 16}),
+    "in-context": (in_context, {"token_width": 16}),
 }
 
 
