@@ -43,7 +43,6 @@ def command(file: str | None, out: str | None, resume: bool, overwrite: bool, qu
     from metaft.runs.config import load_config
     from metaft.runs.directory import RunDirectory
     from metaft.runs.distill import distill, prepare
-    from metaft.runs.distill_report import finish
     from metaft.runs.recorded import recorded_config
 
     if resume and file is not None:
@@ -57,18 +56,15 @@ def command(file: str | None, out: str | None, resume: bool, overwrite: bool, qu
         config = load_config(folder / "config.toml", settings, DistillConfig)
     with waiting(f"preparing {config.dataset} (what was read or drawn once is kept) …", not quiet):
         prepared = prepare(config)
-    words = shlex.join(["metaft", *sys.argv[1:]])
-    line = distill(
+    report = distill(
         config,
         folder,
         resume=resume,
         overwrite=overwrite,
         progress=not quiet,
-        command=words,
+        command=shlex.join(["metaft", *sys.argv[1:]]),
         prepared=prepared,
         watch=say if not quiet else lambda text: None,
     )
-    with waiting("scoring all generations and their ensembles on test data …", not quiet):
-        report = finish(line, words)
     if not quiet:
         show_report(report)

@@ -25,17 +25,18 @@ def show_report(report: Report) -> None:
         report: of the finished distillation.
     """
     line, config = report.line, report.line.config
-    rows = [row.cells() for row in (*report.rows, *report.ensembles)]
+    rows = [row.cells() for row in (*report.rows, *report.derived)]
     used = [place for place in range(len(HEADS)) if any(cells[place] != "–" for cells in rows)]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for place in used:
-        table.add_column(HEADS[place], justify="right" if place else "left", no_wrap=True)
+        table.add_column(HEADS[place], justify="right" if place else "left")
     for number, cells in enumerate(rows):
         chosen = number < len(report.rows) and report.line.generations[number] is line.best
         ends = number == len(report.rows) - 1
         table.add_row(*(Text(cells[place]) for place in used), style="bold" if chosen else None, end_section=ends)
     console = Console(soft_wrap=True)
-    console.print(table)
+    # Nothing is folded in a file; a narrow terminal folds intervals under their means.
+    console.print(table, width=None if console.is_terminal else 120)
     what = "held-out examples" if config.validation == "classification" else "tasks of other classes"
     notes = [
         f"mean ± 95% interval over {what}, {report.rows[0].count:,} for the test; bold: the best by validation;",

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from metaft.distillation.bias import bias_correction
 from metaft.distillation.teacher import mean_probabilities
 from metaft.evaluation.calibration import mean_entropy
 from metaft.evaluation.evaluate import draw, score
@@ -19,14 +20,14 @@ from metaft.evaluation.report import format_score, write_result
 from metaft.evaluation.statistics import mean_interval, paired_difference
 from metaft.learners.supervised import Supervised
 from metaft.runs.directory import RunDirectory
-from metaft.runs.distill import Generation, Line
 from metaft.runs.distill_data import test_family
+from metaft.runs.generations import Generation, Line
 from metaft.runs.held_out import HeldOut, Measures, answers, measure
 from metaft.runs.metrics import Metrics
 from metaft.tasks.family import TaskFamily
 
-HEADS = ("generation", "validation %", "test %", "errors", "ECE", "agree %", "entropy", "s")
-"""Of the table; "entropy" is that of the soft labels learned from, in nats."""
+HEADS = ("generation", "validation %", "test %", "errors", "left out", "ECE", "agree %", "entropy", "s")
+"""Of the table; "left out": errors on the class left out; "entropy": of the soft labels learned from, nats."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Row:
         soft_label_entropy: of the soft labels that it learned from, at their temperature, nats.
         temperature: at which it was taught.
         seconds: its training took.
+        left_out_errors: those of the errors that are examples of the class left out.
+        bias_correction: what was added to that class's score, chosen on validation examples.
     """
 
     name: str
@@ -66,6 +69,8 @@ class Row:
     soft_label_entropy: float | None = None
     temperature: float | None = None
     seconds: float | None = None
+    left_out_errors: int | None = None
+    bias_correction: float | None = None
 
     def cells(self) -> list[str]:
         """Under `HEADS`."""
@@ -74,6 +79,7 @@ class Row:
             format_score(self.validation, self.validation_ci95, "accuracy"),
             format_score(self.test, self.test_ci95, "accuracy"),
             "–" if self.errors is None else f"{self.errors:,}",
+            "–" if self.left_out_errors is None else f"{self.left_out_errors:,}",
             "–" if self.ece is None else f"{self.ece:.4f}",
             "–" if self.agreement is None else f"{100 * self.agreement:.2f}",
             "–" if self.soft_label_entropy is None else f"{self.soft_label_entropy:.3f}",
@@ -93,21 +99,22 @@ class Report:
     Args:
         line: its generations.
         rows: one a generation.
-        ensembles: of generations 0 … k, for k = 1, 2, ….
+        derived: where a class was left out, each student with its bias corrected; ensembles of generations 0 … k.
     """
 
     line: Line
     rows: tuple[Row, ...]
-    ensembles: tuple[Row, ...]
+    derived: tuple[Row, ...]
 
 
-def finish(line: Line, command: str) -> Report:
+def finish(run: RunDirectory, line: Line, command: str) -> Report:
     """Score all generations and their ensembles on test data, and write what was found.
 
     Into the run directory go ``distillation.json``, the picture ``soft_labels.png``, and a row a generation for
     TensorBoard; the record says that the run is finished and which generation is the best by validation.
 
     Args:
+        run: the open run directory.
         line: all generations.
         command: what was typed.
 
@@ -118,52 +125,57 @@ def finish(line: Line, command: str) -> Report:
         MetaftError: if the test data is absent, or a file cannot be written.
     """
     test = test_family(line.config)
-    rows, ensembles = _examples(line, test) if isinstance(test, HeldOut) else _tasks(line, test)
-    report = Report(line, tuple(rows), tuple(ensembles))
-    run = RunDirectory(line.out)
-    run.lock()
-    try:
-        _write(report, command)
-        run.write_record(
-            state="finished",
-            ended=datetime.now(UTC).isoformat(timespec="seconds"),
-            seconds=sum(row.seconds or 0.0 for row in rows),
-            best_validation_accuracy=line.best.best,
-            best_generation=line.best.number,
-        )
-    finally:
-        run.close()
+    report = _examples(line, test) if isinstance(test, HeldOut) else _tasks(line, test)
+    _write(report, command)
+    run.write_record(
+        state="finished",
+        ended=datetime.now(UTC).isoformat(timespec="seconds"),
+        iteration=line.generations[-1].number,
+        seconds=sum(row.seconds or 0.0 for row in report.rows),
+        best_validation_accuracy=line.best.best,
+        best_generation=line.best.number,
+    )
     return report
 
 
-def _examples(line: Line, test: HeldOut) -> tuple[list[Row], list[Row]]:
+def _examples(line: Line, test: HeldOut) -> Report:
     """Held-out examples of the training classes."""
     validation = line.data.probe
     members = [Supervised(generation.network) for generation in line.generations]
     val = torch.stack([answers(member, validation.images.images) for member in members])
     tested = torch.stack([answers(member, test.images.images) for member in members])
+    left_out = None if line.config.leave_out is None else test.images.names.index(line.config.leave_out)
 
-    def row(name: str, of_val: Tensor, of_test: Tensor, before: Tensor | None, **more: Any) -> Row:
+    def row(name: str, of_val: Tensor, of_test: Tensor, before: Tensor | None, more: Mapping[str, Any]) -> Row:
         found = measure(of_test, test.labels, before)
-        right = [
-            (scores.argmax(-1) == family.labels).double()
-            for scores, family in ((of_val, validation), (of_test, test), (tested[0], test))
-        ]
+        wrong = of_test.argmax(-1) != test.labels
         told = {"errors": found.errors, "ece": found.ece, **_shared(found), **more}
-        return _row(name, right[0], right[1], right[2], told)
+        if left_out is not None:
+            told["left_out_errors"] = int((wrong & (test.labels == left_out)).sum())
+        right = (of_val.argmax(-1) == validation.labels).double()
+        return _row(name, right, (~wrong).double(), (tested[0].argmax(-1) == test.labels).double(), told)
+
+    def corrected(k: int) -> Row:
+        assert left_out is not None
+        correction = bias_correction(val[k], validation.labels, left_out)
+        raised = torch.zeros(test.outputs)
+        raised[left_out] = correction
+        told = {"bias_correction": correction}
+        return row(f"generation {k} corrected", val[k] + raised, tested[k] + raised, None, told)
 
     rows = [
-        row(f"generation {g.number}", val[k], tested[k], tested[k - 1] if k else None, **_taught(line, g, val[k - 1]))
+        row(f"generation {g.number}", val[k], tested[k], tested[k - 1] if k else None, _taught(line, g, val[k - 1]))
         for k, g in enumerate(line.generations)
     ]
-    ensembles = [
-        row(_ensemble(k), mean_probabilities(val[: k + 1]), mean_probabilities(tested[: k + 1]), None)
+    together = [
+        row(_ensemble(k), mean_probabilities(val[: k + 1]), mean_probabilities(tested[: k + 1]), None, {})
         for k in range(1, len(members))
     ]
-    return rows, ensembles
+    mended = [] if left_out is None else [corrected(k) for k in range(1, len(members))]
+    return Report(line, tuple(rows), (*mended, *together))
 
 
-def _tasks(line: Line, test: TaskFamily) -> tuple[list[Row], list[Row]]:
+def _tasks(line: Line, test: TaskFamily) -> Report:
     """Few-shot tasks of other classes; answers to training images are compared beside them."""
     members = [Supervised(generation.network) for generation in line.generations]
     val = _accuracies(members, line.data.validation, line.config.validate_tasks)
@@ -175,8 +187,8 @@ def _tasks(line: Line, test: TaskFamily) -> tuple[list[Row], list[Row]]:
         found = measure(watched[k], probe.labels, watched[k - 1] if k else None)
         told = _shared(found) | _taught(line, generation, watched[k - 1])
         rows.append(_row(f"generation {generation.number}", val[0][k], tested[0][k], tested[0][0], told))
-    ensembles = [_row(_ensemble(k), val[1][k], tested[1][k], tested[0][0], {}) for k in range(1, len(members))]
-    return rows, ensembles
+    together = [_row(_ensemble(k), val[1][k], tested[1][k], tested[0][0], {}) for k in range(1, len(members))]
+    return Report(line, tuple(rows), tuple(together))
 
 
 @torch.no_grad()
@@ -220,7 +232,7 @@ def _write(report: Report, command: str) -> None:
 
     line = report.line
     seeds = [line.config.seed]
-    results = {row.name: row.to_json() for row in (*report.rows, *report.ensembles)}
+    results = {row.name: row.to_json() for row in (*report.rows, *report.derived)}
     extra = {
         "validated_by": line.config.validation,
         "validation_by_temperature": {f"{t:g}": value for t, value in line.tried.items()},
