@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -110,8 +111,8 @@ def _image(axes: Axes, image: Tensor) -> None:
     axes.imshow(_pixels(image), cmap="Greys", vmin=0, vmax=255, interpolation="nearest")
 
 
-def _pixels(image: Tensor) -> Tensor:
-    return image.movedim(0, -1) if len(image) == 3 else image[0]
+def _pixels(image: Tensor) -> np.ndarray:
+    return (image.movedim(0, -1) if len(image) == 3 else image[0]).numpy()
 
 
 def _bars(axes: Axes, images: LabelledImages, soft: Tensor, label: int) -> None:

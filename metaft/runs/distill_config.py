@@ -194,7 +194,7 @@ def generation_config(config: DistillConfig, generation: int, per_epoch: int, te
     values = config.model_dump()
     if generation == 0:
         for name in TEACHERS:
-            values[name] = own if (own := values.pop(f"teacher_{name}")) is not None else values[name]
+            values[name] = own if (own := values[f"teacher_{name}"]) is not None else values[name]
         if values["epochs"] is not None:
             values["iterations"] = None
     else:

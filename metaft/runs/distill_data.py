@@ -63,7 +63,7 @@ def build_data(config: DistillConfig) -> DistillData:
         config: the settings.
 
     Returns:
-        The data without test examples: those are read when all is chosen (`test_family`).
+        The data without test examples: those are read when all is chosen (`tested_on`).
 
     Raises:
         MetaftError: for an unknown data set, data that is absent, or too few images.
@@ -85,7 +85,7 @@ def build_data(config: DistillConfig) -> DistillData:
     return data
 
 
-def test_family(config: DistillConfig) -> HeldOut | TaskFamily:
+def tested_on(config: DistillConfig) -> HeldOut | TaskFamily:
     """What the generations are scored on, once, when all is chosen.
 
     Args:

@@ -20,7 +20,7 @@ from metaft.evaluation.report import format_score, write_result
 from metaft.evaluation.statistics import mean_interval, paired_difference
 from metaft.learners.supervised import Supervised
 from metaft.runs.directory import RunDirectory
-from metaft.runs.distill_data import test_family
+from metaft.runs.distill_data import tested_on
 from metaft.runs.generations import Generation, Line
 from metaft.runs.held_out import HeldOut, Measures, answers, measure
 from metaft.runs.metrics import Metrics
@@ -124,7 +124,7 @@ def finish(run: RunDirectory, line: Line, command: str) -> Report:
     Raises:
         MetaftError: if the test data is absent, or a file cannot be written.
     """
-    test = test_family(line.config)
+    test = tested_on(line.config)
     report = _examples(line, test) if isinstance(test, HeldOut) else _tasks(line, test)
     _write(report, command)
     run.write_record(
