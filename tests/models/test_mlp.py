@@ -19,7 +19,7 @@ def test_shares_are_dropped_in_training_and_none_in_evaluation():
     dropped = [part for part in model if isinstance(part, torch.nn.Dropout)]
     ones = torch.ones(20, 1000)
     assert [float((part(ones) == 0).float().mean()) for part in dropped] == pytest.approx([0.2, 0.5], abs=0.02)
-    assert isinstance(list(model)[0], torch.nn.Dropout)
+    assert isinstance(next(iter(model)), torch.nn.Dropout)
     assert not torch.equal(model(ones), model(ones))
     model.eval()
     assert torch.equal(model(ones), model(ones))
