@@ -84,6 +84,8 @@ def _require_any_ways(config: RunConfig) -> None:
     """Refuse other ways in training than in test where a head is bound to them."""
     from metaft.learners import ANY_WAYS
 
+    if config.dataset in REGRESSIONS and config.train_ways is not None:
+        raise MetaftError(f"train_ways = {config.train_ways}: a regression has no ways; leave train_ways out")
     bound = config.learner not in ANY_WAYS and not is_import_path(config.learner)
     if bound and config.train_ways not in (None, config.ways):
         raise MetaftError(

@@ -29,6 +29,10 @@ VARIANTS = {
         {"objective": "l2", "steps": 3, "rule": "adam", "batch_norm": "transductive", "scope": "head"},
         {"head": "kept", "steps": 3, "rate": 1.0},
     ],
+    "protonet": [{"distance": "cosine", "batch_norm": "transductive"}],
+    "matching": [{"learned_scale": True, "batch_norm": "inductive"}],
+    "r2d2": [{"fit": "mean", "batch_norm": "transductive"}],
+    "in-context": [{"layers": 1, "batch_norm": "inductive"}],
     "maml": [{"batch_norm": "inductive"}, {"scope": "head", "steps": 3, "rule": "momentum"}],
 }
 SHORT = {"fine-tuning": {"steps": 4}, "rotating": {"steps": 4}}  # in place of many steps
@@ -77,7 +81,7 @@ def test_it_says_what_it_is(learner):
     assert json.loads(json.dumps(told)) == told
     assert all(not isinstance(value, dict | list) for value in told.values())
     assert isinstance(told["adapts"], int)
-    assert told["adapts"] > 0 or learner.name == "nearest-neighbour"
+    assert told["adapts"] > 0 or learner.name in ("nearest-neighbour", "matching", "in-context")  # nothing is fitted
     assert isinstance(learner.transductive, bool)
 
 
