@@ -55,7 +55,7 @@ class Facts:
             "tasks": round(self.tasks),
             "seconds": round(self.seconds, 1),
             "tasks_per_second": round(self.speed, 1),
-            **{name: None if value is None else round(value, 5) for name, value in numbers.items()},
+            **{name: None if value is None or value != value else round(value, 5) for name, value in numbers.items()},
             "curve": [[round(time, 2), round(score, 5)] for time, score in self.curve.tolist()],
         }
 

@@ -45,11 +45,10 @@ def _gap(report: Report, method: Method, course: str, place: tuple[str, int, str
     """``5-way 1-shot 88.10 for 98.7 (−10.6, transductive)`` where the two differ by more than `GAP`."""
     suite, shots, name = place
     number = method.published.get(name)
-    modes = report.modes(method.key, [suite])
-    if number is None or not modes:
+    mode = report.held_against(suite, method.key)
+    if number is None or mode is None:
         return None
-    own = method.published.get("mode", "?")
-    row = report.row(suite, method.key, own if own in modes else modes[0], shots)
+    row = report.row(suite, method.key, mode, shots)
     aim = float(re.split(r"[ ±]", str(number))[0]) / 100
     if row is None or abs(row.score.mean - aim) <= GAP:
         return None
@@ -64,15 +63,18 @@ def _why(report: Report, method: Method, course: str, one: Facts) -> str:
     if theirs:
         said[0] += f"; the published training saw {theirs:,} tasks, {theirs / one.tasks:,.0f} times as many"
     suite = "5-way" if course == "any-way" else course
-    own = method.published.get("mode", "?")
-    modes = report.modes(method.key, [suite])
-    row = report.row(suite, method.key, own if own in modes else modes[0], 1) if modes else None
+    mode = report.held_against(suite, method.key)
+    row = report.row(suite, method.key, mode, 1) if mode is not None else None
     test = f", test {100 * row.score.mean:.1f} ({row.mode})" if row is not None else ""
     ways = "; training is at 20 ways, the other two at 5" if course == "any-way" else ""
     said.append(
-        f"At 1 shot: training tasks {100 * one.training:.1f}, validation {100 * one.validation:.1f}{test}{ways}"
+        f"At 1 shot: training tasks {_percent(one.training)}, validation {_percent(one.validation)}{test}{ways}"
     )
     if one.late is not None:
         moved = "it still rose" if one.late > 0.002 else "it no longer rose"
         said.append(f"In the second half of the time validation changed by {100 * one.late:+.1f} points: {moved}")
-    return ". ".join(said).replace("+-", "−").replace("by -", "by −") + "."
+    return ". ".join(said).replace("by -", "by −") + "."
+
+
+def _percent(accuracy: float) -> str:
+    return f"{100 * accuracy:.1f}" if accuracy == accuracy else "not logged"

@@ -11,7 +11,7 @@ from typing import Any
 
 from experiments.family_facts import Facts, facts, mean
 from experiments.family_gaps import GAP, gap_lines
-from experiments.family_plan import SUITES, Method, Suite, Training, with_seeds
+from experiments.family_plan import SUITES, Method, Training, with_seeds
 from experiments.family_plots import curves_figure
 from metaft.evaluation.comparison import Cell, Comparison, Row
 from metaft.evaluation.report import format_score, markdown_table, write_result
@@ -51,6 +51,11 @@ class Report:
         rows = found.rows(shots) if found is not None else []
         return next((row for row in rows if row.label == f"{key} {mode}"), None)
 
+    def held_against(self, suite: str, key: str) -> str | None:
+        """The mode whose score a published number is held against: its own, else the mode of training."""
+        modes, own = self.modes(key, [suite]), str(self.methods[key].published.get("mode", "?"))
+        return next((mode for mode in modes if mode.startswith(own)), modes[0] if modes else None)
+
     def modes(self, key: str, suites: Sequence[str]) -> list[str]:
         """The modes that a method was scored in."""
         labels = [label for suite in suites if suite in self.scores for label in self.scores[suite].labels]
@@ -60,7 +65,7 @@ class Report:
 def write_pages(
     methods: Mapping[str, Method],
     trainings: Sequence[Training],
-    cells: Sequence[tuple[Suite, tuple[Training, Cell]]],
+    cells: Sequence[tuple[str, Training, Cell]],
     minutes: Mapping[str, float],
     problems: Mapping[str, str],
     results: Path,
@@ -124,7 +129,8 @@ def page(report: Report, drawn: Sequence[str], example: str) -> str:
             "each number of shots, the same for all. Accuracy in per cent, mean ± 95% interval over tasks (range over "
             "seeds). Learners bound to their head were trained at 5 and at 20 ways; those that are not were trained "
             "once, at 20 ways, and are marked *any*. All were trained at 1 shot and are scored at 5 shots with the same "
-            "run. Published numbers stand in the row of their mode; *(?)*: the source does not say.",
+            "run. Each method is scored in its own mode of batch norm, first, and in another one. Published numbers stand in the row "
+            "of their mode; *(?)*: the source does not say.",
             markdown_table(*omniglot_table(report)).rstrip(),
             _best(report),
         ]
@@ -160,12 +166,11 @@ def omniglot_table(report: Report) -> tuple[list[str], list[list[str]]]:
     heads = ["method", "mode", *(head for _, _, place in places for head in (place, "published"))]
     rows = []
     for key, method in report.methods.items():
-        modes = report.modes(key, OMNIGLOT)
-        for mode in modes:
+        for mode in report.modes(key, OMNIGLOT):
             cells = []
             for name, shots, place in places:
                 row = report.row(name, key, mode, shots)
-                cells += ["–" if row is None else _score(row), published(method, place, mode, modes)]
+                cells += ["–" if row is None else _score(row), _published(report, name, key, mode, place)]
             rows.append([method.label + (" *any*" if "any-way" in method.courses else ""), mode, *cells])
     return heads, rows
 
@@ -212,11 +217,11 @@ def time_table(report: Report) -> tuple[list[str], list[list[str]]]:
     return heads, rows
 
 
-def published(method: Method, place: str, mode: str, modes: Sequence[str]) -> str:
-    """The published number with its mode, in the row of that mode (the first, where the mode is not known)."""
-    number, own = method.published.get(place), method.published.get("mode", "?")
-    here = mode == own or (own not in modes and mode == modes[0])
-    return f"{number} ({own})" if number is not None and here else "–"
+def _published(report: Report, suite: str, key: str, mode: str, place: str) -> str:
+    """The published number with its mode, in the row that it is held against."""
+    told = report.methods[key].published
+    here = place in told and mode == report.held_against(suite, key)
+    return f"{told[place]} ({told.get('mode', '?')})" if here else "–"
 
 
 def _score(row: Row) -> str:
@@ -244,17 +249,21 @@ def _best(report: Report) -> str:
     return "Highest here: " + "; ".join(lines) + "."
 
 
-def _comparisons(
-    methods: Mapping[str, Method], cells: Sequence[tuple[Suite, tuple[Training, Cell]]]
-) -> dict[str, Comparison]:
+def _comparisons(methods: Mapping[str, Method], cells: Sequence[tuple[str, Training, Cell]]) -> dict[str, Comparison]:
     found: dict[str, list[Cell]] = {}
-    for suite, (training, cell) in cells:
-        label = f"{training.method.key} {cell.result.mode}"
-        found.setdefault(suite.name, []).append(dataclasses.replace(cell, label=label))
+    for suite, training, cell in cells:
+        label = f"{training.method.key} {_mode(cell)}"
+        found.setdefault(suite, []).append(dataclasses.replace(cell, label=label))
     order = list(methods)
     for several in found.values():
-        several.sort(key=lambda cell: (order.index(cell.label.partition(" ")[0]), cell.label))
+        several.sort(key=lambda cell: order.index(cell.label.partition(" ")[0]))  # stable: the mode of training first
     return {name: Comparison(tuple(several), several[0].label) for name, several in found.items()}
+
+
+def _mode(cell: Cell) -> str:
+    """The mode, and whose statistics those are where that is not the support set or the task."""
+    norm = str(cell.result.learner.get("batch_norm", ""))
+    return f"{cell.result.mode} ({norm})" if norm in ("running", "per-step") else cell.result.mode
 
 
 def _json(report: Report) -> dict[str, Any]:

@@ -16,8 +16,7 @@ from metaft.runs.directory import read_record
 from metaft.runs.recorded import option_words
 from metaft.runs.sweep_record import RECORD, read_grid_of, state_of
 
-MODES = ("transductive", "inductive")
-VALIDATIONS = {"5-way": 25, "20-way": 15, "any-way": 15, "sinusoid": 500}
+VALIDATIONS = {"5-way": 25, "20-way": 15, "any-way": 25, "sinusoid": 500}
 """Iterations between validations, for each minute of training: so that a longer training has as many, not more."""
 
 
@@ -76,6 +75,8 @@ class Method:
         courses: names of the courses it is trained on.
         settings: by course, what differs from its own defaults.
         choose: by course, setting → values to try on validation classes.
+        also: the other mode of batch norm that it is scored in, besides its own.
+        test_steps: by course, inner steps at test; else as in training.
         published: by place (see `Suite.places`), and ``mode``, ``source`` and ``tasks`` (seen in training, by course).
     """
 
@@ -85,6 +86,8 @@ class Method:
     courses: tuple[str, ...]
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     choose: Mapping[str, Mapping[str, list[Any]]] = field(default_factory=dict)
+    also: str = "inductive"
+    test_steps: Mapping[str, int] = field(default_factory=dict)
     published: Mapping[str, Any] = field(default_factory=dict)
 
 
