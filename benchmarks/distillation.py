@@ -2,7 +2,7 @@
 
 One epoch of Hinton's MNIST student (784-800-800-10, minibatches of 128, one thread) through the training loop: on
 labels alone; taught by a teacher of 2 × 1200 units whose answers are cached; by the same teacher, asked for each
-minibatch. They take turns (A B C A B C …), and a ratio is of neighbours. Then where a taught iteration's time goes, part by part.
+minibatch. They take turns (A B C A B C …), and a ratio is of neighbours. Then the parts of an iteration's time.
 """
 
 from __future__ import annotations
