@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from metaft.errors import MetaftError
-from metaft.evaluation.report import describe_family, format_score
+from metaft.evaluation.report import describe_family, describe_method, format_score
 from metaft.runs import checkpoint
 from metaft.runs.listing import summarise_run
 from metaft.runs.reading import dig, number, printable, read_json, read_run
@@ -53,7 +53,7 @@ def show_run(path: str | Path) -> dict[str, Section]:
             **(dig(record, "settings", "family") if isinstance(dig(record, "settings", "family"), dict) else {}),
             "sha256 of the first task": record.get("first_task_sha256"),
         },
-        "learner": dig(record, "settings", "learner") if isinstance(dig(record, "settings", "learner"), dict) else {},
+        "learner": _learner(dig(record, "settings", "learner")),
         "scope": _scope(record.get("scope")),
         "checkpoints": _checkpoints(folder),
         "scores": _scores(folder),
@@ -81,6 +81,14 @@ def _settings(folder: Path, record: dict[str, Any]) -> Section:
         train = dig(record, "settings", "train")
         values = train if isinstance(train, dict) else {}
     return dict(values)
+
+
+def _learner(told: Any) -> Section:
+    """What it said of itself, and in one line what it is."""
+    if not isinstance(told, dict):
+        return {}
+    method = describe_method(told)
+    return {**told, **({"method": method} if method else {})}
 
 
 def _scope(rows: Any) -> Section:
