@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from metaft.evaluation.comparison import Comparison, Row
-from metaft.evaluation.report import LABELS, describe_family, format_score, markdown_table
+from metaft.evaluation.report import LABELS, describe_family, describe_method, format_score, markdown_table
 
 KEPT = 5
 """Columns that a narrow terminal shows in any case: who, how well, and in which mode."""
@@ -128,7 +128,14 @@ def note(comparison: Comparison) -> str:
     )
     if comparison.metric == "mse":
         text += " A task that diverged with any seed is left out of a mean and of its paired differences."
-    return text
+    methods = {label: _method(comparison, label) for label in comparison.labels}
+    return text + "".join(f" {label}: {method}." for label, method in methods.items() if method)
+
+
+def _method(comparison: Comparison, label: str) -> str:
+    """What a learner's inner loop is made of; empty for one that has none."""
+    settings = comparison.of(label, comparison.shots[0])[0].origin.get("settings", {})
+    return describe_method(settings) if isinstance(settings, dict) else ""
 
 
 def _table(heads: list[str], rows: list[list[str]], room: int) -> Table:

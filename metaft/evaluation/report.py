@@ -55,6 +55,8 @@ def result_table(result: Result) -> Group:
         fate = "left out of the mean" if result.metric == "mse" else "non-finite answers counted as wrong"
         caption += f"\n{result.diverged} diverged ({fate}): task {shown}"
     title = f"{result.learner['name']} on {describe_family(result.family)} · {result.mode}"
+    method = describe_method(result.learner)
+    title += f"\n{method}" if method else ""
     table = Table(box=box.SIMPLE_HEAD)
     stepwise = len(result.steps) > 1
     if stepwise:
@@ -195,6 +197,29 @@ def describe_family(family: Mapping[str, Any]) -> str:
     name = " ".join(str(family[key]) for key in ("dataset", "split") if family.get(key))
     shape = " ".join(f"{family[key]}-{word}" for key, word in (("ways", "way"), ("shots", "shot")) if family.get(key))
     return ", ".join(part for part in (name or str(family.get("family", "tasks")), shape) if part)
+
+
+def describe_method(learner: Mapping[str, Any]) -> str:
+    """What an inner loop is made of, such as ``head adapts × SGD × task loss × exact``.
+
+    Args:
+        learner: its `describe()`, perhaps read from a file.
+
+    Returns:
+        The words; empty for a learner without the four parts.
+    """
+    if not {"scope", "rule", "objective", "estimator"} <= set(learner):
+        return ""
+    objective = str(learner["objective"])
+    start = ["head from prototypes"] if learner.get("start") == "prototypes" else []
+    annealed = ["annealed"] if learner.get("annealing") else []
+    parts = [
+        f"{learner['scope']} adapts",
+        str(learner["rule"]),
+        "task loss" if objective == "task" else f"task loss + {objective} to the start",
+        str(learner["estimator"]),
+    ]
+    return " × ".join(start + parts + annealed)
 
 
 def _framed(title: str, table: Table, caption: str) -> Group:

@@ -9,17 +9,31 @@ from metaft.inner.rules.lslr import LSLR
 from metaft.inner.rules.meta_curvature import MetaCurvature
 from metaft.inner.rules.meta_sgd import MetaSGD
 from metaft.inner.rules.momentum import Momentum
+from metaft.inner.rules.rmsprop import RMSProp
 from metaft.inner.rules.rule import LEARNED, Params, Rule, State
 from metaft.inner.rules.sgd import SGD
 
-__all__ = ["LEARNED", "LSLR", "RULES", "SGD", "Adam", "MetaCurvature", "MetaSGD", "Momentum", "Params", "Rule", "State"]
+__all__ = [
+    "LEARNED",
+    "LSLR",
+    "RULES",
+    "SGD",
+    "Adam",
+    "MetaCurvature",
+    "MetaSGD",
+    "Momentum",
+    "Params",
+    "RMSProp",
+    "Rule",
+    "State",
+]
 
 # name → (rate, inner steps) → rule
 RULES: dict[str, Callable[[float, int], Rule]] = {
     "sgd": lambda lr, steps: SGD(lr),
     "momentum": lambda lr, steps: Momentum(lr),
     "adam": lambda lr, steps: Adam(lr),
-    "rmsprop": lambda lr, steps: Adam(lr, beta1=0.0),
+    "rmsprop": lambda lr, steps: RMSProp(lr),
     "meta-sgd": lambda lr, steps: MetaSGD(lr),
     "lslr": lambda lr, steps: LSLR(lr, max(steps, 1)),
     "meta-curvature": lambda lr, steps: MetaCurvature(lr),

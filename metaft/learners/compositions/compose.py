@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, TypedDict
 
 from torch import nn
@@ -109,25 +108,3 @@ def _require_movement(learner: MAML, rule: str) -> None:
         raise MetaftError(f"meta_scope {learner.meta_scope!r} leaves nothing to meta-train; name some of the network")
     if learner.steps == 0 and any(name.startswith(LEARNED) for name in learner.trains):
         raise MetaftError(f"rule {rule!r} learns how to step, and steps = 0 takes none; take more, or rule 'sgd'")
-
-
-def composition(told: Mapping[str, object]) -> str:
-    """What a method is, in one line.
-
-    Args:
-        told: the learner's ``describe()``.
-
-    Returns:
-        Such as ``head adapts × SGD × task loss × exact``; empty for a learner that is no composition.
-    """
-    if "estimator" not in told:
-        return ""
-    objective = str(told["objective"])
-    return " × ".join(
-        [
-            f"{told['scope']} adapts",
-            str(told["rule"]),
-            "task loss" if objective == "task" else f"task loss + {objective} to the start",
-            str(told["estimator"]),
-        ]
-    )
