@@ -1,0 +1,119 @@
+"""Generational distillation, what it shows and why: makes results/distillation*.{md,json,png}.
+
+Command: python -m experiments.distillation   (makes what is not made yet; --only mnist,noise,… for a part)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from experiments.common import HERE
+from experiments.distillation_collect import collect
+from experiments.distillation_page import write_page
+from experiments.distillation_plan import SHOWN, Experiment, Run, plan, read_plan, scored
+from experiments.family_jobs import log_of, work
+from experiments.family_plan import chosen_names
+from metaft.errors import MetaftError
+from metaft.evaluation.report import write_result
+from metaft.runs.comparing import CELLS, read_cells
+from metaft.runs.processes import Job
+from metaft.runs.stopping import StoppedRun
+
+
+@click.command()
+@click.option("--only", metavar="NAME,…", help="experiments of distillation.toml, and speed  [default: all]")
+@click.option("--seeds", default=5, show_default=True, help="seeds of every run")
+@click.option("--short", is_flag=True, help="a trial: the few seconds of training that [….short] says")
+@click.option("--jobs", default=2, show_default=True, help="programs side by side, a core each")
+@click.option("--plan", "only_plan", is_flag=True, help="say what there is to do, and stop")
+@click.option("--page", "only_page", is_flag=True, help="train and score nothing: the page of what is there")
+@click.option("--runs", default=str(SHOWN), show_default=True, type=click.Path(path_type=Path), help="work folder")
+@click.option("--results", default="results", show_default=True, type=click.Path(path_type=Path), help="where pages go")
+def main(
+    only: str | None, seeds: int, short: bool, jobs: int, only_plan: bool, only_page: bool, runs: Path, results: Path
+) -> None:
+    """Make every run, score the few-shot learners on the same tasks, write the page; what is done is kept."""
+    try:
+        everything = read_plan(HERE / "distillation.toml")
+        names = chosen_names(everything, only, "experiment")
+        planned = {name: plan(experiment, seeds, short, runs) for name, experiment in everything.items()}
+        for name in names:
+            todo = [run for run in planned[name] if run.state != "finished"]
+            click.echo(f"{name}: {len(todo)} of {len(planned[name])} runs to do")
+            if only_plan:
+                for run in todo:
+                    click.echo(f"  {run.shown}")
+            elif not only_page:
+                make(everything[name], todo, seeds, short, jobs, runs)
+                write(everything, planned, short, results, runs)
+        if only_page:
+            write(everything, planned, short, results, runs)
+    except MetaftError as error:
+        raise click.ClickException(error.message) from None
+    except StoppedRun as stopped:
+        raise click.ClickException(str(stopped)) from None
+
+
+def make(experiment: Experiment, todo: Sequence[Run], seeds: int, short: bool, jobs: int, runs: Path) -> None:
+    """Train what others start from, then the others, then score."""
+    for follows in (False, True):
+        work([_job(run.label, run.words, run.folder) for run in todo if run.follows == follows], jobs)
+    count = min(seeds, experiment.seeds or seeds)
+    if experiment.score and (words := scoring(experiment, count, short, runs)):
+        work([_job(f"{experiment.name} scored", words, scores_folder(experiment, runs))], jobs)
+
+
+def scoring(experiment: Experiment, seeds: int, short: bool, runs: Path) -> list[str]:
+    """The command that scores all seeds on the same few-shot tasks; empty if that is done."""
+    folder, learners = scores_folder(experiment, runs), scored(experiment, runs)
+    resumed = (folder / CELLS).exists()
+    found = {(cell.label, cell.seed) for cell in read_cells(folder / CELLS)} if resumed else set()
+    if {(label, seed) for label in learners for seed in range(seeds)} <= found:
+        return []
+    specs = [f"{spec}{',' if ':' in spec else ':'}label={label}" for label, spec in learners.items()]
+    tasks = experiment.score["short_tasks" if short else "tasks"]
+    return ["compare", *specs, "--dataset", "omniglot", "--no-rotations", "--ways", "5", "--shots", "1",
+            "--queries", "10", "--tasks", str(tasks), "--seeds", str(seeds), "--no-curves",
+            "--workers", "1", "--out", str(folder), *(["--resume"] if resumed else [])]  # fmt: skip
+
+
+def scores_folder(experiment: Experiment, runs: Path) -> Path:
+    """Where an experiment's few-shot scores lie."""
+    return runs / experiment.name / "scores"
+
+
+def write(
+    everything: dict[str, Experiment], planned: dict[str, list[Run]], short: bool, results: Path, runs: Path
+) -> None:
+    """The JSON of all that is finished, and the page made from it."""
+    found = {
+        name: collect(experiment, planned[name], scores_folder(experiment, runs))
+        for name, experiment in everything.items()
+    }
+    found = {name: entry for name, entry in found.items() if entry["rows"]}
+    results.mkdir(parents=True, exist_ok=True)
+    command = f"python -m experiments.distillation{' --short' if short else ''}"
+    seeds = sorted({seed for entry in found.values() for seed in entry["seeds"]})
+    write_result(results / "distillation.json", found, command, seeds)
+    write_page(json.loads((results / "distillation.json").read_text(encoding="utf-8")), results, _pictures(planned))
+    click.echo(f"written: {results}/distillation*")
+
+
+def _pictures(planned: dict[str, list[Run]]) -> dict[str, Path]:
+    """The examples whose soft labels say most about other classes, of the first seed."""
+    made = {name: [r.folder / "soft_labels.png" for r in runs if not r.follows] for name, runs in planned.items()}
+    return {name: files[0] for name, files in made.items() if files and files[0].exists()}
+
+
+def _job(label: str, words: Sequence[str], folder: Path) -> Job:
+    """A metaft command that ends when this process does."""
+    return Job(label, ("-m", "metaft.runs.member", str(os.getpid()), *words), log_of(folder))
+
+
+if __name__ == "__main__":
+    main()
