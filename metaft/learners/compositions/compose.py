@@ -9,6 +9,7 @@ from torch import nn
 from metaft.errors import MetaftError, nearest
 from metaft.inner.rules import LEARNED, RULES
 from metaft.learners.maml import MAML, NormMode
+from metaft.models.conditioned import NAME as CONTEXT
 from metaft.outer.checks import require_end
 from metaft.tasks.family import Kind
 
@@ -83,6 +84,10 @@ def compose(
         raise MetaftError(
             f"batch_norm 'running' normalises by statistics gathered in training, and learner {name!r} gathers none; "
             "use 'transductive' or 'inductive'"
+        )
+    if CONTEXT in str(chosen.get("scope")).split(",") and CONTEXT not in dict(model.named_parameters()):
+        raise MetaftError(
+            f"scope {CONTEXT!r}: this network has no context vector; use learner 'cavia', which gives one"
         )
     learner = MAML(model, RULES[rule](inner_lr, steps), steps, **chosen)
     learner.name = name

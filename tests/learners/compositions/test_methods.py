@@ -1,0 +1,152 @@
+"""What makes each method that method cannot be contradicted; what its paper chose is the default, by kind of tasks."""
+
+import pytest
+import torch
+
+import metaft
+from metaft.inner.rules import RMSProp
+from metaft.learners import LEARNERS, META_TRAINED, build, options
+from metaft.learners.compositions import COMPOSITIONS
+from metaft.models import MLP, Conv4
+from metaft.runs.build import build as parts_of
+from metaft.runs.config import RunConfig, load_config, to_toml, validated
+from metaft.runs.method_settings import BY_METHOD
+
+
+def mlp(name, **options):
+    return build(name, MLP(1, 1, hidden=(4,)), kind="regression", **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "parts", "said"),
+    [
+        (
+            "boil",
+            {"scope": "head"},
+            "'boil' is defined by scope 'body', not 'head'; for scope 'head' use learner 'anil'",
+        ),
+        ("anil", {"scope": "biases"}, "defined by scope 'head', not 'biases'; use learner 'maml' for a free choice"),
+        ("fomaml", {"estimator": "reptile"}, "for estimator 'reptile' use learner 'reptile', or 'maml'"),
+        ("reptile", {"estimator": "exact"}, "defined by estimator 'reptile', not 'exact'"),
+        ("imaml", {"objective": "task"}, "defined by objective 'l2', not 'task'"),
+        ("meta-sgd", {"rule": "meta-curvature"}, "for rule 'meta-curvature' use learner 'meta-curvature'"),
+        ("cavia", {"meta_scope": "all"}, "defined by meta_scope 'all,!context,rates', not 'all'"),
+        ("maml", {"scope": "context"}, "no context vector; use learner 'cavia'"),
+        ("maml", {"scope": "none"}, "leaves nothing that adapts"),
+        ("maml", {"meta_scope": "none"}, "leaves nothing to meta-train"),
+        ("meta-sgd", {"steps": 0}, "steps = 0 takes none"),
+        ("imaml", {"steps": 0}, "at least 1 inner step"),
+        ("reptile", {"steps": 0}, "at least 1 inner step"),
+        ("reptile", {"scope": "head", "meta_scope": "all"}, "let meta_scope be the scope"),
+        ("maml", {"estimator": "implicit"}, "use objective 'l2'"),
+        ("imaml", {"rule": "lslr"}, "cannot train learned rates"),
+        ("maml", {"objective_weight": 2.0}, "objective 'task' has none"),
+        ("maml", {"rule": "sdg"}, "did you mean 'sgd'"),
+        ("maml", {"engine": "higher", "estimator": "finite-difference"}, "engine 'higher' knows"),
+        ("cavia", {"context": 0}, "1 or more numbers"),
+    ],
+)
+def test_what_makes_no_sense_is_one_line(name, parts, said):
+    with pytest.raises(metaft.MetaftError, match=said) as error:
+        mlp(name, **parts)
+    assert "\n" not in str(error.value)
+
+
+def test_what_agrees_with_a_method_may_be_said():
+    assert mlp("anil", scope="head").adapts == mlp("anil").adapts
+    assert mlp("imaml", objective="l2", objective_weight=3.0).objective.weight == 3.0
+    assert mlp("imaml").objective.weight == 2.0
+
+
+def test_methods_are_what_their_papers_say():
+    network = Conv4(1, 16, 3, hidden=4)
+    own = dict(network.named_parameters())
+    head, body = {"head.weight", "head.bias"}, set(own) - {"head.weight", "head.bias"}
+    anil, boil, cavia = (build(name, network) for name in ("anil", "boil", "cavia"))
+    assert (set(anil.adapts), set(anil.trains)) == (head, set(own))
+    assert (set(boil.adapts), set(boil.trains)) == (body, set(own))
+    assert cavia.adapts == ("context",)
+    assert set(cavia.trains) == set(cavia.params) - {"context"}
+    assert not cavia.params["context"].any()
+    assert isinstance(build("reptile", network).rule, RMSProp)
+    assert build("reptile", network, scope="head").trains == tuple(n for n in own if n in head)
+    rates = build("meta-sgd", network).params
+    assert all(rates[f"rule:{name}"].shape == value.shape for name, value in own.items())
+
+
+def test_reptile_is_adam_without_momentum_towards_the_adapted_parameters():
+    learner = mlp("reptile", inner_lr=0.01, steps=3)
+    batch = metaft.families.sinusoid(seed=0).batch(0, 2)
+    grads = learner.meta_gradient(batch).grads
+    expected = {name: torch.zeros_like(value) for name, value in learner.params.items()}
+    for x, y, qx, qy in zip(*batch.tensors(), strict=True):
+        moved = {name: value.clone().requires_grad_() for name, value in learner.params.items()}
+        optimiser = torch.optim.Adam(moved.values(), lr=0.01, betas=(0.0, 0.999))
+        for _ in range(3):
+            optimiser.zero_grad()
+            learner.support_loss(moved, torch.cat([x, qx]), torch.cat([y, qy])).backward()
+            optimiser.step()
+        for name in expected:
+            expected[name] += (learner.params[name] - moved[name].detach()) / 2
+    for name in expected:  # ε stands under the root too, which torch's Adam lacks
+        torch.testing.assert_close(grads[name], expected[name], rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "rate", "steps", "at_test"),
+    [
+        ({"learner": "maml"}, 2.0, 1, None),
+        ({"learner": "maml", "ways": 20}, 2.0, 5, None),
+        ({"learner": "maml", "ways": 20, "steps": 1}, 2.0, 1, None),
+        ({"learner": "maml", "dataset": "sinusoid"}, 0.01, 1, None),
+        ({"learner": "boil"}, 0.5, 1, None),
+        ({"learner": "boil", "dataset": "mini-imagenet"}, 0.5, 1, None),
+        ({"learner": "maml", "dataset": "mini-imagenet"}, 0.01, 5, 10),
+        ({"learner": "reptile"}, 0.001, 3, 5),
+        ({"learner": "reptile", "ways": "15-20"}, 0.00046, 12, 97),
+        ({"learner": "reptile", "dataset": "sinusoid"}, 0.02, 5, None),
+        ({"learner": "reptile", "dataset": "sinusoid", "inner_lr": 0.5}, 0.5, 5, None),
+        ({"learner": "imaml", "ways": "20"}, 0.1, 25, None),
+        ({"learner": "cavia", "dataset": "sinusoid"}, 1.0, 1, None),
+        ({"learner": "protonet"}, None, None, None),
+        ({"learner": "protonet", "dataset": "mini-imagenet"}, None, None, None),
+    ],
+)
+def test_rate_and_steps_are_the_published_ones(settings, rate, steps, at_test):
+    config = validated(RunConfig, settings)
+    assert (config.inner_lr, config.steps, config.test_steps) == (rate, steps, at_test)
+
+
+@pytest.mark.parametrize("name", BY_METHOD)
+def test_defaults_are_settings_and_survive_a_file(name, tmp_path):
+    for kind in BY_METHOD[name].values():
+        assert set(kind) <= set(RunConfig.model_fields)
+    for dataset in ("glyphs", "sinusoid", "mini-imagenet"):
+        config = validated(RunConfig, {"learner": name, "dataset": dataset})
+        (tmp_path / "c.toml").write_text(to_toml(config))
+        assert load_config(tmp_path / "c.toml") == config
+
+
+def test_the_command_line_names_every_method():
+    said = RunConfig.model_fields["learner"].description
+    assert all(name in said for name in META_TRAINED)
+    assert set(COMPOSITIONS) <= set(META_TRAINED) <= set(LEARNERS)
+    assert "rule" in options(COMPOSITIONS["anil"])
+
+
+@pytest.mark.parametrize("name", COMPOSITIONS)
+def test_methods_keep_to_their_own_names_and_learn_sinusoids_too(name):
+    if name == "proto-maml":
+        pytest.skip("prototypes are of classes")
+    config = validated(RunConfig, {"learner": name, "dataset": "sinusoid", "hidden": 4, "engine": "eager"})
+    learner = parts_of(config).learner
+    assert learner.name == name
+    assert learner.describe()["learner"] == name
+    assert learner.meta_gradient(metaft.families.sinusoid(seed=0).batch(0, 2)).loss.isfinite()
+
+
+def test_a_setting_that_a_method_has_no_use_for_is_refused():
+    with pytest.raises(metaft.MetaftError, match="learner 'protonet' has no option 'inner_lr'"):
+        parts_of(validated(RunConfig, {"learner": "protonet", "inner_lr": 1.0}))
+    with pytest.raises(metaft.MetaftError, match="learner 'maml' has no option 'context'"):
+        parts_of(validated(RunConfig, {"learner": "maml", "context": 3}))
