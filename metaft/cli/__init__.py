@@ -12,6 +12,7 @@ import click
 
 from metaft.distributed.place import is_first_to_say, place
 from metaft.errors import MetaftError, nearest
+from metaft.memory import keep_freed_memory
 
 COMMANDS = {
     "meta-train": ("metaft.cli.meta_train", "Meta-train a learner, into a run directory."),
@@ -113,4 +114,5 @@ def cli() -> None:
 
 def main() -> None:
     """The console script."""
+    keep_freed_memory()
     cli()

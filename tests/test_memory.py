@@ -1,0 +1,40 @@
+"""Freed memory is kept for the next use, and only where nobody decided otherwise."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+ASK = """
+import json, resource, sys
+from metaft.memory import keep_freed_memory
+kept = keep_freed_memory()
+import torch
+faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+torch.ones(2**24)
+before = faults()
+for _ in range(20):
+    torch.ones(2**24)
+print(json.dumps([kept, faults() - before]))
+"""
+
+
+def asked(**settings: str) -> tuple[bool, int]:
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
+    told = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, check=True, env=plain | settings)
+    kept, faults = json.loads(told.stdout.splitlines()[-1])
+    return kept, faults
+
+
+def test_freed_memory_is_used_again_without_new_pages():
+    kept, faults = asked()
+    if not kept:
+        pytest.skip("the C library is not glibc")
+    # 64 MiB twenty times: with 4 KiB pages that is 327,680 faults where each is given back.
+    assert faults < 2_000
+
+
+def test_what_the_environment_says_stands():
+    assert not asked(MALLOC_ARENA_MAX="4")[0]
