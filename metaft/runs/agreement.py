@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ class Agreement:
 
 
 def compare_runs(path: str | Path, repeated: str | Path, inexact: tuple[str, ...]) -> Agreement:
-    """Hold a repetition against its original: the log, the weights, the best validation score.
+    """Hold a repetition against its original: the log, the weights, the best validation score; of all generations.
 
     Args:
         path: the run directory of the original.
@@ -97,6 +97,9 @@ def compare_runs(path: str | Path, repeated: str | Path, inexact: tuple[str, ...
     Raises:
         MetaftError: if a log or a checkpoint cannot be read.
     """
+    generations = sorted(entry.name for entry in Path(path).glob("generation-*"))
+    if generations:
+        return _together({g: compare_runs(Path(path) / g, Path(repeated) / g, inexact) for g in generations})
     first, second = ([_timeless(row) for row in read_rows(Path(p) / "metrics.jsonl")] for p in (path, repeated))
     rows = max(_row_differences(first, second), key=lambda d: d.relative, default=None)
     before, after = (checkpoint.load_newest(Path(p) / "checkpoints") for p in (path, repeated))
@@ -112,6 +115,19 @@ def compare_runs(path: str | Path, repeated: str | Path, inexact: tuple[str, ...
     same_tasks = None in digests or digests[0] == digests[1]
     close = same_tasks and score is not None and abs(score[0].before - score[0].after) <= score[1]
     return Agreement(same or (bool(inexact) and close), same, inexact, rows, weights, score, same_tasks)
+
+
+def _together(found: Mapping[str, Agreement]) -> Agreement:
+    """The agreement of all generations: as good as the first that is not exact, which is told of."""
+    name, worst = next(((n, a) for n, a in found.items() if not a.agrees), None) or next(
+        ((n, a) for n, a in found.items() if not a.exact), next(iter(found.items()))
+    )
+
+    def of(difference: Difference | None) -> Difference | None:
+        return difference and replace(difference, where=f"{name}, {difference.where}")
+
+    score = worst.score and (replace(worst.score[0], where=f"{name}, {worst.score[0].where}"), worst.score[1])
+    return replace(worst, rows=of(worst.rows), weights=of(worst.weights), score=score)
 
 
 def _timeless(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -92,6 +92,8 @@ def distill(
         StoppedRun: as ``meta_train``.
     """
     path = Path(out)
+    if overwrite and config.teacher is not None and Path(config.teacher).resolve().is_relative_to(path.resolve()):
+        raise MetaftError(f"--overwrite would remove the teacher {config.teacher}; give another --out")
     data, teacher = prepared or prepare(config)
     run = RunDirectory.open(path, resume=resume, overwrite=overwrite)
     try:

@@ -195,10 +195,11 @@ def generation_config(config: DistillConfig, generation: int, per_epoch: int, te
     if generation == 0:
         for name in TEACHERS:
             values[name] = own if (own := values[f"teacher_{name}"]) is not None else values[name]
-        if values["epochs"] is not None:
-            values["iterations"] = None
+        if config.teacher_epochs is not None:
+            values["minutes"] = None
+        values["cache"] = "off"  # it has no teacher, and may be trained on images that are moved
     else:
-        values["seed"] = int(generator(config.seed, "distillation/generation", generation).integers(2**31))
+        values["seed"] = int(generator(config.seed, "distillation/generation", generation).integers(10**6))
         if config.control == "smoothing":
             values["label_smoothing"] = config.label_smoothing or 0.1
     if values["epochs"] is not None:

@@ -82,7 +82,7 @@ class RunSummary:
 
 
 def list_runs(folder: str | Path) -> list[RunSummary]:
-    """All runs in a folder and below, those of sweeps included.
+    """All runs in a folder and below, those of sweeps and the generations of distillations included.
 
     Args:
         folder: where to look; links are not followed.
@@ -159,14 +159,14 @@ def _best(record: dict[str, Any], rows: list[dict[str, Any]]) -> tuple[str | Non
 
 
 def _run_folders(folder: Path, depth: int) -> Iterator[Path]:
-    if (folder / "run.json").is_file():
+    is_run = (folder / "run.json").is_file()
+    if is_run:
         yield folder
-        return
     try:
         below = sorted(e.name for e in os.scandir(folder) if e.is_dir(follow_symlinks=False) and e.name[0] != ".")
     except OSError:
         return
-    for name in below if depth else ():
+    for name in [name for name in below if depth and (not is_run or name.startswith("generation-"))]:
         yield from _run_folders(folder / name, depth - 1)
 
 

@@ -12,6 +12,7 @@ from metaft.errors import MetaftError
 from metaft.plugins import require_trust
 from metaft.runs.agreement import Agreement
 from metaft.runs.directory import RunDirectory
+from metaft.runs.distill_config import DistillConfig, GenerationConfig
 from metaft.runs.reading import dig, number, printable, read_run
 from metaft.runs.record import MAY_CHANGE
 from metaft.runs.recorded import command_words, recorded_config
@@ -51,13 +52,19 @@ def plan(path: str | Path) -> Plan:
             "by --resume first"
         )
     config = recorded_config(folder)
+    if isinstance(config, GenerationConfig):
+        raise MetaftError(
+            f"{path} is one generation of {folder.parent}; repeat them all: metaft repeat {folder.parent}"
+        )
     values = config.model_dump()
     for value in values.values():
         if isinstance(value, str):
             require_trust(value)  # The words below count as the user's own.
     changed: dict[str, Any] = {}
     inexact = list(_elsewhere(record, environment(), str(values.get("device"))))
-    if values.get("minutes") is not None:
+    if values.get("minutes") is not None and isinstance(config, DistillConfig):
+        inexact.append("each generation was limited by minutes")
+    elif values.get("minutes") is not None:
         iterations = number(record.get("iteration"))
         if not iterations:
             raise MetaftError(f"{folder / 'run.json'} does not say how many iterations were made")

@@ -10,6 +10,7 @@ from typing import Any
 from metaft.errors import MetaftError
 from metaft.evaluation.report import describe_family, describe_method, format_score
 from metaft.runs import checkpoint
+from metaft.runs.distill_config import GenerationConfig
 from metaft.runs.listing import summarise_run
 from metaft.runs.reading import dig, number, printable, read_json, read_run
 from metaft.runs.recorded import command_line, command_words, recorded_config
@@ -63,6 +64,10 @@ def show_run(path: str | Path) -> dict[str, Section]:
 def _repeat(folder: Path, state: str) -> Section:
     try:
         config = recorded_config(folder)
+        if isinstance(config, GenerationConfig):
+            return {
+                "command line": f"none of its own: a generation of {folder.parent}, see metaft show {folder.parent}"
+            }
         entries = {"command line": command_line(command_words(config), f"{folder}-repeat")}
         if state == "finished":
             entries["and compare"] = shlex.join(["metaft", "repeat", str(folder)])
