@@ -19,6 +19,7 @@ from metaft.errors import MetaftError, nearest
 from metaft.models.written_out import max_pool2d, normalise, plain_max_pool2d, var_mean
 
 BatchNormMode = Literal["transductive", "inductive", "running"]
+MAX_POOLING = (F.max_pool2d, torch.max_pool2d)  # the second is what a mode sees of the first while it is compiled
 Params = dict[str, Tensor]
 
 
@@ -186,8 +187,8 @@ class BatchStatistics(TorchFunctionMode):
         """Replace batch norm and max-pooling; let everything else pass."""
         if func is F.batch_norm:
             return self._batch_norm(*args, **(kwargs or {}))
-        if func is F.max_pool2d:
-            return self._max_pool2d(*args, **(kwargs or {}))
+        if func in MAX_POOLING:
+            return self._max_pool2d(func, *args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
     def _batch_norm(
@@ -212,10 +213,10 @@ class BatchStatistics(TorchFunctionMode):
             variance, mean = var_mean(x if self.examples is None else x[: self.examples], self.counted)
         return normalise(x, variance, mean, weight, bias, eps)
 
-    def _max_pool2d(self, *args: Any, **kwargs: Any) -> Any:
+    def _max_pool2d(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         kernel = plain_max_pool2d(*args, **kwargs)
         if kernel is None or not torch.compiler.is_dynamo_compiling() or args[0].device.type != "cpu":
-            return F.max_pool2d(*args, **kwargs)
+            return func(*args, **kwargs)
         return max_pool2d(args[0], kernel)
 
 

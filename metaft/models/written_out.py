@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -71,7 +71,8 @@ def max_pool2d(x: Tensor, kernel: tuple[int, int]) -> Tensor:
     high, wide = x.shape[2] // kernel[0], x.shape[3] // kernel[1]
     x = x[:, :, : high * kernel[0], : wide * kernel[1]]
     windows = x.reshape(*x.shape[:2], high, kernel[0], wide, kernel[1])
-    return _largest(_largest(windows, 5), 3)
+    # The order in which the window is taken apart decides the layout of the gradient that is put together again.
+    return _largest([_largest(row.unbind(4)) for row in windows.unbind(3)])
 
 
 def plain_max_pool2d(
@@ -106,10 +107,11 @@ def _average(x: Tensor, counted: Tensor | None) -> Callable[[Tensor], Tensor]:
     return lambda values: (values * share).sum(axes)
 
 
-def _largest(x: Tensor, axis: int) -> Tensor:
-    first, *others = x.unbind(axis)
+def _largest(candidates: Sequence[Tensor]) -> Tensor:
+    first, *others = candidates
     for other in others:
-        first = torch.where((other > first) | other.isnan(), other, first)
+        not_a_number = other != other  # isnan would not be vectorised
+        first = torch.where((other > first) | not_a_number, other, first)
     return first
 
 
