@@ -16,9 +16,6 @@ from metaft.runs.directory import read_record
 from metaft.runs.recorded import option_words
 from metaft.runs.sweep_record import RECORD, read_grid_of, state_of
 
-VALIDATIONS = {"5-way": 25, "20-way": 15, "any-way": 25, "sinusoid": 500}
-"""Iterations between validations, for each minute of training: so that a longer training has as many, not more."""
-
 
 @dataclass(frozen=True)
 class Suite:
@@ -57,11 +54,13 @@ class Course:
         name: of the table.
         settings: of ``metaft meta-train``.
         scored: names of the suites.
+        every: iterations between validations for each minute of training: a longer one has as many, not more.
     """
 
     name: str
     settings: Mapping[str, Any]
     scored: tuple[str, ...]
+    every: int
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,9 @@ def read_plan(file: Path) -> tuple[dict[str, Course], dict[str, Method]]:
         Both by name, in the order of the file.
     """
     tree = tomllib.loads(file.read_text(encoding="utf-8"))
-    courses = {name: Course(name, entry["settings"], tuple(entry["scored"])) for name, entry in tree["courses"].items()}
+    courses = {
+        name: Course(name, **{**entry, "scored": tuple(entry["scored"])}) for name, entry in tree["courses"].items()
+    }
     methods = {
         key: Method(key, **{**entry, "courses": tuple(entry["courses"])}) for key, entry in tree["methods"].items()
     }
@@ -212,7 +213,7 @@ def choice(runs: Path, method: Method, course: Course) -> dict[str, Any]:
 
 def settings_of(method: Method, course: Course, minutes: float) -> dict[str, Any]:
     """What a training is told, but for its seed and for what validation chooses."""
-    every = max(1, round(VALIDATIONS[course.name] * minutes))
+    every = max(1, round(course.every * minutes))
     loop = {"minutes": minutes, "validate_every": every, "log_every": every, "workers": 1}
     return {"learner": method.key, **course.settings, **loop, **method.settings.get(course.name, {})}
 

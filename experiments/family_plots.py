@@ -37,7 +37,7 @@ def curves_figure(curves: Mapping[str, np.ndarray], title: str, metric: str) -> 
          "accuracy, %" if metric == "accuracy" else "mean squared error", title)  # fmt: skip
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds:g}"))
-    axes.xaxis.set_minor_formatter(FuncFormatter(lambda s, _: f"{s:g}" if str(f"{s:g}")[0] in "25" else ""))
+    axes.xaxis.set_minor_formatter(FuncFormatter(_some))
     axes.set_yscale("log")
     axes.yaxis.set_minor_formatter(NullFormatter())
     if metric == "accuracy":
@@ -47,6 +47,8 @@ def curves_figure(curves: Mapping[str, np.ndarray], title: str, metric: str) -> 
         axes.yaxis.set_major_formatter(FuncFormatter(lambda error, _: f"{100 - error:g}"))
     else:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda error, _: f"{error:g}"))
+        axes.yaxis.set_minor_formatter(FuncFormatter(_some))
+    axes.autoscale_view()
     _label_ends(axes, curves, metric)
     return figure
 
@@ -59,7 +61,7 @@ def spread(heights: np.ndarray, least: float) -> np.ndarray:
         least: the smallest distance between two.
 
     Returns:
-        ``[labels]``, in the same order from bottom to top.
+        ``[labels]`` from 0 to 1 (if there is room), in the same order from bottom to top.
     """
     order = np.argsort(heights, kind="stable")
     # Blocks of labels that touch; each lies where the mean distance from the wishes is least.
@@ -73,9 +75,17 @@ def spread(heights: np.ndarray, least: float) -> np.ndarray:
     placed = np.concatenate([
         _centre(block) + least * (np.arange(len(block)) - (len(block) - 1) / 2) for block in blocks
     ])  # fmt: skip
+    room = least * np.arange(len(placed))
+    placed = np.maximum(np.minimum(placed, 1 - room[::-1]), room)
     found = np.empty_like(placed)
     found[order] = placed
     return found
+
+
+def _some(value: float, _: int) -> str:
+    """Tick labels between powers of ten: 2 and 5 alone."""
+    text = np.format_float_positional(float(f"{value:.3g}"), trim="-")
+    return text if text.strip("0.")[:1] in ("2", "5") else ""
 
 
 def _centre(block: list[float]) -> float:
@@ -92,7 +102,7 @@ def _label_ends(axes: Axes, curves: Mapping[str, np.ndarray], metric: str) -> No
         axes.annotate(
             f"{name} {score}", (x, y), (1.03, height), xycoords="axes fraction", textcoords="axes fraction", fontsize=9,
             va="center", color=_look(number)["color"], annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": _look(number)["color"], "linewidth": 0.6, "shrinkA": 1, "shrinkB": 0},
+            arrowprops={"arrowstyle": "-", "color": _look(number)["color"], "linewidth": 0.6, "shrinkA": 0, "shrinkB": 0, "relpos": (0, 0.5)},
         )  # fmt: skip
 
 

@@ -1,0 +1,205 @@
+"""experiments/family.py: what is planned, what a run's files say, what the page makes of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from experiments import family
+from experiments.family_facts import Facts, facts, mean
+from experiments.family_gaps import gap_lines
+from experiments.family_jobs import work
+from experiments.family_page import Report, omniglot_table, page, sinusoid_table
+from experiments.family_plan import SUITES, Method, Training, chosen_names, plan, read_plan
+from experiments.family_plots import curves_figure, spread
+from metaft.cli import cli
+from metaft.errors import MetaftError
+from metaft.evaluation.comparison import Cell, Comparison
+from metaft.evaluation.result import Result
+from metaft.evaluation.statistics import summarise
+from metaft.runs.directory import read_record
+from metaft.runs.processes import Job
+
+HERE = Path(family.__file__).parent
+COURSES, METHODS = read_plan(HERE / "family.toml")
+
+
+def test_every_method_can_be_trained_as_planned(tmp_path: Path) -> None:
+    trainings, refused = plan(list(METHODS.values()), COURSES, 2, dict.fromkeys(COURSES, 2.0), tmp_path)
+    assert refused == {}
+    assert len({training.folder for training in trainings}) == len(trainings)
+    half = len(trainings) // 2
+    assert {training.seed for training in trainings[:half]} == {0}, "all methods with one seed before any with two"
+
+
+def test_published_numbers_stand_at_places_of_the_tables() -> None:
+    places = {place for suite in SUITES.values() for place in suite.places()}
+    for method in METHODS.values():
+        assert set(method.published) <= places | {"mode", "source", "tasks"}
+        assert set(method.courses) | set(method.settings) | set(method.choose) | set(method.test_steps) <= set(COURSES)
+
+
+def test_a_misspelt_method_is_told_the_nearest() -> None:
+    assert chosen_names(METHODS, "anil, protonet", "method") == ["anil", "protonet"]
+    with pytest.raises(MetaftError, match="unknown method 'protonets'; did you mean 'protonet'"):
+        chosen_names(METHODS, "protonets", "method")
+
+
+def test_a_training_with_other_settings_is_not_taken_for_this_one(tmp_path: Path) -> None:
+    maml, course = METHODS["maml"], COURSES["5-way"]
+    training = plan([maml], {"5-way": course}, 1, {"5-way": 1.0}, tmp_path)[0][0]
+    training.folder.mkdir(parents=True)
+    other = {**training.settings, "inner_lr": 0.125}
+    text = "\n".join(f"{name} = {json.dumps(value)}" for name, value in other.items())
+    (training.folder / "config.toml").write_text(text)
+    changed = dataclasses.replace(maml, settings={"5-way": {"inner_lr": 0.25}})
+    with pytest.raises(MetaftError, match=r"inner_lr = 0\.125, and is now to be trained with 0\.25"):
+        plan([changed], {"5-way": course}, 1, {"5-way": 1.0}, tmp_path)
+
+
+@given(st.lists(st.floats(-0.5, 1.5), min_size=1, max_size=15), st.floats(0.001, 0.06))
+def test_labels_keep_their_order_and_distance(heights: list[float], least: float) -> None:
+    found = spread(np.array(heights), least)
+    assert (found >= -1e-9).all()
+    assert (found <= 1 + 1e-9).all()
+    for i, j in itertools.combinations(range(len(heights)), 2):
+        assert abs(found[i] - found[j]) >= least - 1e-9
+        if heights[i] < heights[j]:
+            assert found[i] < found[j]
+
+
+def test_labels_with_room_stay() -> None:
+    heights = np.array([0.9, 0.1, 0.5])
+    np.testing.assert_allclose(spread(heights, 0.1), heights)
+
+
+def test_the_picture_labels_every_line_with_its_last_score() -> None:
+    curves = {f"m{i}": np.array([[1.0, 0.5], [10.0, 0.9 + i / 1000]]) for i in range(14)}
+    axes = curves_figure(curves, "title", "accuracy").axes[0]
+    assert [text.get_text() for text in axes.texts] == [f"m{i} {90 + i / 10:.1f}" for i in range(14)]
+
+
+def write_run(folder: Path, seconds: float, scores: list[float]) -> Training:
+    """A finished run with a validation every 10 iterations and one at the end."""
+    rows = []
+    for k, score in enumerate(scores):
+        end = k == len(scores) - 1
+        if not end:
+            row = {"kind": "train", "iteration": 10 * (k + 1), "seconds": 2.0 * (k + 1), "accuracy_after": 0.1 * k}
+            rows.append(row)
+        rows.append({"kind": "validation", "iteration": 10 * (k + 1) - 3 * end, "accuracy": score})
+    folder.mkdir(parents=True)
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    record = {"state": "finished", "iteration": 10 * len(scores) - 3, "seconds": seconds,
+              "settings": {"train": {"tasks": 16}}, "best_validation_accuracy": max(scores)}  # fmt: skip
+    (folder / "run.json").write_text(json.dumps(record))
+    return Training(METHODS["maml"], COURSES["5-way"], 0, 1.0, {}, folder)
+
+
+def test_facts_are_what_the_run_logged(tmp_path: Path) -> None:
+    one = facts(write_run(tmp_path / "a", 9.0, [0.2, 0.4, 0.6, 0.5]))
+    assert (one.iterations, one.tasks, one.seconds, one.validation) == (37, 592, 9.0, 0.6)
+    np.testing.assert_allclose(one.curve, [[2, 0.2], [4, 0.4], [6, 0.6], [9, 0.5]])
+    assert one.training == pytest.approx(0.1)  # of 0, 0.1 and 0.2
+    assert one.late == pytest.approx(0.5 - 0.45)  # at 4.5 s it stood a quarter of the way from 0.4 to 0.6
+    two = facts(write_run(tmp_path / "b", 11.0, [0.4, 0.5]))
+    both = mean([one, two])
+    np.testing.assert_allclose(both.curve, [[2, 0.3], [10, 0.5]])
+    assert both.iterations == (37 + 17) / 2
+
+
+def cell(label: str, seed: int, shots: int, per_task: list[float], mode: str = "transductive", steps: int = 1) -> Cell:
+    values = torch.tensor(per_task, dtype=torch.float64)
+    metric = "mse" if steps > 1 else "accuracy"
+    summaries = tuple(summarise(values + steps - 1 - k) for k in range(steps))
+    result = Result(metric, mode == "transductive", values, summaries, (), 1.0, {"name": "maml"}, {}, 1.0)
+    return Cell(label, seed, shots, "sum", 0.001, None, result)
+
+
+def report() -> Report:
+    told = {"mode": "transductive", "5-way 1-shot": "98.7 ± .4", "5-way 5-shot": "91.5", "tasks": {"5-way": 1000},
+            "5 shots, step 1": "1.13 ± .18"}  # fmt: skip
+    maml = Method("maml", "MAML", "", ("5-way", "sinusoid"), published=told)
+    cells = [cell(f"maml {mode}", seed, shots, [0.9, 0.92 + seed / 50], mode)
+             for mode in ("inductive", "transductive") for seed in (0, 1) for shots in (1, 5)]  # fmt: skip
+    waves = [cell("maml inductive", seed, shots, [1.0, 2.0], "inductive", 11) for seed in (0, 1) for shots in (5, 10)]
+    ran = Facts(10, 100, 60.0, 0.95, 0.93, 0.01, np.array([[1.0, 0.5], [60.0, 0.93]]))
+    scores = {"5-way": Comparison(tuple(cells), cells[0].label), "sinusoid": Comparison(tuple(waves), waves[0].label)}
+    return Report({"maml": maml}, {("maml", "5-way"): [ran]}, scores, {"5-way": 1.0, "sinusoid": 1.0}, {"x": "why"})
+
+
+def test_published_numbers_stand_beside_the_mode_they_belong_to() -> None:
+    heads, rows = omniglot_table(report())
+    assert heads[2:] == ["5-way 1-shot", "published", "5-way 5-shot", "published"]
+    assert [row[:2] for row in rows] == [["MAML", "inductive"], ["MAML", "transductive"]]
+    assert rows[0][2].startswith("91.50 ±")
+    assert rows[0][2].endswith("(91.00–92.00)")
+    assert [row[3] for row in rows] == ["–", "98.7 ± .4 (transductive)"]
+
+
+def test_sinusoid_scores_are_read_after_steps_1_and_10() -> None:
+    _, rows = sinusoid_table(report())
+    assert [row[1:3] for row in rows] == [["5", "1"], ["5", "10"], ["10", "1"], ["10", "10"]]
+    assert rows[0][3].startswith("10.500")
+    assert rows[1][3].startswith("1.500")
+    assert [row[-1] for row in rows] == ["1.13 ± .18", "–", "–", "–"]
+
+
+def test_a_gap_of_more_than_a_point_is_explained_and_no_other() -> None:
+    (line,) = gap_lines(report())
+    assert "5-way 1-shot 91.5 for 98.7 (−7.2, transductive)" in line
+    assert "5-shot" not in line
+    assert "100 training tasks, 2 a second" in line
+    assert "1,000 tasks, 10 times as many" in line
+    assert "training tasks 95.0, validation 93.0" in line
+    assert "changed by +21.9 points: it still rose" in line
+
+
+def test_the_page_says_modes_times_and_what_is_absent() -> None:
+    text = page(report(), ["5-way"], "metaft meta-train")
+    for word in ("1 minutes (5-way)", "*(?)*", "family-5-way.png", "- x: why", "## Why the gaps", "--minutes 1"):
+        assert word in text
+
+
+def test_a_program_that_fails_is_said_and_the_others_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fails = "import sys; print('Error: no such thing'); sys.exit(2)"
+    work([Job("bad", ("-c", fails), tmp_path / "a.log"), Job("good", ("-c", "print(1)"), tmp_path / "b.log")], 1)
+    assert "failed: bad: Error: no such thing" in capsys.readouterr().out
+    assert (tmp_path / "b.log").read_text() == "1\n"
+
+
+def in_this_process(jobs: Sequence[Job], at_once: int) -> None:
+    """What the programs would do, without the seconds that starting them takes."""
+    for job in jobs:
+        with pytest.raises(SystemExit) as end:
+            cli.main(list(job.words[3:]))
+        assert end.value.code == 0
+
+
+def test_from_plan_to_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped = (HERE / "family.toml").read_text()
+    (tmp_path / "family.toml").write_text(shipped.replace('"sinusoid"\nval', '"sinusoid"\nengine = "eager"\nval'))
+    monkeypatch.setattr(family, "HERE", tmp_path)
+    monkeypatch.setattr(family, "work", in_this_process)
+    words = ["--minutes", "0.02", "--seeds", "1", "--tasks", "4", "--only", "maml", "--settings", "sinusoid",
+             "--runs", str(tmp_path / "runs"), "--results", str(tmp_path / "results")]  # fmt: skip
+    done = CliRunner().invoke(family.main, words)
+    assert done.exit_code == 0, done.output
+    assert "1 of 1 trainings to do: 0.01 minutes" in done.output
+    assert read_record(tmp_path / "runs" / "sinusoid-0.01min" / "maml-0")["state"] == "finished"
+    stored = (tmp_path / "results" / "family.json").read_text()
+    assert json.loads(stored)["results"]["scores"]["sinusoid 5 shots: maml inductive"]["count"] == 4
+    assert str(tmp_path) not in stored
+    monkeypatch.setattr(family, "work", lambda jobs, at_once: pytest.fail("all is done") if jobs else None)
+    again = CliRunner().invoke(family.main, words)
+    assert again.exit_code == 0, again.output
