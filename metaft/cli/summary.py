@@ -95,7 +95,9 @@ def show(result: TrainResult, config: RunConfig, learner: Learner) -> None:
     table.add_column(overflow="fold")
     shape = f"{config.ways}-way {config.shots}-shot" if result.metric == "accuracy" else f"{config.shots} shots"
     table.add_row("task", f"{config.dataset}, {shape}")
-    table.add_row("learner", f"{config.learner}, {config.model}, {config.steps} inner step(s)")
+    steps = learner.describe().get("steps")
+    inner = "" if steps is None else f", {steps} inner {'step' if steps == 1 else 'steps'}"
+    table.add_row("learner", f"{config.learner}, {config.model}{inner}")
     table.add_row("iterations", f"{result.iterations:,} of {config.tasks} tasks in {result.seconds:,.1f} s")
     table.add_row(f"validation {result.metric}", best)
     table.add_row("run directory", str(result.out))
