@@ -32,7 +32,7 @@ BY_METHOD: dict[str, dict[str, Defaults]] = {
     "imaml": {
         "characters": {"inner_lr": 0.1, "steps": 16},
         "many ways": {"inner_lr": 0.1, "steps": 25},
-        "natural": {"steps": 10, "objective_weight": 0.5},
+        "natural": {"inner_lr": 0.1, "steps": 10, "objective_weight": 0.5, "test_steps": None},
         "regression": {"steps": 16},
     },
     "meta-sgd": {
@@ -50,6 +50,7 @@ BY_METHOD: dict[str, dict[str, Defaults]] = {
         "natural": {"inner_lr": 1.0, "steps": 2, "test_steps": None},
         "regression": {"inner_lr": 1.0, "steps": 1},
     },
+    "proto-maml": {"characters": {"inner_lr": 0.1}},
     **{
         name: {"characters": _NO_INNER_LOOP, "regression": _NO_INNER_LOOP}
         for name in ("protonet", "matching", "r2d2", "in-context")

@@ -86,9 +86,7 @@ def compose(
             "use 'transductive' or 'inductive'"
         )
     if CONTEXT in str(chosen.get("scope")).split(",") and CONTEXT not in dict(model.named_parameters()):
-        raise MetaftError(
-            f"scope {CONTEXT!r}: this network has no context vector; use learner 'cavia', which gives one"
-        )
+        raise MetaftError(f"scope {CONTEXT!r}: the network has no context vector; use learner 'cavia', which gives one")
     learner = MAML(model, RULES[rule](inner_lr, steps), steps, **chosen)
     learner.name = name
     _require_movement(learner, rule)
