@@ -16,16 +16,6 @@ def anil(model: nn.Module, *, inner_lr: float = 2.0, steps: int = 1, **parts: Un
     Raghu, Raghu, Bengio & Vinyals 2020, "Rapid learning or feature reuse? Towards understanding the effectiveness of
     MAML", §4 and eq. 2. The outer loop trains everything, features included. As there, rate and steps are MAML's.
 
-    Args:
-        model: any module; it is copied. Its head is its last block of parameters.
-        inner_lr: the inner rate α, on the mean support loss.
-        steps: inner steps K in meta-training.
-        parts: the other parts are free, see ``Parts``.
-
-    Returns:
-        The learner.
-
-    Raises:
-        MetaftError: if the scope is another, or the parts do not go together.
+    Args, Returns and Raises are those of ``maml``; another scope than the head is refused.
     """
     return compose("anil", model, inner_lr, steps, parts, fixed={"scope": "head"})

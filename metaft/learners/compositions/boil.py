@@ -19,16 +19,6 @@ def boil(model: nn.Module, *, inner_lr: float = 0.5, steps: int = 1, **parts: Un
     Published: α = 0.5 and 1 step on the mean loss, for all their natural images; nothing on Omniglot or the sinusoid,
     where the rate is the same and MAML's.
 
-    Args:
-        model: any module; it is copied. Its head is its last block of parameters.
-        inner_lr: the inner rate α, on the mean support loss.
-        steps: inner steps K in meta-training.
-        parts: the other parts are free, see ``Parts``.
-
-    Returns:
-        The learner.
-
-    Raises:
-        MetaftError: if the scope is another, or the parts do not go together.
+    Args, Returns and Raises are those of ``maml``; another scope than the body is refused.
     """
     return compose("boil", model, inner_lr, steps, parts, fixed={"scope": "body"})

@@ -15,16 +15,6 @@ def fomaml(model: nn.Module, *, inner_lr: float = 2.0, steps: int = 1, **parts: 
 
     Finn, Abbeel & Levine 2017, §5.2; rate and steps as theirs for MAML.
 
-    Args:
-        model: any module; it is copied.
-        inner_lr: the inner rate α, on the mean support loss.
-        steps: inner steps K in meta-training.
-        parts: the other parts are free, see ``Parts``.
-
-    Returns:
-        The learner.
-
-    Raises:
-        MetaftError: if the estimator is another, or the parts do not go together.
+    Args, Returns and Raises are those of ``maml``; another estimator is refused.
     """
     return compose("fomaml", model, inner_lr, steps, parts, fixed={"estimator": "first-order"})

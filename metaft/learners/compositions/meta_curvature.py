@@ -16,16 +16,6 @@ def meta_curvature(model: nn.Module, *, inner_lr: float = 2.0, steps: int = 1, *
     Park & Oliva 2019, "Meta-Curvature", eq. 6 and alg. 1; the rule has the details. It starts as MAML, and rate and
     steps are MAML's.
 
-    Args:
-        model: any module; it is copied.
-        inner_lr: the inner rate α, on the mean support loss.
-        steps: inner steps K in meta-training, with the same matrices at each.
-        parts: the other parts are free, see ``Parts``.
-
-    Returns:
-        The learner.
-
-    Raises:
-        MetaftError: if the rule is another, or the parts do not go together.
+    Args, Returns and Raises are those of ``maml``; every step has the same matrices. Another rule is refused.
     """
     return compose("meta-curvature", model, inner_lr, steps, parts, fixed={"rule": "meta-curvature"})
