@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from metaft.errors import MetaftError
-from metaft.models.heads import head_name
 
 
 def bias_correction(scores: Tensor, labels: Tensor, left_out: int) -> float:
-    """How much to add to one class's score so that it is answered as often as it occurs.
+    """How much to add to one class's score (to its bias) so that it is answered as often as it occurs.
 
     An example is answered with that class once the correction exceeds its margin, the best other score minus this
     class's. So the correction lies between two neighbours of the sorted margins; no search is needed.
@@ -42,26 +39,3 @@ def bias_correction(scores: Tensor, labels: Tensor, left_out: int) -> float:
     if wanted == len(margins):
         return float(margins[-1]) + 1.0
     return float(margins[wanted - 1] + margins[wanted]) / 2
-
-
-def with_bias(model: nn.Module, left_out: int, correction: float) -> nn.Module:
-    """A copy of a network that adds the correction to one class's score.
-
-    Args:
-        model: the network; left as it is.
-        left_out: the class.
-        correction: as ``bias_correction`` gave it.
-
-    Returns:
-        The copy.
-
-    Raises:
-        MetaftError: if the network has no linear head with a bias.
-    """
-    corrected, name = copy.deepcopy(model), head_name(model)
-    bias = getattr(corrected.get_submodule(name), "bias", None)
-    if not isinstance(bias, Tensor):
-        raise MetaftError(f"the head {name!r} of this {type(model).__name__} has no bias to correct")
-    with torch.no_grad():
-        bias[left_out] += correction
-    return corrected

@@ -1,15 +1,10 @@
 """The bias of a class left out: answered exactly as often as it occurs, by validation examples alone."""
 
-import copy
-
 import pytest
 import torch
-from torch import nn
 
-from metaft.distillation.bias import bias_correction, with_bias
+from metaft.distillation.bias import bias_correction
 from metaft.errors import MetaftError
-from metaft.models import MLP
-from metaft.models.heads import with_cosine_head
 
 
 def drawn(examples=200, classes=5):
@@ -43,21 +38,9 @@ def test_where_all_examples_are_of_the_class():
     assert bool((scores.argmax(1) == 3).all())
 
 
-def test_a_copy_of_the_network_adds_it():
-    torch.manual_seed(0)
-    model = MLP(4, 5, (6,), std=0.5)
-    before = copy.deepcopy(model.state_dict())
-    x = torch.rand(9, 4)
-    expected = model(x) + 2.5 * torch.eye(5)[3]
-    torch.testing.assert_close(with_bias(model, 3, 2.5)(x), expected)
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-
-
 def test_what_cannot_be_corrected_is_refused():
     scores, labels = drawn()
     with pytest.raises(MetaftError, match="class 5 is none of 5"):
         bias_correction(scores, labels, 5)
     with pytest.raises(MetaftError, match="no validation example is of class 3"):
         bias_correction(scores, labels.where(labels != 3, 0), 3)
-    with pytest.raises(MetaftError, match="has no bias to correct"):
-        with_bias(with_cosine_head(nn.Sequential(nn.Linear(4, 5)), 0), 3, 1.0)
