@@ -18,6 +18,7 @@ def meta_sgd(model: nn.Module, *, inner_lr: float = 0.05, steps: int = 1, **part
     Published: 1 step throughout; rates start at random in [0.005, 0.1]. Deviation: all start at ``inner_lr``, by
     default the middle of that range. Rates and weights have one outer rate, as there.
 
-    Args, Returns and Raises are those of ``maml``; ``inner_lr`` is where all rates start, and every step has the same. Another rule is refused.
+    Args, Returns and Raises are those of ``maml``; ``inner_lr`` is where all rates start, and every step has the same.
+    Another rule is refused.
     """
     return compose("meta-sgd", model, inner_lr, steps, parts, fixed={"rule": "meta-sgd"})
