@@ -37,7 +37,7 @@ def errors_by_student(rows: Mapping[str, Sequence[float]], published: Mapping[st
     axes.set_yticks(range(len(rows)), list(rows))
     axes.invert_yaxis()
     axes.set_xlim(left=0)
-    axes.margins(y=0.25)
+    axes.margins(y=0.12)
     tidy(axes, "errors among the 10,000 test digits")
     axes.grid(True, axis="x", color="#e3e3e3", linewidth=0.7)
     figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=9)
@@ -71,7 +71,9 @@ def accuracy_by_generation(lines: Mapping[float, Mapping[str, Mapping[int, Seque
         axes.set_xticks(range(4))
         axes.margins(y=0.15)
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=3 if len(lines) > 2 else 1, frameon=False, fontsize=9
+    )
     return figure
 
 
