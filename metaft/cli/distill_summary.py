@@ -12,6 +12,9 @@ from rich.text import Text
 from metaft.environment import program
 from metaft.runs.distill_report import HEADS, Report
 
+WIDE = 120
+"""Columns of a table in a file."""
+
 
 def say(line: str) -> None:
     """Print one line of progress."""
@@ -35,8 +38,8 @@ def show_report(report: Report) -> None:
         ends = number == len(report.rows) - 1
         table.add_row(*(Text(cells[place]) for place in used), style="bold" if chosen else None, end_section=ends)
     console = Console(soft_wrap=True)
-    # Nothing is folded in a file; a narrow terminal folds intervals under their means.
-    console.print(table, width=None if console.is_terminal else 120)
+    # A narrow terminal folds intervals under their means; in a file there is room.
+    (console if console.is_terminal else Console(width=WIDE)).print(table)
     what = "held-out examples" if config.validation == "classification" else "tasks of other classes"
     notes = [
         f"mean ± 95% interval over {what}, {report.rows[0].count:,} for the test; bold: the best by validation;",

@@ -84,7 +84,7 @@ def soft_label_figure(images: LabelledImages, scores: Tensor, temperature: float
     for place, row in enumerate(shown.tolist()):
         left, right = cells[place // columns, 2 * (place % columns) : 2 * (place % columns) + 2]
         _image(left, images.images[row])
-        _bars(right, images, soft[row], int(labels[row]))
+        _bars(right, images, soft[row], int(labels[row]), float(soft[shown].max()))
     return figure
 
 
@@ -115,13 +115,14 @@ def _pixels(image: Tensor) -> np.ndarray:
     return (image.movedim(0, -1) if len(image) == 3 else image[0]).numpy()
 
 
-def _bars(axes: Axes, images: LabelledImages, soft: Tensor, label: int) -> None:
-    """The likeliest classes of one example: its own in blue, others in vermillion."""
+def _bars(axes: Axes, images: LabelledImages, soft: Tensor, label: int, longest: float) -> None:
+    """The likeliest classes of one example: its own in blue, others in vermillion; one scale for all examples."""
     top = soft.topk(min(BARS, len(soft)))
     for place, (value, number) in enumerate(zip(top.values.tolist(), top.indices.tolist(), strict=True)):
         colour = BLUE if number == label else VERMILLION
-        axes.barh(place, value, height=0.62, color=colour)
-        axes.text(value + 0.02, place, f"{100 * value:.0f} %", va="center", fontsize=8, color=GREY)
+        length = value / longest
+        axes.barh(place, length, height=0.62, color=colour)
+        axes.text(length + 0.02, place, f"{100 * value:.0f} %", va="center", fontsize=8, color=GREY)
         if max(map(len, images.names)) <= LONGEST:
             axes.text(-0.04, place, images.names[number], va="center", ha="right", fontsize=9)
         else:
