@@ -106,7 +106,7 @@ class MAML:
             raise MetaftError(f"unknown objective {objective!r}{nearest(objective, OBJECTIVES)}")
         if objective == "kl" and kind != "classification":
             raise MetaftError("objective 'kl' compares class probabilities, and this is a regression; use 'l2'")
-        self.objective_name = objective
+        self.objective_name, self.objective_weight = objective, objective_weight
         self.objective = OBJECTIVES[objective](objective_weight, self.model)
         self.task_loss = LOSSES[kind]
         # Of the queries; another one where a teacher answers them as well (metaft.distillation.adapted).
@@ -309,6 +309,7 @@ class MAML:
             "scope": self.scope,
             "meta_scope": self.meta_scope,
             "objective": self.objective_name,
+            **({} if self.objective_name == "task" else {"objective_weight": self.objective_weight}),
             "estimator": self.estimator,
             "batch_norm": self.batch_norm if self.model.normalises else "none",
             "adapts": sum((self.params | self.begun)[name].numel() for name in self.adapts),

@@ -14,6 +14,7 @@ from metaft.data.class_lists import require_disjoint
 from metaft.distributed.place import place
 from metaft.errors import MetaftError
 from metaft.learners.learner import MetaLearner as Learner
+from metaft.outer.checks import WITHOUT_A_PATH
 from metaft.plugins import call, is_import_path, load_attribute
 from metaft.runs import checkpoint
 from metaft.runs.config import REGRESSIONS, LearnerSettings, RunConfig, load_config, validated
@@ -65,7 +66,9 @@ def build(config: RunConfig) -> Parts:
         require_disjoint({"train": train.images.names, "val": validation.images.names}, config.dataset)
     from metaft.runs.teaching import taught
 
-    return Parts(train, validation, taught(build_learner(config, train), config, train))
+    learner = build_learner(config, train)
+    _require_adjoint(config, learner)
+    return Parts(train, validation, taught(learner, config, train))
 
 
 def _require_meta_trained(name: str) -> None:
@@ -78,6 +81,14 @@ def _require_meta_trained(name: str) -> None:
             f"learner {name!r} cannot be meta-trained (only {', '.join(META_TRAINED)} can): train a network with "
             f"metaft pretrain --out RUN, then score the learner with metaft compare {backbone}"
         )
+
+
+def _require_adjoint(config: RunConfig, learner: Learner) -> None:
+    estimator = learner.describe().get("estimator")
+    own = is_import_path(config.learner)
+    if config.diagnose and (estimator in WITHOUT_A_PATH or (estimator is None and not own)):
+        how = "it has no inner steps" if estimator is None else f"estimator {estimator!r} has none"
+        raise MetaftError(f"diagnose logs the adjoint at each inner step of learner {learner.name!r}, and {how}")
 
 
 def _require_any_ways(config: RunConfig) -> None:

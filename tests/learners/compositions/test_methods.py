@@ -150,3 +150,9 @@ def test_a_setting_that_a_method_has_no_use_for_is_refused():
         parts_of(validated(RunConfig, {"learner": "protonet", "inner_lr": 1.0}))
     with pytest.raises(metaft.MetaftError, match="learner 'maml' has no option 'context'"):
         parts_of(validated(RunConfig, {"learner": "maml", "context": 3}))
+
+
+@pytest.mark.parametrize("name", ["reptile", "imaml", "protonet"])
+def test_there_is_no_adjoint_to_diagnose(name):
+    with pytest.raises(metaft.MetaftError, match="diagnose logs the adjoint"):
+        parts_of(validated(RunConfig, {"learner": name, "diagnose": True, "hidden": 4}))
