@@ -380,3 +380,13 @@ def test_generation_0_may_be_another_network(tmp_path: Path) -> None:
     counts = [json.loads((g.path / "run.json").read_text())["iteration"] for g in report.line.generations]
     assert counts == [15, 6]  # 36 images in minibatches of 12
     assert any(isinstance(part, torch.nn.Dropout) for part in report.line.generations[0].network.modules())
+
+
+def test_what_served_to_match_hidden_representations_is_no_part_of_the_network(tmp_path: Path) -> None:
+    report = run(tmp_path / "a", loss="hidden", teacher_hidden=20, generations=1)
+    stored = checkpoint.load_newest(tmp_path / "a/generation-1/checkpoints").best
+    assert stored["distillation.map.weight"].shape == (20, 12)
+    assert report.line.generations[1].network.state_dict().keys() == stored.keys() - {
+        "distillation.map.weight",
+        "distillation.map.bias",
+    }
