@@ -15,6 +15,7 @@ from metaft.learners.learner import Predictor
 from metaft.learners.metric.features import TaskFeatures
 from metaft.models.functional import BatchNormMode, Params
 from metaft.models.heads import head_name
+from metaft.outer.chunks import default_size, map_chunks
 from metaft.outer.meta_gradient import MetaGradient
 from metaft.tasks.batch import IGNORE, TaskBatch
 from metaft.tasks.family import Kind
@@ -98,24 +99,36 @@ class EpisodicLearner:
         return self.features.by_task.transductive
 
     def meta_gradient(self, batch: TaskBatch) -> MetaGradient:
-        """The mean query loss and its gradient, by one forward and one backward pass over all tasks.
+        """The mean query loss and its gradient, by a forward and a backward pass over the tasks of each chunk.
 
         Args:
             batch: the tasks.
 
         Returns:
-            Loss, gradients, the loss of each task, and the running statistics as they are after this batch.
+            Loss, gradients, the loss of each task, and the mean over tasks of what each makes of the running
+            statistics; none of them depends on how tasks are divided into chunks, or among ranks.
         """
-        leaves = {name: self.params[name].detach().requires_grad_() for name in self.trains}
-        gathers = self.features.mode == "running"
-        gathered = {name: p.clone() for name, p in self.params.items() if gathers and name not in leaves}
-        with torch.enable_grad():
-            losses = self.outer_losses(self._answers(self.params | leaves | gathered, batch, True), batch.query_y)
-            loss = losses.mean()
-        grads = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True, materialize_grads=True)
+        outputs = self._count_outputs(batch.support_y)
+        parts = map_chunks(lambda chunk: self._part(chunk, outputs), batch, size=chunk_size(batch))
+        losses = torch.cat([losses for losses, _, _ in parts])
+        grads = _mean([grads for _, grads, _ in parts], batch.tasks)
+        gathered = _mean([moved for _, _, moved in parts], batch.tasks)
         nothing = losses.new_empty(0)
-        by_name = {name: g.contiguous() for name, g in zip(leaves, grads, strict=True)}
-        return MetaGradient(loss.detach(), by_name, losses.detach(), nothing, nothing, gathered)
+        return MetaGradient(losses.mean(), grads, losses, nothing, nothing, gathered)
+
+    def _part(self, chunk: TaskBatch, outputs: int) -> tuple[Tensor, Params, Params]:
+        """The losses of some tasks, and the sums of their gradients and of their running statistics."""
+        chunk = without_padding(chunk)
+        leaves = {name: self.params[name].detach().requires_grad_() for name in self.trains}
+        count = chunk.support_y.shape[1]
+        with torch.enable_grad():
+            network, comparing = _divided(self.params | leaves)
+            x = torch.cat([chunk.support_x, chunk.query_x], dim=1)
+            found, moved = self.features.train(network, x, count)
+            losses = self.outer_losses(self._compare(comparing, found, chunk.support_y, outputs), chunk.query_y)
+        grads = torch.autograd.grad(losses.sum(), list(leaves.values()), allow_unused=True, materialize_grads=True)
+        gathered = {NETWORK + name: value.detach().sum(0) for name, value in moved.items()}
+        return losses.detach(), dict(zip(leaves, grads, strict=True)), gathered
 
     def outer_losses(self, answers: Tensor, query_y: Tensor) -> Tensor:
         """The query loss of each task, ``[tasks]``."""
@@ -135,7 +148,7 @@ class EpisodicLearner:
         @torch.no_grad()
         def predictor(query_x: Tensor) -> Tensor:
             asked = support_y.new_zeros(query_x.shape[:2] + support_y.shape[2:])
-            return self._answers(self.params, TaskBatch(support_x, support_y, query_x, asked))
+            return self._answers(TaskBatch(support_x, support_y, query_x, asked))
 
         return predictor
 
@@ -150,7 +163,7 @@ class EpisodicLearner:
         Returns:
             ``[1, tasks, queries, outputs]``.
         """
-        return self._answers(self.params, batch).unsqueeze(0)
+        return self._answers(batch).unsqueeze(0)
 
     def adjoint_norms(self, batch: TaskBatch) -> list[float]:
         """Refused: without inner steps there is no adjoint.
@@ -178,18 +191,60 @@ class EpisodicLearner:
             "parameters": sum(self.params[name].numel() for name in self.trains),
         }
 
-    def _answers(self, params: Params, batch: TaskBatch, training: bool = False) -> Tensor:
-        own = {n.removeprefix(NETWORK): p for n, p in params.items() if n.startswith(NETWORK)}
-        comparing = {n.removeprefix(COMPARISON): p for n, p in params.items() if n.startswith(COMPARISON)}
-        count = batch.support_y.shape[1]
-        x = torch.cat([batch.support_x, batch.query_x], dim=1)
-        counted = torch.cat([batch.support_y, labels_of(batch.query_y)], dim=1) != IGNORE if batch.ragged else None
-        found = self.features(own, x, count, counted, training)
-        outputs = batch.support_y.shape[-1] if self.kind == "regression" else int(batch.support_y.max()) + 1
-        self._outputs = outputs
-        asked = found[:, :count], batch.support_y, found[:, count:], outputs
-        answers: Tensor = functional_call(self.comparison, comparing, asked)
+    def _answers(self, batch: TaskBatch) -> Tensor:
+        outputs = self._count_outputs(batch.support_y)
+        network, comparing = _divided(self.params)
+
+        def answers(chunk: TaskBatch) -> Tensor:
+            real = without_padding(chunk)
+            x = torch.cat([real.support_x, real.query_x], dim=1)
+            found = self.features(network, x, real.support_y.shape[1])
+            given = self._compare(comparing, found, real.support_y, outputs)
+            if given.shape[1] == chunk.query_y.shape[1]:
+                return given
+            full = given.new_zeros(*chunk.query_y.shape[:2], outputs)
+            full[:, labels_of(chunk.query_y)[0] != IGNORE] = given
+            return full
+
+        return torch.cat(map_chunks(answers, batch, size=chunk_size(batch)))
+
+    def _compare(self, params: Params, found: Tensor, support_y: Tensor, outputs: int) -> Tensor:
+        support, queries = found.tensor_split([support_y.shape[1]], dim=1)
+        answers: Tensor = functional_call(self.comparison, params, (support, support_y, queries, outputs))
         return answers
+
+    def _count_outputs(self, support_y: Tensor) -> int:
+        self._outputs = support_y.shape[-1] if self.kind == "regression" else int(support_y.max()) + 1
+        return self._outputs
+
+
+def _divided(params: Params) -> tuple[Params, Params]:
+    """The parameters of the network and those of the comparison, by their own names."""
+    network, comparing = (
+        {name.removeprefix(prefix): p for name, p in params.items() if name.startswith(prefix)}
+        for prefix in (NETWORK, COMPARISON)
+    )
+    return network, comparing
+
+
+def _mean(sums: list[Params], tasks: int) -> Params:
+    """The mean over tasks, of sums over the tasks of each chunk."""
+    return {name: (torch.stack([s[name] for s in sums]).sum(0) / tasks).contiguous() for name in sums[0]}
+
+
+def chunk_size(batch: TaskBatch) -> int:
+    """How many tasks pass through the network together: one where they are padded or images on a CPU, else all."""
+    return 1 if batch.ragged else default_size(batch)
+
+
+def without_padding(batch: TaskBatch) -> TaskBatch:
+    """A batch without the padding of its examples; a batch with some must be of one task."""
+    if not batch.ragged:
+        return batch
+    kept, asked = batch.support_y[0] != IGNORE, labels_of(batch.query_y)[0] != IGNORE
+    return TaskBatch(
+        batch.support_x[:, kept], batch.support_y[:, kept], batch.query_x[:, asked], batch.query_y[:, asked]
+    )
 
 
 def query_losses(answers: Tensor, query_y: Tensor) -> Tensor:

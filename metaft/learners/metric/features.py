@@ -1,4 +1,4 @@
-"""From the examples of all tasks to their features, in one forward pass that can be trained through."""
+"""From the examples of tasks to their features, in a forward pass that can be trained through."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class TaskFeatures:
 
     The mode of batch norm says which examples one is normalised by:
 
-    - "running": in training by all examples of all tasks of the batch, in evaluation by the running statistics that
-      training gathers. Scores are inductive. With one task a batch this is what the authors' code of prototypical
-      networks and R2-D2 does, which passes support and query set through the network as one batch.
-    - "transductive": by the support and query set of its own task, in training and in evaluation. No statistics are
-      gathered, and the answer to a query depends on the other queries.
+    - "running": in training by the support and query set of its own task, in evaluation by the running statistics
+      gathered meanwhile. Scores are inductive. This is what the authors' code of prototypical networks and of R2-D2
+      does, which passes both sets of an episode through the network as one batch.
+    - "transductive": by the support and query set of its own task, in evaluation too, where the answer to a query
+      then depends on the other queries.
     - "inductive": by its task's support set alone, in training and in evaluation.
 
-    Padding enters no statistic. An instance is not safe to share between threads.
+    An instance is not safe to share between threads.
 
     Args:
         model: any module whose last block is a linear head; copied, and the head left out.
@@ -51,41 +51,60 @@ class TaskFeatures:
         statistics = {n: b.detach().clone() for n, b in self.module.named_buffers() if b.is_floating_point()}
         return self.by_task.params() | statistics
 
-    def __call__(
-        self, params: Params, x: Tensor, support: int, counted: Tensor | None = None, training: bool = False
-    ) -> Tensor:
-        """Embed all examples of all tasks.
+    def train(self, params: Params, x: Tensor, support: int) -> tuple[Tensor, Params]:
+        """Embed tasks in training.
 
         Args:
-            params: as from ``params``; in training, running statistics among them are moved in place.
-            x: ``[tasks, examples, *input]``, the support set first.
+            params: as from ``params``.
+            x: ``[tasks, examples, *input]``, the support set first; no padding.
             support: how many of a task's examples are its support set.
-            counted: ``bool [tasks, examples]``, false for padding; all count if None.
-            training: whether batch norm in running mode uses, and gathers, the batch's own statistics.
 
         Returns:
-            ``[tasks, examples, width]``; 0 for padding in running mode.
+            ``[tasks, examples, width]``, and in running mode what each task's pass makes of the running statistics,
+            ``[tasks, channels]`` each.
         """
-        if images_on_cpu(x) and x.dim() == 5:
-            x = channels_last(x)
-            params = {name: channels_last(p) if p.dim() == 4 else p for name, p in params.items()}
-        if self.mode not in ("running", "none"):
-            return self._task_by_task({n: params[n] for n in self.trains}, x, support, counted)
-        real = x.flatten(0, 1) if counted is None else x[counted]
-        self.module.train(training)
-        whole = training or x.device.type != "cpu"
-        size = len(real) if whole else max(1, MOST_VALUES // max(real[0].numel(), 1))
-        found = torch.cat([functional_call(self.module, params, (part,)) for part in real.split(size)])
-        if counted is None:
-            return found.unflatten(0, x.shape[:2])
-        return found.new_zeros(*counted.shape, found.shape[-1]).index_put((counted,), found)
+        if self.mode != "running":
+            return self(params, x, support), {}
+        params, x = _laid_out(params, x)
+        network = {name: params[name] for name in self.trains}
+        names = [name for name in params if name not in network]
+        self.module.train()
 
-    def _task_by_task(self, params: Params, x: Tensor, support: int, counted: Tensor | None) -> Tensor:
-        """Every task normalised by statistics of its own."""
-        first = support if self.mode == "inductive" else None
-        size = 1 if images_on_cpu(x) else len(x)
-        if counted is None:
-            alone = over_tasks(lambda x: self.by_task(params, x, first), (0,))
-            return torch.cat([alone(part) for part in x.split(size)])
-        padded = over_tasks(lambda x, c: self.by_task(params, x, first, c[:first]), (0, 0))
-        return torch.cat([padded(*part) for part in zip(x.split(size), counted.split(size), strict=True)])
+        def one(x: Tensor, *statistics: Tensor) -> tuple[Tensor, Params]:
+            moved = {name: value.clone() for name, value in zip(names, statistics, strict=True)}
+            return functional_call(self.module, network | moved, (x,)), moved
+
+        statistics = [params[name].detach().expand(len(x), *params[name].shape) for name in names]
+        found, moved = over_tasks(one, (0,) * (1 + len(names)))(x, *statistics)
+        return found, moved
+
+    def __call__(self, params: Params, x: Tensor, support: int) -> Tensor:
+        """Embed tasks as in evaluation, in the declared mode.
+
+        Args:
+            params: as from ``params``.
+            x: ``[tasks, examples, *input]``, the support set first; no padding.
+            support: how many of a task's examples are its support set.
+
+        Returns:
+            ``[tasks, examples, width]``.
+        """
+        params, x = _laid_out(params, x)
+        if self.mode not in ("running", "none"):
+            network = {name: params[name] for name in self.trains}
+            first = support if self.mode == "inductive" else None
+            embedded: Tensor = over_tasks(lambda x: self.by_task(network, x, first), (0,))(x)
+            return embedded
+        flat = x.flatten(0, 1)
+        whole = torch.is_grad_enabled() or x.device.type != "cpu"
+        size = len(flat) if whole else max(1, MOST_VALUES // max(flat[0].numel(), 1))
+        self.module.eval()
+        found = [functional_call(self.module, params, (part,)) for part in flat.split(size)]
+        return torch.cat(found).unflatten(0, x.shape[:2])
+
+
+def _laid_out(params: Params, x: Tensor) -> tuple[Params, Tensor]:
+    """Equal ones; images and convolutions with their channels last in memory, if examples are images on a CPU."""
+    if not images_on_cpu(x) or x.dim() != 5:
+        return params, x
+    return {name: channels_last(p) if p.dim() == 4 else p for name, p in params.items()}, channels_last(x)

@@ -32,7 +32,8 @@ class Block(nn.Module):
         super().__init__()
         self.heads = heads
         self.attention_norm, self.forward_norm = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
+        self.query, self.value, self.out = (nn.Linear(width, width) for _ in range(3))
+        self.key = nn.Linear(width, width, bias=False)  # a bias would add the same to all of a query's scores
         self.feed_forward = nn.Sequential(
             nn.Linear(width, EXPANSION * width), nn.GELU(), nn.Linear(EXPANSION * width, width)
         )
@@ -77,7 +78,7 @@ class SupportSetTransformer(Comparison):
         # Of classes a token says "this one" or "another one"; a value is embedded as it is.
         self.label = nn.Embedding(2, width) if values is None else nn.Linear(values, width)
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
-        self.read = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, values or 1))
+        self.read = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, values or 1, bias=values is not None))
 
     def forward(self, support: Tensor, support_y: Tensor, queries: Tensor, outputs: int) -> Tensor:
         """As ``Comparison``; for classes, the same transformer answers "is it this one?" for each in turn."""
