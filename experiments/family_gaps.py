@@ -66,7 +66,7 @@ def _why(report: Report, method: Method, course: str, one: Facts) -> str:
     mode = report.held_against(suite, method.key)
     row = report.row(suite, method.key, mode, 1) if mode is not None else None
     test = f", test {100 * row.score.mean:.1f} ({row.mode})" if row is not None else ""
-    ways = "; training is at 20 ways, the other two at 5" if course == "any-way" else ""
+    ways = "; training tasks have more ways than the other two" if course == "any-way" else ""
     said.append(
         f"At 1 shot: training tasks {_percent(one.training)}, validation {_percent(one.validation)}{test}{ways}"
     )

@@ -76,6 +76,7 @@ class Method:
         choose: by course, setting → values to try on validation classes.
         also: the other mode of batch norm that it is scored in, besides its own.
         test_steps: by course, inner steps at test; else as in training.
+        eager_below: by course, the minutes of training below which compiling costs more than it gains.
         published: by place (see `Suite.places`), and ``mode``, ``source`` and ``tasks`` (seen in training, by course).
     """
 
@@ -87,6 +88,7 @@ class Method:
     choose: Mapping[str, Mapping[str, list[Any]]] = field(default_factory=dict)
     also: str = "inductive"
     test_steps: Mapping[str, int] = field(default_factory=dict)
+    eager_below: Mapping[str, float] = field(default_factory=dict)
     published: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -214,7 +216,9 @@ def choice(runs: Path, method: Method, course: Course) -> dict[str, Any]:
 def settings_of(method: Method, course: Course, minutes: float) -> dict[str, Any]:
     """What a training is told, but for its seed and for what validation chooses."""
     every = max(1, round(course.every * minutes))
-    loop = {"minutes": minutes, "validate_every": every, "log_every": every, "workers": 1}
+    loop: dict[str, Any] = {"minutes": minutes, "validate_every": every, "log_every": every, "workers": 1}
+    if minutes < method.eager_below.get(course.name, 0):
+        loop["engine"] = "eager"
     return {"learner": method.key, **course.settings, **loop, **method.settings.get(course.name, {})}
 
 

@@ -20,7 +20,7 @@ from experiments.family_facts import Facts, facts, mean
 from experiments.family_gaps import gap_lines
 from experiments.family_jobs import work
 from experiments.family_page import Report, omniglot_table, page, sinusoid_table
-from experiments.family_plan import SUITES, Method, Training, chosen_names, plan, read_plan
+from experiments.family_plan import SUITES, Method, Training, chosen_names, plan, read_plan, settings_of
 from experiments.family_plots import curves_figure, spread
 from metaft.cli import cli
 from metaft.errors import MetaftError
@@ -40,6 +40,11 @@ def test_every_method_can_be_trained_as_planned(tmp_path: Path) -> None:
     assert len({training.folder for training in trainings}) == len(trainings)
     half = len(trainings) // 2
     assert {training.seed for training in trainings[:half]} == {0}, "all methods with one seed before any with two"
+
+
+def test_a_short_training_of_many_steps_is_not_compiled() -> None:
+    engines = [settings_of(METHODS["imaml"], COURSES["5-way"], minutes).get("engine") for minutes in (2, 10)]
+    assert engines == ["eager", None]
 
 
 def test_published_numbers_stand_at_places_of_the_tables() -> None:
