@@ -17,6 +17,7 @@ from metaft.inner.rules import Params, Rule
 from metaft.inner.scope import select
 from metaft.inner.tasks import images_on_cpu, laid_out
 from metaft.outer import compiled
+from metaft.outer.allocator import keep_memory
 from metaft.outer.checks import asked_after, require_path
 from metaft.outer.chunks import map_chunks
 from metaft.outer.exact import exact
@@ -155,6 +156,8 @@ def meta_gradient(
     if compiling and not piecewise:
         partial_sum = compile_it(partial_sum)
 
+    if images_on_cpu(batch.query_x):
+        keep_memory()
     params, batch = laid_out(params, batch)
     weighted = () if weights is None else (weights,)
     parts = map_chunks(lambda c: partial_sum(params, *c.tensors(), *weighted), batch, workers, chunk)
