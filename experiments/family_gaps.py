@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from experiments.family_facts import Facts, mean
 from experiments.family_plan import SUITES, Method
-
-if TYPE_CHECKING:
-    from experiments.family_page import Report
+from experiments.family_tables import Report
 
 GAP = 0.01
 """Differences in accuracy up to this are not explained."""

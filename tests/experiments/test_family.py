@@ -12,16 +12,17 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments import family
 from experiments.family_facts import Facts, facts, mean
 from experiments.family_gaps import gap_lines
 from experiments.family_jobs import work
-from experiments.family_page import Report, omniglot_table, page, sinusoid_table
+from experiments.family_page import page
 from experiments.family_plan import SUITES, Method, Training, chosen_names, plan, read_plan, settings_of
 from experiments.family_plots import curves_figure, spread
+from experiments.family_tables import Report, omniglot_table, sinusoid_table
 from metaft.cli import cli
 from metaft.errors import MetaftError
 from metaft.evaluation.comparison import Cell, Comparison
@@ -72,6 +73,7 @@ def test_a_training_with_other_settings_is_not_taken_for_this_one(tmp_path: Path
         plan([changed], {"5-way": course}, 1, {"5-way": 1.0}, tmp_path)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-0.5, 1.5), min_size=1, max_size=15), st.floats(0.001, 0.06))
 def test_labels_keep_their_order_and_distance(heights: list[float], least: float) -> None:
     found = spread(np.array(heights), least)
