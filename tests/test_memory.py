@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from metaft.memory import keep_freed_memory
+
 ASK = """
 import json, resource, sys
 from metaft.memory import keep_freed_memory
@@ -42,3 +44,12 @@ def test_freed_memory_is_used_again_without_new_pages():
 
 def test_what_the_environment_says_stands():
     assert not asked(MALLOC_ARENA_MAX="4")[0]
+
+
+def test_another_c_library_is_left_alone(monkeypatch):
+    for name in [name for name in os.environ if name.startswith(("MALLOC_", "GLIBC_"))]:
+        monkeypatch.delenv(name)
+    keep_freed_memory.cache_clear()
+    monkeypatch.setattr("ctypes.CDLL", lambda name: object())
+    assert not keep_freed_memory()
+    keep_freed_memory.cache_clear()

@@ -16,8 +16,8 @@ from metaft.inner.objectives import Loss, Objective, TaskLoss
 from metaft.inner.rules import Params, Rule
 from metaft.inner.scope import select
 from metaft.inner.tasks import images_on_cpu, laid_out
+from metaft.memory import keep_freed_memory
 from metaft.outer import compiled
-from metaft.outer.allocator import keep_memory
 from metaft.outer.checks import asked_after, require_path
 from metaft.outer.chunks import map_chunks
 from metaft.outer.exact import exact
@@ -157,7 +157,7 @@ def meta_gradient(
         partial_sum = compile_it(partial_sum)
 
     if images_on_cpu(batch.query_x):
-        keep_memory()
+        keep_freed_memory()
     params, batch = laid_out(params, batch)
     weighted = () if weights is None else (weights,)
     parts = map_chunks(lambda c: partial_sum(params, *c.tensors(), *weighted), batch, workers, chunk)
