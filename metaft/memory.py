@@ -17,7 +17,8 @@ def keep_freed_memory() -> bool:
 
     A training step frees its activations and the next one asks for as much again. glibc gives large blocks back to the
     system at once, and what it then gets anew has to be cleared page by page: with 960 images a step that took
-    four tenths of the time. The process holds on to its peak until it ends. Left alone where the environment says something about malloc. Results do not change.
+    four tenths of the time. The process holds on to its peak until it ends. Left alone where the environment says
+    something about malloc. Results do not change.
 
     Returns:
         Whether it was done.
