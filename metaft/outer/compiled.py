@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from metaft.inner.tasks import channels_last
+from metaft.outer.kernels import small_products
 
 log = logging.getLogger("metaft")
 MOST_VALUES = 2**25
@@ -50,6 +51,8 @@ def compile_if_possible(function: Function) -> Function:
     # On a CPU the whole graph becomes one C++ call, which releases the interpreter's lock: otherwise the fused kernels
     # hold it, and worker threads wait for each other.
     options: dict[str, Any] | None = None if torch.cuda.is_available() else {"cpp_wrapper": True}
+    if options and small_products.load():
+        options["post_grad_custom_post_pass"] = small_products.SmallProducts()
     built = torch.compile(function, fullgraph=True, dynamic=False, options=options)
     seen: set[tuple[torch.Size, ...]] = set()
     building = threading.Lock()

@@ -156,7 +156,7 @@ def meta_gradient(
     if compiling and not piecewise:
         partial_sum = compile_it(partial_sum)
 
-    if images_on_cpu(batch.query_x):
+    if batch.query_x.device.type == "cpu":
         keep_freed_memory()
     params, batch = laid_out(params, batch)
     weighted = () if weights is None else (weights,)

@@ -1,0 +1,68 @@
+"""Batched products of small matrices in compiled code: a kernel of our own in place of a library's."""
+
+from __future__ import annotations
+
+import logging
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._inductor.custom_graph_pass import CustomGraphPass, get_hash_for_files
+from torch.fx import Graph, Node
+
+log = logging.getLogger("metaft")
+SOURCE = Path(__file__).with_suffix(".cpp")
+MOST_PRODUCTS = 2**17
+"""Multiplications in one product of two matrices beyond which a library's product is as quick."""
+
+
+@lru_cache(maxsize=1)
+def load() -> bool:
+    """Build the kernel, once a machine (torch keeps it in its cache folder), and register ``metaft::small_bmm``.
+
+    Returns:
+        Whether it is there; if it cannot be built that is said once, and torch's own products are used.
+    """
+    from torch._inductor.codecache import CppCodeCache
+
+    try:
+        CppCodeCache.load(SOURCE.read_text(encoding="utf-8"), needs_vec_isa=True)
+    except Exception as error:  # whatever a compiler may say
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        log.warning("the kernel for small products was not built, which is slower but the same: %s", reason)
+        return False
+    torch.library.register_fake("metaft::small_bmm")(_shape)
+    return True
+
+
+def _shape(a: Tensor, b: Tensor) -> Tensor:
+    return a.new_empty(a.shape[0], a.shape[1], b.shape[2])
+
+
+class SmallProducts(CustomGraphPass):
+    """Puts the kernel in place of every small ``bmm`` of a compiled graph."""
+
+    def __call__(self, graph: Graph) -> None:
+        """Change the graph where it stands."""
+        for node in graph.find_nodes(op="call_function", target=torch.ops.aten.bmm.default):
+            if _is_small(node):
+                node.target = torch.ops.metaft.small_bmm.default
+
+    def uuid(self) -> Any:
+        """What compiled code depends on, for torch's cache."""
+        return get_hash_for_files((__file__, str(SOURCE)))
+
+
+def _is_small(node: Node) -> bool:
+    a, b = (arg.meta["val"] for arg in node.args if isinstance(arg, Node))
+    shape = (*a.shape, b.shape[-1])
+    known = all(isinstance(size, int) for size in shape)
+    return (
+        known
+        and a.device.type == "cpu"
+        and a.dtype in (torch.float32, torch.float64)
+        and min(shape) > 1  # torch writes products with vectors out, and fuses them
+        and shape[1] * shape[2] * shape[3] <= MOST_PRODUCTS
+    )
