@@ -32,7 +32,7 @@ def map_chunks(
         The results, in the order of the tasks.
     """
     size = size or default_size(batch)
-    chunks = [batch[i : i + size] for i in range(0, batch.tasks, size)]
+    chunks = [batch] if 0 < batch.tasks <= size else [batch[i : i + size] for i in range(0, batch.tasks, size)]
     # A job that maps chunks itself does so in its own thread: one that waits for its own pool would wait for ever.
     if workers == 1 or threading.current_thread().name.startswith(POOL):
         return [job(chunk) for chunk in chunks]

@@ -162,7 +162,7 @@ def meta_gradient(
     weighted = () if weights is None else (weights,)
     parts = map_chunks(lambda c: partial_sum(params, *c.tensors(), *weighted), batch, workers, chunk)
     losses = _joined([part.losses for part in parts])
-    grads = {n: (sum((p.grads[n] for p in parts[1:]), parts[0].grads[n]) / batch.tasks).contiguous() for n in trains}
+    grads = _mean_gradients([part.grads for part in parts], trains, batch.tasks)
     norms, residual = _joined([p.norms for p in parts], dim=-1), _joined([p.residual for p in parts])
     return MetaGradient(losses.mean(), grads, losses, norms, residual)
 
@@ -246,6 +246,16 @@ def _through_higher(estimator: str) -> Estimator:
     from metaft.outer.through_higher import through_higher
 
     return partial(through_higher, estimator == "exact")
+
+
+def _mean_gradients(parts: list[Params], names: tuple[str, ...], tasks: int) -> Params:
+    """The sum of all chunks' gradients, in their order, over the number of tasks."""
+    total = [parts[0][name] for name in names]
+    if total:
+        for part in parts[1:]:
+            total = torch._foreach_add(total, [part[name] for name in names])
+        total = torch._foreach_div(total, tasks)
+    return {name: gradient.contiguous() for name, gradient in zip(names, total, strict=True)}
 
 
 def _joined(parts: list[Tensor], dim: int = 0) -> Tensor:
