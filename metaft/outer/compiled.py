@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from functools import lru_cache, wraps
 from typing import Any, TypeVar
 
 import torch
 import torch._dynamo.config
+from torch._inductor.runtime.cache_dir_utils import cache_dir
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -21,6 +23,27 @@ log = logging.getLogger("metaft")
 MOST_VALUES = 2**25
 """Values of one tensor beyond which a computation over images is not compiled: 128 MiB, beyond every cache."""
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class _Spent:
+    """What compiling has taken so far; one thread at a time compiles."""
+
+    def __init__(self) -> None:
+        self.building = threading.Lock()
+        self.seconds = 0.0
+
+
+_spent = _Spent()
+
+
+def seconds_compiling() -> float:
+    """Seconds that this process has spent in first calls of compiled functions, which is mostly compiling."""
+    return _spent.seconds
+
+
+def cache_folder() -> str:
+    """Where torch keeps what it compiled, ``TORCHINDUCTOR_CACHE_DIR`` if set; the next process finds it there."""
+    return str(cache_dir())
 
 
 @lru_cache(maxsize=1)
@@ -55,7 +78,6 @@ def compile_if_possible(function: Function) -> Function:
         options["post_grad_custom_post_pass"] = small_products.SmallProducts()
     built = torch.compile(function, fullgraph=True, dynamic=False, options=options)
     seen: set[tuple[torch.Size, ...]] = set()
-    building = threading.Lock()
 
     @wraps(function)
     def run(*args: Any) -> Any:
@@ -63,8 +85,11 @@ def compile_if_possible(function: Function) -> Function:
         with torch.no_grad():
             if shapes in seen:
                 return built(*args)
-            with building:  # two worker threads that meet a new shape would both compile it
+            with _spent.building:  # two worker threads that meet a new shape would both compile it
+                start = time.perf_counter()
                 result = built(*args)
+                if shapes not in seen:
+                    _spent.seconds += time.perf_counter() - start
                 seen.add(shapes)
                 return result
 

@@ -22,6 +22,7 @@ from metaft.evaluation.report import markdown_table
 from metaft.inner.scope import SCOPE_HEADS
 from metaft.learners.learner import MetaLearner as Learner
 from metaft.learners.learner import tell
+from metaft.outer.compiled import cache_folder, seconds_compiling
 from metaft.runs import checkpoint
 from metaft.runs.config import CommandSettings, TrainSettings, to_toml, validated
 from metaft.runs.directory import RunDirectory
@@ -129,6 +130,7 @@ def meta_train(
         stack.callback(display.close)
         if learner.describe().get("engine") == "compile":
             display.preparing("compiling (half a minute or so; --engine eager starts at once)")
+        compiling = seconds_compiling()
         stop = stack.enter_context(StopRequest())
         record: Callable[..., None] = run.write_record if world.first else lambda **values: None
         try:
@@ -152,6 +154,7 @@ def meta_train(
             ended=datetime.now(UTC).isoformat(timespec="seconds"),
             iteration=at.iteration,
             seconds=at.seconds,
+            compile_seconds=round(seconds_compiling() - compiling, 1),
             **{f"best_validation_{name}": best, "best_iteration": at.best_iteration},
         )
         return TrainResult(run.path, at.iteration, at.seconds, name, best, at.best_iteration)
@@ -206,6 +209,7 @@ def _train(
     logged = (time.perf_counter(), at.iteration)
     saved = at.iteration
     done = fraction_done(at.iteration, s.iterations, at.seconds, s.minutes)
+    compiling = seconds_compiling()
     while done < 1 and not world.stopping(stop.signum):
         share = world.share(family.batch(at.iteration, s.tasks))
         batch = share.batch.to(device) if device.type != "cpu" else share.batch
@@ -231,6 +235,9 @@ def _train(
         at.seconds = seconds
         done = fraction_done(at.iteration, s.iterations, at.seconds, s.minutes)
         display.update(at.iteration, loss, done, now)
+        if seconds_compiling() > compiling:
+            display.say(f"compiled in {seconds_compiling() - compiling:.0f} s, kept in {cache_folder()}")
+            compiling = seconds_compiling()
         if logs:
             speed = s.tasks * (at.iteration - logged[1]) / (now - logged[0])
             row: dict[str, Any] = {
