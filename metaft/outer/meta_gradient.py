@@ -253,8 +253,8 @@ def _mean_gradients(parts: list[Params], names: tuple[str, ...], tasks: int) -> 
     total = [parts[0][name] for name in names]
     if total:
         for part in parts[1:]:
-            total = torch._foreach_add(total, [part[name] for name in names])
-        total = torch._foreach_div(total, tasks)
+            total = list(torch._foreach_add(total, [part[name] for name in names]))
+        total = list(torch._foreach_div(total, tasks))
     return {name: gradient.contiguous() for name, gradient in zip(names, total, strict=True)}
 
 
