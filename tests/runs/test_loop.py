@@ -170,12 +170,12 @@ class Failing(LinearMaml):
 
     def __init__(self, at: int, where: str) -> None:
         super().__init__()
-        self.calls, self.at, self.where = 0, at, where
+        self.calls, self.fails_at, self.where = 0, at, where
 
     def meta_gradient(self, batch: Any) -> Gradient:
         out = super().meta_gradient(batch)
         self.calls += 1
-        if self.calls == self.at:
+        if self.calls == self.fails_at:
             if self.where == "loss":
                 out.loss, out.losses = out.loss * torch.inf, out.losses * torch.inf
             else:
