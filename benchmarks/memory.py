@@ -26,6 +26,9 @@ TARGET = 1.2
 # glibc gives blocks from this size on back to the system at once; left to itself it moves the border while it runs,
 # and holes between blocks blur what is compared by a hundred MiB.
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(2**18), "MALLOC_ARENA_MAX": "2"}
+# Smaller than a convolution's weights: no holes are left between those that are kept, at the price of slowness.
+WITHOUT_HOLES = "metaft flat, without holes"
+VARIANTS = {WITHOUT_HOLES: ("metaft flat", {"MALLOC_MMAP_THRESHOLD_": str(2**16)})}
 Probe = dict[str, Any]
 
 
@@ -42,19 +45,21 @@ def measure(python: Path, quick: bool, say: Callable[[str], None] = print) -> li
     """
     steps, long = (QUICK_STEPS, QUICK_LONG) if quick else (STEPS, LONG)
     wanted = [(entrant, pool, k) for pool in POOLS for k in steps for entrant in ENTRANTS]
-    wanted += [(entrant, pool, long) for pool in POOLS for entrant in ("metaft flat", "metaft checkpoints")]
+    wanted += [(entrant, pool, k) for pool in POOLS for entrant in VARIANTS for k in (steps[0], steps[-1])]
+    wanted += [(entrant, pool, long) for pool in POOLS for entrant in FLAT]
     return [_probe(python, *one, say) for one in wanted]
 
 
 def _probe(python: Path, entrant: str, pool: str, steps: int, say: Callable[[str], None]) -> Probe:
-    command = [str(python), "-m", "benchmarks.memory_probe", entrant, pool, str(steps)]
-    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **MALLOC}, capture_output=True, text=True)
+    name, own = VARIANTS.get(entrant, (entrant, {}))
+    command = [str(python), "-m", "benchmarks.memory_probe", name, pool, str(steps)]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **MALLOC, **own}, capture_output=True, text=True)
     found: Probe = {"entrant": entrant, "pool": pool, "steps": steps}
     if done.returncode:
         killed = done.returncode < 0
         found["error"] = "ended by the system: out of memory?" if killed else last_line(done.stderr, command)
     else:
-        found = json.loads(done.stdout.splitlines()[-1])
+        found = {**json.loads(done.stdout.splitlines()[-1]), "entrant": entrant}
     told = found.get("error") or f"{used(found):.0f} MiB above {found['baseline_mib']:.0f}, {found['seconds']:.1f} s"
     say(f"  {POOLS[pool]}, {steps} steps, {entrant}: {told}")
     return found
@@ -94,7 +99,8 @@ def figure(probes: Sequence[Probe]) -> Figure:
     fig = blank(9.0, 4.0)
     panels = fig.subplots(1, len(POOLS), sharey=True)
     for axes, (pool, title) in zip(panels, POOLS.items(), strict=True):
-        for number, (entrant, line) in enumerate(curves(probes, pool).items()):
+        drawn = {entrant: line for entrant, line in curves(probes, pool).items() if entrant not in VARIANTS}
+        for number, (entrant, line) in enumerate(drawn.items()):
             axes.plot(list(line), [used(p) for p in line.values()], label=entrant, markersize=5, **series(number))
         first = axes is panels[0]
         tidy(axes, "inner steps K", "peak memory of one meta-gradient, MiB" if first else "", title)
@@ -123,8 +129,9 @@ def page(probes: Sequence[Probe], quick: bool = False) -> str:
         "first small meta-gradient, in MiB, the allocator told to keep no free blocks. Uncompiled, one worker, one "
         "thread. All hold one task at a time.\n",
         "`flat` keeps the parameters after each step and recomputes the step in the reverse pass: it grows by those "
-        "parameters alone; `checkpoints` keeps only √K of those. `graph`, like the peers, keeps every "
-        "step's activations.\n",
+        "parameters, and by the holes that the C library leaves between them, which are not there where it puts each "
+        "block in a place of its own (*without holes*); `checkpoints` keeps only √K of those. `graph`, like the peers, "
+        "keeps every step's activations.\n",
         "![peak memory against inner steps](memory.png)\n",
     ]
     for pool, title in POOLS.items():
@@ -146,10 +153,12 @@ def _findings(lines: Mapping[str, Mapping[int, Probe]]) -> list[str]:
     for entrant, line in lines.items():
         low, high = min(line), max(k for k in line if k <= STEPS[-1])
         growth = used(line[high]) / max(used(line[low]), 1e-9)
+        each = (used(line[high]) - used(line[low])) / (high - low)
         whole = line[high]["peak_mib"] / line[low]["peak_mib"]
         target = f" (target: at most {TARGET})" if entrant in FLAT else ""
         said.append(
-            f"- {entrant}: {high} steps need {growth:.2f} × the memory of {low}{target}; the process {whole:.2f} ×."
+            f"- {entrant}: {high} steps need {growth:.2f} × the memory of {low}{target}, "
+            f"{each:.2f} MiB for each further step; the process {whole:.2f} ×."
         )
     for entrant in FLAT:
         line = lines.get(entrant, {})

@@ -121,8 +121,8 @@ def probes() -> list[memory.Probe]:
 def test_memory_page_and_figure(tmp_path: Path) -> None:
     memory.write(probes(), tmp_path, False, "python -m benchmarks memory")
     text = (tmp_path / "memory.md").read_text()
-    assert "metaft flat: 64 steps need 1.10 × the memory of 2 (target: at most 1.2); the process 1.02 ×." in text
-    assert "higher: 64 steps need 32.00 × the memory of 2; the process 5.43 ×." in text
+    assert "metaft flat: 64 steps need 1.10 × the memory of 2 (target: at most 1.2), 0.16 MiB" in text
+    assert "higher: 64 steps need 32.00 × the memory of 2, 25.00 MiB for each further step; the process 5.43 ×." in text
     assert "1,000 exact steps of metaft flat complete in 1 s with a peak of 1.17 GiB" in text
     assert "learn2learn, Conv4 max-pool, 64 steps: out of memory" in text
     assert (tmp_path / "memory.png").read_bytes().startswith(b"\x89PNG")
