@@ -77,8 +77,13 @@ def reverse_pass(linearise: Linearise, keep: bool, problem: Problem) -> Estimate
         return grads, lambda w: product(adapting, now, then, w, *batch.tensors())
 
     def move(k: int) -> Callable[[Params, State, Params, Params], tuple[Params, State]]:
-        step = inner.move(k, shared(k))
-        return (lambda *args: tree_map(lambda v: v.squeeze(0), step(*args))) if single else step
+        if not single:
+            return inner.move(k, shared(k))
+
+        def step(adapting: Params, state: State, grads: Params, rates: Params) -> tuple[Params, State]:
+            return inner.rule.step(k, adapting, state, {n: g.squeeze(0) for n, g in grads.items()}, rates)
+
+        return step
 
     def query(k: int, adapting: Params) -> tuple[Tensor, Params, Params]:
         now, then = inner.after(k, of_query), inner.after(k, at_query)
