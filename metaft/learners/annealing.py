@@ -21,7 +21,7 @@ class Annealing:
         first_order: so many have first-order gradients; 0 for none.
 
     Raises:
-        MetaftError: if there is no epoch, or less than none.
+        MetaftError: if there is no epoch, or less than none, or more are annealed than there are.
     """
 
     epochs: int = 100
@@ -33,6 +33,12 @@ class Annealing:
                                    ("first_order", self.first_order, 0)):  # fmt: skip
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise MetaftError(f"annealing: {name} must be a whole number of at least {least}, not {value!r}")
+        for name, value in (("multi_step", self.multi_step), ("first_order", self.first_order)):
+            if value > self.epochs:
+                raise MetaftError(
+                    f"annealing: {name}_epochs {value} are more than the run's {self.epochs} epochs, so what they lead "
+                    f"to would never come; take at most {self.epochs} (0 for none), or more epochs"
+                )
 
     def epoch(self, done: float) -> int:
         """The epoch 0, 1, … that begins or goes on after a fraction of the run."""

@@ -55,6 +55,14 @@ def test_numbers_that_make_no_sense_are_named(wrong):
         Annealing(**wrong)
 
 
+def test_a_run_whose_exact_gradients_would_never_come_is_refused():
+    with pytest.raises(metaft.MetaftError, match="first_order_epochs 50 are more than the run's 20 epochs"):
+        learner(epochs=20)
+    with pytest.raises(metaft.MetaftError, match="multi_step_epochs 10 are more than the run's 5 epochs"):
+        learner(epochs=5, first_order_epochs=0)
+    assert Annealing(epochs=4, multi_step=4, first_order=4).estimator("exact", 1.0) == "first-order"
+
+
 def test_a_learner_need_not_listen():
     tell(object(), 0.5)
 
@@ -80,7 +88,8 @@ def test_the_loop_tells_before_every_update_and_validation(tmp_path, monkeypatch
 
 def test_a_resumed_run_is_annealed_as_one_that_never_stopped(tmp_path):
     family, annealed = metaft.families.sinusoid(seed=0), {"epochs": 4, "multi_step_epochs": 3, "first_order_epochs": 2}
-    whole, parts, plain = learner(**annealed), learner(**annealed), learner(epochs=1, first_order_epochs=0)
+    whole, parts = learner(**annealed), learner(**annealed)
+    plain = learner(epochs=1, multi_step_epochs=0, first_order_epochs=0)
     metaft.meta_train(whole, family, out=tmp_path / "whole", **settings())
 
     calls, gradient = [], parts.meta_gradient
