@@ -10,9 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 REGRESSIONS = ("sinusoid", "table")
 """The families that are no images."""
 
-# Finn et al. 2017, section 5.2 and appendix A.1, for natural images.
+# Finn et al. 2017, section 5.2 and appendix A.1, for natural images. Their code sums the support loss over classes, so
+# their rate of 0.01 is 0.05 on our mean at 5 ways.
 _NATURAL = {
-    "rotations": False, "hidden": 32, "pool": "max", "inner_lr": 0.01, "steps": 5, "test_steps": 10, "tasks": 4,
+    "rotations": False, "hidden": 32, "pool": "max", "inner_lr": 0.05, "steps": 5, "test_steps": 10, "tasks": 4,
 }  # fmt: skip
 BY_DATASET: dict[str, dict[str, Any]] = {
     "mini-imagenet": {**_NATURAL, "image_size": 84, "iterations": 60_000},

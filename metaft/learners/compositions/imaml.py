@@ -16,9 +16,12 @@ def imaml(model: nn.Module, *, inner_lr: float = 0.1, steps: int = 16, **parts: 
     Rajeswaran, Finn, Kakade & Levine 2019, "Meta-learning with implicit gradients", eq. 3 to 6 and alg. 1 and 2.
 
     Published for Omniglot: λ = 2, 16 inner steps (25 at 20 ways), 5 conjugate-gradient iterations; α = 0.1 on the mean
-    loss in the authors' commands. Nothing on the sinusoid. Two deviations: their code takes steps down the task loss
-    alone and one down the pull at the end, and we descend the sum, as the paper has it; and conjugate gradients end at
-    a relative residual of 1e-6 or after 20 iterations.
+    loss in the authors' commands. Nothing on the sinusoid.
+
+    Deviations. From the paper: conjugate gradients end at a relative residual of 1e-6 or after 20 iterations. From the
+    authors' code, where that differs from the paper: it takes steps down the task loss alone and one down the pull at
+    the end (at test none), where we descend the sum; and it damps the system to 2 I + H / (λ + 10), where we solve the
+    paper's I + H / λ.
 
     Args:
         model: any module; it is copied.

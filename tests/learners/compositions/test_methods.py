@@ -101,7 +101,7 @@ def test_reptile_is_adam_without_momentum_towards_the_adapted_parameters():
         ({"learner": "maml", "dataset": "sinusoid"}, 0.01, 1, None),
         ({"learner": "boil"}, 0.5, 1, None),
         ({"learner": "boil", "dataset": "mini-imagenet"}, 0.5, 1, None),
-        ({"learner": "maml", "dataset": "mini-imagenet"}, 0.01, 5, 10),
+        ({"learner": "maml", "dataset": "mini-imagenet"}, 0.05, 5, 10),
         ({"learner": "reptile"}, 0.001, 3, 5),
         ({"learner": "reptile", "ways": "15-20"}, 0.00046, 12, 97),
         ({"learner": "reptile", "dataset": "sinusoid"}, 0.02, 5, None),
