@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -50,8 +51,8 @@ class CachedAnswers:
 def answers(teacher: Teacher, family: Minibatches, cache: Caching = "auto", seen: int | None = None) -> Answers:
     """The teacher's answers for training on a family: looked up, or computed as they are asked for.
 
-    The file's key holds the teacher's weights, the data and what is answered; there is no file for images that are
-    moved at random. Scores are kept before any temperature, so that one file serves all.
+    The file's key holds the teacher's weights, the data, what is answered and one answer; there is no file for images
+    that are moved at random. Scores are kept before any temperature, so that one file serves all.
 
     Args:
         teacher: who answers.
@@ -78,6 +79,9 @@ def answers(teacher: Teacher, family: Minibatches, cache: Caching = "auto", seen
     pays = not family.shift and small and (seen is None or seen > len(images.images))
     if cache == "off" or (cache == "auto" and not pays):
         return teacher
-    key = f"teacher-{teacher.digest}-{images.digest}"
+    # Weights and structure do not tell how a network of one's own computes: its answer to one image does.
+    one = teacher.answer(images.images[:1].to(torch.float32).mul_(1 / 255))
+    sample = hashlib.sha256(one.numpy().data).hexdigest()[:16]
+    key = f"teacher-{teacher.digest}-{sample}-{images.digest}"
     entry = cached(key, lambda: Entry({"answers": teacher.table(images.images)}, ()))
     return CachedAnswers(entry.tensors["answers"], teacher.describe())

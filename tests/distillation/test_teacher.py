@@ -124,6 +124,20 @@ def test_a_cache_is_read_and_its_key_changes_with_teacher_and_data(cache_folder,
     assert len(list(cache_folder.iterdir())) == 4
 
 
+class Scaled(torch.nn.Linear):
+    scale = 1.0
+
+    def forward(self, x):
+        return self.scale * super().forward(x.flatten(1))
+
+
+def test_a_cache_is_not_read_for_a_network_whose_code_changed(cache_folder, monkeypatch):
+    model = Scaled(SHAPE[1] * SHAPE[2], 4)
+    before = answers(Teacher(model, SHAPE), family())
+    monkeypatch.setattr(Scaled, "scale", 2.0)
+    torch.testing.assert_close(answers(Teacher(model, SHAPE), family()).table, 2 * before.table)
+
+
 def test_a_damaged_cache_is_made_again(cache_folder, caplog):
     first = answers(Teacher(conv4(), SHAPE), family())
     (file,) = cache_folder.iterdir()
