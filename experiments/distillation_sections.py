@@ -165,7 +165,8 @@ def born_again(entry: Mapping[str, Any], results: Path) -> str:
     return f"""Furlanello et al. 2018: the same network again, from new initial weights, taught by the one before. The 792 characters of 25
 alphabets are classified (a tenth of each one's drawings chooses the checkpoint, a fifth is the test). The same networks, frozen,
 then answer 5-way 1-shot tasks of the evaluation alphabets, which none of them has seen, by class means and by a logistic head on
-their features. Each control learns as long as generation 1 does, from the same generation 0.
+their features. Each control learns as long as generation 1 does, from the same generation 0; DKPP and CWTM take the place of the
+soft labels and leave the labels' own share of the loss as it is.
 
 {markdown_table(heads, rows)}
 Gains are in points over generation 0 of the same seed; **bold** where the interval over seeds excludes 0. {named}
