@@ -10,7 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from metaft.environment import program
+from metaft.runs.config import validated
+from metaft.runs.distill_config import DistillConfig
 from metaft.runs.distill_report import HEADS, Report
+from metaft.runs.family_settings import FamilySettings
+from metaft.runs.recorded import option_words
 
 WIDE = 120
 """Columns of a table in a file."""
@@ -30,7 +34,7 @@ def show_report(report: Report) -> None:
     line, config = report.line, report.line.config
     rows = [row.cells() for row in (*report.rows, *report.derived)]
     used = [place for place in range(len(HEADS)) if any(cells[place] != "–" for cells in rows)]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for place in used:
         table.add_column(HEADS[place], justify="right" if place else "left")
     for number, cells in enumerate(rows):
@@ -39,12 +43,15 @@ def show_report(report: Report) -> None:
         table.add_row(*(Text(cells[place]) for place in used), style="bold" if chosen else None, end_section=ends)
     console = Console(soft_wrap=True)
     # A narrow terminal folds intervals under their means; in a file there is room.
-    (console if console.is_terminal else Console(width=WIDE)).print(table)
+    (console if console.is_terminal else Console(width=WIDE)).print(table, soft_wrap=False)
     what = "held-out examples" if config.validation == "classification" else "tasks of other classes"
     notes = [
-        f"mean ± 95% interval over {what}, {report.rows[0].count:,} for the test; bold: the best by validation;",
-        "agree: with the generation before; entropy: of the soft labels learned from, nats; below: mean probabilities",
+        f"± 95% interval over {report.rows[0].count:,} {what}; bold: the best by validation;",
+        "agree: with the generation before; entropy: of its teacher's soft labels, nats;",
+        "below the line: generations together, by their mean probabilities",
     ]
+    if config.leave_out is not None:
+        notes.append(f"left out: errors on class {config.leave_out}; *: its bias corrected by validation")
     if line.tried:
         tried = ", ".join(f"{t:g}: {100 * value:.2f} %" for t, value in sorted(line.tried.items()))
         notes.append(f"temperature by validation: {tried}")
@@ -54,9 +61,22 @@ def show_report(report: Report) -> None:
     where = shlex.quote(str(line.out))
     console.print(Text(f"written  {line.out}: distillation.json, soft_labels.png, a run a generation"))
     if config.validation == "few-shot":
+        tasks = shlex.join(["--dataset", config.dataset, *_words_of_tasks(config)])
         members = " ".join(f"class-means:backbone={shlex.quote(str(g.path))}" for g in line.generations)
-        console.print(Text(f"next  {program()} compare {members} --dataset {config.dataset}"))
+        console.print(Text(f"next  {program()} compare {members} {tasks}"))
+    elif line.best is line.generations[-1] and not line.stopped:
+        more = line.best.number + 2
+        console.print(Text(f"next  {program()} distill --resume --generations {more} --out {where}"))
     else:
-        best = shlex.quote(str(line.best.path))
-        console.print(Text(f"next  {program()} distill --dataset {config.dataset} --teacher {best} --out {where}-next"))
+        console.print(Text(f"next  {program()} show {shlex.quote(str(line.best.path))}"))
     console.print(Text(f"      {program()} tensorboard {where}"))
+
+
+def _words_of_tasks(config: DistillConfig) -> list[str]:
+    """What ``metaft compare`` has to be told about the tasks, beside the data set."""
+    plain = validated(DistillConfig, {"dataset": config.dataset})
+    told: list[str] = []
+    for name in FamilySettings.model_fields:
+        if name != "dataset" and not name.startswith("fewest_") and getattr(config, name) != getattr(plain, name):
+            told += option_words(name, getattr(config, name))
+    return told

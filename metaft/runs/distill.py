@@ -18,7 +18,7 @@ from metaft.runs.backbone import load_backbone
 from metaft.runs.config import to_toml
 from metaft.runs.directory import RunDirectory, first_record, read_record
 from metaft.runs.distill_config import DistillConfig, GenerationConfig, generation_config
-from metaft.runs.distill_data import DistillData, build_data
+from metaft.runs.distill_data import DistillData, build_data, tested_on
 from metaft.runs.distill_report import Report, finish
 from metaft.runs.generations import Generations, Watch, build_student
 from metaft.runs.pretrain import build_classifier
@@ -51,6 +51,8 @@ def prepare(config: DistillConfig) -> tuple[DistillData, nn.Module | None]:
     student = generation_config(config, 1, data.per_epoch(config.batch_size), config.temperatures[0])
     if teacher is not None:
         _require_same_classes(config, teacher, data)
+    if config.validation == "few-shot":
+        tested_on(config)  # too few test classes, say: known now, not after all training
     before = teacher or build_classifier(first, data.minibatches(first))
     # No cache of what an untrained network answers.
     build_student(student.model_copy(update={"cache": "off"}), data, before)
@@ -145,7 +147,7 @@ def _begin(
 
 
 def _require_same_classes(config: DistillConfig, teacher: nn.Module, data: DistillData) -> None:
-    """Refuse a teacher that takes other images, or tells other classes apart, than the students shall."""
+    """Refuse a teacher of other images or classes than the students', or one that learned from held-out examples."""
     try:
         found = Teacher(teacher, data.train.input_shape).width
     except RuntimeError:
@@ -158,9 +160,14 @@ def _require_same_classes(config: DistillConfig, teacher: nn.Module, data: Disti
         )
     family = dig(read_record(str(config.teacher)), "settings", "family")
     ours = data.train.describe()
-    for name in ("dataset", "scheme", "rotations"):
+    for name in ("dataset", "scheme", "rotations", "split_seed"):
         if isinstance(family, dict) and name in family and family[name] != ours.get(name, family[name]):
             raise MetaftError(
                 f"the teacher {config.teacher} was trained on {name} = {family[name]}, not {ours[name]}: "
                 "teacher and student need the same classes"
             )
+    if "examples" in ours and dig(family, "examples") != ours["examples"]:
+        raise MetaftError(
+            f"the teacher {config.teacher} may have learned from the examples that are held out here: give a run of "
+            "metaft distill with the same --validation-share, --test-share and --split-seed"
+        )

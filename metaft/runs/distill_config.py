@@ -107,8 +107,12 @@ class DistillConfig(PretrainConfig, TeacherSettings, DistillationSettings, Disti
         defaults = dict(OF_THE_DATASET.get(str(given.get("dataset")), {}))
         if any(given.get(name) is not None for name in LENGTHS):
             defaults.pop("epochs", None)
-        if given.get("teacher") is not None:
+        if given.get("teacher") is not None or given.get("control") == "longer":
             defaults.pop("teacher_hidden", None)
+        for name, model in (("hidden", given.get("model")), ("teacher_hidden", given.get("teacher_model"))):
+            if (model or given.get("model") or "mlp") != "mlp" and name in defaults:
+                # So many units are channels too many for a network of convolutions.
+                defaults[name] = ModelSettings.model_fields["hidden"].default
         made = {"validation": "few-shot", **defaults, **{k: v for k, v in given.items() if v is not None}}
         return {**made, "temperature": _listed(made.get("temperature", "4"))}
 
@@ -127,8 +131,15 @@ class DistillConfig(PretrainConfig, TeacherSettings, DistillationSettings, Disti
                     raise ValueError(
                         f"teacher_{name} is of a teacher to be trained, but teacher = {self.teacher} is one"
                     )
-        if len(self.temperatures) > 1 and not self.uses_temperature:
-            raise ValueError(f"temperature = {self.temperature}: nothing to choose, {self._why} uses no temperature")
+        if not self.uses_temperature and self.temperature != "4":
+            raise ValueError(f"temperature = {self.temperature}: nothing to soften, {self._why} uses no temperature")
+        if self.loss != "soft" and (self.control == "cwtm" or not self.uses_teacher):
+            why = f"control = {self.control}" if self.control != "none" else f"label_weight = {self.label_weight:g}"
+            raise ValueError(f"loss = {self.loss} has no effect: with {why} students do not match their teacher")
+        if self.control in ("dkpp", "cwtm") and self.label_weight == 1:
+            raise ValueError(f"control = {self.control} has no effect: label_weight = 1 leaves nothing to the teacher")
+        if self.noise != "symmetric" and not self.label_noise:
+            raise ValueError(f"noise = {self.noise}: of which share of the labels? say it by label_noise")
         return self
 
     @property

@@ -26,8 +26,8 @@ from metaft.runs.held_out import HeldOut, Measures, answers, measure
 from metaft.runs.metrics import Metrics
 from metaft.tasks.family import TaskFamily
 
-HEADS = ("generation", "validation %", "test %", "errors", "left out", "ECE", "agree %", "entropy", "s")
-"""Of the table; "left out": errors on the class left out; "entropy": of the soft labels learned from, nats."""
+HEADS = ("generation", "val. %", "test %", "errors", "left\nout", "ECE", "agree\n%", "entropy", "s")
+"""Of the table, which fits 80 columns; "left out": errors on that class; "entropy": of its teacher's soft labels."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Row:
         ece: expected calibration error on test examples; None for few-shot tasks.
         entropy: of its own probabilities (test examples; few-shot: training images), nats.
         agreement: share of those that it answers as the generation before it does.
-        soft_label_entropy: of the soft labels that it learned from, at their temperature, nats.
+        soft_label_entropy: of its teacher's soft labels at the temperature it learned at, of the same examples, nats.
         temperature: at which it was taught.
         seconds: its training took.
         left_out_errors: those of the errors that are examples of the class left out.
@@ -75,8 +75,8 @@ class Row:
     def cells(self) -> list[str]:
         """Under `HEADS`."""
         return [
-            self.name.removeprefix("generation ").removeprefix("generations "),
-            format_score(self.validation, self.validation_ci95, "accuracy"),
+            self.name.removeprefix("generation ").removeprefix("generations ").replace(" corrected", " *"),
+            format_score(self.validation, math.nan, "accuracy"),
             format_score(self.test, self.test_ci95, "accuracy"),
             "–" if self.errors is None else f"{self.errors:,}",
             "–" if self.left_out_errors is None else f"{self.left_out_errors:,}",

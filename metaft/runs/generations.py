@@ -16,6 +16,7 @@ from metaft.distillation.cached import answers
 from metaft.distillation.student import Student
 from metaft.distillation.teacher import Teacher
 from metaft.environment import program
+from metaft.errors import MetaftError
 from metaft.files import clear_disk_errors
 from metaft.learners.supervised import Supervised
 from metaft.runs.backbone import load_backbone
@@ -27,6 +28,7 @@ from metaft.runs.listing import summarise_run
 from metaft.runs.loop import meta_train
 from metaft.runs.pretrain import build_classifier
 from metaft.runs.reading import number
+from metaft.runs.scores import validate
 
 Watch = Callable[[str], None]
 
@@ -103,8 +105,9 @@ class Generations:
         if teacher is None:
             line = [self.generation(0, None, config.temperatures[0], self.run.path / "generation-0")]
         else:
-            found = summarise_run(str(config.teacher))
-            line = [Generation(0, teacher, Path(str(config.teacher)), found.best, found.ci95, None, None)]
+            # Its own best score may be of other validation data.
+            found = validate(Supervised(teacher), self.data.validation, config.validate_tasks)
+            line = [Generation(0, teacher, Path(str(config.teacher)), found.metric, found.ci95, None, None)]
         temperature, tried, stopped = config.temperatures[0], dict[float, float](), ""
         for generation in range(1, config.generations + 1):
             if generation == 1 and len(config.temperatures) > 1:
@@ -134,12 +137,12 @@ class Generations:
                 command=f"{program()} distill --resume --out {shlex.quote(str(self.run.path))}",
             )
             record = read_record(path)
-        found = summarise_run(path)
+        summary = summarise_run(path)
         told = temperature if generation and config.uses_temperature else None
         self.run.write_record(iteration=generation)
-        self.watch(f"{path.name}: validation accuracy {100 * (found.best or 0):.2f} %")
+        self.watch(f"{path.name}: validation accuracy {100 * (summary.best or 0):.2f} %")
         return Generation(
-            generation, load_backbone(path), path, found.best, found.ci95, number(record.get("seconds")), told
+            generation, load_backbone(path), path, summary.best, summary.ci95, number(record.get("seconds")), told
         )
 
     def choose_temperature(self, teacher: nn.Module) -> tuple[float, dict[float, float]]:
@@ -175,9 +178,13 @@ def build_student(config: GenerationConfig, data: DistillData, before: nn.Module
         MetaftError: if network, loss and teacher do not go together.
     """
     family = data.minibatches(config)
-    if config.generation and config.control == "longer" and before is not None:
-        return Supervised(before, label_smoothing=config.label_smoothing)
     model = build_classifier(config, family)
+    if config.generation and config.control == "longer" and before is not None:
+        if repr(model) != repr(before):
+            raise MetaftError(
+                "control = longer trains generation 0's own network on: students need its model, hidden and dropout"
+            )
+        return Supervised(before, label_smoothing=config.label_smoothing)
     if not config.generation or before is None:
         return Supervised(model, label_smoothing=config.label_smoothing)
     loss = config.student_loss()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -10,12 +11,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
 from metaft.cli import cli
+from metaft.cli.distill_summary import show_report
 from metaft.environment import environment
+from metaft.runs.config import validated
+from metaft.runs.distill_config import DistillConfig
+from metaft.runs.distill_report import Report, Row
+from metaft.runs.generations import Generation, Line
 
 DATASET = "tests.runs.own_images:images"
 TINY = [
@@ -58,7 +66,11 @@ def test_the_end_is_a_table_of_generations_and_the_next_command(done: tuple[Path
     assert list(results) == ["generation 0", "generation 1", "generation 2", "generations 0–1", "generations 0–2"]
     for row in results.values():
         assert f"{100 * row['test']:.2f}±" in joined(said)
-    assert f"metaftdistill--dataset{DATASET}--teacher" in joined(said)
+    best = json.loads((out / "run.json").read_text())["best_generation"]
+    after = (
+        f"metaft distill --resume --generations 4 --out {out}" if best == 2 else f"metaft show {out}/generation-{best}"
+    )
+    assert joined(after) in joined(said)
     assert "temperaturebyvalidation:1:" in joined(said)
 
 
@@ -68,7 +80,14 @@ def test_the_end_is_a_table_of_generations_and_the_next_command(done: tuple[Path
         ([*TINY, "--temperature", "0"], "temperature = 0: should be a number above 0"),
         ([*TINY, "--temperature", "4,-1"], "temperature = 4,-1: should be a number above 0"),
         ([*TINY, "--temperature", "nan"], "temperature = nan: should be a number above 0"),
-        ([*TINY, "--temperature", "1,4", "--loss", "logits"], "nothing to choose, loss = logits uses no temperature"),
+        ([*TINY, "--temperature", "1,4", "--loss", "logits"], "nothing to soften, loss = logits uses no temperature"),
+        ([*TINY, "--temperature", "8", "--control", "longer"], "nothing to soften, control = longer uses no temp"),
+        ([*TINY, "--control", "longer", "--teacher-hidden", "9"], "students need its model, hidden and dropout"),
+        ([*TINY, "--control", "longer", "--teacher-dropout", "0.5"], "students need its model, hidden and dropout"),
+        ([*TINY, "--control", "cwtm", "--loss", "logits"], "loss = logits has no effect: with control = cwtm"),
+        ([*TINY, "--label-weight", "1", "--loss", "logits"], "loss = logits has no effect: with label_weight = 1"),
+        ([*TINY, "--label-weight", "1", "--control", "dkpp"], "control = dkpp has no effect: label_weight = 1"),
+        ([*TINY, "--noise", "pairwise"], "noise = pairwise: of which share of the labels"),
         ([*TINY, "--label-weight", "1.5"], "label_weight = 1.5: should be less than or equal to 1"),
         ([*TINY, "--label-weight", "-0.1"], "label_weight = -0.1: should be greater than or equal to 0"),
         ([*TINY, "--generations", "0"], "generations = 0: should be greater than or equal to 1"),
@@ -105,6 +124,35 @@ def test_bad_input_is_one_line_before_any_work(
     assert said in result.stderr
     assert result.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_teacher_that_learned_from_held_out_examples_is_refused(done: tuple[Path, str], tmp_path: Path) -> None:
+    for words in (["--test-share", "4"], ["--validation-share", "2"], ["--split-seed", "1"]):
+        result = metaft("distill", *TINY, *words, "--teacher", done[0] / "generation-0", "--out", tmp_path / "none")
+        assert result.exit_code == 2
+        assert (
+            "learned from the examples that are held out" in result.stderr or "split_seed = 0, not 1" in result.stderr
+        )
+        assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("left_out", [None, "train-2"])
+def test_the_table_fits_80_columns(left_out: str | None, capsys: pytest.CaptureFixture[str]) -> None:
+    config = validated(DistillConfig, {"dataset": DATASET, "validation": "classification", "leave_out": left_out})
+    told: dict[str, Any] = {"errors": 12_345, "ece": 0.1234, "agreement": 1.0, "soft_label_entropy": 1.234}
+    row = Row("generations 0–3", 0.98, 0.01, 0.98765, 0.01234, 0.0, 0.0, 10_000, **told, seconds=12_345.0)
+    if left_out is not None:
+        row = dataclasses.replace(row, name="generation 1 corrected", left_out_errors=1_010)
+    first = Generation(0, torch.nn.Identity(), Path("out/generation-0"), 0.98, 0.01, 1.0, None)
+    line = Line(Path("out"), config, None, (first,), {})  # type: ignore[arg-type]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("metaft.cli.distill_summary.WIDE", 80)
+        show_report(Report(line, (row,), ()))
+    lines = capsys.readouterr().out.splitlines()
+    cells = [cell for cell in row.cells() if cell != "–"]
+    (whole,) = [line for line in lines if all(cell in line for cell in cells)]
+    assert len(whole) <= 80
+    assert not any("…" in line for line in lines)
 
 
 def test_a_teacher_of_other_classes_or_a_damaged_one_is_one_line(done: tuple[Path, str], tmp_path: Path) -> None:

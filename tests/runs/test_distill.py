@@ -29,6 +29,7 @@ from metaft.runs.pretrain import pretrain
 from metaft.runs.pretrain_config import PretrainConfig
 from metaft.runs.stopping import StoppedRun
 from metaft.tasks.minibatches import Minibatch, Minibatches
+from tests.runs import own_images
 
 DATASET = "tests.runs.own_images:images"
 SMALL: dict[str, Any] = {
@@ -281,6 +282,7 @@ def test_a_run_from_elsewhere_is_generation_0(trained: Path, tmp_path: Path) -> 
     one, other = (checkpoint.load_newest(path / "generation-2/checkpoints") for path in (trained, tmp_path / "a"))
     assert all(torch.equal(value, other.weights[name]) for name, value in one.weights.items())
     assert report.line.best.number > 0
+    assert report.line.generations[0].best == pytest.approx(report.rows[0].validation)
     assert numbers(trained)["generation 0"]["errors"] == numbers(tmp_path / "a")["generation 0"]["errors"]
 
 
@@ -354,6 +356,24 @@ def test_label_noise_is_in_the_training_images_alone() -> None:
 
 def labels(data: Any) -> torch.Tensor:
     return torch.repeat_interleave(torch.arange(6), data.train.images.counts)
+
+
+def test_too_few_test_classes_are_told_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(own_images.CLASSES, "test", 2)
+    with pytest.raises(MetaftError, match="test"):
+        prepare(settings(validation="few-shot"))
+
+
+def test_units_of_an_mlp_are_no_channels() -> None:
+    def widths(**more: Any) -> tuple[int, int | None]:
+        found = validated(DistillConfig, {"dataset": "mnist", **more})
+        return found.hidden, found.teacher_hidden
+
+    assert widths() == (800, 1200)
+    assert widths(teacher_model="conv4") == (800, 64)
+    assert widths(model="conv4") == (64, 64)
+    assert widths(model="conv4", teacher_model="mlp") == (64, 1200)
+    assert widths(control="longer") == (800, None)
 
 
 def test_settings_survive_their_file(tmp_path: Path) -> None:
