@@ -111,7 +111,9 @@ def _meta_trained(path: str | Path, weights: str) -> nn.Module:
     if not isinstance(learner, MAML):
         raise MetaftError(f"{path} holds a {learner.name} learner, which has no network to start from")
     model = copy.deepcopy(learner.model.module)
-    model.load_state_dict(network(learner.params), strict=False)
+    # What is learned for each step: as before the first one, where fine-tuning begins.
+    own = {n: p[0] if n in learner.per_step else p for n, p in network(learner.params).items()}
+    model.load_state_dict(own, strict=False)
     for part in model.modules():
         if isinstance(part, _BatchNorm):
             part.track_running_stats = False

@@ -124,6 +124,18 @@ def test_a_meta_trained_backbone_has_no_running_statistics(tmp_path: Path) -> No
     assert FineTuning(model, batch_norm="inductive").transductive is False
 
 
+def test_a_backbone_has_what_was_learned_for_the_first_of_several_steps(tmp_path: Path) -> None:
+    out = str(tmp_path / "m")
+    words = ["meta-train", *SMALL, "--hidden", "4", "--iterations", "1", "--tasks", "2", "--engine", "eager"]
+    done = CliRunner().invoke(cli, [*words, "--learner", "maml++", "--steps", "2", "--out", out, "--quiet"])
+    assert done.exit_code == 0, done.output
+    model = load_backbone(out)
+    stored = checkpoint.load_newest(Path(out) / "checkpoints")
+    chosen = stored.best or stored.weights
+    assert torch.equal(model.get_submodule("features.0.norm").weight, chosen["features.0.norm.weight"][0])
+    assert torch.equal(model.get_submodule("head").weight, chosen["head.weight"])
+
+
 def test_calibration_takes_the_statistics_of_images(trained: Path) -> None:
     x = 3 + torch.rand(20, 1, 16, 16)
     model = load_backbone(trained)
