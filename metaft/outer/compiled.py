@@ -67,10 +67,6 @@ def compile_if_possible(function: Function) -> Function:
     """
     if not compiler_found():
         return function
-    # Torch counts compilations by code, not by function: learners of one process share the same few lines here, and
-    # the default limit of 8 would refuse the ninth setting.
-    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 256)
-    torch._dynamo.config.accumulated_recompile_limit = max(torch._dynamo.config.accumulated_recompile_limit, 4096)
     # On a CPU the whole graph becomes one C++ call, which releases the interpreter's lock: otherwise the fused kernels
     # hold it, and worker threads wait for each other.
     options: dict[str, Any] | None = None if torch.cuda.is_available() else {"cpp_wrapper": True}
@@ -86,6 +82,7 @@ def compile_if_possible(function: Function) -> Function:
             if shapes in seen:
                 return built(*args)
             with _spent.building:  # two worker threads that meet a new shape would both compile it
+                _raise_limits()
                 start = time.perf_counter()
                 result = built(*args)
                 if shapes not in seen:
@@ -125,6 +122,16 @@ def compile_if_small(function: Function) -> Function:
             return function(*args)
 
     return run  # type: ignore[return-value]
+
+
+def _raise_limits() -> None:
+    """Let this thread compile more than 8 settings: torch keeps its limits by thread.
+
+    Torch counts compilations by code, not by function, and learners of one process share the same few lines here.
+    """
+    limits = torch._dynamo.config
+    limits.recompile_limit = max(limits.recompile_limit, 256)
+    limits.accumulated_recompile_limit = max(limits.accumulated_recompile_limit, 4096)
 
 
 class _Largest(TorchDispatchMode):

@@ -1,5 +1,7 @@
 """The meta-gradient against closed forms, finite differences, and a plain autograd loop that shares no code with it."""
 
+import threading
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -258,16 +260,29 @@ def test_compiled_piece_by_piece_agrees_with_eager(estimator, rule):
     )
 
 
-def test_more_settings_than_torchs_limit_of_recompilations_can_be_compiled(monkeypatch):
+def test_more_settings_than_torchs_limit_of_recompilations_can_be_compiled():
     batch, w = linear_tasks()
-    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 2)  # 8 by default, which would take a minute
-    for number in range(3):
-        loss = lambda p, x, y, scale=1.0 + number: scale * quadratic(p, x, y)
-        options = {"rule": metaft.SGD(0.01), "steps": 1}
-        ours, eager = (
-            meta_gradient(loss, {"w": w}, batch, engine=engine, **options) for engine in ("compile", "eager")
-        )
-        torch.testing.assert_close(ours.grads["w"], eager.grads["w"])
+    with torch._dynamo.config.patch(recompile_limit=2):  # 8 by default, which would take a minute
+        for number in range(3):
+            loss = lambda p, x, y, scale=1.0 + number: scale * quadratic(p, x, y)
+            options = {"rule": metaft.SGD(0.01), "steps": 1}
+            ours, eager = (
+                meta_gradient(loss, {"w": w}, batch, engine=engine, **options) for engine in ("compile", "eager")
+            )
+            torch.testing.assert_close(ours.grads["w"], eager.grads["w"])
+
+
+def test_the_limit_is_raised_in_the_thread_that_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    from metaft.outer import compiled
+
+    monkeypatch.setattr(torch, "compile", lambda function, **options: function)
+    monkeypatch.setattr(compiled, "compiler_found", lambda: True)
+    seen = []
+    run = compiled.compile_if_possible(lambda x: seen.append(torch._dynamo.config.recompile_limit) or x)
+    thread = threading.Thread(target=run, args=(torch.zeros(1),))
+    thread.start()
+    thread.join()
+    assert seen == [256]
 
 
 def test_pieces_over_large_images_are_not_compiled_and_equal(monkeypatch: pytest.MonkeyPatch) -> None:
