@@ -15,12 +15,12 @@ import torch
 
 from metaft.distillation.teacher import Teacher, mean_probabilities
 from metaft.errors import MetaftError
-from metaft.runs import checkpoint, generations
+from metaft.runs import checkpoint, distill_data, generations
 from metaft.runs.backbone import load_backbone
 from metaft.runs.config import load_config, to_toml, validated
 from metaft.runs.distill import distill, prepare
 from metaft.runs.distill_config import DistillConfig, GenerationConfig, generation_config
-from metaft.runs.distill_data import build_data, tested_on
+from metaft.runs.distill_data import build_data
 from metaft.runs.distill_report import Report
 from metaft.runs.held_out import HeldOut
 from metaft.runs.listing import summarise_run
@@ -169,7 +169,7 @@ def test_generation_k_learns_from_the_best_weights_of_generation_k_minus_1(train
 
 
 def test_the_scores_are_those_of_the_networks_on_the_test_examples(trained: Path) -> None:
-    test = tested_on(settings())
+    test = distill_data.tested_on(settings())
     assert isinstance(test, HeldOut)
     x = test.images.images.float() / 255
     with torch.no_grad():
@@ -188,7 +188,7 @@ def test_the_scores_are_those_of_the_networks_on_the_test_examples(trained: Path
 
 
 def test_train_validation_and_test_share_no_image(trained: Path) -> None:
-    data, test = build_data(settings()), tested_on(settings())
+    data, test = build_data(settings()), distill_data.tested_on(settings())
     sets = [f.images.images.flatten(1).tolist() for f in (data.train, data.probe, test)]  # type: ignore[union-attr]
     assert [len(images) for images in sets] == [36, 18, 18]
     assert len({tuple(image) for images in sets for image in images}) == 72
