@@ -182,7 +182,9 @@ def _require_same(run: Run) -> None:
     if not file.exists():
         return
     was = load_config(file, None, TRAINERS[kind]).model_dump()
-    other = [name for name in given if was.get(name) != now[name]]
+    # A work folder may be called by another name, or from another place, than when its runs were made.
+    alike = lambda value: value.replace(str(run.runs), str(SHOWN)) if isinstance(value, str) else value
+    other = [name for name in given if alike(was.get(name)) != alike(now[name])]
     if other:
         raise MetaftError(
             f"{run.folder} was made with {other[0]} = {was.get(other[0])}, and is now to be made with "
