@@ -23,6 +23,7 @@ from metaft.learners.prototypes import Prototypes
 from metaft.models.functional import BatchNormMode, Functional
 from metaft.outer.checks import require_path
 from metaft.outer.chunks import default_size, map_chunks
+from metaft.outer.implicit import ITERATIONS
 from metaft.outer.meta_gradient import MetaGradient, meta_gradient, resolve
 from metaft.outer.problem import QueryLoss
 from metaft.tasks.batch import IGNORE, TaskBatch
@@ -56,6 +57,7 @@ class MAML:
         per_step_norm: batch norm's scale and shift do not adapt and are learned for each step; and running statistics
             of the queries are gathered after each (see ``metaft.learners.step_statistics``).
         annealing: what of the outer objective changes over training, which `at` then has to be told of.
+        solver_iterations: of estimator "implicit": the most conjugate-gradient iterations a task.
         kind: "classification" (cross-entropy) or "regression" (mean squared error).
         memory: "flat", "checkpoints" or "graph" (see ``metaft.meta_gradient``).
         engine: "eager" or "compile".
@@ -80,6 +82,7 @@ class MAML:
         start: Literal["learned", "prototypes"] = "learned",
         per_step_norm: bool = False,
         annealing: Annealing | None = None,
+        solver_iterations: int = ITERATIONS,
         kind: Kind = "classification",
         memory: str = "flat",
         engine: str = "eager",
@@ -98,7 +101,7 @@ class MAML:
         self.gathered = step_statistics.initial(self.model, steps) if self.per_step else {}
         self.params |= self.gathered
         self.begun = {n: own[n] for n in begun}
-        self.annealing, self.done = annealing, 0.0
+        self.annealing, self.done, self.solver_iterations = annealing, 0.0, solver_iterations
         self.rule, self.steps, self.estimator = rule, steps, estimator
         self.scope, self.meta_scope = scope, meta_scope
         self.kind, self.memory, self.engine, self.workers = kind, memory, engine, workers
@@ -176,6 +179,7 @@ class MAML:
             begin=begin,
             per_step=self.per_step,
             engine=self.engine,
+            solver_iterations=self.solver_iterations,
             workers=self.workers,
             diagnose=diagnose,
         )
@@ -295,6 +299,10 @@ class MAML:
             self.prototypes.require_any_ways(self.rule, self.begun)
         if self.batch_norm == "per-step" and not self.gathered and self.model.normalises:
             raise MetaftError("batch_norm 'per-step' needs the statistics of each step: use it with learner 'maml++'")
+        if self.estimator != "implicit" and self.solver_iterations != ITERATIONS:
+            raise MetaftError(
+                f"solver_iterations = {self.solver_iterations} are of estimator 'implicit', not {self.estimator!r}"
+            )
         begin = self.prototypes.begin(2, False) if self.prototypes else None
         inner = Inner(self.support_loss, self.rule, self.steps, self.adapts, self.objective, begin, self.per_step)
         require_path(self.estimator, self.engine, inner, self.annealing is not None)
@@ -311,6 +319,7 @@ class MAML:
             "objective": self.objective_name,
             **({} if self.objective_name == "task" else {"objective_weight": self.objective_weight}),
             "estimator": self.estimator,
+            **({"solver_iterations": self.solver_iterations} if self.estimator == "implicit" else {}),
             "batch_norm": self.batch_norm if self.model.normalises else "none",
             "adapts": sum((self.params | self.begun)[name].numel() for name in self.adapts),
             "parameters": sum(p.numel() for n, p in self.params.items() if n not in self.gathered),

@@ -23,7 +23,7 @@ from metaft.outer.chunks import map_chunks
 from metaft.outer.exact import exact
 from metaft.outer.finite_difference import finite_difference
 from metaft.outer.first_order import first_order
-from metaft.outer.implicit import implicit
+from metaft.outer.implicit import ITERATIONS, implicit
 from metaft.outer.problem import Estimate, Problem, QueryLoss, Wrap
 from metaft.outer.reptile import reptile
 from metaft.tasks.batch import TaskBatch
@@ -89,6 +89,7 @@ def meta_gradient(
     engine: str = "eager",
     workers: int = 1,
     chunk: int | None = None,
+    solver_iterations: int = ITERATIONS,
     diagnose: bool = False,
 ) -> MetaGradient:
     """Differentiate the mean query loss after K inner steps with respect to the initial parameters.
@@ -119,6 +120,7 @@ def meta_gradient(
             than one, ``loss`` must be safe to call from several threads: ``metaft.models.Functional`` is,
             ``torch.func.functional_call`` on one module is not.
         chunk: tasks computed together; chosen from the shape of an example if None.
+        solver_iterations: of "implicit": the most conjugate-gradient iterations a task.
         diagnose: record the adjoint's norm at every inner step.
 
     Returns:
@@ -134,6 +136,8 @@ def meta_gradient(
         raise MetaftError(f"inner steps must be 0 or more, not {steps}")
     if workers < 1:
         raise MetaftError(f"workers must be 1 or more, not {workers}")
+    if solver_iterations < 1:
+        raise MetaftError(f"solver_iterations must be 1 or more, not {solver_iterations}")
     begun = begin.names if begin else ()
     adapts, trains = resolve((*params, *begun), scope, meta_scope, begun, per_step)
     missing = [n for n in _learned_names(rule, adapts) if n not in params]  # type: ignore[arg-type]
@@ -145,6 +149,8 @@ def meta_gradient(
     asked, weights = asked_after(step_weights, steps, next(iter(params.values())))
     require_path(estimator, engine, inner, weights is not None)
     estimate = _through_higher(estimator) if engine == "higher" else ESTIMATORS[estimator]
+    if estimator == "implicit":
+        estimate = _implicit(solver_iterations)
     # How long conjugate gradients run depends on the data, so "implicit" is never compiled.
     compiling = engine == "compile" and estimator != "implicit"
     # Over several steps a large network is compiled piece by piece: a step, a product, the query pass. Compiling then
@@ -239,6 +245,11 @@ def _partial_sum(
         return estimator(Problem(inner, asked, params, trains, batch, memory, diagnose, wrap, weights))
 
     return partial_sum
+
+
+@lru_cache(maxsize=16)
+def _implicit(iterations: int) -> Estimator:
+    return partial(implicit, iterations=iterations)
 
 
 @lru_cache(maxsize=2)

@@ -65,6 +65,9 @@ class LearnerSettings(Settings):
     estimator: Literal["exact", "first-order", "finite-difference", "implicit", "reptile"] | None = Field(
         None, description="how the meta-gradient is obtained [the method's own]"
     )
+    solver_iterations: int | None = Field(
+        None, ge=1, le=10**6, description="implicit: conjugate-gradient iterations a task [imaml: 5, else 20]"
+    )
     context: int | None = Field(None, ge=1, le=65_536, description="cavia: numbers that adapt [100 for images, else 5]")
     epochs: int | None = Field(None, ge=1, le=10**6, description="maml++: parts of the run, to anneal by [100]")
     multi_step_epochs: int | None = Field(

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import metaft
+from metaft.errors import MetaftError
 from metaft.inner.adapt import Inner, adapt
 from metaft.inner.objectives import OBJECTIVES, L2ToStart
 from metaft.inner.rules import RULES
@@ -160,6 +161,19 @@ def test_implicit_agrees_with_the_exact_gradient_of_a_solved_inner_problem():
     assert ours.residual.max() < 1e-6
     for name, value in exact.grads.items():
         torch.testing.assert_close(ours.grads[name], value, rtol=1e-5, atol=1e-8)
+    # Two unknowns a class and a bias: so many iterations solve the system, and fewer do so in part.
+    few = meta_gradient(loss, model.params(), batch, estimator="implicit", solver_iterations=2, **options)
+    assert (few.residual > 100 * ours.residual.max()).all()
+    assert (few.residual < 1).all()
+
+
+def test_a_solver_without_iterations_is_refused():
+    model, loss, batch = problem()
+    with pytest.raises(MetaftError, match="solver_iterations must be 1 or more, not 0"):
+        meta_gradient(
+            loss, model.params(), batch, rule=metaft.SGD(0.3), steps=1, estimator="implicit",
+            objective=L2ToStart(1.0), solver_iterations=0,
+        )  # fmt: skip
 
 
 def test_implicit_gradient_towards_parameters_that_do_not_adapt():

@@ -17,8 +17,8 @@ from metaft.tasks.family import Kind
 class Parts(TypedDict, total=False):
     """The parts of a method besides rate and steps; what is left out is the method's own choice.
 
-    The first six make the method, all but the rule as for ``MAML``; the rule is a name of ``metaft.inner.rules.RULES``.
-    The other five are as for ``MAML``.
+    The first seven make the method, all but the rule as for ``MAML``; the rule is a name of
+    ``metaft.inner.rules.RULES``. The other five are as for ``MAML``.
     """
 
     scope: str
@@ -27,6 +27,7 @@ class Parts(TypedDict, total=False):
     objective: str
     objective_weight: float
     estimator: str
+    solver_iterations: int
     batch_norm: NormMode
     kind: Kind
     memory: str

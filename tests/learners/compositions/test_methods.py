@@ -36,6 +36,7 @@ def mlp(name, **options):
         ("maml", {"meta_scope": "none"}, "leaves nothing to meta-train"),
         ("meta-sgd", {"steps": 0}, "steps = 0 takes none"),
         ("imaml", {"steps": 0}, "at least 1 inner step"),
+        ("anil", {"solver_iterations": 3}, "are of estimator 'implicit', not 'exact'"),
         ("reptile", {"steps": 0}, "at least 1 inner step"),
         ("reptile", {"scope": "head", "meta_scope": "all"}, "let meta_scope be the scope"),
         ("maml", {"estimator": "implicit"}, "use objective 'l2'"),
@@ -56,6 +57,8 @@ def test_what_agrees_with_a_method_may_be_said():
     assert mlp("anil", scope="head").adapts == mlp("anil").adapts
     assert mlp("imaml", objective="l2", objective_weight=3.0).objective.weight == 3.0
     assert mlp("imaml").objective.weight == 2.0
+    assert mlp("imaml").solver_iterations == 5
+    assert mlp("imaml", solver_iterations=9).solver_iterations == 9
 
 
 def test_methods_are_what_their_papers_say():
