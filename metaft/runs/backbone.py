@@ -15,11 +15,13 @@ from metaft.distillation.student import MAP
 from metaft.errors import MetaftError
 from metaft.inner.adapt import network
 from metaft.learners.maml import MAML
+from metaft.learners.metric.episodic import EpisodicLearner
 from metaft.learners.supervised import Supervised
 from metaft.runs import checkpoint
-from metaft.runs.build import load_run
+from metaft.runs.build import build_model, load_run
 from metaft.runs.directory import RunDirectory, read_record
 from metaft.runs.distill_config import DistillConfig, GenerationConfig
+from metaft.runs.families import build_family
 from metaft.runs.pretrain import build_classifier
 from metaft.runs.pretrain_config import PretrainConfig
 from metaft.runs.reading import dig
@@ -36,8 +38,8 @@ def load_backbone(path: str | Path, weights: str = "best") -> nn.Module:
         weights: "best" by validation (the last ones of a run that was never validated), or "last".
 
     Returns:
-        The network; batch norm has the running statistics of pretraining. Meta-training gathers none, so batch norm
-        of its networks has none and serves by the statistics of a batch alone.
+        The network; batch norm has the running statistics of pretraining, or those that a learner that compares
+        gathered. With an inner loop none are gathered, and batch norm serves by the statistics of a batch alone.
 
     Raises:
         MetaftError: if there is no such run, it has no checkpoint yet, or that does not fit the run's settings.
@@ -107,13 +109,19 @@ def _shape(path: str | Path, record: dict[str, object]) -> _Shape:
 
 
 def _meta_trained(path: str | Path, weights: str) -> nn.Module:
-    _, learner = load_run(path, weights)
-    if not isinstance(learner, MAML):
+    config, learner = load_run(path, weights)
+    if isinstance(learner, EpisodicLearner):
+        model = build_model(config, build_family(config, "val"))  # its head, which that learner left out, is fresh
+        model.load_state_dict(learner.network(), strict=False)
+        if learner.features.mode == "running":
+            return model.eval()
+    elif isinstance(learner, MAML):
+        model = copy.deepcopy(learner.model.module)
+        # What is learned for each step: as before the first one, where fine-tuning begins.
+        own = {n: p[0] if n in learner.per_step else p for n, p in network(learner.params).items()}
+        model.load_state_dict(own, strict=False)
+    else:
         raise MetaftError(f"{path} holds a {learner.name} learner, which has no network to start from")
-    model = copy.deepcopy(learner.model.module)
-    # What is learned for each step: as before the first one, where fine-tuning begins.
-    own = {n: p[0] if n in learner.per_step else p for n, p in network(learner.params).items()}
-    model.load_state_dict(own, strict=False)
     for part in model.modules():
         if isinstance(part, _BatchNorm):
             part.track_running_stats = False

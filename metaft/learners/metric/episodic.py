@@ -93,6 +93,10 @@ class EpisodicLearner:
         self.outer_loss: Callable[[Tensor, Tensor], Tensor] | None = None
         self._outputs = 0
 
+    def network(self) -> Params:
+        """The network's own parameters and running statistics, by the names they have in it."""
+        return _divided(self.params)[0]
+
     @property
     def transductive(self) -> bool:
         """True where batch norm sees the whole query set."""

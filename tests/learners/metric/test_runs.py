@@ -5,9 +5,12 @@ import json
 import pytest
 import torch
 from click.testing import CliRunner
+from torch.func import functional_call
 
 from metaft.cli import cli
+from metaft.models.heads import without_head
 from metaft.runs import checkpoint, loop
+from metaft.runs.backbone import load_backbone
 from metaft.runs.build import load_run
 from metaft.runs.config import RunConfig, validated
 from metaft.runs.loop import meta_train
@@ -171,3 +174,20 @@ def test_published_numbers_of_ways_are_the_default_where_there_are_classes_enoug
     assert told(ways="3-7").train_ways is None
     assert told(dataset="tests.runs.own_images:images").train_ways is None
     assert validated(RunConfig, {"learner": "maml"}).train_ways is None
+
+
+@pytest.mark.parametrize("mode", ["running", "transductive"])
+def test_its_network_is_a_backbone_for_other_learners(tmp_path, mode):
+    out = tmp_path / "run"
+    metaft("meta-train", "--learner", "protonet", *OWN, *SHORT, "--batch-norm", mode, "--out", out)
+    _, learner = load_run(out)
+    network = load_backbone(out)
+    x = torch.rand(7, 1, 16, 16)
+    statistics = [b for b in network.buffers() if b.is_floating_point()]
+    assert bool(statistics) == (mode == "running")
+    trained = functional_call(learner.features.module.eval(), learner.network(), (x,))
+    if mode == "running":
+        torch.testing.assert_close(without_head(network)(x), trained)
+    own = f"class-means:backbone={out}" + ",batch_norm=transductive" * (mode != "running")
+    few = ["--ways", "3", "--queries", "3", "--tasks", "4", "--no-curves"]
+    assert "class-means" in metaft("compare", own, out, *OWN, *few, "--out", tmp_path / "compared")
