@@ -209,6 +209,12 @@ def fewshot(entry: Mapping[str, Any], results: Path) -> str:
         updates = ", ".join(f"{count:,}" for count in own("iterations").values())
         rows.append([label, percent(found), percent(own("validation")), mean_of(own("seconds"), 1, 60), updates])
     told = verdict("The taught student, against the one alone", points(test["1 step, taught"], test["1 step, alone"]))
+    teacher, alone = (list(test[label].values()) for label in ("5 steps (teacher)", "1 step, alone"))
+    if teacher and alone and sum(teacher) / len(teacher) <= sum(alone) / len(alone):
+        told += (
+            ". In so short a training the teacher is no better than the student alone, so it has nothing to teach: "
+            "whether a better one helps is not answered here"
+        )
     heads = ["learner", "test accuracy, %", "validation, %", "minutes a seed", "meta-updates, each seed"]
     return f"""The teacher adapts to each support set by 5 steps and answers the queries; the student adapts by 1 step, and its query loss is
 half the labels' and half T² · KL to those answers (T = 4). Both students train for the same time on one core, so what the teacher's
