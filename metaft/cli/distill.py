@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from metaft.cli.options import SectionedCommand, setting_options
+from metaft.cli.options import SectionedCommand, run_options, setting_options
 from metaft.runs.distill_config import DistillConfig
 
 
@@ -24,11 +24,7 @@ class DistillCommand(SectionedCommand):
     cls=DistillCommand,
     epilog="Example:  metaft distill --dataset mnist --temperature 1,4,20 --generations 2 --out runs/mnist",
 )
-@click.option("--config", "file", type=click.Path(dir_okay=False), help="TOML file, overridden by options")
-@click.option("--out", type=click.Path(), help="run directory [default: runs/DATASET-distilled]")
-@click.option("--resume", is_flag=True, help="go on with the run in --out, in the generation it was in")
-@click.option("--overwrite", is_flag=True, help="replace the run in --out, with all its generations")
-@click.option("--quiet", is_flag=True, help="no progress, no table")
+@run_options("runs/DATASET-distilled", resume="in the generation it was in", overwrite=", with all its generations")
 @setting_options(kind=DistillConfig)
 def command(file: str | None, out: str | None, resume: bool, overwrite: bool, quiet: bool, **settings: Any) -> None:
     """Train a classifier on labels, then each next generation from the soft labels of the one before it.

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from metaft.cli.options import SectionedCommand, setting_options
+from metaft.cli.options import SectionedCommand, run_options, setting_options
 
 
 @click.command(
@@ -17,11 +17,7 @@ from metaft.cli.options import SectionedCommand, setting_options
     cls=SectionedCommand,
     epilog="Example:  metaft meta-train --dataset omniglot --ways 5 --shots 1 --minutes 10 --out runs/omniglot",
 )
-@click.option("--config", "file", type=click.Path(dir_okay=False), help="TOML file, overridden by options")
-@click.option("--out", type=click.Path(), help="run directory [default: runs/DATASET-LEARNER]")
-@click.option("--resume", is_flag=True, help="go on with the run in --out, to the same end")
-@click.option("--overwrite", is_flag=True, help="replace the run in --out")
-@click.option("--quiet", is_flag=True, help="no progress, no table")
+@run_options("runs/DATASET-LEARNER")
 @setting_options()
 def command(file: str | None, out: str | None, resume: bool, overwrite: bool, quiet: bool, **settings: Any) -> None:
     """Meta-train a learner: many small tasks, one initialisation that learns each of them in a few steps.

@@ -53,6 +53,33 @@ def setting_options(*names: str, kind: type[CommandSettings] = RunConfig) -> Cal
     return decorate
 
 
+def run_options(folder: str, resume: str = "to the same end", overwrite: str = "") -> Callable[[F], F]:
+    """Add the options of a command that makes a run directory.
+
+    Args:
+        folder: where it lies by default.
+        resume: how a run goes on.
+        overwrite: what is replaced beside the run.
+
+    Returns:
+        A decorator; the command is given ``file``, ``out``, ``resume``, ``overwrite`` and ``quiet``.
+    """
+    options = (
+        click.option("--config", "file", type=click.Path(dir_okay=False), help="TOML file, overridden by options"),
+        click.option("--out", type=click.Path(), help=f"run directory [default: {folder}]"),
+        click.option("--resume", is_flag=True, help=f"go on with the run in --out, {resume}"),
+        click.option("--overwrite", is_flag=True, help=f"replace the run in --out{overwrite}"),
+        click.option("--quiet", is_flag=True, help="no progress, no table"),
+    )
+
+    def decorate(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
 def _option(name: str, field: FieldInfo) -> Callable[[F], F]:
     flag = name.replace("_", "-")
     text = f"{field.description}{_default(name, field)}"

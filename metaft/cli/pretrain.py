@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from metaft.cli.options import SectionedCommand, setting_options
+from metaft.cli.options import SectionedCommand, run_options, setting_options
 from metaft.runs.pretrain_config import PretrainConfig
 
 
@@ -24,11 +24,7 @@ class PretrainCommand(SectionedCommand):
     cls=PretrainCommand,
     epilog="Example:  metaft pretrain --dataset omniglot --minutes 8 --out runs/pre-0",
 )
-@click.option("--config", "file", type=click.Path(dir_okay=False), help="TOML file, overridden by options")
-@click.option("--out", type=click.Path(), help="run directory [default: runs/DATASET-pretrained]")
-@click.option("--resume", is_flag=True, help="go on with the run in --out, to the same end")
-@click.option("--overwrite", is_flag=True, help="replace the run in --out")
-@click.option("--quiet", is_flag=True, help="no progress, no table")
+@run_options("runs/DATASET-pretrained")
 @setting_options(kind=PretrainConfig)
 def command(file: str | None, out: str | None, resume: bool, overwrite: bool, quiet: bool, **settings: Any) -> None:
     """Train a classifier of all training classes: the start of feature extraction and of fine-tuning.

@@ -148,8 +148,10 @@ def meta_gradient(
     inner = Inner(loss, rule, steps, adapts, objective or TaskLoss(), begin, per_step)
     asked, weights = asked_after(step_weights, steps, next(iter(params.values())))
     require_path(estimator, engine, inner, weights is not None)
-    estimate = _through_higher(estimator) if engine == "higher" else ESTIMATORS[estimator]
-    if estimator == "implicit":
+    estimate = ESTIMATORS[estimator]
+    if engine == "higher":
+        estimate = _through_higher(estimator)
+    elif estimator == "implicit":
         estimate = _implicit(solver_iterations)
     # How long conjugate gradients run depends on the data, so "implicit" is never compiled.
     compiling = engine == "compile" and estimator != "implicit"

@@ -128,7 +128,7 @@ def meta_train(
         counted = config.counted if config is not None else "tasks"
         display = RunProgress(at.iteration, done, s.tasks, name, progress and world.first, counted=counted)
         stack.callback(display.close)
-        if learner.describe().get("engine") == "compile":
+        if getattr(learner, "engine", "eager") == "compile":
             display.preparing("compiling (half a minute or so; --engine eager starts at once)")
         compiling = seconds_compiling()
         stop = stack.enter_context(StopRequest())
