@@ -63,7 +63,7 @@ def epoch(learner: Supervised, family: Minibatches, iterations: int) -> TrainRes
 
 def parts(learner: Supervised, family: Minibatches, iterations: int) -> dict[str, float]:
     """Milliseconds an iteration spends in each part, the median over iterations."""
-    state = TrainState.start(learner.params, 1e-3, 0.0, torch.device("cpu"))
+    state = TrainState.start(learner.params, 0.0, torch.device("cpu"))
     learner.params = state.weights
     taken: dict[str, list[float]] = {}
 

@@ -96,7 +96,7 @@ def _csv() -> bytes:
 def _stored() -> tuple[TrainState, checkpoint.Checkpoint]:
     torch.manual_seed(0)
     weights = {"a.weight": torch.randn(3, 2), "a.bias": torch.randn(3)}
-    state = TrainState.start(weights, 1e-3, 0.9, torch.device("cpu"))
+    state = TrainState.start(weights, 0.9, torch.device("cpu"))
     state.step({name: torch.ones_like(w) for name, w in weights.items()}, 1e-3)
     state.keep_best(0.5)
     return state, state.checkpoint()

@@ -19,7 +19,7 @@ from metaft.inner.tasks import images_on_cpu, laid_out
 from metaft.memory import keep_freed_memory
 from metaft.outer import compiled
 from metaft.outer.checks import asked_after, require_path
-from metaft.outer.chunks import map_chunks
+from metaft.outer.chunks import default_size, map_chunks
 from metaft.outer.exact import exact
 from metaft.outer.finite_difference import finite_difference
 from metaft.outer.first_order import first_order
@@ -161,18 +161,21 @@ def meta_gradient(
     compile_it = compiled.compile_if_small if images_on_cpu(batch.query_x) else compiled.compile_if_possible
     wrap = compile_it if piecewise else None
     partial_sum = _partial_sum(inner, query_loss, estimate, memory, trains, diagnose, wrap, asked)  # type: ignore[arg-type]
+    size = chunk or default_size(batch)
+    whole = None
     if compiling and not piecewise:
+        # All tasks in one chunk: the mean over them is then compiled with the rest.
+        whole = compile_it(_mean_of_all(partial_sum, trains)) if 0 < batch.tasks <= size else None
         partial_sum = compile_it(partial_sum)
 
     if batch.query_x.device.type == "cpu":
         keep_freed_memory()
     params, batch = laid_out(params, batch)
     weighted = () if weights is None else (weights,)
-    parts = map_chunks(lambda c: partial_sum(params, *c.tensors(), *weighted), batch, workers, chunk)
-    losses = _joined([part.losses for part in parts])
-    grads = _mean_gradients([part.grads for part in parts], trains, batch.tasks)
-    norms, residual = _joined([p.norms for p in parts], dim=-1), _joined([p.residual for p in parts])
-    return MetaGradient(losses.mean(), grads, losses, norms, residual)
+    if whole is not None:
+        return map_chunks(lambda c: whole(params, *c.tensors(), *weighted), batch, workers, size)[0]
+    parts = map_chunks(lambda c: partial_sum(params, *c.tensors(), *weighted), batch, workers, size)
+    return _mean(parts, trains, batch.tasks)
 
 
 @lru_cache(maxsize=256)
@@ -261,14 +264,27 @@ def _through_higher(estimator: str) -> Estimator:
     return partial(through_higher, estimator == "exact")
 
 
-def _mean_gradients(parts: list[Params], names: tuple[str, ...], tasks: int) -> Params:
-    """The sum of all chunks' gradients, in their order, over the number of tasks."""
-    total = [parts[0][name] for name in names]
+@lru_cache(maxsize=64)
+def _mean_of_all(partial_sum: PartialSum, names: tuple[str, ...]) -> Callable[..., MetaGradient]:
+    """The mean where all tasks are one chunk, one object a setting."""
+
+    def mean_of_all(params: Params, *tensors: Tensor) -> MetaGradient:
+        return _mean([partial_sum(params, *tensors)], names, tensors[0].shape[0])
+
+    return mean_of_all
+
+
+def _mean(parts: list[Estimate], names: tuple[str, ...], tasks: int) -> MetaGradient:
+    """The sum of all chunks' gradients, in their order, over the number of tasks; and what is told of each task."""
+    total = [parts[0].grads[name] for name in names]
     if total:
         for part in parts[1:]:
-            total = list(torch._foreach_add(total, [part[name] for name in names]))
+            total = list(torch._foreach_add(total, [part.grads[name] for name in names]))
         total = list(torch._foreach_div(total, tasks))
-    return {name: gradient.contiguous() for name, gradient in zip(names, total, strict=True)}
+    grads = {name: gradient.contiguous() for name, gradient in zip(names, total, strict=True)}
+    losses = _joined([part.losses for part in parts])
+    norms, residual = _joined([p.norms for p in parts], dim=-1), _joined([p.residual for p in parts])
+    return MetaGradient(losses.mean(), grads, losses, norms, residual)
 
 
 def _joined(parts: list[Tensor], dim: int = 0) -> Tensor:

@@ -116,7 +116,7 @@ def meta_train(
         torch.manual_seed(s.seed)
         stack.callback(torch.set_num_threads, torch.get_num_threads())
         torch.set_num_threads(s.threads)
-        state = TrainState.start(learner.params, s.outer_lr, s.average, device)
+        state = TrainState.start(learner.params, s.average, device)
         run = RunDirectory(out)
         metrics: Metrics | NoMetrics = NoMetrics()
         if world.first:
@@ -217,7 +217,7 @@ def _train(
         tell(learner, done)
         out = learner.meta_gradient(batch)
         out, seconds = world.agree(out, share, time.perf_counter() - start, stop.signum)
-        norm = torch.nn.utils.get_total_norm(out.grads.values())
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(out.grads.values()))))
         loss, size = torch.stack((out.loss, norm)).tolist()
         if not (math.isfinite(loss) and math.isfinite(size)):
             raise not_finite(at.iteration + 1, loss, out, s, learner, checkpoint.newest_name(run.checkpoints))

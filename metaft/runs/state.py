@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.optim.adam import adam
 
 from metaft.errors import MetaftError
 from metaft.runs.checkpoint import Checkpoint, require_fit
@@ -44,7 +45,7 @@ class TrainState:
 
     Args:
         weights: the meta-parameters; updated in place.
-        optimiser: Adam over them.
+        moments: Adam's, by weight: the number of its updates, and the running means of gradient and squared gradient.
         decay: of the moving average; 0 for none.
         average: the moving average of the weights, or empty.
         best: the weights of the best validation, or empty.
@@ -52,19 +53,18 @@ class TrainState:
     """
 
     weights: dict[str, Tensor]
-    optimiser: torch.optim.Adam
+    moments: dict[str, dict[str, Tensor]]
     decay: float
     average: dict[str, Tensor]
     best: dict[str, Tensor] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
 
     @classmethod
-    def start(cls, params: dict[str, Tensor], lr: float, decay: float, device: torch.device) -> TrainState:
+    def start(cls, params: dict[str, Tensor], decay: float, device: torch.device) -> TrainState:
         """The state before the first update.
 
         Args:
             params: the learner's initial meta-parameters; copied.
-            lr: Adam's learning rate.
             decay: of the moving average; 0 for none.
             device: where to train.
 
@@ -77,9 +77,8 @@ class TrainState:
         if not params:
             raise MetaftError("this learner has no meta-parameters to train; evaluate it as it is")
         weights = {name: p.detach().to(device, copy=True).contiguous() for name, p in params.items()}
-        optimiser = torch.optim.Adam(list(weights.values()), lr=lr, betas=BETAS, eps=EPSILON, fused=True)
         average = {name: w.clone() for name, w in weights.items()} if decay else {}
-        return cls(weights, optimiser, decay, average)
+        return cls(weights, {}, decay, average)
 
     @property
     def scored(self) -> dict[str, Tensor]:
@@ -94,10 +93,29 @@ class TrainState:
             lr: the learning rate.
             gathered: new values of weights that are not trained, such as running statistics.
         """
-        for name, weight in self.weights.items():
-            weight.grad = grads.get(name)
-        self.optimiser.param_groups[0]["lr"] = lr
-        self.optimiser.step()
+        named = [name for name in self.weights if name in grads]
+        weights = [self.weights[name] for name in named]
+        for name, weight in zip(named, weights, strict=True):
+            if name not in self.moments:
+                self.moments[name] = _no_moments(weight)
+        moments = [self.moments[name] for name in named]
+        # The function rather than the class torch.optim.Adam, whose hooks take longer than a small network's update.
+        adam(
+            weights,
+            [grads[name] for name in named],
+            [kept["exp_avg"] for kept in moments],
+            [kept["exp_avg_sq"] for kept in moments],
+            [],
+            [kept["step"] for kept in moments],
+            fused=True,
+            amsgrad=False,
+            beta1=BETAS[0],
+            beta2=BETAS[1],
+            lr=lr,
+            weight_decay=0.0,
+            eps=EPSILON,
+            maximize=False,
+        )
         for name, value in (gathered or {}).items():
             self.weights[name].copy_(value)
         self.progress.iteration += 1
@@ -127,8 +145,8 @@ class TrainState:
         device = next(iter(self.weights.values())).device
         if device.type == "cuda":
             optimiser["random/cuda"] = torch.cuda.get_rng_state(device)
-        for name, weight in self.weights.items():
-            for entry, value in self.optimiser.state.get(weight, {}).items():
+        for name, kept in self.moments.items():
+            for entry, value in kept.items():
                 optimiser[f"{entry}/{name}"] = value
         return Checkpoint(asdict(self.progress), self.weights, self.average, self.best, optimiser)
 
@@ -163,8 +181,7 @@ class TrainState:
         _copy(self.weights, stored.weights)
         _copy(self.average, stored.average)
         self.best = {name: w.to(device) for name, w in stored.best.items()}
-        for name, weight in self.weights.items():
-            self.optimiser.state[weight] = {entry: value.to(device) for entry, value in moments[name].items()}
+        self.moments = {n: {entry: value.to(device) for entry, value in m.items()} for n, m in moments.items() if m}
         self.progress = progress
 
 
@@ -180,9 +197,15 @@ def _progress(stored: Checkpoint, where: object) -> Progress:
     return Progress(**stored.progress)
 
 
+def _no_moments(weight: Tensor) -> dict[str, Tensor]:
+    """What Adam keeps about a weight before its first update."""
+    step = torch.zeros((), dtype=torch.float32, device=weight.device)
+    return {"step": step, "exp_avg": torch.zeros_like(weight), "exp_avg_sq": torch.zeros_like(weight)}
+
+
 def _moments(optimiser: dict[str, Tensor], name: str, weight: Tensor, where: object) -> dict[str, Tensor]:
     """Take what Adam keeps about one weight out of the stored entries: all three, or none for one never updated."""
-    like = {"step": torch.zeros(()), "exp_avg": weight, "exp_avg_sq": weight}
+    like = _no_moments(weight)
     found = {entry: optimiser.pop(f"{entry}/{name}") for entry in like if f"{entry}/{name}" in optimiser}
     sound = all(e in found and (found[e].shape, found[e].dtype) == (t.shape, t.dtype) for e, t in like.items())
     if found and not sound:

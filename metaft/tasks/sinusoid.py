@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from metaft.errors import MetaftError
 from metaft.tasks.batch import TaskBatch
@@ -58,17 +60,16 @@ class Sinusoids:
             float32 inputs and targets, ``[tasks, points, 1]``.
         """
         points = self.shots + self.queries
-        draw = generator(self.seed, f"sinusoid/{self.split}", index).random((tasks, points + 2), dtype=np.float32)
-        amplitude = AMPLITUDE[0] + (AMPLITUDE[1] - AMPLITUDE[0]) * draw[:, :1]
-        phase = PHASE[0] + np.float32(PHASE[1] - PHASE[0]) * draw[:, 1:2]
-        point = DOMAIN[0] + (DOMAIN[1] - DOMAIN[0]) * draw[:, 2:]
-        y = torch.from_numpy(amplitude * np.sin(point - phase)).unsqueeze(-1)
-        x = torch.from_numpy(point).unsqueeze(-1)
+        draw = generator(self.seed, f"sinusoid/{self.split}", index).random((tasks, 2 + points), dtype=np.float32)
+        low, span = _ranges(points)
+        drawn = low + span * draw
+        amplitude, phase, x = drawn[:, :1], drawn[:, 1:2], drawn[:, 2:, None]
+        y = (amplitude * np.sin(drawn[:, 2:] - phase))[..., None]
         if self.tell:
-            told = torch.from_numpy(np.concatenate([amplitude, phase], axis=1))
-            x = torch.cat([x, told[:, None].expand(tasks, points, 2)], dim=-1)
+            told = np.broadcast_to(drawn[:, None, :2], (tasks, points, 2))
+            x = np.concatenate([x, told], axis=-1)
         s = self.shots
-        return TaskBatch(x[:, :s], y[:, :s], x[:, s:], y[:, s:])
+        return TaskBatch(*map(torch.from_numpy, (x[:, :s], y[:, :s], x[:, s:], y[:, s:])))
 
     def describe(self) -> dict[str, object]:
         """The settings that identify this family."""
@@ -81,3 +82,10 @@ class Sinusoids:
             "seed": self.seed,
             "tell": self.tell,
         }
+
+
+@lru_cache(maxsize=16)
+def _ranges(points: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Where amplitude, phase and every point begin, and how far they reach: ``[2 + points]`` each."""
+    low, high = np.array([AMPLITUDE, PHASE, *[DOMAIN] * points]).T
+    return low.astype(np.float32), (high - low).astype(np.float32)

@@ -18,3 +18,28 @@ def test_seconds_are_those_of_first_calls() -> None:
     assert start < once == seconds_compiling()
     square(torch.tensor([[3.0]]))  # another shape is compiled anew
     assert seconds_compiling() > once
+
+
+class _Scaled:
+    """A loss with an attribute and a module, as users write them."""
+
+    def __init__(self) -> None:
+        self.scale, self.dropout = 1.0, torch.nn.Dropout(0.5)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return self.scale * self.dropout(x)
+
+
+@pytest.mark.skipif(not compiler_found(), reason="no C++ compiler")
+def test_what_a_caller_changes_between_calls_is_noticed() -> None:
+    """Only assumptions about library code are left unchecked."""
+    loss = _Scaled()
+    loss.dropout.eval()
+    built, x = compile_if_possible(lambda x: loss(x)), torch.ones(1000)
+    assert torch.equal(built(x), x)
+    loss.scale = 3.0
+    assert torch.equal(built(x), 3 * x)
+    loss.dropout.train()
+    assert 300 < int((built(x) == 0).sum()) < 700
+    loss.dropout.eval()
+    assert built(x.double()).dtype == torch.float64

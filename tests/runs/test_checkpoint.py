@@ -167,7 +167,7 @@ def test_a_strangers_record_with_a_fitting_seal(tmp_path: Path, changes: dict[st
 def test_a_state_is_held_against_the_run_before_it_is_taken(spoil: Any, said: str) -> None:
     def state() -> TrainState:
         weights = {"a.weight": torch.ones(2, 3), "a.bias": torch.ones(2)}
-        return TrainState.start(weights, 0.1, 0.9, torch.device("cpu"))
+        return TrainState.start(weights, 0.9, torch.device("cpu"))
 
     trained, fresh = state(), state()
     trained.step({name: torch.ones_like(w) for name, w in trained.weights.items()}, 0.1)

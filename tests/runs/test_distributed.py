@@ -185,8 +185,8 @@ def test_a_rank_that_hangs_is_named(tmp_path: Path) -> None:
 
 def test_a_state_travels_whole() -> None:
     params = {"a": torch.randn(3, 2, dtype=torch.float64), "b": torch.randn(())}
-    state = TrainState.start(params, 0.1, 0.5, torch.device("cpu"))
-    other = TrainState.start({k: torch.zeros_like(p) for k, p in params.items()}, 0.1, 0.5, torch.device("cpu"))
+    state = TrainState.start(params, 0.5, torch.device("cpu"))
+    other = TrainState.start({k: torch.zeros_like(p) for k, p in params.items()}, 0.5, torch.device("cpu"))
     state.step({k: torch.ones_like(p) for k, p in params.items()}, 0.1)
     state.keep_best(-3.0)
     other.restore(_unpacked(_packed(state.checkpoint())))
