@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -67,7 +68,10 @@ def measure(name: str, quick: bool) -> dict[str, Any] | None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "row.json"
         words = ["-m", "benchmarks.measure", name, str(file), *(["--quick"] if quick else [])]
-        if subprocess.run([str(peers.python()), *words], cwd=pip.ROOT).returncode:
+        code = subprocess.run([str(peers.python()), *words], cwd=pip.ROOT).returncode
+        if code < 0:
+            click.echo(f"  the process was ended by {signal.Signals(-code).name}; SIGKILL may mean: not enough memory")
+        if code:
             return None
         return dict(json.loads(file.read_text(encoding="utf-8")))
 
