@@ -14,7 +14,7 @@ _EXPORTS = {
     "learners": "metaft.learners",
     "models": "metaft.models",
     **{name: f"metaft.inner.rules:{name}" for name in ("SGD", "Momentum", "Adam", "MetaSGD", "LSLR")},
-    **{name: f"metaft.inner.objectives:{name}" for name in ("L2ToStart", "KLToStart")},
+    **{name: f"metaft.inner.objectives:{name}" for name in ("L2ToStart", "L2AfterSteps", "KLToStart")},
     "TorchOptimiser": "metaft.outer.through_higher:TorchOptimiser",
     "select": "metaft.inner.scope:select",
     "meta_gradient": "metaft.outer.meta_gradient:meta_gradient",

@@ -67,6 +67,27 @@ class L2ToStart:
 
 
 @dataclass(frozen=True)
+class L2AfterSteps(L2ToStart):
+    """L(θ) in every step, and after the last one a step down λ/2 ‖θ − θ_0‖² alone, in meta-training only.
+
+    This is how iMAML's authors implement their proximal problem (github.com/aravindr93/imaml_dev,
+    examples/omniglot_implicit_maml.py). The pull is part of estimator "implicit", and no other knows of it.
+
+    Args:
+        weight: λ > 0.
+
+    Raises:
+        MetaftError: if λ is not a positive finite number.
+    """
+
+    uses_start = False
+
+    def __call__(self, loss: Loss, params: Params, start: Params, x: Tensor, y: Tensor) -> Tensor:
+        """L(θ)."""
+        return loss(params, x, y)
+
+
+@dataclass(frozen=True)
 class KLToStart:
     """L(θ) + λ KL(p_{θ_0}(·|x) ‖ p_θ(·|x)), averaged over the support set (Yu et al. 2013, eq. 4).
 
@@ -100,6 +121,7 @@ class KLToStart:
 OBJECTIVES: dict[str, Callable[[float, Predict], Objective]] = {
     "task": lambda weight, predict: TaskLoss(),
     "l2": lambda weight, predict: L2ToStart(weight),
+    "l2-after": lambda weight, predict: L2AfterSteps(weight),
     "kl": KLToStart,
 }
 

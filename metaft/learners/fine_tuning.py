@@ -285,6 +285,8 @@ class FineTuning:
                 "expanded about a head of zeros, a network does not see its body; use schedule 'head-first' or "
                 "head 'random'"
             )
+        if self.objective_name == "l2-after":
+            raise MetaftError("objective 'l2-after' belongs to meta-training by estimator 'implicit'; use 'l2'")
         if self.objective_name == "kl" and self.head != "kept" and not net.in_body:
             raise MetaftError(
                 "objective 'kl' holds the pretrained head's answers, which a new head cannot change; "

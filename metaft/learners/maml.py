@@ -50,8 +50,8 @@ class MAML:
         estimator: "exact", "first-order" (FOMAML, §5.2), "finite-difference", "implicit" or "reptile".
         scope: which parameters adapt (see ``metaft.inner.scope.select``).
         meta_scope: which are meta-trained; by default all, and what the rule learns.
-        objective: what the inner loop descends: "task", "l2" or "kl" to the start.
-        objective_weight: of the latter two.
+        objective: what the inner loop descends: "task", "l2" or "kl" to the start, or "l2-after" (``L2AfterSteps``).
+        objective_weight: of the pull to the start, where there is one.
         batch_norm: "transductive", "inductive", or "per-step": queries by running statistics, with ``per_step_norm``.
         start: "learned", or "prototypes": each task's head begins from its support set (see ``Prototypes``).
         per_step_norm: batch norm's scale and shift do not adapt and are learned for each step; and running statistics

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from metaft.errors import MetaftError
 from metaft.inner.adapt import Inner
-from metaft.inner.objectives import L2ToStart, Objective
+from metaft.inner.objectives import L2AfterSteps, L2ToStart, Objective
 from metaft.inner.rules import LEARNED
 
 WITHOUT_A_PATH = {
@@ -80,6 +80,11 @@ def require_path(estimator: str, engine: str, inner: Inner, weighted: bool) -> N
         raise MetaftError(f"engine 'higher' knows the estimators 'exact' and 'first-order', not {estimator!r}")
     if asked and engine == "higher":
         raise MetaftError(f"engine 'higher' does not go with {asked}; use engine 'eager' or 'compile'")
+    if isinstance(inner.objective, L2AfterSteps) and estimator != "implicit":
+        raise MetaftError(
+            f"objective 'l2-after' pulls to the start after the last step, which is part of estimator 'implicit'; with "
+            f"{estimator!r} use objective 'l2'"
+        )
     if inner.begin and inner.objective.uses_start:
         raise MetaftError(
             "an objective that holds to the start takes one start for all tasks, and here each task has its own; "

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.func import vjp
 
 from metaft.errors import MetaftError
-from metaft.inner.adapt import adapt, network
-from metaft.inner.objectives import L2ToStart
+from metaft.inner.adapt import Inner, adapt, learned, network
+from metaft.inner.objectives import L2AfterSteps, L2ToStart
 from metaft.inner.rules import Params
 from metaft.inner.tasks import over_tasks
 from metaft.outer.checks import require_end
@@ -18,6 +18,8 @@ from metaft.outer.problem import Estimate, Problem
 
 TOLERANCE = 1e-6
 ITERATIONS = 20
+DAMPING = 10.0
+"""Added to λ in the authors' system."""
 
 
 def implicit(problem: Problem, tolerance: float = TOLERANCE, iterations: int = ITERATIONS) -> Estimate:
@@ -27,9 +29,12 @@ def implicit(problem: Problem, tolerance: float = TOLERANCE, iterations: int = I
     there, and its memory and cost do not depend on the path. H is the task loss's Hessian and may be indefinite:
     where the system is not positive definite along a direction, that task's iteration stops there.
 
+    With objective ``L2AfterSteps`` it is what the authors' code computes instead: the steps know L alone, one more goes
+    down the pull, and the system is damped to (2 I + H/(λ + 10)) g.
+
     Args:
-        problem: what is asked; the objective must be ``L2ToStart``, whose weight is λ. ``memory`` and ``wrap`` have no
-            effect: only the last parameters are needed.
+        problem: what is asked; the objective must be an ``L2ToStart``, whose weight is λ. ``memory`` and ``wrap`` have
+            no effect: only the last parameters are needed.
         tolerance: relative residual at which a task is solved.
         iterations: the most conjugate-gradient iterations.
 
@@ -45,8 +50,11 @@ def implicit(problem: Problem, tolerance: float = TOLERANCE, iterations: int = I
     assert isinstance(inner.objective, L2ToStart)
     if problem.diagnose:
         raise MetaftError("estimator 'implicit' has no adjoint to diagnose")
-    weight = inner.objective.weight
+    identity, curving = 1.0, 1 / inner.objective.weight
     adapted = adapt(inner, params, batch.support_x, batch.support_y)[-1]
+    if isinstance(inner.objective, L2AfterSteps):
+        adapted = _pulled_back(inner, adapted, start, params, inner.objective.weight)
+        identity, curving = 2.0, 1 / (inner.objective.weight + DAMPING)
     live = {n: p for n, p in params.items() if n in trains and n not in start}
     fixed = {n: p for n, p in network(params).items() if n not in start and n not in live}
 
@@ -65,12 +73,18 @@ def implicit(problem: Problem, tolerance: float = TOLERANCE, iterations: int = I
     products = vjp(loss_gradient, adapted, live)[1]
 
     def system(v: Params) -> Params:
-        return {n: v[n] + h / weight for n, h in products(v)[0].items()}
+        return {n: identity * v[n] + curving * h for n, h in products(v)[0].items()}
 
     solution, residual = conjugate_gradient(system, wanted, tolerance, iterations)
     through = products(solution)[1]
-    grads = {n: v.sum(0) for n, v in solution.items()} | {n: of_live[n] - through[n] / weight for n in live}
+    grads = {n: v.sum(0) for n, v in solution.items()} | {n: of_live[n] - curving * through[n] for n in live}
     return Estimate(losses, {n: grads[n] for n in trains}, losses.new_empty(0), residual)
+
+
+def _pulled_back(inner: Inner, adapted: Params, start: Params, params: Params, weight: float) -> Params:
+    """One step of the rule down λ/2 ‖θ − θ_0‖² alone."""
+    pull = {n: weight * (value - start[n]) for n, value in adapted.items()}
+    return inner.move(inner.steps - 1, False)(adapted, inner.rule.init(adapted), pull, learned(params))[0]
 
 
 def conjugate_gradient(

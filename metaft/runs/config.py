@@ -58,8 +58,10 @@ class LearnerSettings(Settings):
     rule: Literal["sgd", "momentum", "adam", "rmsprop", "meta-sgd", "lslr", "meta-curvature"] | None = Field(
         None, description="how an inner step moves [the method's own]"
     )
-    objective: Literal["task", "l2", "kl"] | None = Field(
-        None, description="what the inner loop descends: the loss, or with a pull to the start [the method's own]"
+    objective: Literal["task", "l2", "l2-after", "kl"] | None = Field(
+        None,
+        description="what the inner loop descends: the loss, or with a pull to the start (l2-after: after the last "
+        "step, as in iMAML's code) [the method's own]",
     )
     objective_weight: float | None = Field(None, gt=0, le=1e9, description="strength of that pull [the method's own]")
     estimator: Literal["exact", "first-order", "finite-difference", "implicit", "reptile"] | None = Field(

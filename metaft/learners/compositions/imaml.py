@@ -19,16 +19,16 @@ def imaml(model: nn.Module, *, inner_lr: float = 0.1, steps: int = 16, **parts: 
     loss in the authors' commands. Nothing on the sinusoid. How far five iterations solve the system is in
     ``MetaGradient.residual``.
 
-    Deviations from the authors' code, where that differs from the paper: it takes steps down the task loss alone and
-    one down the pull at the end (at test none), where we descend the sum; and it damps the system to
-    2 I + H / (λ + 10), where we solve the paper's I + H / λ.
+    Where paper and code disagree: the paper descends the sum and solves (I + H/λ) g = ∇L_query, which is the default;
+    the authors' code descends the task loss, then takes one step down the pull (at test none), and damps the system to
+    2 I + H/(λ + 10), which is ``objective="l2-after"``.
 
     Args:
         model: any module; it is copied.
         inner_lr: the inner rate α, on the mean support loss.
         steps: inner steps K; they should come close to the solution.
-        parts: ``objective_weight`` is λ, by default 2, and ``solver_iterations`` 5; scope and rule are free,
-            see ``Parts``.
+        parts: ``objective`` is "l2" or "l2-after"; ``objective_weight`` is λ, by default 2, and ``solver_iterations``
+            5; scope and rule are free, see ``Parts``.
 
     Returns:
         The learner.
@@ -37,5 +37,6 @@ def imaml(model: nn.Module, *, inner_lr: float = 0.1, steps: int = 16, **parts: 
         MetaftError: if objective or estimator is another, or the parts do not go together.
     """
     own: Parts = {"objective_weight": 2.0, "solver_iterations": 5}
-    fixed: Parts = {"estimator": "implicit", "objective": "l2"}
+    as_in_code = parts.get("objective") == "l2-after"
+    fixed: Parts = {"estimator": "implicit", "objective": "l2-after" if as_in_code else "l2"}
     return compose("imaml", model, inner_lr, steps, parts, fixed=fixed, **own)
