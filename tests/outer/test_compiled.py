@@ -21,17 +21,19 @@ def test_seconds_are_those_of_first_calls() -> None:
 
 
 class _Scaled:
-    """A loss with an attribute and a module, as users write them."""
+    """A loss with attributes and a module, as users write them."""
+
+    shift = 0.0
 
     def __init__(self) -> None:
         self.scale, self.dropout = 1.0, torch.nn.Dropout(0.5)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        return self.scale * self.dropout(x)
+        return self.scale * self.dropout(x) + self.shift
 
 
 @pytest.mark.skipif(not compiler_found(), reason="no C++ compiler")
-def test_what_a_caller_changes_between_calls_is_noticed() -> None:
+def test_what_a_caller_changes_between_calls_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only assumptions about library code are left unchecked."""
     loss = _Scaled()
     loss.dropout.eval()
@@ -39,6 +41,9 @@ def test_what_a_caller_changes_between_calls_is_noticed() -> None:
     assert torch.equal(built(x), x)
     loss.scale = 3.0
     assert torch.equal(built(x), 3 * x)
+    monkeypatch.setattr(_Scaled, "shift", 1.0)
+    assert torch.equal(built(x), 3 * x + 1)
+    monkeypatch.undo()
     loss.dropout.train()
     assert 300 < int((built(x) == 0).sum()) < 700
     loss.dropout.eval()
