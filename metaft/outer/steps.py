@@ -1,0 +1,150 @@
+"""What the reverse pass asks of a problem: each inner step, its linearisation, the query loss after it, the start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from metaft.inner.adapt import learned, network, per_task
+from metaft.inner.rules import Params, State
+from metaft.outer.pieces import Linearise, Pullback, kept_pieces, pieces_of
+from metaft.outer.problem import Problem
+
+Move = Callable[[Params, State, Params, Params], tuple[Params, State]]
+
+
+class Steps:
+    """The computations of one problem, step by step.
+
+    With ``diagnose`` every step is taken by every task on its own; otherwise parameters are shared in the first, and a
+    single task shares them with itself in all.
+
+    Args:
+        linearise: the estimator's Hessian-vector product.
+        problem: what is asked.
+    """
+
+    def __init__(self, linearise: Linearise, problem: Problem) -> None:
+        inner, params, trains = problem.inner, problem.params, problem.trains
+        self.inner, self.params, self.trains, self.batch = inner, params, trains, problem.batch
+        self.linearise, self.wrap = linearise, problem.wrap
+        wrap = problem.wrap or _as_it_is
+        self.pieces = (kept_pieces if problem.wrap else pieces_of)(linearise, inner, problem.query_loss, wrap)
+        self.rates, self.start = learned(params), inner.start(params)
+        self.weights: dict[int, Any] = problem.weights or {inner.steps: None}
+        # What does not adapt but trains, and the start where the objective depends on it.
+        self.live = {n: p for n, p in params.items() if n in trains and n not in self.rates and n not in self.start}
+        if inner.objective.uses_start:
+            self.live |= self.start
+        self.fixed = {n: p for n, p in params.items() if n not in self.live}
+        self.single = problem.batch.tasks == 1 and not problem.diagnose
+        self.shared_first = inner.begin is None and not problem.diagnose
+
+    def shared(self, k: int) -> bool:
+        """Whether all tasks stand on one set of parameters before step k."""
+        return self.single or (k == 0 and self.shared_first)
+
+    def begin(self) -> tuple[Params, State]:
+        """The adapting parameters and the rule's state before the first step."""
+        adapting = self.start if self.shared_first or self.single else per_task(self.start, self.batch.tasks)
+        if self.inner.begin:
+            begun = self.pieces.begun(self.params, self.batch.support_x, self.batch.support_y)
+            adapting = adapting | ({n: v.squeeze(0) for n, v in begun.items()} if self.single else begun)
+        return adapting, self.inner.rule.init(adapting)
+
+    def gradient(self, k: int, adapting: Params) -> Params:
+        """Step k's inner gradient, stacked over tasks."""
+        of_step, data = self.pieces.gradient[self.shared(k)], (self.batch.support_x, self.batch.support_y)
+        return of_step(adapting, self.inner.at_step(k, self.params), *data)
+
+    def linearised(self, k: int, adapting: Params) -> tuple[Params, Pullback]:
+        """Step k's inner gradient and a product with its transposed Jacobian."""
+        now, then = self.inner.at_step(k, self.live), self.inner.at_step(k, self.fixed)
+        if self.wrap is None:
+            return self.linearise(self.inner, self.batch, self.shared(k), adapting, now, then)
+        product = self.pieces.product[self.shared(k)]
+        # Only the rule's Jacobian may need the gradient once more, and SGD's does not.
+        again = self.inner.rule.uses_gradient
+        grads = self.gradient(k, adapting) if again else _zeros_like(adapting, self.batch.tasks, self.shared(k))
+        return grads, lambda w: product(adapting, now, then, w, *self.batch.tensors())
+
+    def move(self, k: int) -> Move:
+        """Step k of the rule: ``(adapting, state, gradients, rates) → (adapting, state)``."""
+        if not self.single:
+            return self.inner.move(k, self.shared(k))
+
+        def step(adapting: Params, state: State, grads: Params, rates: Params) -> tuple[Params, State]:
+            return self.inner.rule.step(k, adapting, state, {n: g.squeeze(0) for n, g in grads.items()}, rates)
+
+        return step
+
+    def query(self, k: int, adapting: Params) -> tuple[Tensor, Params, Params]:
+        """The query loss of each task after k steps times its weight, its gradient towards adapting and live ones."""
+        now = self.inner.after(k, {n: p for n, p in self.live.items() if n not in self.start})
+        then = self.inner.after(k, {n: p for n, p in network(self.fixed).items() if n not in self.start})
+        found = self.pieces.query[self.shared(k)](adapting, now, then, *self.batch.tensors())
+        weight = self.weights[k]
+        return found if weight is None else tree_map(lambda v: weight * v, found)
+
+    def through_begin(self, adjoint: Params) -> tuple[Params, Params]:
+        """Pull the adjoint at θ_0 back to the meta-parameters.
+
+        Args:
+            adjoint: v_0.
+
+        Returns:
+            Towards the adapting meta-parameters, summed over tasks; and, of those that tasks begin from their support
+            sets, towards what these were computed from.
+        """
+        if self.inner.begin is None:
+            return self._summed(adjoint), {}
+        begun = self.inner.begin.names
+        cotangent = {n: adjoint[n].unsqueeze(0) if self.single else adjoint[n] for n in begun}
+        own, rest = (
+            {n: p for n, p in network(self.params).items() if (n in self.trains) == to} for to in (True, False)
+        )
+        through = self.pieces.begin(self.batch.support_x, self.batch.support_y, own, rest, cotangent)
+        return self._summed({n: v for n, v in adjoint.items() if n not in begun}), through
+
+    def _summed(self, adjoint: Params) -> Params:
+        return adjoint if self.shared_first or self.single else {n: v.sum(0) for n, v in adjoint.items()}
+
+
+class Total:
+    """A gradient towards the meta-parameters that is summed up part by part.
+
+    Args:
+        steps: whose.
+    """
+
+    def __init__(self, steps: Steps) -> None:
+        self.inner, self.params = steps.inner, steps.params
+        stacked = [n for n in steps.live if n in steps.inner.per_step]
+        self.value = {n: torch.zeros_like(steps.params[n]) for n in (*steps.rates, *stacked)}
+
+    def add(self, part: Params, k: int | None = None) -> None:
+        """Add to it.
+
+        Args:
+            part: by name.
+            k: the step that it is of: of what is learned for each step, it counts there.
+        """
+        for n, v in part.items():
+            if k is not None and n in self.inner.per_step:
+                at = self.inner.place(k, self.params[n])
+                self.value[n] = self.value[n].select_scatter(self.value[n][at] + v, 0, at)
+            else:
+                self.value[n] = self.value[n] + v if n in self.value else v
+
+
+def _as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
+    return function
+
+
+def _zeros_like(params: Params, tasks: int, shared: bool) -> Params:
+    """Zeros in the shape of every task's gradients, without their memory."""
+    return {n: p.new_zeros(()).expand(tasks, *(p.shape if shared else p.shape[1:])) for n, p in params.items()}
