@@ -83,8 +83,9 @@ def reverse_pass(linearise: Linearise, keep: bool, problem: Problem) -> Estimate
             total.add(towards_live, max(k - 1, 0))
         if problem.diagnose:
             norms.append(_norms(adjoint))
-    for part in reversed(steps.through_begin(adjoint)):
-        total.add(part)
+    at_start, towards_begun = steps.through_begin(adjoint)
+    total.add(towards_begun)
+    total.add(at_start)
     trained = {n: total.value[n] for n in problem.trains}
     return Estimate(losses, trained, torch.stack(norms[::-1]) if norms else losses.new_empty(0), losses.new_empty(0))
 

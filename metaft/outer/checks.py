@@ -118,7 +118,9 @@ def require_end(
     if steps < 1:
         raise MetaftError(f"estimator {estimator!r} needs at least 1 inner step, to have an end of the inner loop")
     if estimator == "implicit" and not isinstance(objective, L2ToStart):
-        raise MetaftError("estimator 'implicit' needs the proximal objective: use objective 'l2' (metaft.L2ToStart)")
+        raise MetaftError(
+            "estimator 'implicit' needs the proximal objective: use objective 'l2' (metaft.L2ToStart) or 'l2-after'"
+        )
     idle = [name for name in trains if name not in adapts]
     if estimator == "reptile" and idle:
         raise MetaftError(

@@ -22,7 +22,7 @@ from metaft.outer.kernels import small_products
 log = logging.getLogger("metaft")
 MOST_VALUES = 2**25
 """Values of one tensor beyond which a computation over images is not compiled: 128 MiB, beyond every cache."""
-_LIBRARIES = ("G['__import_torch_", "G['__import_metaft_", "G['__builtins")
+_LIBRARIES = ("G['__import_torch_dot_", "G['__import_metaft_dot_", "G['__builtins")
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -132,6 +132,7 @@ def _worth_a_guard(guards: Sequence[Any]) -> list[bool]:
 
     There are hundreds of them for a small network, a tenth of the time of its meta-gradient. What a caller may change
     between calls stays guarded: tensors, rates, attributes of objects, classes and modules, globals of their own code.
+    Not guarded is what belongs to torch, such as hooks on all modules at once.
     """
     return [not g.name.startswith(_LIBRARIES) for g in guards]
 

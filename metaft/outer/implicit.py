@@ -30,7 +30,8 @@ def implicit(problem: Problem, tolerance: float = TOLERANCE, iterations: int = I
     where the system is not positive definite along a direction, that task's iteration stops there.
 
     With objective ``L2AfterSteps`` it is what the authors' code computes instead: the steps know L alone, one more goes
-    down the pull, and the system is damped to (2 I + H/(λ + 10)) g.
+    down the pull, and the system is damped to (2 I + H/(λ + 10)) g = ∇L_query. Parameters that are meta-trained and do
+    not adapt, which they have none of, then get the same damped share.
 
     Args:
         problem: what is asked; the objective must be an ``L2ToStart``, whose weight is λ. ``memory`` and ``wrap`` have
@@ -82,9 +83,9 @@ def implicit(problem: Problem, tolerance: float = TOLERANCE, iterations: int = I
 
 
 def _pulled_back(inner: Inner, adapted: Params, start: Params, params: Params, weight: float) -> Params:
-    """One step of the rule down λ/2 ‖θ − θ_0‖² alone."""
+    """One step of the rule, from its first state, down λ/2 ‖θ − θ_0‖² alone."""
     pull = {n: weight * (value - start[n]) for n, value in adapted.items()}
-    return inner.move(inner.steps - 1, False)(adapted, inner.rule.init(adapted), pull, learned(params))[0]
+    return inner.move(0, False)(adapted, inner.rule.init(adapted), pull, learned(params))[0]
 
 
 def conjugate_gradient(

@@ -164,9 +164,10 @@ def meta_gradient(
     size = chunk or default_size(batch)
     whole = None
     if compiling and not piecewise:
-        # All tasks in one chunk: the mean over them is then compiled with the rest.
-        whole = compile_it(_mean_of_all(partial_sum, trains)) if 0 < batch.tasks <= size else None
-        partial_sum = compile_it(partial_sum)
+        if 0 < batch.tasks <= size:  # all tasks in one chunk: the mean over them is then compiled with the rest
+            whole = compile_it(_mean_of_all(partial_sum, trains))
+        else:
+            partial_sum = compile_it(partial_sum)
 
     if batch.query_x.device.type == "cpu":
         keep_freed_memory()

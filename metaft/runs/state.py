@@ -85,6 +85,7 @@ class TrainState:
         """The weights that are validated and handed out: the moving average where there is one."""
         return self.average or self.weights
 
+    @torch.no_grad()
     def step(self, grads: dict[str, Tensor], lr: float, gathered: Mapping[str, Tensor] | None = None) -> None:
         """One Adam update, and one of the moving average.
 
@@ -92,10 +93,17 @@ class TrainState:
             grads: named like the weights; a weight without one stays as it is.
             lr: the learning rate.
             gathered: new values of weights that are not trained, such as running statistics.
+
+        Raises:
+            MetaftError: if a gradient has another shape than its weight.
         """
         named = [name for name in self.weights if name in grads]
         weights = [self.weights[name] for name in named]
         for name, weight in zip(named, weights, strict=True):
+            if grads[name].shape != weight.shape:  # the function below would read beyond it
+                raise MetaftError(
+                    f"the gradient of {name!r} has shape {tuple(grads[name].shape)}, the weight {tuple(weight.shape)}"
+                )
             if name not in self.moments:
                 self.moments[name] = _no_moments(weight)
         moments = [self.moments[name] for name in named]

@@ -274,6 +274,7 @@ def test_adapts_counts_the_head_for_the_ways_at_hand():
         ({"schedule": "head-first", "head_steps": 50}, "50 of 50 will not do"),
         ({"linearised": True}, "does not see its body"),
         ({"objective": "kl", "scope": "head"}, "a new head cannot change"),
+        ({"objective": "l2-after"}, "belongs to meta-training"),
     ],
 )
 def test_what_does_not_go_together_is_one_line_before_any_work(options, said):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -18,6 +20,15 @@ def test_seconds_are_those_of_first_calls() -> None:
     assert start < once == seconds_compiling()
     square(torch.tensor([[3.0]]))  # another shape is compiled anew
     assert seconds_compiling() > once
+
+
+def test_globals_of_modules_that_sound_like_a_library_stay_guarded() -> None:
+    from metaft.outer.compiled import _worth_a_guard
+
+    names = ("G['__import_torch_mine'].SCALE", "G['__import_metaft_mine'].SCALE", "G['SCALE']", "L['x']")
+    library = ("G['__import_torch_dot_nn'].functional", "G['__import_metaft_dot_inner_dot_tasks'].vmap")
+    found = _worth_a_guard([SimpleNamespace(name=name) for name in (*names, *library)])
+    assert found == [True] * 4 + [False] * 2
 
 
 class _Scaled:

@@ -14,6 +14,7 @@ from metaft.inner.objectives import OBJECTIVES, L2AfterSteps, L2ToStart
 from metaft.inner.rules import RULES
 from metaft.models import Functional
 from metaft.outer.finite_difference import default_step
+from metaft.outer.implicit import _pulled_back
 from metaft.outer.meta_gradient import MEMORY, meta_gradient
 
 DOUBLE = torch.float64
@@ -196,6 +197,19 @@ def test_implicit_as_in_its_authors_code_is_worked_out_by_hand():
         wanted = torch.func.grad(partial(of, query_x, query_y))(at)
         expected += torch.linalg.solve(system, wanted) / batch.tasks
     torch.testing.assert_close(flat(ours.grads), expected, rtol=1e-5, atol=1e-8)
+
+
+def test_the_pull_after_the_steps_is_one_first_step_of_the_rule_and_none_at_test():
+    """Adam's first step has the length of its rate, whatever the number of inner steps before it."""
+    model, loss, batch = problem()
+    inner = Inner(loss, metaft.Adam(0.1), 16, objective=L2AfterSteps(1.0))
+    plain = Inner(loss, metaft.Adam(0.1), 16)
+    params = model.params()
+    adapted, same = (adapt(one, params, batch.support_x, batch.support_y)[-1] for one in (inner, plain))
+    assert all(torch.equal(adapted[n], same[n]) for n in adapted)
+    pulled = _pulled_back(inner, adapted, params, params, 1.0)
+    for n, value in pulled.items():
+        torch.testing.assert_close((value - adapted[n]).abs().max().item(), 0.1, rtol=1e-3, atol=0.0)
 
 
 def test_a_solver_without_iterations_is_refused():

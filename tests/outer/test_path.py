@@ -203,6 +203,12 @@ def test_a_start_from_the_support_set_compiles_to_the_same():
     same(without_bias(compiled), without_bias(eager))
 
 
+@pytest.mark.parametrize("how", [{"begin": True}, {"per_step": True}], ids=["begin", "per step"])
+def test_the_whole_compiles_to_the_same(how):
+    case = Case(**how)
+    same(without_bias(case.ours(engine="compile").grads, "0.bias"), without_bias(case.ours().grads, "0.bias"))
+
+
 @pytest.mark.parametrize("name", ["maml++", "proto-maml"])
 def test_any_number_of_workers_gives_the_same_bits(name):
     net, batch = images(5)

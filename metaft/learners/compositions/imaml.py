@@ -21,7 +21,7 @@ def imaml(model: nn.Module, *, inner_lr: float = 0.1, steps: int = 16, **parts: 
 
     Where paper and code disagree: the paper descends the sum and solves (I + H/λ) g = ∇L_query, which is the default;
     the authors' code descends the task loss, then takes one step down the pull (at test none), and damps the system to
-    2 I + H/(λ + 10), which is ``objective="l2-after"``.
+    2 I + H/(λ + 10), which is ``objective="l2-after"``. Their outer Adam has ε = 1e-3, ours 1e-8.
 
     Args:
         model: any module; it is copied.
