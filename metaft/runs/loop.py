@@ -218,8 +218,8 @@ def _train(
         out = learner.meta_gradient(batch)
         if not out.grads:
             raise MetaftError(
-                f"learner {learner.name!r} gives no gradients, so nothing would be trained; let its meta_scope name some "
-                "of its parameters"
+                f"learner {learner.name!r} gives no gradients, so nothing would be trained; let its meta_scope name "
+                "some of its parameters"
             )
         out, seconds = world.agree(out, share, time.perf_counter() - start, stop.signum)
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(out.grads.values()))))
