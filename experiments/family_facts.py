@@ -26,7 +26,7 @@ class Facts:
         seconds: from the first batch to the last update: compilation, validation, logs and checkpoints count.
         training: score on the last training batches after adapting (accuracy from 0 to 1, or squared error).
         validation: best score on validation tasks.
-        late: by how much the validation score changed over the second half of the time; None without two scores.
+        late: by how much the validation score changed over the second half of the time; None without one in the first.
         curve: ``[points, 2]``, seconds and validation score.
     """
 
@@ -106,8 +106,8 @@ def mean(several: Sequence[Facts]) -> Facts:
 
 
 def _late(curve: np.ndarray) -> float | None:
-    """The last score less that at half of the time."""
-    if len(curve) < 2:
+    """The last score less that at half of the time, if there was a validation by then."""
+    if len(curve) < 2 or curve[0, 0] > curve[-1, 0] / 2:
         return None
     half = np.interp(curve[-1, 0] / 2, curve[:, 0], curve[:, 1])
     return float(curve[-1, 1] - half)

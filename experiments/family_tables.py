@@ -11,6 +11,7 @@ from experiments.family_facts import Facts, mean
 from experiments.family_plan import SUITES, Method
 from metaft.evaluation.comparison import Comparison, Row
 from metaft.evaluation.report import format_score
+from metaft.evaluation.statistics import DIVERGED_ABOVE
 
 OMNIGLOT = ("5-way", "20-way")
 
@@ -82,7 +83,7 @@ def sinusoid_table(report: Report) -> tuple[list[str], list[list[str]]]:
                 rows.append([
                     method.label, str(shots), str(step) if len(results[0].steps) > 1 else "none taken",
                     f"{format_score(fmean(means), fmean(s.ci95 for s in reached), 'mse')}{_range(means, 'mse')}",
-                    f"{format_score(fmean(medians), math.nan, 'mse')}{_range(medians, 'mse')}",
+                    median_text(medians),
                     " / ".join(str(s.diverged) for s in reached), str(method.published.get(place, "–")),
                 ])  # fmt: skip
                 if len(results[0].steps) == 1:
@@ -125,6 +126,13 @@ def _range(values: Sequence[float], metric: str) -> str:
         return ", one seed"
     low, high = (format_score(value, math.nan, metric) for value in (min(values), max(values)))
     return f" ({low}–{high})"
+
+
+def median_text(medians: Sequence[float]) -> str:
+    """Medians of seeds: their mean and range, or in how many seeds most waves diverged."""
+    if any(median > DIVERGED_ABOVE for median in medians):
+        return f"over {DIVERGED_ABOVE:g} in {sum(m > DIVERGED_ABOVE for m in medians)} of {len(medians)} seeds"
+    return f"{format_score(fmean(medians), math.nan, 'mse')}{_range(medians, 'mse')}"
 
 
 def _suite(course: str) -> str:

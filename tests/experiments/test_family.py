@@ -22,7 +22,7 @@ from experiments.family_jobs import work
 from experiments.family_page import page
 from experiments.family_plan import SUITES, Method, Training, chosen_names, plan, read_plan, settings_of
 from experiments.family_plots import curves_figure, spread
-from experiments.family_tables import Report, omniglot_table, sinusoid_table
+from experiments.family_tables import Report, median_text, omniglot_table, sinusoid_table
 from metaft.cli import cli
 from metaft.errors import MetaftError
 from metaft.evaluation.comparison import Cell, Comparison
@@ -123,6 +123,7 @@ def test_facts_are_what_the_run_logged(tmp_path: Path) -> None:
     both = mean([one, two])
     np.testing.assert_allclose(both.curve, [[2, 0.3], [10, 0.5]])
     assert both.iterations == (37 + 17) / 2
+    assert facts(write_run(tmp_path / "c", 3.0, [0.4, 0.5])).late is None  # the first validation came at two thirds
 
 
 def cell(label: str, seed: int, shots: int, per_task: list[float], mode: str = "transductive", steps: int = 1) -> Cell:
@@ -160,6 +161,11 @@ def test_sinusoid_scores_are_read_after_steps_1_and_10() -> None:
     assert rows[0][3].startswith("10.500")
     assert rows[1][3].startswith("1.500")
     assert [row[-1] for row in rows] == ["1.13 ± .18", "–", "–", "–"]
+
+
+def test_a_median_of_waves_that_diverged_is_no_number() -> None:
+    assert median_text([0.1, 0.3]) == "0.200 (0.100–0.300)"
+    assert median_text([0.1, 1e18, 51.0]) == "over 50 in 2 of 3 seeds"
 
 
 def test_a_gap_of_more_than_a_point_is_explained_and_no_other() -> None:
