@@ -76,13 +76,12 @@ def page(report: Report, drawn: Sequence[str], example: str) -> str:
     Returns:
         Markdown.
     """
-    seeds = max((len(several) for several in report.facts.values()), default=0)
     tasks = {name: report.scores[name].tasks for name in report.scores}
     parts = [
         "# The family of meta-learners in equal time",
         f"Every training had the same time on one core: {_times(report)}. The clock starts with the first batch and counts "
         "all that a user waits for (compiling, validating, logging, checkpoints), but for starting Python and reading the "
-        f"data. {seeds} seeds where a table does not say otherwise; weights are the best by validation classes, and "
+        f"data. {_seeds(report)}; weights are the best by validation classes, and "
         "nothing was chosen on test classes.",
     ]
     if any(name in report.scores for name in OMNIGLOT):
@@ -185,6 +184,20 @@ def _finite(value: float) -> float | None:
 def _times(report: Report) -> str:
     courses = dict.fromkeys(course for _, course in report.facts)
     return ", ".join(f"{report.minutes[course]:g} minutes ({course})" for course in courses)
+
+
+def _seeds(report: Report) -> str:
+    """``3 seeds``, or where they differ ``2 to 3 seeds (20-way), 3 seeds (5-way)``."""
+    counts: dict[str, set[int]] = {}
+    for (_, course), several in report.facts.items():
+        counts.setdefault(course, set()).add(len(several))
+    said = {}
+    for course, n in counts.items():
+        several = f"{min(n)} to {max(n)} seeds" if len(n) > 1 else f"{min(n)} seeds"
+        said[course] = "one seed" if n == {1} else several
+    if len(set(said.values())) == 1:
+        return next(iter(said.values()))
+    return ", ".join(f"{text} ({course})" for course, text in said.items())
 
 
 def _command(minutes: Mapping[str, float]) -> str:

@@ -180,7 +180,15 @@ def test_a_gap_of_more_than_a_point_is_explained_and_no_other() -> None:
 
 def test_the_page_says_modes_times_and_what_is_absent() -> None:
     text = page(report(), ["5-way"], "metaft meta-train")
-    for word in ("1 minutes (5-way)", "*(?)*", "family-5-way.png", "- x: why", "## Why the gaps", "--minutes 1"):
+    for word in (
+        "1 minutes (5-way)",
+        " one seed;",
+        "*(?)*",
+        "family-5-way.png",
+        "- x: why",
+        "## Why the gaps",
+        "--minutes 1",
+    ):
         assert word in text
 
 
