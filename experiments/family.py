@@ -15,6 +15,7 @@ from experiments.family_jobs import cells_of, choose_on_validation, log_of, scor
 from experiments.family_page import write_pages
 from experiments.family_plan import SUITES, Course, Method, Training, chosen_names, plan, read_plan, with_seeds
 from metaft.errors import MetaftError
+from metaft.evaluation.comparison import Cell
 from metaft.runs.processes import last_line
 from metaft.runs.stopping import StoppedRun
 
@@ -113,9 +114,16 @@ def show(
         raise MetaftError(f"nothing in {runs} was trained for {times['5-way']:g} minutes; leave --page out")
     failures = {training.name: last_line(log_of(training.folder)) for training in trainings
                 if training.state() == "failed" or (training.state() == "absent" and log_of(training.folder).exists())}  # fmt: skip
-    cells = [(name, training, cell) for several in seeded.values() for name in several[0].course.scored
-             for training, cell in cells_of(SUITES[name], several, counts[name])]  # fmt: skip
-    write_pages(methods, trainings, cells, times, {**refused, **failures}, results)
+    cells: list[tuple[str, Training, Cell]] = []
+    unfinished: dict[str, str] = {}
+    for several in seeded.values():
+        for name in several[0].course.scored:
+            found = cells_of(SUITES[name], several, counts[name])
+            if scoring_job(SUITES[name], several, counts[name]) is None:
+                cells += [(name, *one) for one in found]
+            else:
+                unfinished[f"{several[0].method.key} on {name} test tasks"] = "scoring has not come to its end"
+    write_pages(methods, trainings, cells, times, {**refused, **failures, **unfinished}, results)
     click.echo(f"written: {results}/family*")
 
 

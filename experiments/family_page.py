@@ -191,10 +191,10 @@ def _seeds(report: Report) -> str:
     counts: dict[str, set[int]] = {}
     for (_, course), several in report.facts.items():
         counts.setdefault(course, set()).add(len(several))
-    said = {}
+    said: dict[str, str] = {}
     for course, n in counts.items():
-        several = f"{min(n)} to {max(n)} seeds" if len(n) > 1 else f"{min(n)} seeds"
-        said[course] = "one seed" if n == {1} else several
+        text = f"{min(n)} to {max(n)} seeds" if len(n) > 1 else f"{min(n)} seeds"
+        said[course] = "one seed" if n == {1} else text
     if len(set(said.values())) == 1:
         return next(iter(said.values()))
     return ", ".join(f"{text} ({course})" for course, text in said.items())
