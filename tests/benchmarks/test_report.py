@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import torch
 from torch import nn
 
 from benchmarks import memory, peers, pip, report
-from benchmarks.__main__ import write_speed
+from benchmarks.__main__ import measure, write_speed
 from benchmarks.arithmetic import forward_flop, meta_gradient_flop
 from benchmarks.clock import Entrant, Spread, alternate, ratio
 from benchmarks.problem import Problem
@@ -176,3 +178,10 @@ def test_a_peer_that_does_not_install_is_reported_and_the_others_stay(
     ran.clear()
     assert peers.ready(lambda _: None) == {"learn2learn": "no compiler"}
     assert not ran
+
+
+def test_a_row_that_is_killed_says_by_what(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    killed = subprocess.CompletedProcess([], -signal.SIGKILL)
+    monkeypatch.setattr("benchmarks.__main__.subprocess.run", lambda *args, **options: killed)
+    assert measure("resnet12", quick=True) is None
+    assert "ended by SIGKILL; SIGKILL may mean: not enough memory" in capsys.readouterr().out

@@ -28,6 +28,7 @@ from metaft.errors import MetaftError
 from metaft.evaluation.comparison import Cell, Comparison
 from metaft.evaluation.result import Result
 from metaft.evaluation.statistics import summarise
+from metaft.runs.comparing import CELLS
 from metaft.runs.directory import read_record
 from metaft.runs.processes import Job
 
@@ -224,3 +225,10 @@ def test_from_plan_to_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(family, "work", lambda jobs, at_once: pytest.fail("all is done") if jobs else None)
     again = CliRunner().invoke(family.main, words)
     assert again.exit_code == 0, again.output
+    # A scoring that was cut short is absent from the tables, and the page says so.
+    (kept,) = (tmp_path / "runs").glob(f"sinusoid-0.01min/scores/*/maml/{CELLS}")
+    kept.write_text("".join(kept.read_text().splitlines(keepends=True)[:1]))
+    assert CliRunner().invoke(family.main, [*words, "--page"]).exit_code == 0
+    text = (tmp_path / "results" / "family.md").read_text()
+    assert "- maml on sinusoid test tasks: scoring has not come to its end" in text
+    assert "| MAML | 5 |" not in text

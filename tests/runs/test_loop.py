@@ -195,6 +195,28 @@ def test_a_loss_or_gradient_that_is_not_finite_stops_the_run(tmp_path: Path, whe
     assert json.loads((tmp_path / "r/run.json").read_text())["state"] == "failed"
 
 
+class Wrong(LinearMaml):
+    """A learner of somebody's own that gives other gradients than asked."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def meta_gradient(self, batch: Any) -> Gradient:
+        out = super().meta_gradient(batch)
+        grads = {} if self.kind == "none" else {**out.grads, "2.bias": torch.zeros(0)}
+        return Gradient(out.loss, grads, out.losses)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("none", "learner 'fake' gives no gradients"), ("short", r"of '2.bias' has shape \(0,\), the weight \(1,\)")],
+)
+def test_gradients_that_do_not_fit_are_refused_by_name(tmp_path: Path, kind: str, said: str) -> None:
+    with pytest.raises(MetaftError, match=said):
+        meta_train(Wrong(kind), Sinusoids(), 3, 4, out=tmp_path / "r", progress=False)
+
+
 def test_a_run_that_fails_at_once_promises_no_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(MetaftError, match=r"iteration 2: .*no checkpoint had been made yet"):
         meta_train(Failing(2, "loss"), Sinusoids(), 20, 4, out=tmp_path / "r", progress=False)
