@@ -13,7 +13,18 @@ import click
 from experiments.common import HERE
 from experiments.family_jobs import cells_of, choose_on_validation, log_of, scoring_job, training_job, work
 from experiments.family_page import write_pages
-from experiments.family_plan import SUITES, Course, Method, Training, chosen_names, plan, read_plan, with_seeds
+from experiments.family_plan import (
+    SUITES,
+    Course,
+    Method,
+    Training,
+    chosen_names,
+    plan,
+    read_plan,
+    with_scheme,
+    with_seeds,
+)
+from metaft.data.splits import SCHEMES
 from metaft.errors import MetaftError
 from metaft.evaluation.comparison import Cell
 from metaft.runs.processes import last_line
@@ -25,6 +36,13 @@ from metaft.runs.stopping import StoppedRun
 @click.option("--sinusoid-minutes", type=float, help="likewise on the sinusoid  [default: half of --minutes]")
 @click.option("--only", metavar="METHOD,…", help="methods  [default: all]")
 @click.option("--settings", metavar="COURSE,…", help="5-way, 20-way, any-way, sinusoid  [default: all]")
+@click.option(
+    "--scheme",
+    type=click.Choice(list(SCHEMES)),
+    default="maml",
+    show_default=True,
+    help="how characters are divided: maml is at random over all alphabets, as published",
+)
 @click.option("--seeds", default=3, show_default=True, help="seeds of each training")
 @click.option("--tasks", default=400, show_default=True, help="test tasks at each number of shots, 5-way and sinusoid")
 @click.option("--tasks-20", default=100, show_default=True, help="20-way test tasks at each number of shots")
@@ -36,13 +54,14 @@ from metaft.runs.stopping import StoppedRun
 @click.option("--runs", default="runs/family", show_default=True, type=click.Path(path_type=Path), help="work folder")
 @click.option("--results", default="results", show_default=True, type=click.Path(path_type=Path), help="where pages go")
 def main(
-    minutes: float, sinusoid_minutes: float | None, only: str | None, settings: str | None, seeds: int, tasks: int,
-    tasks_20: int, jobs: int, choose: bool, choose_minutes: float | None, only_plan: bool, only_page: bool,
+    minutes: float, sinusoid_minutes: float | None, only: str | None, settings: str | None, scheme: str, seeds: int,
+    tasks: int, tasks_20: int, jobs: int, choose: bool, choose_minutes: float | None, only_plan: bool, only_page: bool,
     runs: Path, results: Path,
 ) -> None:  # fmt: skip
     """Train every method for the same time, score all on the same tasks, write the pages; what is done is kept."""
     try:
         courses, methods = read_plan(HERE / "family.toml")
+        courses = with_scheme(courses, scheme)
         asked = {name: courses[name] for name in chosen_names(courses, settings, "course")}
         wanted = [methods[key] for key in chosen_names(methods, only, "method")]
         times = dict.fromkeys(courses, minutes) | {"sinusoid": sinusoid_minutes or minutes / 2}

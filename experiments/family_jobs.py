@@ -81,7 +81,8 @@ def scoring_job(suite: Suite, seeded: Sequence[Training], tasks: int) -> Job | N
     specs = [run + ":" + ",".join(f"{name}={value}" for name, value in {**options, **more, "label": label}.items())
              for label, options in modes.items()]  # fmt: skip
     seeds = ",".join(str(training.seed) for training in seeded) + ","
-    words = ["compare", *specs, *suite.words, "--shots", ",".join(map(str, suite.shots)), "--tasks", str(tasks),
+    scheme = seeded[0].scheme
+    words = ["compare", *specs, *suite.words, *(["--scheme", scheme] if scheme else []), "--shots", ",".join(map(str, suite.shots)), "--tasks", str(tasks),
              "--seeds", seeds, "--workers", "1", "--out", str(folder), *(["--resume"] if resumed else [])]  # fmt: skip
     return Job(f"{method.key} scored on {suite.name} tasks", _program(words), log_of(folder))
 

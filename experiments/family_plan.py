@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +126,11 @@ class Training:
         out = f"runs/family/{self.folder.parent.name}/{self.folder.name}"
         return shlex.join(["metaft", "meta-train", *self.words(), "--out", out])
 
+    @property
+    def scheme(self) -> str | None:
+        """How its characters were divided; None where it has none."""
+        return self.settings.get("scheme")
+
     def state(self) -> str:
         """Of its run directory: "absent", "running", "stopped", "failed" or "finished"."""
         return str(read_record(self.folder).get("state")) if (self.folder / "run.json").exists() else "absent"
@@ -148,6 +153,24 @@ def read_plan(file: Path) -> tuple[dict[str, Course], dict[str, Method]]:
         key: Method(key, **{**entry, "courses": tuple(entry["courses"])}) for key, entry in tree["methods"].items()
     }
     return courses, methods
+
+
+def with_scheme(courses: Mapping[str, Course], scheme: str) -> dict[str, Course]:
+    """The courses with Omniglot's characters divided in a given way.
+
+    Args:
+        courses: by name.
+        scheme: of ``metaft.data.splits.SCHEMES``.
+
+    Returns:
+        All of them, those on other data as they are.
+    """
+    return {
+        name: replace(course, settings={**course.settings, "scheme": scheme})
+        if course.settings["dataset"] == "omniglot"
+        else course
+        for name, course in courses.items()
+    }
 
 
 def chosen_names(known: Iterable[str], text: str | None, what: str) -> list[str]:
@@ -200,7 +223,7 @@ def plan(
 
 def choice_folder(runs: Path, method: Method, course: Course) -> Path:
     """Where ``--choose`` keeps what it tried."""
-    return runs / "choice" / course.name / method.key
+    return runs / "choice" / "-".join([course.name, *filter(None, [course.settings.get("scheme")])]) / method.key
 
 
 def choice(runs: Path, method: Method, course: Course) -> dict[str, Any]:
@@ -227,7 +250,8 @@ def _training(method: Method, course: Course, seed: int, minutes: float, runs: P
         raise MetaftError(f"unknown learner {method.key!r}{nearest(method.key, META_TRAINED)}")
     settings = {**settings_of(method, course, minutes), **choice(runs, method, course), "seed": seed}
     validated(RunConfig, settings)
-    folder = runs / f"{course.name}-{minutes:g}min" / f"{method.key}-{seed}"
+    scheme = f"-{settings['scheme']}" if "scheme" in settings else ""
+    folder = runs / f"{course.name}{scheme}-{minutes:g}min" / f"{method.key}-{seed}"
     return Training(method, course, seed, minutes, settings, folder)
 
 
