@@ -6,9 +6,10 @@ import gc
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -17,13 +18,30 @@ WARM_UP = 2.0
 """Seconds: a turn that lasts longer needs no call before it."""
 
 
+class Timed(Protocol):
+    """Who is timed, here or in a process of its own."""
+
+    @property
+    def units(self) -> int:
+        """How many units of the work (meta-gradients, iterations, tasks) one call does."""
+        ...
+
+    def warm_up(self) -> None:
+        """Call once, untimed: threads wake up and caches fill."""
+        ...
+
+    def time(self, repeats: int) -> float:
+        """Seconds a call, the mean of some calls in a row."""
+        ...
+
+
 @dataclass(frozen=True)
 class Entrant:
-    """One library at one kind of work.
+    """One library at one kind of work, in this process.
 
     Args:
         call: does the work.
-        units: how many units of it (meta-gradients, iterations, tasks) one call does.
+        units: how many units of it one call does.
         threads: torch's threads inside an operator; None for torch's default, which is what a user gets.
         seconds: reads the time from what a call returns, where the call keeps its own clock.
     """
@@ -32,6 +50,31 @@ class Entrant:
     units: int = 1
     threads: int | None = None
     seconds: Callable[[Any], float] | None = None
+
+    def warm_up(self) -> None:
+        """Call once, untimed."""
+        with self._threads():
+            self.call()
+
+    def time(self, repeats: int) -> float:
+        """Seconds a call, the mean of some calls in a row; nobody pays for another's garbage."""
+        gc.collect()
+        with self._threads():
+            if self.seconds is not None:
+                return sum(self.seconds(self.call()) for _ in range(repeats)) / repeats
+            start = time.perf_counter()
+            for _ in range(repeats):
+                self.call()
+            return (time.perf_counter() - start) / repeats
+
+    @contextmanager
+    def _threads(self) -> Iterator[None]:
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.threads or before)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)
@@ -49,7 +92,7 @@ class Spread:
 
 
 def alternate(
-    entrants: Mapping[str, Entrant], rounds: int, turn: float, say: Callable[[str], None] = print
+    entrants: Mapping[str, Timed], rounds: int, turn: float, say: Callable[[str], None] = print
 ) -> tuple[dict[str, list[float]], dict[str, float]]:
     """Time every entrant once a round.
 
@@ -63,37 +106,20 @@ def alternate(
         Seconds per unit, a value a round, and the seconds that each entrant's first call took beyond a later one
         (compiling).
     """
-    default = torch.get_num_threads()
     first, repeats, lasts = {}, {}, {}
-    try:
+    for name, entrant in entrants.items():
+        beginning, usual = entrant.time(1), entrant.time(1)
+        first[name] = max(beginning - usual, 0.0)
+        repeats[name] = max(1, math.ceil(turn / max(usual, 1e-6)))
+        lasts[name] = usual * repeats[name]
+        say(f"    {name}: {usual / entrant.units * 1e3:.3g} ms a unit, first call {beginning:.1f} s")
+    taken: dict[str, list[float]] = {name: [] for name in entrants}
+    for _ in range(max(FEWEST_ROUNDS, min(rounds, int(LONGEST / max(sum(lasts.values()), 1e-6))))):
         for name, entrant in entrants.items():
-            torch.set_num_threads(entrant.threads or default)
-            beginning, usual = _seconds(entrant, 1), _seconds(entrant, 1)
-            first[name] = max(beginning - usual, 0.0)
-            repeats[name] = max(1, math.ceil(turn / max(usual, 1e-6)))
-            lasts[name] = usual * repeats[name]
-            say(f"    {name}: {usual / entrant.units * 1e3:.3g} ms a unit, first call {beginning:.1f} s")
-        taken: dict[str, list[float]] = {name: [] for name in entrants}
-        for _ in range(max(FEWEST_ROUNDS, min(rounds, int(LONGEST / max(sum(lasts.values()), 1e-6))))):
-            for name, entrant in entrants.items():
-                torch.set_num_threads(entrant.threads or default)
-                if lasts[name] < WARM_UP:
-                    entrant.call()  # threads wake up and caches fill outside of the time taken
-                taken[name].append(_seconds(entrant, repeats[name]) / entrant.units)
-        return taken, first
-    finally:
-        torch.set_num_threads(default)
-
-
-def _seconds(entrant: Entrant, repeats: int) -> float:
-    """Seconds a call, the mean of some calls in a row; nobody pays for another's garbage."""
-    gc.collect()
-    if entrant.seconds is not None:
-        return sum(entrant.seconds(entrant.call()) for _ in range(repeats)) / repeats
-    start = time.perf_counter()
-    for _ in range(repeats):
-        entrant.call()
-    return (time.perf_counter() - start) / repeats
+            if lasts[name] < WARM_UP:
+                entrant.warm_up()
+            taken[name].append(entrant.time(repeats[name]) / entrant.units)
+    return taken, first
 
 
 def ratio(slower: list[float], faster: list[float]) -> Spread:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.problem import Problem, random_episodes
-from benchmarks.row import Row, gradient_row
+from benchmarks.row import GRADIENTS, Row, gradient_row
 from metaft.models import build
 
 SHAPE = (1, 28, 28)
@@ -23,9 +23,17 @@ def maxpool(tasks: int = 8, steps: int = 5) -> Problem:
 
 ROWS = {
     "conv4-stride2": Row(
-        "Conv4 stride 2, 32 tasks, 5 queries, 1 step", "meta-gradient", gradient_row(stride2), target=2.5
+        "Conv4 stride 2, 32 tasks, 5 queries, 1 step",
+        "meta-gradient",
+        tuple(GRADIENTS),
+        gradient_row(stride2),
+        target=2.5,
     ),
     "conv4-maxpool": Row(
-        "Conv4 max-pool, 8 tasks, 15 queries, 5 steps", "meta-gradient", gradient_row(maxpool), target=2.5
+        "Conv4 max-pool, 8 tasks, 15 queries, 5 steps",
+        "meta-gradient",
+        tuple(GRADIENTS),
+        gradient_row(maxpool),
+        target=2.5,
     ),
 }

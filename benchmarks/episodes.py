@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.clock import Entrant
-from benchmarks.row import Prepared, Row, attempt
+from benchmarks.row import US, Prepared, Row, attempt
 from metaft.data.compat import learn2learn_module
 from metaft.data.images import LabelledImages
 from metaft.tasks import episodes
@@ -18,26 +18,26 @@ from metaft.tasks.episodes import Episodes
 WAYS, SHOTS, QUERIES, TASKS = 5, 1, 15, 64
 
 
-def prepare(quick: bool) -> Prepared:
+def prepare(name: str, quick: bool) -> Prepared:
     """Rotated Omniglot (background alphabets, training part), found as every command finds it."""
-    return compare(episodes("omniglot", ways=WAYS, shots=SHOTS, queries=QUERIES, split="train"))
+    return sampling(name, episodes("omniglot", ways=WAYS, shots=SHOTS, queries=QUERIES, split="train"))
 
 
-def compare(family: Episodes) -> Prepared:
-    """Sample from one set of images with both libraries.
+def sampling(name: str, family: Episodes) -> Prepared:
+    """Sample with one of the libraries.
 
     Args:
-        family: metaft's episodes; its images are given to learn2learn too.
+        name: "metaft" or "learn2learn".
+        family: metaft's episodes; learn2learn is given their images.
 
     Returns:
-        The row.
+        The entrant.
     """
-    count = iter(range(10**12))
-    entrants = {"metaft": Entrant(lambda: family.batch(next(count), TASKS), units=TASKS, threads=1)}
+    if name == US:
+        count = iter(range(10**12))
+        return Prepared(Entrant(lambda: family.batch(next(count), TASKS), units=TASKS, threads=1))
     sample = attempt(lambda: task_dataset(family.images))
-    if isinstance(sample, str):
-        return Prepared(entrants, {"learn2learn": sample})
-    return Prepared({**entrants, "learn2learn": Entrant(sample, units=1, threads=1)})
+    return Prepared(None, sample) if isinstance(sample, str) else Prepared(Entrant(sample, units=1, threads=1))
 
 
 def task_dataset(images: LabelledImages) -> Callable[[], tuple[Tensor, ...]]:
@@ -85,6 +85,7 @@ ROWS = {
     "episodes": Row(
         "Episodes, 5-way 1-shot, 15 queries, rotated Omniglot at 28×28, one core",
         "task",
+        (US, "learn2learn"),
         prepare,
         rivals=("learn2learn",),
         target_per_second=10_000,

@@ -1,6 +1,6 @@
 """One row measured in one process of the peers' environment: ``python -m benchmarks.measure ROW FILE [--quick]``.
 
-``python -m benchmarks`` calls this; a process a row keeps the rows from warming or cluttering each other.
+``python -m benchmarks`` calls this. Every entrant lives in a process of its own, as its users run it; they take turns.
 """
 
 from __future__ import annotations
@@ -8,17 +8,22 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import click
 
+from benchmarks.apart import Apart
 from benchmarks.arithmetic import machine_rate
 from benchmarks.clock import alternate
+from benchmarks.entrants import OURS
 from benchmarks.peers import PEERS
+from benchmarks.row import US, attempt
 from benchmarks.rows import ROWS
 from metaft.environment import environment
+from metaft.errors import MetaftError
 
 ROUNDS, TURN = 9, 0.5
 QUICK_ROUNDS, QUICK_TURN = 3, 0.02
@@ -36,9 +41,13 @@ def measure(name: str, quick: bool) -> dict[str, Any]:
     """
     row = ROWS[name]
     print(f"  {row.title}", flush=True)
-    prepared = row.prepare(quick)
+    apart, missing = gather(name, quick)
     rounds, turn = (QUICK_ROUNDS, QUICK_TURN) if quick else (ROUNDS, TURN)
-    seconds, first = alternate(prepared.entrants, rounds, turn, lambda line: print(line, flush=True))
+    timed = {who: one for who, one in apart.items() if who not in missing}
+    seconds, first = alternate(timed, rounds, turn, lambda line: print(line, flush=True))
+    found = {who: one.prepared for who, one in apart.items()}
+    for one in apart.values():
+        one.close()
     rate = machine_rate(0.1 if quick else 1.0)
     return {
         "title": row.title,
@@ -48,16 +57,46 @@ def measure(name: str, quick: bool) -> dict[str, Any]:
         "target_per_second": row.target_per_second,
         "seconds": seconds,
         "first_call_seconds": first,
-        "agreement": prepared.agreement,
-        "first_order_error": prepared.first_order_error,
-        "missing": prepared.missing,
-        "flop": prepared.flop,
+        "agreement": {who: one.agreement for who, one in found.items() if one.agreement is not None},
+        "first_order_error": found[US].first_order_error,
+        "missing": missing,
+        "flop": found[US].flop,
         "limited_by": row.rate,
         "flop_per_second": {"convolution": rate.convolution, "product": rate.product},
         "quick": quick,
         "peers": versions(),
         "measured": environment(),
     }
+
+
+def gather(name: str, quick: bool) -> tuple[dict[str, Apart], dict[str, str]]:
+    """Set every entrant up in a process of its own, and let it be checked.
+
+    Args:
+        name: of the row.
+        quick: for trying it out.
+
+    Returns:
+        The entrants, and why some of them cannot be timed or did not even start.
+
+    Raises:
+        MetaftError: if metaft is one of those: nothing is timed then.
+    """
+    apart: dict[str, Apart] = {}
+    missing: dict[str, str] = {}
+    for who in ROWS[name].names:
+        made = attempt(partial(Apart, name, who, quick))
+        why = made if isinstance(made, str) else made.prepared.missing
+        if why is not None:
+            if who in OURS:
+                raise MetaftError(f"{who}: {why}")
+            missing[who] = why
+            print(f"    {who} is left out: {why}", flush=True)
+        if not isinstance(made, str):
+            apart[who] = made
+            if (error := made.prepared.agreement) is not None:
+                print(f"    {who}: meta-gradient agrees to {error:.1e} (float64)", flush=True)
+    return apart, missing
 
 
 def versions() -> dict[str, str]:

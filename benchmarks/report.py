@@ -35,8 +35,9 @@ def page(rows: Mapping[str, Mapping[str, Any]], missing: Mapping[str, str]) -> s
     peers = ", ".join(f"{name} {version}" for name, version in some["peers"].items())
     parts = [
         "# Speed beside the peers\n",
-        "Made by `python -m benchmarks`. Each row is one run in one process: metaft and its peers take turns "
-        "(A B C A B C …), so that a machine that changes its pace is fair to all. Times are medians over the turns; "
+        "Made by `python -m benchmarks`. Each row is one run: metaft and its peers take turns "
+        "(A B C A B C …), so that a machine that changes its pace is fair to all, and each lives in a process of its "
+        "own, as its users run it. Times are medians over the turns; "
         "a ratio is taken within each turn, and its range over the turns stands in brackets. A ratio of 3 means that "
         "the fastest peer takes three times as long as metaft.\n",
         f"{machine['cpu']}, {machine['cores']} cores; torch {installed['torch']} for all, Python "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.problem import Problem, random_episodes
-from benchmarks.row import Row, gradient_row
+from benchmarks.row import GRADIENTS, Row, gradient_row
 from metaft.models import build
 
 SHAPE = (3, 84, 84)
@@ -17,6 +17,10 @@ def problem(tasks: int = 2, hidden: int = 64) -> Problem:
 
 ROWS = {
     "resnet12": Row(
-        "ResNet-12 at 84×84, 2 tasks, 15 queries, 1 step", "meta-gradient", gradient_row(problem), target=1.3
+        "ResNet-12 at 84×84, 2 tasks, 15 queries, 1 step",
+        "meta-gradient",
+        tuple(GRADIENTS),
+        gradient_row(problem),
+        target=1.3,
     )
 }

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from typing import TypeVar
 
 from benchmarks.agree import TOLERANCE, difference, second_order_share
@@ -17,23 +16,24 @@ from benchmarks.problem import Compute, Params, Problem
 from metaft.errors import MetaftError
 
 Made = TypeVar("Made")
+US = "metaft"
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A row ready to be timed.
+    """One entrant of a row, ready to be timed.
 
     Args:
-        entrants: who is timed.
-        missing: who is not, and why.
-        agreement: relative error of each one's float64 meta-gradient against the plain loop.
+        entrant: who is timed; None if it cannot be.
+        missing: why not.
+        agreement: relative error of its float64 meta-gradient against the plain loop's, where that was compared.
         first_order_error: what that error would be for a first-order gradient.
         flop: the least arithmetic of one unit, None where it is not arithmetic that counts.
     """
 
-    entrants: dict[str, Entrant]
-    missing: dict[str, str] = field(default_factory=dict)
-    agreement: dict[str, float] = field(default_factory=dict)
+    entrant: Entrant | None
+    missing: str | None = None
+    agreement: float | None = None
     first_order_error: float | None = None
     flop: float | None = None
 
@@ -45,7 +45,8 @@ class Row:
     Args:
         title: in a few words, for the table.
         unit: what the time is for: "meta-gradient", "iteration" or "task".
-        prepare: ``prepare(quick)`` sets the work up; quick is for trying it out.
+        names: the entrants, metaft first.
+        prepare: ``prepare(name, quick)`` sets the work up for one of them; quick is for trying it out.
         rivals: the entrants of which metaft is to beat the fastest.
         target: by which ratio; None where there is no such target.
         rate: which of the machine's rates limits it: "convolution" or "product".
@@ -54,11 +55,16 @@ class Row:
 
     title: str
     unit: str
-    prepare: Callable[[bool], Prepared]
+    names: tuple[str, ...]
+    prepare: Callable[[str, bool], Prepared]
     rivals: tuple[str, ...] = tuple(PEERS)
     target: float | None = None
     rate: str = "convolution"
     target_per_second: float | None = None
+
+
+Maker = Callable[[Problem], Compute]
+GRADIENTS: dict[str, Maker] = {**OURS, **PEERS}
 
 
 def attempt(make: Callable[[], Made]) -> Made | str:
@@ -77,50 +83,40 @@ def attempt(make: Callable[[], Made]) -> Made | str:
         return f"{type(error).__name__}: {lines[0]}"
 
 
-def _gradient(maker: Callable[[Problem], Compute], problem: Problem) -> Params:
-    return maker(problem)()
-
-
-def check(
-    entrants: Mapping[str, Callable[[Problem], Compute]], problem: Problem
-) -> tuple[dict[str, float], dict[str, str], float]:
-    """Let everyone compute a small float64 case, and compare with the plain loop.
+def check(name: str, maker: Maker, problem: Problem) -> tuple[float | None, str | None]:
+    """Let an entrant compute a small float64 case, and compare with the plain loop.
 
     Args:
-        entrants: makers of the computations, by name.
+        name: of the entrant.
+        maker: of its computation.
         problem: the row's problem; a small copy is computed.
 
     Returns:
-        Relative errors; why someone is left out (it failed, or computes something else); the error that a
-        first-order gradient would have.
+        The relative error, None if it failed; and why it is left out, None if it is not.
 
     Raises:
         MetaftError: if metaft itself computes something else.
     """
     small = problem.small()
-    expected = plain(small)
-    errors, missing = {}, {}
-    for name, maker in entrants.items():
-        compute = partial(_gradient, maker, small)
-        found = compute() if name in OURS else attempt(compute)
-        gc.collect()  # some peers leave their graphs, gigabytes of a large network, in cycles
-        if isinstance(found, str):
-            missing[name] = found
-            print(f"    {name} is left out: {found}", flush=True)
-            continue
-        errors[name] = difference(found, expected)
-        print(f"    {name}: meta-gradient agrees to {errors[name]:.1e} (float64)", flush=True)
-        if not errors[name] < TOLERANCE:
-            missing[name] = f"computes another gradient (relative error {errors[name]:.1g})"
-    wrong = [name for name in OURS if name in missing]
-    if wrong:
-        raise MetaftError(f"{wrong[0]} {missing[wrong[0]]}: nothing is timed")
-    return errors, missing, second_order_share(small, expected)
+
+    def compute() -> Params:
+        return maker(small)()
+
+    found = compute() if name in OURS else attempt(compute)
+    if isinstance(found, str):
+        return None, found
+    error = difference(found, plain(small))
+    if error < TOLERANCE:
+        return error, None
+    why = f"computes another gradient (relative error {error:.1g})"
+    if name in OURS:
+        raise MetaftError(f"{name} {why}: nothing is timed")
+    return error, why
 
 
 def gradient_row(
-    problem: Callable[[], Problem], others: Mapping[str, Callable[[Problem], Compute]] | None = None
-) -> Callable[[bool], Prepared]:
+    problem: Callable[[], Problem], others: Mapping[str, Maker] | None = None
+) -> Callable[[str, bool], Prepared]:
     """Set up a row whose unit is one exact meta-gradient.
 
     Args:
@@ -130,16 +126,19 @@ def gradient_row(
     Returns:
         The row's ``prepare``.
     """
+    makers = {**GRADIENTS, **(others or {})}
 
-    def prepare(quick: bool) -> Prepared:
-        makers = {**OURS, **PEERS, **(others or {})}
-        full = problem()
-        errors, missing, first_order_error = check(makers, full)
-        entrants = {
-            name: Entrant(maker(full), threads=1 if name in OURS else None)
-            for name, maker in makers.items()
-            if name not in missing
-        }
-        return Prepared(entrants, missing, errors, first_order_error, meta_gradient_flop(full))
+    def prepare(name: str, quick: bool) -> Prepared:
+        full, maker = problem(), makers[name]
+        error, missing = check(name, maker, full)
+        gc.collect()  # some peers leave their graphs, gigabytes of a large network, in cycles
+        made = attempt(lambda: maker(full)) if missing is None else missing
+        if isinstance(made, str):
+            return Prepared(None, made, error)
+        entrant = Entrant(made, threads=1 if name in OURS else None)
+        if name != US:
+            return Prepared(entrant, None, error)
+        small = full.small()
+        return Prepared(entrant, None, error, second_order_share(small, plain(small)), meta_gradient_flop(full))
 
     return prepare

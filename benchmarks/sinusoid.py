@@ -9,11 +9,13 @@ from typing import Any
 
 import torch
 
+from benchmarks.agree import second_order_share
 from benchmarks.clock import Entrant
 from benchmarks.entrants import with_learn2learn, with_metaft
 from benchmarks.jax_sinusoid import jitted, scanned
+from benchmarks.plain import plain
 from benchmarks.problem import Problem
-from benchmarks.row import Prepared, Row, attempt, check, gradient_row
+from benchmarks.row import GRADIENTS, US, Maker, Prepared, Row, attempt, check, gradient_row
 from metaft.data.compat import learn2learn_module
 from metaft.inner.rules import SGD
 from metaft.learners.maml import MAML
@@ -30,25 +32,15 @@ def problem(tasks: int = TASKS) -> Problem:
     return Problem(model, Sinusoids().batch(0, tasks), "regression", lr=0.01, steps=1)
 
 
-def training(quick: bool) -> Prepared:
+def training(name: str, quick: bool) -> Prepared:
     """Whole training iterations: metaft's ``meta_train``, a JAX scan, learn2learn's loop with torch's Adam."""
-    work = problem()
-    makers = {"metaft": with_metaft, "JAX": jitted, "learn2learn": with_learn2learn}
-    errors, missing, first_order_error = check(makers, work)
-    iterations = 300 if quick else 5000
-    builders: dict[str, Callable[[], Entrant]] = {
-        "metaft": lambda: _metaft(work, iterations),
-        "JAX": lambda: Entrant(scanned(work, iterations), units=iterations),
-        "learn2learn": lambda: Entrant(_learn2learn(work, 20), units=20),
-    }
-    entrants: dict[str, Entrant] = {}
-    for name, builder in builders.items():
-        made = attempt(builder) if name not in missing else missing[name]
-        if isinstance(made, str):
-            missing[name] = made
-        else:
-            entrants[name] = made
-    return Prepared(entrants, missing, errors, first_order_error)
+    work, (gradient, loop) = problem(), LOOPS[name]
+    error, missing = check(name, gradient, work)
+    made = attempt(lambda: loop(work, 300 if quick else 5000)) if missing is None else missing
+    if isinstance(made, str):
+        return Prepared(None, made, error)
+    small = work.small()
+    return Prepared(made, None, error, second_order_share(small, plain(small)) if name == US else None)
 
 
 def _metaft(work: Problem, iterations: int) -> Entrant:
@@ -87,10 +79,17 @@ def _learn2learn(work: Problem, iterations: int) -> Callable[[], None]:
     return train
 
 
+LOOPS: dict[str, tuple[Maker, Callable[[Problem, int], Entrant]]] = {
+    "metaft": (with_metaft, _metaft),
+    "JAX": (jitted, lambda work, iterations: Entrant(scanned(work, iterations), units=iterations)),
+    "learn2learn": (with_learn2learn, lambda work, iterations: Entrant(_learn2learn(work, 20), units=20)),
+}
+"""Name → its meta-gradient, which is checked, and so many of its training iterations, which are timed."""
 ROWS = {
     "sinusoid": Row(
         "Sinusoid, 25 tasks, 10 + 10 points, 1 step",
         "meta-gradient",
+        (*GRADIENTS, "JAX"),
         gradient_row(problem, {"JAX": jitted}),
         target=40,
         rate="product",
@@ -98,6 +97,7 @@ ROWS = {
     "sinusoid-training": Row(
         "Sinusoid, whole training iterations (sampling, meta-gradient, Adam)",
         "iteration",
+        tuple(LOOPS),
         training,
         rivals=("JAX",),
         target=1,

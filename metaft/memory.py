@@ -7,7 +7,7 @@ import os
 from functools import lru_cache
 
 # malloc.h of glibc
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -2, -3, -8
 _KEPT, _LARGEST, _AHEAD = 2**31 - 1, 2**30, 2**28
 
 
@@ -29,6 +29,8 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # another C library, or another system
         return False
-    settings = {_MMAP_THRESHOLD: _LARGEST, _TRIM_THRESHOLD: _KEPT, _TOP_PAD: _AHEAD}
+    # The heaps that glibc makes for further threads hold 64 MiB at most: larger tensors of a worker would be fetched
+    # anew each time. With one arena for all threads they are kept as well.
+    settings = {_MMAP_THRESHOLD: _LARGEST, _TRIM_THRESHOLD: _KEPT, _TOP_PAD: _AHEAD, _ARENA_MAX: 1}
     done = [mallopt(name, value) for name, value in settings.items()]
     return all(done)

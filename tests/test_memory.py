@@ -11,39 +11,42 @@ from metaft.memory import keep_freed_memory
 
 ASK = """
 import json, resource, sys
+from concurrent.futures import ThreadPoolExecutor
 from metaft.memory import keep_freed_memory
 kept = keep_freed_memory()
 import torch
 faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-def step():
+def step(_):
     a = torch.ones(2**24)
     return (a * 2).sum()
-for _ in range(10):
-    step()
-before = faults()
-for _ in range(10):
-    step()
+with ThreadPoolExecutor(1) as pool:
+    run = pool.map if sys.argv[1] == "worker" else map
+    list(run(step, range(10)))
+    before = faults()
+    list(run(step, range(10)))
 print(json.dumps([kept, faults() - before]))
 """
 
 
-def asked(**settings: str) -> tuple[bool, int]:
+def asked(thread: str, **settings: str) -> tuple[bool, int]:
     plain = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
-    told = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, check=True, env=plain | settings)
+    words = [sys.executable, "-c", ASK, thread]
+    told = subprocess.run(words, capture_output=True, text=True, check=True, env=plain | settings)
     kept, faults = json.loads(told.stdout.splitlines()[-1])
     return kept, faults
 
 
-def test_freed_memory_is_used_again_without_new_pages():
-    kept, faults = asked()
+@pytest.mark.parametrize("thread", ["main", "worker"])
+def test_freed_memory_is_used_again_without_new_pages(thread):
+    kept, faults = asked(thread)
     if not kept:
         pytest.skip("the C library is not glibc")
-    # Twenty times 64 MiB would be 327,680 faults of 4 KiB where each is given back.
-    assert faults < 65_536
+    # Twenty times 64 MiB would be 327,680 faults of 4 KiB where each is given back; a few are new all the same.
+    assert faults < 163_840
 
 
 def test_what_the_environment_says_stands():
-    assert not asked(MALLOC_ARENA_MAX="4")[0]
+    assert not asked("main", MALLOC_ARENA_MAX="4")[0]
 
 
 def test_another_c_library_is_left_alone(monkeypatch):

@@ -10,8 +10,9 @@ import torch
 
 from benchmarks import conv4, resnet12, sinusoid
 from benchmarks.agree import TOLERANCE, difference, second_order_share
+from benchmarks.apart import Apart
 from benchmarks.entrants import with_metaft_uncompiled
-from benchmarks.episodes import compare
+from benchmarks.episodes import sampling
 from benchmarks.jax_sinusoid import jitted
 from benchmarks.plain import plain
 from benchmarks.problem import Params, Problem
@@ -89,19 +90,44 @@ def test_another_gradient_a_crash_and_an_absent_library_are_left_out_with_the_re
         return lambda: dict(list(plain(problem).items())[1:])
 
     given = {"a": first_order, "b": crashes, "c": absent, "d": plain_entrant, "e": incomplete}
-    errors, missing, share = check(given, sinusoid.problem(3))
-    assert errors["a"] == pytest.approx(share)
+    errors, missing = {}, {}
+    for name, maker in given.items():
+        errors[name], missing[name] = check(name, maker, sinusoid.problem(3))
+    small = sinusoid.problem(3).small()
+    assert errors["a"] == pytest.approx(second_order_share(small, plain(small)))
     assert "another gradient" in missing["a"]
     assert missing["b"] == "RuntimeError: broken"
     assert missing["c"].startswith("ModuleNotFoundError")
-    assert errors["d"] == 0
+    assert (errors["d"], missing["d"]) == (0, None)
     assert "inf" in missing["e"]
-    assert set(missing) == {"a", "b", "c", "e"}
 
 
 def test_nothing_is_timed_when_metaft_itself_is_wrong() -> None:
     with pytest.raises(MetaftError, match="metaft computes another gradient"):
-        check({"metaft": lambda problem: lambda: plain(problem, first_order=True)}, sinusoid.problem(3))
+        check("metaft", lambda problem: lambda: plain(problem, first_order=True), sinusoid.problem(3))
+
+
+def test_an_entrant_is_checked_before_it_is_timed() -> None:
+    found = ROWS["sinusoid"].prepare("metaft, uncompiled", True)
+    assert found.agreement < TOLERANCE
+    assert found.entrant.time(1) > 0
+
+
+def test_an_entrant_lives_in_a_process_of_its_own_and_is_timed_there() -> None:
+    one = Apart("sinusoid", "metaft, uncompiled", True)
+    try:
+        assert one.prepared.agreement < TOLERANCE
+        assert one.prepared.missing is None
+        assert one.units == 1
+        assert one.warm_up() is None
+        assert one.time(2) > 0
+    finally:
+        one.close()
+
+
+def test_an_entrant_that_cannot_be_set_up_says_why() -> None:
+    with pytest.raises(MetaftError, match="KeyError"):
+        Apart("sinusoid", "no such entrant", True)
 
 
 def plain_entrant(problem: Problem):
@@ -127,11 +153,13 @@ def test_episode_row_times_metaft_where_learn2learn_is_absent(monkeypatch: pytes
 
     monkeypatch.setattr("benchmarks.episodes.learn2learn_module", absent)
     images = torch.randint(0, 256, (7 * 16, 1, 28, 28), dtype=torch.uint8)
-    prepared = compare(Episodes(LabelledImages(images, torch.full((7,), 16), tuple("abcdefg"))))
-    batch = prepared.entrants["metaft"].call()
-    assert prepared.entrants["metaft"].units == batch.tasks
+    family = Episodes(LabelledImages(images, torch.full((7,), 16), tuple("abcdefg")))
+    ours = sampling("metaft", family).entrant
+    batch = ours.call()
+    assert ours.units == batch.tasks
     assert batch.query_x.shape[1:] == (75, 1, 28, 28)
-    assert prepared.missing == {"learn2learn": "ModuleNotFoundError: No module named 'learn2learn'"}
+    theirs = sampling("learn2learn", family)
+    assert (theirs.entrant, theirs.missing) == (None, "ModuleNotFoundError: No module named 'learn2learn'")
 
 
 def test_rows_state_what_issue_3_asks_for() -> None:
