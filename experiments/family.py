@@ -14,6 +14,8 @@ from experiments.common import HERE
 from experiments.family_jobs import cells_of, choose_on_validation, log_of, scoring_job, training_job, work
 from experiments.family_page import write_pages
 from experiments.family_plan import (
+    ASKED_MINUTES,
+    ASKED_SCHEME,
     SUITES,
     Course,
     Method,
@@ -32,17 +34,12 @@ from metaft.runs.stopping import StoppedRun
 
 
 @click.command()
-@click.option("--minutes", default=10.0, show_default=True, help="of one training on one core")
+@click.option("--minutes", default=ASKED_MINUTES, show_default=True, help="of one training on one core")
 @click.option("--sinusoid-minutes", type=float, help="likewise on the sinusoid  [default: half of --minutes]")
 @click.option("--only", metavar="METHOD,…", help="methods  [default: all]")
 @click.option("--settings", metavar="COURSE,…", help="5-way, 20-way, any-way, sinusoid  [default: all]")
-@click.option(
-    "--scheme",
-    type=click.Choice(list(SCHEMES)),
-    default="maml",
-    show_default=True,
-    help="how characters are divided: maml is at random over all alphabets, as published",
-)
+@click.option("--scheme", type=click.Choice(list(SCHEMES)), default=ASKED_SCHEME, show_default=True,
+              help="how characters are divided: maml is at random over all alphabets, as published")  # fmt: skip
 @click.option("--seeds", default=3, show_default=True, help="seeds of each training")
 @click.option("--tasks", default=400, show_default=True, help="test tasks at each number of shots, 5-way and sinusoid")
 @click.option("--tasks-20", default=100, show_default=True, help="20-way test tasks at each number of shots")
@@ -82,7 +79,7 @@ def main(
         if not only_page:
             work([training_job(training) for training in todo], jobs)
             score(trainings, counts, jobs)
-        show(courses, methods, times, counts, refused, runs, results)
+        show(courses, methods, times, scheme, counts, refused, runs, results)
     except (MetaftError, StoppedRun) as error:
         raise click.ClickException(str(error)) from None
 
@@ -107,6 +104,7 @@ def show(
     courses: Mapping[str, Course],
     methods: Mapping[str, Method],
     times: Mapping[str, float],
+    scheme: str,
     counts: Mapping[str, int],
     refused: Mapping[str, str],
     runs: Path,
@@ -118,6 +116,7 @@ def show(
         courses: all, by name.
         methods: all, by name.
         times: minutes of one training, by course.
+        scheme: how characters are divided.
         counts: test tasks by suite.
         refused: what cannot be trained, with the reason.
         runs: the work folder.
@@ -142,8 +141,34 @@ def show(
                 cells += [(name, *one) for one in found]
             else:
                 unfinished[f"{several[0].method.key} on {name} test tasks"] = "scoring has not come to its end"
-    write_pages(methods, trainings, cells, times, {**refused, **failures, **unfinished}, results)
-    click.echo(f"written: {results}/family*")
+    problems = {**refused, **failures, **unfinished, **untrained(methods, courses, seeded, times)}
+    written = write_pages(methods, trainings, cells, times, scheme, problems, results)
+    click.echo(f"written: {results / written}.md, {written}.json and pictures")
+
+
+def untrained(
+    methods: Mapping[str, Method],
+    courses: Mapping[str, Course],
+    seeded: Mapping[tuple[str, str], Sequence[Training]],
+    times: Mapping[str, float],
+) -> dict[str, str]:
+    """What is planned and has not one finished training, a line a course.
+
+    Args:
+        methods: all, by name.
+        courses: all, by name.
+        seeded: finished trainings by method and course.
+        times: minutes of one training, by course.
+
+    Returns:
+        Names → the reason why they are absent.
+    """
+    found = {}
+    for course in courses:
+        names = [m.label for m in methods.values() if course in m.courses and (m.key, course) not in seeded]
+        if names:
+            found[f"{course}: {', '.join(names)}"] = f"not trained for {times[course]:g} minutes yet"
+    return found
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ class Suite:
         return [f"{self.name} {shots}-shot" for shots in self.shots]
 
 
+ASKED_MINUTES, ASKED_SCHEME = 10.0, "maml"
 _OMNIGLOT = ("--dataset", "omniglot", "--no-rotations", "--queries", "10", "--no-curves")
 SUITES = {
     "5-way": Suite("5-way", (1, 5), (*_OMNIGLOT, "--ways", "5")),
@@ -171,6 +172,20 @@ def with_scheme(courses: Mapping[str, Course], scheme: str) -> dict[str, Course]
         else course
         for name, course in courses.items()
     }
+
+
+def stem(minutes: Mapping[str, float], scheme: str) -> str:
+    """What the pages are called: ``family`` for what is asked, another name for a shorter or another try.
+
+    Args:
+        minutes: of one training, by course.
+        scheme: how characters are divided.
+
+    Returns:
+        A file's name without its end.
+    """
+    time, split = f"-{minutes['5-way']:g}min", f"-{scheme}"
+    return "family" + (time if minutes["5-way"] != ASKED_MINUTES else "") + (split if scheme != ASKED_SCHEME else "")
 
 
 def chosen_names(known: Iterable[str], text: str | None, what: str) -> list[str]:

@@ -25,6 +25,7 @@ class Report:
         facts: of finished trainings, by method and course: one a seed.
         scores: by suite, learners labelled ``(method key) mode``; suites without scores are absent.
         minutes: of one training, by course.
+        scheme: how Omniglot's characters are divided.
         problems: name → why something is absent.
     """
 
@@ -32,6 +33,7 @@ class Report:
     facts: Mapping[tuple[str, str], Sequence[Facts]]
     scores: Mapping[str, Comparison]
     minutes: Mapping[str, float]
+    scheme: str
     problems: Mapping[str, str]
 
     def row(self, suite: str, key: str, mode: str, shots: int) -> Row | None:

@@ -18,9 +18,19 @@ from hypothesis import strategies as st
 from experiments import family
 from experiments.family_facts import Facts, facts, mean
 from experiments.family_gaps import gap_lines
-from experiments.family_jobs import work
+from experiments.family_jobs import scoring_job, work
 from experiments.family_page import page
-from experiments.family_plan import SUITES, Method, Training, chosen_names, plan, read_plan, settings_of
+from experiments.family_plan import (
+    SUITES,
+    Method,
+    Training,
+    chosen_names,
+    plan,
+    read_plan,
+    settings_of,
+    stem,
+    with_scheme,
+)
 from experiments.family_plots import curves_figure, spread
 from experiments.family_tables import Report, median_text, omniglot_table, sinusoid_table
 from metaft.cli import cli
@@ -144,7 +154,9 @@ def report() -> Report:
     waves = [cell("maml inductive", seed, shots, [1.0, 2.0], "inductive", 11) for seed in (0, 1) for shots in (5, 10)]
     ran = Facts(10, 100, 60.0, 0.95, 0.93, 0.01, np.array([[1.0, 0.5], [60.0, 0.93]]))
     scores = {"5-way": Comparison(tuple(cells), cells[0].label), "sinusoid": Comparison(tuple(waves), waves[0].label)}
-    return Report({"maml": maml}, {("maml", "5-way"): [ran]}, scores, {"5-way": 1.0, "sinusoid": 1.0}, {"x": "why"})
+    return Report(
+        {"maml": maml}, {("maml", "5-way"): [ran]}, scores, {"5-way": 1.0, "sinusoid": 1.0}, "maml", {"x": "why"}
+    )
 
 
 def test_published_numbers_stand_beside_the_mode_they_belong_to() -> None:
@@ -185,7 +197,8 @@ def test_the_page_says_modes_times_and_what_is_absent() -> None:
         "1 minutes (5-way)",
         " one seed;",
         "*(?)*",
-        "family-5-way.png",
+        "family-1min-5-way.png",
+        "drawn at random over all alphabets",
         "- x: why",
         "## Why the gaps",
         "--minutes 1",
@@ -219,7 +232,7 @@ def test_from_plan_to_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert done.exit_code == 0, done.output
     assert "1 of 1 trainings to do: 0.01 minutes" in done.output
     assert read_record(tmp_path / "runs" / "sinusoid-0.01min" / "maml-0")["state"] == "finished"
-    stored = (tmp_path / "results" / "family.json").read_text()
+    stored = (tmp_path / "results" / "family-0.02min.json").read_text()
     assert json.loads(stored)["results"]["scores"]["sinusoid 5 shots: maml inductive"]["count"] == 4
     assert str(tmp_path) not in stored
     monkeypatch.setattr(family, "work", lambda jobs, at_once: pytest.fail("all is done") if jobs else None)
@@ -229,6 +242,21 @@ def test_from_plan_to_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     (kept,) = (tmp_path / "runs").glob(f"sinusoid-0.01min/scores/*/maml/{CELLS}")
     kept.write_text("".join(kept.read_text().splitlines(keepends=True)[:1]))
     assert CliRunner().invoke(family.main, [*words, "--page"]).exit_code == 0
-    text = (tmp_path / "results" / "family.md").read_text()
+    text = (tmp_path / "results" / "family-0.02min.md").read_text()
     assert "- maml on sinusoid test tasks: scoring has not come to its end" in text
     assert "| MAML | 5 |" not in text
+    assert "- any-way: Proto-MAML, ProtoNet, " in text
+
+
+def test_the_page_of_what_is_asked_has_the_plain_name() -> None:
+    assert stem({"5-way": 10}, "maml") == "family"
+    assert stem({"5-way": 2}, "alphabets") == "family-2min-alphabets"
+
+
+def test_a_split_of_characters_is_trained_on_and_tested_on(tmp_path: Path) -> None:
+    courses = with_scheme(COURSES, "vinyals")
+    trainings, _ = plan([METHODS["maml"]], courses, 1, dict.fromkeys(COURSES, 2.0), tmp_path)
+    assert {t.course.name: t.scheme for t in trainings} == {"5-way": "vinyals", "20-way": "vinyals", "sinusoid": None}
+    assert trainings[0].folder == tmp_path / "5-way-vinyals-2min" / "maml-0"
+    words = scoring_job(SUITES["5-way"], trainings[:1], 4).words
+    assert words[words.index("--scheme") + 1] == "vinyals"
