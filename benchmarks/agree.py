@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from benchmarks.plain import plain
 from benchmarks.problem import Params, Problem
 
@@ -19,13 +21,14 @@ def difference(found: Params, expected: Params) -> float:
         expected: the gradient it should be, in float64.
 
     Returns:
-        The error; infinite if a parameter is missing.
+        The error; infinite if a parameter is missing or a number is not finite.
     """
     if found.keys() != expected.keys():
         return float("inf")
     size = sum(float(g.norm()) ** 2 for g in expected.values()) ** 0.5
     counted = [name for name, g in expected.items() if float(g.norm()) > 1e-12 * size]
-    return max(float((found[n].detach() - expected[n]).norm() / expected[n].norm()) for n in counted)
+    errors = [float((found[n].detach() - expected[n]).norm() / expected[n].norm()) for n in counted]
+    return max(errors) if all(math.isfinite(error) for error in errors) else math.inf
 
 
 def second_order_share(problem: Problem, expected: Params) -> float:

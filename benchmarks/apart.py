@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
+from benchmarks.entrants import OURS
+from benchmarks.memory_probe import trim
 from benchmarks.row import Prepared, attempt
 from benchmarks.rows import ROWS
 from metaft.errors import MetaftError
+from metaft.memory import keep_freed_memory
+
+PATIENCE = 10.0
+"""Seconds that a process has to end by itself."""
 
 
 class Apart:
@@ -27,42 +34,56 @@ class Apart:
     def __init__(self, row: str, name: str, quick: bool) -> None:
         processes = multiprocessing.get_context("spawn")
         self._here, there = processes.Pipe()
-        self._process = processes.Process(target=serve, args=(row, name, quick, there), name=name, daemon=True)
-        self._process.start()
+        self.process = processes.Process(target=serve, args=(row, name, quick, there), name=name, daemon=True)
+        self.process.start()
         there.close()
-        found = self._answer()
-        if isinstance(found, str):
-            raise MetaftError(found)
-        self.prepared, self.units = found
+        try:
+            self.prepared, self.units = self._answer()
+        except MetaftError:
+            self.close()
+            raise
 
     def warm_up(self) -> None:
         """Call once, untimed."""
         self._ask(None)
 
     def time(self, repeats: int) -> float:
-        """Seconds a call, by the clock of its process."""
+        """Seconds a call, by the clock of its process.
+
+        Raises:
+            MetaftError: if it fails, or the process is gone.
+        """
         return float(self._ask(repeats))
 
     def close(self) -> None:
         """End the process."""
         self._here.close()
-        self._process.join()
+        self.process.join(PATIENCE)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
 
     def _ask(self, repeats: int | None) -> Any:
-        self._here.send(repeats)
-        found = self._answer()
-        if isinstance(found, str):
-            raise RuntimeError(f"{self._process.name}: {found}")
-        return found
+        try:
+            self._here.send(repeats)
+        except OSError:
+            raise self._gone() from None
+        return self._answer()
 
     def _answer(self) -> Any:
         try:
-            return self._here.recv()
-        except EOFError:
-            self._process.join()
-            code = self._process.exitcode
-            killed = ": ended by signal 9, which may mean: not enough memory" if code == -9 else f", exit code {code}"
-            return f"the process of {self._process.name} is gone{killed}"
+            found = self._here.recv()
+        except (EOFError, OSError):
+            raise self._gone() from None
+        if isinstance(found, str):
+            raise MetaftError(found)
+        return found
+
+    def _gone(self) -> MetaftError:
+        self.process.join(PATIENCE)
+        code = self.process.exitcode
+        why = "ended by signal 9, which may mean: not enough memory" if code == -9 else f"exit code {code}"
+        return MetaftError(f"its process is gone: {why}")
 
 
 def serve(row: str, name: str, quick: bool, there: Connection) -> None:
@@ -74,10 +95,14 @@ def serve(row: str, name: str, quick: bool, there: Connection) -> None:
         quick: for trying it out.
         there: this end of the pipe.
     """
+    if name in OURS:  # as every command of metaft does before anything else
+        keep_freed_memory()
     found = attempt(lambda: ROWS[row].prepare(name, quick))
     if isinstance(found, str):
         there.send(found)
         return
+    gc.collect()
+    trim()  # what the check took is nothing that its users have
     entrant = found.entrant
     there.send((Prepared(None, found.missing, found.agreement, found.first_order_error, found.flop),
                 0 if entrant is None else entrant.units))  # fmt: skip

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -55,17 +56,24 @@ class Entrant:
         """Call once, untimed."""
         with self._threads():
             self.call()
+        gc.collect()
 
     def time(self, repeats: int) -> float:
-        """Seconds a call, the mean of some calls in a row; nobody pays for another's garbage."""
+        """Seconds a call, the mean of some calls in a row; no garbage is left to anybody's next turn."""
         gc.collect()
-        with self._threads():
-            if self.seconds is not None:
-                return sum(self.seconds(self.call()) for _ in range(repeats)) / repeats
-            start = time.perf_counter()
-            for _ in range(repeats):
-                self.call()
-            return (time.perf_counter() - start) / repeats
+        try:
+            with self._threads():
+                return self._mean_of(repeats)
+        finally:
+            gc.collect()
+
+    def _mean_of(self, repeats: int) -> float:
+        if self.seconds is not None:
+            return sum(self.seconds(self.call()) for _ in range(repeats)) / repeats
+        start = time.perf_counter()
+        for _ in range(repeats):
+            self.call()
+        return (time.perf_counter() - start) / repeats
 
     @contextmanager
     def _threads(self) -> Iterator[None]:
@@ -92,7 +100,11 @@ class Spread:
 
 
 def alternate(
-    entrants: Mapping[str, Timed], rounds: int, turn: float, say: Callable[[str], None] = print
+    entrants: Mapping[str, Timed],
+    rounds: int,
+    turn: float,
+    say: Callable[[str], None] = print,
+    failed: Callable[[str, Exception], None] | None = None,
 ) -> tuple[dict[str, list[float]], dict[str, float]]:
     """Time every entrant once a round.
 
@@ -101,25 +113,44 @@ def alternate(
         rounds: how many rounds; fewer where one takes so long that all would last beyond ``LONGEST``.
         turn: seconds a turn lasts at least: quick calls are repeated.
         say: told how far it is.
+        failed: told of an entrant that fails, which then has no times; without it the error goes on.
 
     Returns:
         Seconds per unit, a value a round, and the seconds that each entrant's first call took beyond a later one
         (compiling).
     """
     first, repeats, lasts = {}, {}, {}
-    for name, entrant in entrants.items():
+    left = dict(entrants)
+
+    def attempt(name: str, job: Callable[[Timed], None]) -> None:
+        try:
+            job(left[name])
+        except Exception as error:
+            if failed is None:
+                raise
+            failed(name, error)
+            del left[name]
+
+    def begin(name: str, entrant: Timed) -> None:
         beginning, usual = entrant.time(1), entrant.time(1)
         first[name] = max(beginning - usual, 0.0)
         repeats[name] = max(1, math.ceil(turn / max(usual, 1e-6)))
         lasts[name] = usual * repeats[name]
         say(f"    {name}: {usual / entrant.units * 1e3:.3g} ms a unit, first call {beginning:.1f} s")
-    taken: dict[str, list[float]] = {name: [] for name in entrants}
-    for _ in range(max(FEWEST_ROUNDS, min(rounds, int(LONGEST / max(sum(lasts.values()), 1e-6))))):
-        for name, entrant in entrants.items():
-            if lasts[name] < WARM_UP:
-                entrant.warm_up()
-            taken[name].append(entrant.time(repeats[name]) / entrant.units)
-    return taken, first
+
+    def take(name: str, entrant: Timed) -> None:
+        if lasts[name] < WARM_UP:
+            entrant.warm_up()
+        taken[name].append(entrant.time(repeats[name]) / entrant.units)
+
+    for name in entrants:
+        attempt(name, partial(begin, name))
+    taken: dict[str, list[float]] = {name: [] for name in left}
+    length = sum(lasts[name] for name in left)
+    for _ in range(max(FEWEST_ROUNDS, min(rounds, int(LONGEST / max(length, 1e-6))))):
+        for name in list(left):
+            attempt(name, partial(take, name))
+    return {name: taken[name] for name in left}, {name: first[name] for name in left}
 
 
 def ratio(slower: list[float], faster: list[float]) -> Spread:

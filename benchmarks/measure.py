@@ -44,10 +44,19 @@ def measure(name: str, quick: bool) -> dict[str, Any]:
     apart, missing = gather(name, quick)
     rounds, turn = (QUICK_ROUNDS, QUICK_TURN) if quick else (ROUNDS, TURN)
     timed = {who: one for who, one in apart.items() if who not in missing}
-    seconds, first = alternate(timed, rounds, turn, lambda line: print(line, flush=True))
+
+    def failed(who: str, error: Exception) -> None:
+        if who in OURS:
+            raise error
+        missing[who] = str(error)
+        print(f"    {who} is left out: {error}", flush=True)
+
+    try:
+        seconds, first = alternate(timed, rounds, turn, lambda line: print(line, flush=True), failed)
+    finally:
+        for one in apart.values():
+            one.close()
     found = {who: one.prepared for who, one in apart.items()}
-    for one in apart.values():
-        one.close()
     rate = machine_rate(0.1 if quick else 1.0)
     return {
         "title": row.title,
@@ -57,7 +66,8 @@ def measure(name: str, quick: bool) -> dict[str, Any]:
         "target_per_second": row.target_per_second,
         "seconds": seconds,
         "first_call_seconds": first,
-        "agreement": {who: one.agreement for who, one in found.items() if one.agreement is not None},
+        "apart": True,
+        "agreement": {who: found[who].agreement for who in seconds if found[who].agreement is not None},
         "first_order_error": found[US].first_order_error,
         "missing": missing,
         "flop": found[US].flop,
@@ -89,12 +99,12 @@ def gather(name: str, quick: bool) -> tuple[dict[str, Apart], dict[str, str]]:
         why = made if isinstance(made, str) else made.prepared.missing
         if why is not None:
             if who in OURS:
-                raise MetaftError(f"{who}: {why}")
+                raise MetaftError(why if why.startswith(who) else f"{who}: {why}")
             missing[who] = why
             print(f"    {who} is left out: {why}", flush=True)
         if not isinstance(made, str):
             apart[who] = made
-            if (error := made.prepared.agreement) is not None:
+            if why is None and (error := made.prepared.agreement) is not None:
                 print(f"    {who}: meta-gradient agrees to {error:.1e} (float64)", flush=True)
     return apart, missing
 

@@ -47,11 +47,16 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
+def trim() -> None:
+    """Give free memory back to the system (glibc)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
 def forget_peak() -> None:
     """Give free memory back to the system (glibc), and start a new peak (Linux: proc(5), clear_refs)."""
     gc.collect()
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    trim()
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:

@@ -36,8 +36,8 @@ def page(rows: Mapping[str, Mapping[str, Any]], missing: Mapping[str, str]) -> s
     parts = [
         "# Speed beside the peers\n",
         "Made by `python -m benchmarks`. Each row is one run: metaft and its peers take turns "
-        "(A B C A B C …), so that a machine that changes its pace is fair to all, and each lives in a process of its "
-        "own, as its users run it. Times are medians over the turns; "
+        "(A B C A B C …), so that a machine that changes its pace is fair to all. Each lives in a process of its own, "
+        "as its users run it, unless the row says otherwise. Times are medians over the turns; "
         "a ratio is taken within each turn, and its range over the turns stands in brackets. A ratio of 3 means that "
         "the fastest peer takes three times as long as metaft.\n",
         f"{machine['cpu']}, {machine['cores']} cores; torch {installed['torch']} for all, Python "
@@ -122,6 +122,8 @@ def _details(name: str, row: Mapping[str, Any]) -> str:
             cell.append(f"{row['agreement'][entrant]:.0e}" if entrant in row["agreement"] else "–")
         cells.append(cell)
     notes = [f"- {peer} is not in this row: {why}" for peer, why in row["missing"].items()]
+    if not row.get("apart"):
+        notes.append("- All entrants shared one process, and so metaft's settings of the C library's memory.")
     if row["first_order_error"] is not None:
         notes.append(
             f"- Relative error of the gradient, the worst parameter's; a first-order gradient would be off by "

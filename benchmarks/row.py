@@ -78,6 +78,8 @@ def attempt(make: Callable[[], Made]) -> Made | str:
     """
     try:
         return make()
+    except MetaftError as error:
+        return error.message
     except Exception as error:
         lines = str(error).strip().splitlines() or [""]
         return f"{type(error).__name__}: {lines[0]}"

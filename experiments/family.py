@@ -34,8 +34,9 @@ from metaft.runs.stopping import StoppedRun
 
 
 @click.command()
-@click.option("--minutes", default=ASKED_MINUTES, show_default=True, help="of one training on one core")
-@click.option("--sinusoid-minutes", type=float, help="likewise on the sinusoid  [default: half of --minutes]")
+@click.option("--minutes", default=ASKED_MINUTES["5-way"], show_default=True, help="of one training on one core")
+@click.option("--sinusoid-minutes", default=ASKED_MINUTES["sinusoid"], show_default=True,
+              help="likewise on the sinusoid; in 0.7 MAML makes the 70,000 iterations of its paper")  # fmt: skip
 @click.option("--only", metavar="METHOD,…", help="methods  [default: all]")
 @click.option("--settings", metavar="COURSE,…", help="5-way, 20-way, any-way, sinusoid  [default: all]")
 @click.option("--scheme", type=click.Choice(list(SCHEMES)), default=ASKED_SCHEME, show_default=True,
@@ -51,7 +52,7 @@ from metaft.runs.stopping import StoppedRun
 @click.option("--runs", default="runs/family", show_default=True, type=click.Path(path_type=Path), help="work folder")
 @click.option("--results", default="results", show_default=True, type=click.Path(path_type=Path), help="where pages go")
 def main(
-    minutes: float, sinusoid_minutes: float | None, only: str | None, settings: str | None, scheme: str, seeds: int,
+    minutes: float, sinusoid_minutes: float, only: str | None, settings: str | None, scheme: str, seeds: int,
     tasks: int, tasks_20: int, jobs: int, choose: bool, choose_minutes: float | None, only_plan: bool, only_page: bool,
     runs: Path, results: Path,
 ) -> None:  # fmt: skip
@@ -61,7 +62,7 @@ def main(
         courses = with_scheme(courses, scheme)
         asked = {name: courses[name] for name in chosen_names(courses, settings, "course")}
         wanted = [methods[key] for key in chosen_names(methods, only, "method")]
-        times = dict.fromkeys(courses, minutes) | {"sinusoid": sinusoid_minutes or minutes / 2}
+        times = dict.fromkeys(courses, minutes) | {"sinusoid": sinusoid_minutes}
         counts = {"5-way": tasks, "20-way": tasks_20, "sinusoid": tasks}
         if choose and not (only_plan or only_page):
             for course in asked.values():
@@ -79,7 +80,7 @@ def main(
         if not only_page:
             work([training_job(training) for training in todo], jobs)
             score(trainings, counts, jobs)
-        show(courses, methods, times, scheme, counts, refused, runs, results)
+        show(courses, methods, times, scheme, counts, runs, results)
     except (MetaftError, StoppedRun) as error:
         raise click.ClickException(str(error)) from None
 
@@ -106,7 +107,6 @@ def show(
     times: Mapping[str, float],
     scheme: str,
     counts: Mapping[str, int],
-    refused: Mapping[str, str],
     runs: Path,
     results: Path,
 ) -> None:
@@ -118,7 +118,6 @@ def show(
         times: minutes of one training, by course.
         scheme: how characters are divided.
         counts: test tasks by suite.
-        refused: what cannot be trained, with the reason.
         runs: the work folder.
         results: where pages go.
 
@@ -126,10 +125,11 @@ def show(
         MetaftError: if nothing was trained.
     """
     seeds = 1 + max((int(run.parent.name.rpartition("-")[2]) for run in runs.glob("*/*/run.json")), default=0)
-    trainings, _ = plan(list(methods.values()), courses, seeds, times, runs)
+    trainings, refused = plan(list(methods.values()), courses, seeds, times, runs)
     seeded = with_seeds(trainings)
     if not seeded:
-        raise MetaftError(f"nothing in {runs} was trained for {times['5-way']:g} minutes; leave --page out")
+        asked = f"{times['5-way']:g} minutes with --scheme {scheme}"
+        raise MetaftError(f"nothing in {runs} was trained for {asked}; leave --page out")
     failures = {training.name: last_line(log_of(training.folder)) for training in trainings
                 if training.state() == "failed" or (training.state() == "absent" and log_of(training.folder).exists())}  # fmt: skip
     cells: list[tuple[str, Training, Cell]] = []
@@ -141,34 +141,28 @@ def show(
                 cells += [(name, *one) for one in found]
             else:
                 unfinished[f"{several[0].method.key} on {name} test tasks"] = "scoring has not come to its end"
-    problems = {**refused, **failures, **unfinished, **untrained(methods, courses, seeded, times)}
+    waiting = untrained([t for t in trainings if t.name not in failures], seeded)
+    problems = {**refused, **failures, **unfinished, **waiting}
     written = write_pages(methods, trainings, cells, times, scheme, problems, results)
     click.echo(f"written: {results / written}.md, {written}.json and pictures")
 
 
-def untrained(
-    methods: Mapping[str, Method],
-    courses: Mapping[str, Course],
-    seeded: Mapping[tuple[str, str], Sequence[Training]],
-    times: Mapping[str, float],
-) -> dict[str, str]:
+def untrained(trainings: Sequence[Training], seeded: Mapping[tuple[str, str], Sequence[Training]]) -> dict[str, str]:
     """What is planned and has not one finished training, a line a course.
 
     Args:
-        methods: all, by name.
-        courses: all, by name.
+        trainings: that are planned and did not fail.
         seeded: finished trainings by method and course.
-        times: minutes of one training, by course.
 
     Returns:
         Names → the reason why they are absent.
     """
-    found = {}
-    for course in courses:
-        names = [m.label for m in methods.values() if course in m.courses and (m.key, course) not in seeded]
-        if names:
-            found[f"{course}: {', '.join(names)}"] = f"not trained for {times[course]:g} minutes yet"
-    return found
+    left: dict[str, dict[str, Training]] = {}
+    for training in trainings:
+        if (training.method.key, training.course.name) not in seeded:
+            left.setdefault(training.course.name, {})[training.method.label] = training
+    return {f"{course}: {', '.join(several)}": f"not trained for {next(iter(several.values())).minutes:g} minutes yet"
+            for course, several in left.items()}  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ class Suite:
         return [f"{self.name} {shots}-shot" for shots in self.shots]
 
 
-ASKED_MINUTES, ASKED_SCHEME = 10.0, "maml"
+ASKED_MINUTES, ASKED_SCHEME = {"5-way": 10.0, "sinusoid": 0.7}, "maml"
 _OMNIGLOT = ("--dataset", "omniglot", "--no-rotations", "--queries", "10", "--no-curves")
 SUITES = {
     "5-way": Suite("5-way", (1, 5), (*_OMNIGLOT, "--ways", "5")),
@@ -175,7 +175,7 @@ def with_scheme(courses: Mapping[str, Course], scheme: str) -> dict[str, Course]
 
 
 def stem(minutes: Mapping[str, float], scheme: str) -> str:
-    """What the pages are called: ``family`` for what is asked, another name for a shorter or another try.
+    """What the pages are called: ``family`` for what is asked, another name for other times or another split.
 
     Args:
         minutes: of one training, by course.
@@ -184,8 +184,9 @@ def stem(minutes: Mapping[str, float], scheme: str) -> str:
     Returns:
         A file's name without its end.
     """
-    time, split = f"-{minutes['5-way']:g}min", f"-{scheme}"
-    return "family" + (time if minutes["5-way"] != ASKED_MINUTES else "") + (split if scheme != ASKED_SCHEME else "")
+    omniglot = f"-{minutes['5-way']:g}min" if minutes["5-way"] != ASKED_MINUTES["5-way"] else ""
+    waves = f"-sinusoid-{minutes['sinusoid']:g}min" if minutes["sinusoid"] != ASKED_MINUTES["sinusoid"] else ""
+    return "family" + omniglot + waves + (f"-{scheme}" if scheme != ASKED_SCHEME else "")
 
 
 def chosen_names(known: Iterable[str], text: str | None, what: str) -> list[str]:

@@ -8,7 +8,8 @@ from functools import lru_cache
 
 # malloc.h of glibc
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -2, -3, -8
-_KEPT, _LARGEST, _AHEAD = 2**31 - 1, 2**30, 2**28
+_KEPT, _AHEAD = 2**31 - 1, 2**28
+_LARGEST = (2**30, 2**25)  # what is asked for, and what older versions allow at most
 
 
 @lru_cache(maxsize=1)
@@ -20,6 +21,9 @@ def keep_freed_memory() -> bool:
     four tenths of the time. The process holds on to its peak until it ends. Left alone where the environment says
     something about malloc. Results do not change.
 
+    The heaps that it makes for further threads hold 64 MiB at most, so that larger tensors of a worker would be fetched
+    anew each time: threads that start later share the first one's memory, and its lock.
+
     Returns:
         Whether it was done.
     """
@@ -29,8 +33,9 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # another C library, or another system
         return False
-    # The heaps that glibc makes for further threads hold 64 MiB at most: larger tensors of a worker would be fetched
-    # anew each time. With one arena for all threads they are kept as well.
-    settings = {_MMAP_THRESHOLD: _LARGEST, _TRIM_THRESHOLD: _KEPT, _TOP_PAD: _AHEAD, _ARENA_MAX: 1}
+    # First of all: the other settings alone would fix the threshold at 128 KiB.
+    if not any(mallopt(_MMAP_THRESHOLD, size) for size in _LARGEST):
+        return False
+    settings = {_TRIM_THRESHOLD: _KEPT, _TOP_PAD: _AHEAD, _ARENA_MAX: 1}
     done = [mallopt(name, value) for name, value in settings.items()]
     return all(done)

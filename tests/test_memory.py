@@ -49,6 +49,24 @@ def test_what_the_environment_says_stands():
     assert not asked("main", MALLOC_ARENA_MAX="4")[0]
 
 
+def test_an_older_c_library_that_allows_less_is_asked_for_less_and_otherwise_left_alone(monkeypatch):
+    for name in [name for name in os.environ if name.startswith(("MALLOC_", "GLIBC_"))]:
+        monkeypatch.delenv(name)
+    for limit, expected in ((2**25, True), (0, False)):
+        asked = []
+
+        class Library:
+            def mallopt(self, name, value, limit=limit, asked=asked):
+                asked.append(name)
+                return int(name != -3 or value <= limit)
+
+        keep_freed_memory.cache_clear()
+        monkeypatch.setattr("ctypes.CDLL", lambda name, library=Library: library())
+        assert keep_freed_memory() is expected
+        assert asked == ([-3, -3, -1, -2, -8] if expected else [-3, -3])
+    keep_freed_memory.cache_clear()
+
+
 def test_another_c_library_is_left_alone(monkeypatch):
     for name in [name for name in os.environ if name.startswith(("MALLOC_", "GLIBC_"))]:
         monkeypatch.delenv(name)

@@ -213,7 +213,7 @@ def _no_moments(weight: Tensor) -> dict[str, Tensor]:
 
 def _moments(optimiser: dict[str, Tensor], name: str, weight: Tensor, where: object) -> dict[str, Tensor]:
     """Take what Adam keeps about one weight out of the stored entries: all three, or none for one never updated."""
-    like = {"step": torch.zeros(()), "exp_avg": weight, "exp_avg_sq": weight}
+    like = {"step": torch.zeros((), dtype=torch.float32), "exp_avg": weight, "exp_avg_sq": weight}
     found = {entry: optimiser.pop(f"{entry}/{name}") for entry in like if f"{entry}/{name}" in optimiser}
     sound = all(e in found and (found[e].shape, found[e].dtype) == (t.shape, t.dtype) for e, t in like.items())
     if found and not sound:

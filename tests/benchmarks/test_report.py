@@ -18,6 +18,7 @@ from benchmarks.arithmetic import forward_flop, meta_gradient_flop
 from benchmarks.clock import Entrant, Spread, alternate, ratio
 from benchmarks.problem import Problem
 from metaft.environment import environment
+from metaft.errors import MetaftError
 from metaft.tasks.batch import TaskBatch
 
 ROW: dict[str, Any] = {
@@ -52,6 +53,28 @@ def test_entrants_take_turns_and_units_are_divided_out() -> None:
     assert order[4:] == ["a", "a", "b", "b"] * 3  # after two calls each: one untimed, one timed a turn
     assert first["own clock"] == 0
     assert torch.get_num_threads() == threads
+
+
+def test_an_entrant_that_fails_in_its_turn_is_left_out_and_the_others_go_on() -> None:
+    calls = iter(range(100))
+
+    def breaks() -> None:
+        if next(calls) > 3:
+            raise MetaftError("its process is gone")
+
+    told = {}
+    entrants = {"good": Entrant(lambda: None), "bad": Entrant(breaks)}
+    seconds, first = alternate(entrants, 5, 0.0, lambda _: None, lambda name, error: told.update({name: str(error)}))
+    assert told == {"bad": "its process is gone"}
+    assert (set(seconds), len(seconds["good"]), set(first)) == ({"good"}, 5, {"good"})
+    with pytest.raises(MetaftError, match="gone"):
+        alternate({"bad": entrants["bad"]}, 5, 0.0, lambda _: None)
+
+
+def test_a_row_whose_entrants_shared_a_process_says_so() -> None:
+    said = "All entrants shared one process"
+    assert said in report.page({"work": ROW}, {})
+    assert said not in report.page({"work": ROW | {"apart": True}}, {})
 
 
 def test_ratio_is_taken_within_a_turn() -> None:

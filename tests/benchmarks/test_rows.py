@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import signal
 
 import numpy as np
 import pytest
 import torch
 
+import benchmarks.measure
 from benchmarks import conv4, resnet12, sinusoid
 from benchmarks.agree import TOLERANCE, difference, second_order_share
 from benchmarks.apart import Apart
@@ -16,7 +19,7 @@ from benchmarks.episodes import sampling
 from benchmarks.jax_sinusoid import jitted
 from benchmarks.plain import plain
 from benchmarks.problem import Params, Problem
-from benchmarks.row import check
+from benchmarks.row import Prepared, check
 from benchmarks.rows import ROWS
 from metaft.data.images import LabelledImages
 from metaft.errors import MetaftError
@@ -116,13 +119,42 @@ def test_an_entrant_is_checked_before_it_is_timed() -> None:
 def test_an_entrant_lives_in_a_process_of_its_own_and_is_timed_there() -> None:
     one = Apart("sinusoid", "metaft, uncompiled", True)
     try:
+        assert one.process.pid != os.getpid()
         assert one.prepared.agreement < TOLERANCE
         assert one.prepared.missing is None
         assert one.units == 1
         assert one.warm_up() is None
         assert one.time(2) > 0
+        os.kill(one.process.pid, signal.SIGKILL)
+        with pytest.raises(MetaftError, match="ended by signal 9"):
+            one.time(1)
     finally:
         one.close()
+    assert not one.process.is_alive()
+
+
+def test_a_number_that_is_none_is_no_agreement() -> None:
+    right = {"a": torch.ones(2), "b": torch.ones(2)}
+    assert difference({"a": torch.ones(2), "b": torch.tensor([1.0, float("nan")])}, right) == float("inf")
+
+
+class Pretended:
+    """In place of a process."""
+
+    def __init__(self, row: str, name: str, quick: bool) -> None:
+        if name == "higher":
+            raise MetaftError("its process is gone")
+        self.prepared = Prepared(None, "computes another gradient" if name == "learn2learn" else None, 0.5)
+
+
+def test_a_peer_that_cannot_be_timed_is_left_out_and_metaft_ends_the_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmarks.measure, "Apart", Pretended)
+    apart, missing = benchmarks.measure.gather("conv4-maxpool", True)
+    assert missing == {"learn2learn": "computes another gradient", "higher": "its process is gone"}
+    assert set(apart) == {"metaft", "metaft, uncompiled", "learn2learn", "TorchOpt"}
+    monkeypatch.setattr(Pretended, "__init__", lambda self, *_: (_ for _ in ()).throw(MetaftError("no")))
+    with pytest.raises(MetaftError, match="metaft: no"):
+        benchmarks.measure.gather("conv4-maxpool", True)
 
 
 def test_an_entrant_that_cannot_be_set_up_says_why() -> None:

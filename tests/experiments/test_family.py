@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments import family
+from experiments.family import untrained
 from experiments.family_facts import Facts, facts, mean
 from experiments.family_gaps import gap_lines
 from experiments.family_jobs import scoring_job, work
@@ -197,7 +198,7 @@ def test_the_page_says_modes_times_and_what_is_absent() -> None:
         "1 minutes (5-way)",
         " one seed;",
         "*(?)*",
-        "family-1min-5-way.png",
+        "family-1min-sinusoid-1min-5-way.png",
         "drawn at random over all alphabets",
         "- x: why",
         "## Why the gaps",
@@ -226,13 +227,13 @@ def test_from_plan_to_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     (tmp_path / "family.toml").write_text(shipped.replace('"sinusoid"\nval', '"sinusoid"\nengine = "eager"\nval'))
     monkeypatch.setattr(family, "HERE", tmp_path)
     monkeypatch.setattr(family, "work", in_this_process)
-    words = ["--minutes", "0.02", "--seeds", "1", "--tasks", "4", "--only", "maml", "--settings", "sinusoid",
-             "--runs", str(tmp_path / "runs"), "--results", str(tmp_path / "results")]  # fmt: skip
+    words = ["--minutes", "0.02", "--sinusoid-minutes", "0.01", "--seeds", "1", "--tasks", "4", "--only", "maml"]
+    words += ["--settings", "sinusoid", "--runs", str(tmp_path / "runs"), "--results", str(tmp_path / "results")]
     done = CliRunner().invoke(family.main, words)
     assert done.exit_code == 0, done.output
     assert "1 of 1 trainings to do: 0.01 minutes" in done.output
     assert read_record(tmp_path / "runs" / "sinusoid-0.01min" / "maml-0")["state"] == "finished"
-    stored = (tmp_path / "results" / "family-0.02min.json").read_text()
+    stored = (tmp_path / "results" / "family-0.02min-sinusoid-0.01min.json").read_text()
     assert json.loads(stored)["results"]["scores"]["sinusoid 5 shots: maml inductive"]["count"] == 4
     assert str(tmp_path) not in stored
     monkeypatch.setattr(family, "work", lambda jobs, at_once: pytest.fail("all is done") if jobs else None)
@@ -242,15 +243,24 @@ def test_from_plan_to_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     (kept,) = (tmp_path / "runs").glob(f"sinusoid-0.01min/scores/*/maml/{CELLS}")
     kept.write_text("".join(kept.read_text().splitlines(keepends=True)[:1]))
     assert CliRunner().invoke(family.main, [*words, "--page"]).exit_code == 0
-    text = (tmp_path / "results" / "family-0.02min.md").read_text()
+    text = (tmp_path / "results" / "family-0.02min-sinusoid-0.01min.md").read_text()
     assert "- maml on sinusoid test tasks: scoring has not come to its end" in text
     assert "| MAML | 5 |" not in text
     assert "- any-way: Proto-MAML, ProtoNet, " in text
 
 
 def test_the_page_of_what_is_asked_has_the_plain_name() -> None:
-    assert stem({"5-way": 10}, "maml") == "family"
-    assert stem({"5-way": 2}, "alphabets") == "family-2min-alphabets"
+    assert stem({"5-way": 10, "sinusoid": 0.7}, "maml") == "family"
+    assert stem({"5-way": 2, "sinusoid": 0.7}, "alphabets") == "family-2min-alphabets"
+    assert stem({"5-way": 10, "sinusoid": 5}, "maml") == "family-sinusoid-5min"
+
+
+def test_what_failed_is_not_said_to_wait(tmp_path: Path) -> None:
+    several = [METHODS[name] for name in ("maml", "anil", "boil")]
+    trainings, _ = plan(several, {"5-way": COURSES["5-way"]}, 1, {"5-way": 2.0}, tmp_path)
+    done = {("anil", "5-way"): trainings[1:2]}
+    assert untrained(trainings, done) == {"5-way: MAML, BOIL": "not trained for 2 minutes yet"}
+    assert untrained(trainings[:2], done) == {"5-way: MAML": "not trained for 2 minutes yet"}
 
 
 def test_a_split_of_characters_is_trained_on_and_tested_on(tmp_path: Path) -> None:
