@@ -69,10 +69,11 @@ def max_pool2d(x: Tensor, kernel: tuple[int, int]) -> Tensor:
         ``[examples, channels, height // kernel[0], width // kernel[1]]``.
     """
     high, wide = x.shape[2] // kernel[0], x.shape[3] // kernel[1]
-    x = x[:, :, : high * kernel[0], : wide * kernel[1]]
-    windows = x.reshape(*x.shape[:2], high, kernel[0], wide, kernel[1])
+    # Channels go last before anything is taken apart: the compiler would otherwise lay the whole of x out anew.
+    rows = x[:, :, : high * kernel[0], : wide * kernel[1]].permute(0, 2, 3, 1)
+    windows = rows.reshape(x.shape[0], high, kernel[0], wide, kernel[1], x.shape[1])
     # The order in which the window is taken apart decides the layout of the gradient that is put together again.
-    return _largest([_largest(row.unbind(4)) for row in windows.unbind(3)])
+    return _largest([_largest(row.unbind(3)) for row in windows.unbind(2)]).permute(0, 3, 1, 2)
 
 
 def plain_max_pool2d(

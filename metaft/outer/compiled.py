@@ -12,12 +12,14 @@ from typing import Any, TypeVar
 
 import torch
 import torch._dynamo.config
+from torch._inductor.custom_graph_pass import CustomGraphPass
 from torch._inductor.runtime.cache_dir_utils import cache_dir
+from torch.fx import Graph
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from metaft.inner.tasks import channels_last
-from metaft.outer.kernels import small_products
+from metaft.outer.kernels import once, small_products
 
 log = logging.getLogger("metaft")
 MOST_VALUES = 2**25
@@ -73,8 +75,10 @@ def compile_if_possible(function: Function) -> Function:
     options: dict[str, Any] = {"guard_filter_fn": _worth_a_guard}
     if not torch.cuda.is_available():
         options["cpp_wrapper"] = True
+        passes: list[CustomGraphPass] = [once.ComputedOnce()]
         if small_products.load():
-            options["post_grad_custom_post_pass"] = small_products.SmallProducts()
+            passes.append(small_products.SmallProducts())
+        options["post_grad_custom_post_pass"] = _InTurn(passes)
     built = torch.compile(function, fullgraph=True, dynamic=False, options=options)
     seen: set[tuple[torch.Size, ...]] = set()
 
@@ -125,6 +129,26 @@ def compile_if_small(function: Function) -> Function:
             return function(*args)
 
     return run  # type: ignore[return-value]
+
+
+class _InTurn(CustomGraphPass):
+    """Several passes over a compiled graph as one.
+
+    Args:
+        passes: in their order.
+    """
+
+    def __init__(self, passes: Sequence[CustomGraphPass]) -> None:
+        self.passes = passes
+
+    def __call__(self, graph: Graph) -> None:
+        """Change the graph where it stands."""
+        for one in self.passes:
+            one(graph)
+
+    def uuid(self) -> Any:
+        """What compiled code depends on, for torch's cache."""
+        return "/".join(str(one.uuid()) for one in self.passes)
 
 
 def _worth_a_guard(guards: Sequence[Any]) -> list[bool]:
