@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Callable
 from functools import lru_cache
 
 # malloc.h of glibc
@@ -21,21 +22,38 @@ def keep_freed_memory() -> bool:
     four tenths of the time. The process holds on to its peak until it ends. Left alone where the environment says
     something about malloc. Results do not change.
 
-    The heaps that it makes for further threads hold 64 MiB at most, so that larger tensors of a worker would be fetched
-    anew each time: threads that start later share the first one's memory, and its lock.
+    Returns:
+        Whether it was done.
+    """
+    mallopt = _mallopt()
+    # First of all the threshold: the other settings alone would fix it at 128 KiB.
+    if mallopt is None or not any(mallopt(_MMAP_THRESHOLD, size) for size in _LARGEST):
+        return False
+    done = [mallopt(name, value) for name, value in {_TRIM_THRESHOLD: _KEPT, _TOP_PAD: _AHEAD}.items()]
+    return all(done)
+
+
+@lru_cache(maxsize=1)
+def share_between_threads() -> bool:
+    """Let threads that start from now on keep freed tensors of more than 64 MiB as well, where the C library is glibc.
+
+    The heaps that glibc makes for further threads hold no more than that, so that a larger tensor of a worker is
+    fetched anew each time: ResNet-12 then takes nearly twice as long. They then share the first thread's lock too, which
+    makes small tensors slower, so this waits until large ones are met.
 
     Returns:
         Whether it was done.
     """
+    mallopt = _mallopt()
+    return mallopt is not None and bool(mallopt(_ARENA_MAX, 1))
+
+
+def _mallopt() -> Callable[[int, int], int] | None:
+    """Of glibc; None for another library, and where the environment has decided."""
     if any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ):
-        return False
+        return None
     try:
-        mallopt = ctypes.CDLL(None).mallopt
+        found: Callable[[int, int], int] = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # another C library, or another system
-        return False
-    # First of all: the other settings alone would fix the threshold at 128 KiB.
-    if not any(mallopt(_MMAP_THRESHOLD, size) for size in _LARGEST):
-        return False
-    settings = {_TRIM_THRESHOLD: _KEPT, _TOP_PAD: _AHEAD, _ARENA_MAX: 1}
-    done = [mallopt(name, value) for name, value in settings.items()]
-    return all(done)
+        return None
+    return found

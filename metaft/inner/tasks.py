@@ -52,6 +52,15 @@ def images_on_cpu(x: Tensor) -> bool:
     return x.dim() >= 5 and x.device.type == "cpu"
 
 
+def has_large_images(x: Tensor) -> bool:
+    """Whether a layer of 32 channels makes more than 64 MiB of one task's examples.
+
+    Args:
+        x: ``[tasks, examples, channels, *space]``.
+    """
+    return images_on_cpu(x) and x[0, :, 0].numel() > 2**19
+
+
 def laid_out(params: dict[str, Tensor], batch: TaskBatch) -> tuple[dict[str, Tensor], TaskBatch]:
     """The same parameters and tasks, in the memory layout that suits the device.
 

@@ -15,8 +15,8 @@ from metaft.inner.adapt import Begin, Inner, network
 from metaft.inner.objectives import Loss, Objective, TaskLoss
 from metaft.inner.rules import Params, Rule
 from metaft.inner.scope import select
-from metaft.inner.tasks import images_on_cpu, laid_out
-from metaft.memory import keep_freed_memory
+from metaft.inner.tasks import has_large_images, images_on_cpu, laid_out
+from metaft.memory import keep_freed_memory, share_between_threads
 from metaft.outer import compiled
 from metaft.outer.checks import asked_after, require_path
 from metaft.outer.chunks import default_size, map_chunks
@@ -171,6 +171,8 @@ def meta_gradient(
 
     if batch.query_x.device.type == "cpu":
         keep_freed_memory()
+        if workers > 1 and has_large_images(batch.query_x):
+            share_between_threads()
     params, batch = laid_out(params, batch)
     weighted = () if weights is None else (weights,)
     if whole is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from metaft.inner.tasks import channels_last, laid_out, over_tasks
+from metaft.inner.tasks import channels_last, has_large_images, laid_out, over_tasks
 from metaft.models import build
 from metaft.models.functional import Functional
 from metaft.tasks.batch import TaskBatch
@@ -67,3 +67,9 @@ def test_fused_batch_norm_outside_of_vmap_has_the_same_second_derivatives_as_the
         fused = product(params, batch.support_x[t], batch.support_y[t])
         for name, value in fused.items():
             torch.testing.assert_close(value, written[name][t], rtol=1e-8, atol=1e-10)
+
+
+def test_mini_imagenets_queries_are_large_and_omniglots_are_not() -> None:
+    assert has_large_images(torch.empty(1, 75, 3, 84, 84))
+    assert not has_large_images(torch.empty(32, 75, 1, 28, 28))
+    assert not has_large_images(torch.empty(10**4, 100, 1))
