@@ -38,8 +38,8 @@ def share_between_threads() -> bool:
     """Let threads that start from now on keep freed tensors of more than 64 MiB as well, where the C library is glibc.
 
     The heaps that glibc makes for further threads hold no more than that, so that a larger tensor of a worker is
-    fetched anew each time: ResNet-12 then takes nearly twice as long. They then share the first thread's lock too, which
-    makes small tensors slower, so this waits until large ones are met.
+    fetched anew each time: ResNet-12 then takes nearly twice as long. All threads then share one lock, too, which makes
+    small tensors slower, so this waits until large ones are met.
 
     Returns:
         Whether it was done.
