@@ -25,6 +25,7 @@ SPLITS = {
     "maml": "Trained on 1,100 characters, validated on 100, tested on 423, drawn at random over all alphabets, as most "
     "published numbers are (Finn et al. 2017: 1,200 to train on)",
 }
+SHORTER = "family-2min-alphabets.md"
 PICTURES = {
     "5-way": ("Omniglot 5-way 1-shot, validation classes", ("5-way", "any-way")),
     "20-way": ("Omniglot 20-way 1-shot, validation classes", ("20-way",)),
@@ -134,6 +135,8 @@ def page(report: Report, drawn: Sequence[str], example: str) -> str:
     if report.problems:
         listed = [f"- {name}: {reason}" for name, reason in report.problems.items()]
         parts += ["## Absent", "\n".join(listed)]
+        if stem(report.minutes, report.scheme) == "family":
+            parts += [f"All methods after a shorter time: [{SHORTER}]({SHORTER})."]
     parts += [f"Command: `{_command(report.minutes, report.scheme)}`. One training alone: `{example}`. All commands, seeds, "
               f"versions and machine: `{stem(report.minutes, report.scheme)}.json`; settings: `experiments/family.toml`."]  # fmt: skip
     return "\n\n".join(parts) + "\n"
