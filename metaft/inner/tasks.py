@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -58,7 +59,7 @@ def has_large_images(x: Tensor) -> bool:
     Args:
         x: ``[tasks, examples, channels, *space]``.
     """
-    return images_on_cpu(x) and x[0, :, 0].numel() > 2**19
+    return images_on_cpu(x) and x.shape[1] * math.prod(x.shape[3:]) > 2**19  # a rank may have no task at all
 
 
 def laid_out(params: dict[str, Tensor], batch: TaskBatch) -> tuple[dict[str, Tensor], TaskBatch]:

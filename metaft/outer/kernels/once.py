@@ -32,8 +32,8 @@ class ComputedOnce(CustomGraphPass):
 
     The compiler writes elementwise operations into the loops of whoever uses them. Batch norm's mean and its
     weight · rsqrt(variance + ε), 64 numbers, are so computed again for each of millions of values, and a division or a
-    root takes longer than all the rest. Where max-pooling takes its input apart it stores the truth values of the
-    comparisons instead of the input, which are slow to write and to read.
+    root takes longer than all the rest. Of max-pooling it would store not the input but the truth values of the
+    comparisons, which are slow to write and to read.
     """
 
     def __call__(self, graph: Graph) -> None:
