@@ -247,6 +247,17 @@ def test_from_plan_to_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert "- maml on sinusoid test tasks: scoring has not come to its end" in text
     assert "| MAML | 5 |" not in text
     assert "- any-way: Proto-MAML, ProtoNet, " in text
+    # A training that failed is absent for its own reason, and does not wait to be trained.
+    failed = tmp_path / "runs" / "sinusoid-0.01min" / "anil-0"
+    failed.mkdir()
+    (failed / "run.json").write_text('{"state": "failed"}')
+    (failed.parent / "logs").mkdir(exist_ok=True)
+    (failed.parent / "logs" / "anil-0.log").write_text("Error: no such thing\n")
+    assert "ANIL" in next(line for line in text.splitlines() if line.startswith("- sinusoid: "))
+    assert CliRunner().invoke(family.main, [*words, "--page"]).exit_code == 0
+    text = (tmp_path / "results" / "family-0.02min-sinusoid-0.01min.md").read_text()
+    assert "- anil sinusoid seed 0: Error: no such thing" in text
+    assert "ANIL" not in next(line for line in text.splitlines() if line.startswith("- sinusoid: "))
 
 
 def test_the_page_of_what_is_asked_has_the_plain_name() -> None:
