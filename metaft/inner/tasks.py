@@ -54,12 +54,16 @@ def images_on_cpu(x: Tensor) -> bool:
 
 
 def has_large_images(x: Tensor) -> bool:
-    """Whether a layer of 32 channels makes more than 64 MiB of one task's examples.
+    """Whether tensors of more than 64 MiB are to be expected of tasks with such images.
 
     Args:
-        x: ``[tasks, examples, channels, *space]``.
+        x: ``[tasks, examples, channels, *space]``. An image of 64×64 or more counts as large whatever their number, so
+            that all tasks of one data set are alike; smaller ones do if a layer of 32 channels makes 64 MiB of them.
     """
-    return images_on_cpu(x) and x.shape[1] * math.prod(x.shape[3:]) > 2**19  # a rank may have no task at all
+    if not images_on_cpu(x):
+        return False
+    values = math.prod(x.shape[3:])
+    return values >= 64 * 64 or x.shape[1] * values > 2**19  # a rank may have no task at all
 
 
 def laid_out(params: dict[str, Tensor], batch: TaskBatch) -> tuple[dict[str, Tensor], TaskBatch]:

@@ -17,12 +17,11 @@ import math
 
 import torch
 from torch import Tensor
-from torch.func import vjp
 
 from metaft.inner.rules import Params, State
-from metaft.outer.pieces import Linearise, Pullback
+from metaft.outer.pieces import Linearise
 from metaft.outer.problem import Estimate, Problem
-from metaft.outer.steps import Steps, Total
+from metaft.outer.steps import Linear, Steps, Total
 
 
 def reverse_pass(linearise: Linearise, keep: bool, problem: Problem) -> Estimate:
@@ -45,7 +44,7 @@ def reverse_pass(linearise: Linearise, keep: bool, problem: Problem) -> Estimate
     whole = keep or problem.memory == "graph"  # what linearising a step leaves behind is kept
     stride = max(1, math.isqrt(K)) if problem.memory == "checkpoints" and not keep else 1
     points: dict[int, tuple[Params, State]] = {}
-    kept: dict[int, tuple[Params, Pullback]] = {}
+    kept: dict[int, Linear] = {}
 
     adapting, state = steps.begin()
     for k in range(K):
@@ -53,8 +52,7 @@ def reverse_pass(linearise: Linearise, keep: bool, problem: Problem) -> Estimate
             points[k] = adapting, state
         if problem.wrap is None and (whole or k == K - 1):
             kept[k] = steps.linearised(k, adapting)
-        grads = kept[k][0] if k in kept else steps.gradient(k, adapting)
-        adapting, state = steps.move(k)(adapting, state, grads, steps.rates)
+        adapting, state = steps.forward(k, adapting, state, kept.get(k))
 
     losses, adjoint, towards_live = steps.query(K, adapting)
     total = Total(steps)
@@ -67,14 +65,9 @@ def reverse_pass(linearise: Linearise, keep: bool, problem: Problem) -> Estimate
             first = k - k % stride
             at = points[first]
             for j in range(first, k):
-                at = steps.move(j)(*at, steps.gradient(j, at[0]), steps.rates)
-                points[j + 1] = at
+                points[j + 1] = at = steps.forward(j, *at)
         adapting, state = points.pop(k)
-        grads, product = kept.pop(k) if k in kept else steps.linearised(k, adapting)
-        through_rule = vjp(steps.move(k), adapting, state, grads, steps.rates)[1]
-        adjoint, of_state, of_grads, of_rates = through_rule((adjoint, of_state))
-        of_adapting, towards_live = product(of_grads)
-        adjoint = {n: v + of_adapting[n] for n, v in adjoint.items()}
+        adjoint, of_state, of_rates, towards_live = steps.back(k, adapting, state, adjoint, of_state, kept.pop(k, None))
         total.add(towards_live, k)
         total.add(of_rates, k)
         if k in steps.weights:

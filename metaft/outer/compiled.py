@@ -6,6 +6,7 @@ import logging
 import shutil
 import threading
 import time
+import types
 from collections.abc import Callable, Sequence
 from functools import lru_cache, wraps
 from typing import Any, TypeVar
@@ -79,7 +80,7 @@ def compile_if_possible(function: Function) -> Function:
         if small_products.load():
             passes.append(small_products.SmallProducts())
         options["post_grad_custom_post_pass"] = _InTurn(passes)
-    built = torch.compile(function, fullgraph=True, dynamic=False, options=options)
+    built = torch.compile(_with_own_code(function), fullgraph=True, dynamic=False, options=options)
     seen: set[tuple[torch.Size, ...]] = set()
 
     @wraps(function)
@@ -131,6 +132,21 @@ def compile_if_small(function: Function) -> Function:
     return run  # type: ignore[return-value]
 
 
+def _with_own_code(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function with a copy of its code.
+
+    Torch keeps what it compiled, and what that assumed, with the code. Functions of several settings that share it
+    would be checked against each other's assumptions at each call, and torch fails where one's dictionaries lack a key
+    that another's have.
+    """
+    if not isinstance(function, types.FunctionType):
+        return function
+    code, own = function.__code__.replace(), function.__closure__
+    copy = types.FunctionType(code, function.__globals__, function.__name__, function.__defaults__, own)
+    copy.__kwdefaults__ = function.__kwdefaults__
+    return copy
+
+
 class _InTurn(CustomGraphPass):
     """Several passes over a compiled graph as one.
 
@@ -147,8 +163,9 @@ class _InTurn(CustomGraphPass):
             one(graph)
 
     def uuid(self) -> Any:
-        """What compiled code depends on, for torch's cache."""
-        return "/".join(str(one.uuid()) for one in self.passes)
+        """What compiled code depends on, for torch's cache; None, so that nothing is kept, if one pass cannot say."""
+        known = [one.uuid() for one in self.passes]
+        return None if None in known else "/".join(map(str, known))
 
 
 def _worth_a_guard(guards: Sequence[Any]) -> list[bool]:
@@ -162,10 +179,7 @@ def _worth_a_guard(guards: Sequence[Any]) -> list[bool]:
 
 
 def _raise_limits() -> None:
-    """Let this thread compile more than 8 settings: torch keeps its limits by thread.
-
-    Torch counts compilations by code, not by function, and learners of one process share the same few lines here.
-    """
+    """Let this thread compile one function for more than 8 shapes: torch keeps its limits by thread."""
     limits = torch._dynamo.config
     limits.recompile_limit = max(limits.recompile_limit, 256)
     limits.accumulated_recompile_limit = max(limits.accumulated_recompile_limit, 4096)

@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.func import vjp
 
 from metaft.inner.adapt import Inner
-from metaft.inner.rules import Params
+from metaft.inner.rules import Params, State
 from metaft.inner.tasks import over_tasks
 from metaft.outer.problem import QueryLoss, Wrap
 from metaft.tasks.batch import TaskBatch
 
 Pullback = Callable[[Params], tuple[Params, Params]]
+Move = Callable[[Params, State, Params, Params], tuple[Params, State]]
+Back = tuple[Params, State, Params, Params]
+"""Adjoints of what adapts and of the rule's state, and the gradients towards what the rule learns and live ones."""
 
 
 class Linearise(Protocol):
@@ -81,6 +84,47 @@ def begin_gradient(
     return gradients
 
 
+def move_of(inner: Inner, k: int, shared: bool, tasks: int) -> Move:
+    """Step k of the rule for all tasks: ``(adapting, state, gradients, rates) → (adapting, state)``.
+
+    Args:
+        inner: the inner loop.
+        k: the step.
+        shared: whether all tasks stand on one set of parameters.
+        tasks: how many there are. A single one that shares them with itself is moved as it is.
+
+    Returns:
+        The step; gradients are stacked over tasks, and so is what it gives, but for such a single task.
+    """
+    if not (shared and tasks == 1):
+        return inner.move(k, shared)
+
+    def of_one(adapting: Params, state: State, grads: Params, rates: Params) -> tuple[Params, State]:
+        return inner.rule.step(k, adapting, state, {n: g.squeeze(0) for n, g in grads.items()}, rates)
+
+    return of_one
+
+
+def step_back(
+    move: Move, product: Pullback, at: tuple[Params, State, Params, Params], adjoint: Params, of_state: State
+) -> Back:
+    """One step of the reverse pass: the rule's transposed Jacobian, then the Hessian-vector product.
+
+    Args:
+        move: the rule's step.
+        product: with the transposed Jacobian of the inner gradient.
+        at: where both are taken: what adapts, the rule's state, the inner gradient, what the rule learns.
+        adjoint: of what adapts, after the step.
+        of_state: of the rule's state, likewise.
+
+    Returns:
+        Both before the step, and the gradients towards what the rule learns and towards the live meta-parameters.
+    """
+    through, of_state, of_grads, of_rates = vjp(move, *at)[1]((adjoint, of_state))
+    of_adapting, towards_live = product(of_grads)
+    return {n: v + of_adapting[n] for n, v in through.items()}, of_state, of_rates, towards_live
+
+
 @dataclass(frozen=True)
 class Pieces:
     """The computations of the reverse pass; those in dictionaries by whether parameters are shared.
@@ -90,6 +134,9 @@ class Pieces:
     Args:
         gradient: ``(adapting, params, support_x, support_y) → inner gradients``.
         product: ``(adapting, live, fixed, cotangent, *batch) → (product towards adapting, towards live)``.
+        forward: ``(adapting, state, params, rates, *support) → (adapting, state)`` after any step; for rules that do
+            not count them.
+        back: ``(adapting, state, live, fixed, rates, adjoint, of_state, *batch) → step_back``, likewise.
         query: ``(adapting, live, fixed, *batch) → (losses, gradient towards adapting, towards live)``.
         begun: ``(params, support_x, support_y) → what begins from the support set``.
         begin: ``(support_x, support_y, live, fixed, cotangent) → gradient towards live``.
@@ -97,6 +144,8 @@ class Pieces:
 
     gradient: dict[bool, Callable[..., Params]]
     product: dict[bool, Callable[..., tuple[Params, Params]]]
+    forward: dict[bool, Callable[..., tuple[Params, State]]]
+    back: dict[bool, Callable[..., Back]]
     query: dict[bool, Callable[..., tuple[Tensor, Params, Params]]]
     begun: Callable[..., Params]
     begin: Callable[..., Params]
@@ -123,6 +172,30 @@ def pieces_of(linearise: Linearise, inner: Inner, query_loss: QueryLoss, wrap: W
             inner, TaskBatch(*data), shared, adapting, live, fixed
         )[1](cotangent)
 
+    def forward(shared: bool) -> Callable[..., tuple[Params, State]]:
+        def of_any(adapting: Params, state: State, params: Params, rates: Params, x: Tensor, y: Tensor) -> Any:
+            grads = inner.gradient(x, y, shared)(adapting, params)
+            return move_of(inner, 0, shared, len(x))(adapting, state, grads, rates)
+
+        return of_any
+
+    def back(shared: bool) -> Callable[..., Back]:
+        def of_any(
+            adapting: Params,
+            state: State,
+            live: Params,
+            fixed: Params,
+            rates: Params,
+            adjoint: Params,
+            of_state: State,
+            *data: Tensor,
+        ) -> Back:
+            grads, product = linearise(inner, TaskBatch(*data), shared, adapting, live, fixed)
+            move = move_of(inner, 0, shared, len(data[0]))
+            return step_back(move, product, (adapting, state, grads, rates), adjoint, of_state)
+
+        return of_any
+
     def query(shared: bool) -> Callable[..., tuple[Tensor, Params, Params]]:
         return lambda adapting, live, fixed, *data: query_gradient(
             query_loss, TaskBatch(*data), shared, adapting, live, fixed
@@ -132,6 +205,8 @@ def pieces_of(linearise: Linearise, inner: Inner, query_loss: QueryLoss, wrap: W
     return Pieces(
         {shared: wrap(gradient(shared)) for shared in both},
         {shared: wrap(product(shared)) for shared in both},
+        {shared: wrap(forward(shared)) for shared in both},
+        {shared: wrap(back(shared)) for shared in both},
         {shared: wrap(query(shared)) for shared in both},
         wrap(lambda *args: inner.begun(*args)),
         wrap(lambda *args: begin_gradient(inner, *args)),

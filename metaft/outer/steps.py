@@ -11,10 +11,10 @@ from torch.utils._pytree import tree_map
 
 from metaft.inner.adapt import learned, network, per_task
 from metaft.inner.rules import Params, State
-from metaft.outer.pieces import Linearise, Pullback, kept_pieces, pieces_of
+from metaft.outer.pieces import Back, Linearise, Move, Pullback, kept_pieces, move_of, pieces_of, step_back
 from metaft.outer.problem import Problem
 
-Move = Callable[[Params, State, Params, Params], tuple[Params, State]]
+Linear = tuple[Params, Pullback]
 
 
 class Steps:
@@ -43,6 +43,8 @@ class Steps:
         self.fixed = {n: p for n, p in params.items() if n not in self.live}
         self.single = problem.batch.tasks == 1 and not problem.diagnose
         self.shared_first = inner.begin is None and not problem.diagnose
+        # Compiled, a step and its way back are one call each, unless every step would have to be compiled on its own.
+        self.as_one = problem.wrap is not None and not getattr(inner.rule, "counts_steps", True)
 
     def shared(self, k: int) -> bool:
         """Whether all tasks stand on one set of parameters before step k."""
@@ -61,7 +63,7 @@ class Steps:
         of_step, data = self.pieces.gradient[self.shared(k)], (self.batch.support_x, self.batch.support_y)
         return of_step(adapting, self.inner.at_step(k, self.params), *data)
 
-    def linearised(self, k: int, adapting: Params) -> tuple[Params, Pullback]:
+    def linearised(self, k: int, adapting: Params) -> Linear:
         """Step k's inner gradient and a product with its transposed Jacobian."""
         now, then = self.inner.at_step(k, self.live), self.inner.at_step(k, self.fixed)
         if self.wrap is None:
@@ -72,15 +74,28 @@ class Steps:
         grads = self.gradient(k, adapting) if again else _zeros_like(adapting, self.batch.tasks, self.shared(k))
         return grads, lambda w: product(adapting, now, then, w, *self.batch.tensors())
 
+    def forward(self, k: int, adapting: Params, state: State, linear: Linear | None = None) -> tuple[Params, State]:
+        """What adapts, and the rule's state, after step k; ``linear`` if that step was linearised already."""
+        if self.as_one and linear is None:
+            of_step, support = self.pieces.forward[self.shared(k)], (self.batch.support_x, self.batch.support_y)
+            return of_step(adapting, state, self.inner.at_step(k, self.params), self.rates, *support)
+        grads = linear[0] if linear else self.gradient(k, adapting)
+        return self.move(k)(adapting, state, grads, self.rates)
+
+    def back(
+        self, k: int, adapting: Params, state: State, adjoint: Params, of_state: State, linear: Linear | None = None
+    ) -> Back:
+        """Pull both adjoints back through step k, which was taken at ``adapting`` and ``state``."""
+        if self.as_one and linear is None:
+            now, then = self.inner.at_step(k, self.live), self.inner.at_step(k, self.fixed)
+            of_step = self.pieces.back[self.shared(k)]
+            return of_step(adapting, state, now, then, self.rates, adjoint, of_state, *self.batch.tensors())
+        grads, product = linear or self.linearised(k, adapting)
+        return step_back(self.move(k), product, (adapting, state, grads, self.rates), adjoint, of_state)
+
     def move(self, k: int) -> Move:
-        """Step k of the rule: ``(adapting, state, gradients, rates) → (adapting, state)``."""
-        if not self.single:
-            return self.inner.move(k, self.shared(k))
-
-        def step(adapting: Params, state: State, grads: Params, rates: Params) -> tuple[Params, State]:
-            return self.inner.rule.step(k, adapting, state, {n: g.squeeze(0) for n, g in grads.items()}, rates)
-
-        return step
+        """Step k of the rule."""
+        return move_of(self.inner, k, self.shared(k), self.batch.tasks)
 
     def query(self, k: int, adapting: Params) -> tuple[Tensor, Params, Params]:
         """The query loss of each task after k steps times its weight, its gradient towards adapting and live ones."""

@@ -72,5 +72,7 @@ def test_fused_batch_norm_outside_of_vmap_has_the_same_second_derivatives_as_the
 def test_mini_imagenets_queries_are_large_and_omniglots_are_not() -> None:
     assert has_large_images(torch.empty(1, 75, 3, 84, 84))
     assert has_large_images(torch.empty(0, 75, 3, 84, 84))
+    assert has_large_images(torch.empty(1, 5, 3, 84, 84)), "few or many, so that all tasks of a data set are alike"
+    assert has_large_images(torch.empty(1, 700, 1, 28, 28))
     assert not has_large_images(torch.empty(32, 75, 1, 28, 28))
     assert not has_large_images(torch.empty(10**4, 100, 1))

@@ -1,5 +1,6 @@
 """Every estimator × rule × objective × scope × memory, against float64 finite differences and torch's own gradcheck."""
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -12,10 +13,14 @@ from metaft.errors import MetaftError
 from metaft.inner.adapt import Inner, adapt
 from metaft.inner.objectives import OBJECTIVES, L2AfterSteps, L2ToStart
 from metaft.inner.rules import RULES
+from metaft.inner.rules.scaled import Scaled
 from metaft.models import Functional
-from metaft.outer.finite_difference import default_step
+from metaft.outer.exact import exact
+from metaft.outer.finite_difference import default_step, finite_difference
+from metaft.outer.first_order import first_order
 from metaft.outer.implicit import _pulled_back
 from metaft.outer.meta_gradient import MEMORY, meta_gradient
+from metaft.outer.problem import Problem
 
 DOUBLE = torch.float64
 SCOPES = ("all", "head", "body", "biases", "first:1")
@@ -95,6 +100,36 @@ def test_all_memories_give_the_same_gradient(memory, estimator, rule_name, steps
     graph = meta_gradient(loss, params, batch, memory="graph", **options).grads
     for name in graph:
         torch.testing.assert_close(ours[name], graph[name], rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("estimator", [exact, finite_difference, first_order], ids=["exact", "fd", "fo"])
+@pytest.mark.parametrize("rule_name", RULES)
+@pytest.mark.parametrize("tasks", [1, 3])
+@pytest.mark.parametrize("memory", ["flat", "checkpoints"])
+def test_in_pieces_as_they_are_compiled_the_gradient_is_the_same(estimator, rule_name, tasks, memory):
+    """A step and its way back as one piece, and as several for rules that count steps; here without the compiler."""
+    model, loss, batch = problem()
+    rule = RULES[rule_name](0.1, 4)
+    params = with_rates(model, rule)
+    inner = Inner(loss, rule, 5, objective=L2ToStart(0.1))
+    query = lambda p, sx, sy, qx, qy: loss({n: v for n, v in p.items() if ":" not in n}, qx, qy)
+    asked = Problem(inner, query, params, tuple(params), batch[:tasks], memory)
+    whole, pieces = (estimator(replace(asked, wrap=wrap)) for wrap in (None, lambda piece: piece))
+    for name in params:
+        torch.testing.assert_close(pieces.grads[name], whole.grads[name], rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("rule_name", RULES)
+def test_rules_say_whether_they_count_steps(rule_name):
+    model, _, _ = problem()
+    rule = RULES[rule_name](0.1, 5)
+    params, draw = model.params(), torch.Generator().manual_seed(0)
+    drawn = lambda of: {n: torch.rand(p.shape, generator=draw, dtype=p.dtype) for n, p in of.items()}
+    state = {kind: drawn(part) for kind, part in rule.init(params).items()}
+    rates, grads = drawn(rule.learned(params)), drawn(params)
+    first, fourth = (rule.step(k, params, state, grads, rates)[0] for k in (0, 3))
+    assert rule.counts_steps == any(not torch.equal(first[n], fourth[n]) for n in params)
+    assert Scaled(rule, 2.0, tuple(params)).counts_steps == rule.counts_steps
 
 
 @pytest.mark.parametrize("rule_name", RULES)

@@ -254,10 +254,16 @@ class Tiny(nn.Sequential):
 
 @pytest.mark.parametrize(
     ("estimator", "rule"),
-    [("exact", metaft.SGD(0.1)), ("exact", metaft.LSLR(0.1, 2)), ("finite-difference", metaft.SGD(0.1))],
+    [
+        ("exact", metaft.SGD(0.1)),
+        ("exact", metaft.LSLR(0.1, 2)),
+        ("exact", metaft.Momentum(0.1)),
+        ("exact", metaft.MetaSGD(0.1)),
+        ("finite-difference", metaft.SGD(0.1)),
+    ],
 )
 def test_compiled_piece_by_piece_agrees_with_eager(estimator, rule):
-    """Images over several steps: one compiled step and one compiled product, whatever K."""
+    """Images over several steps: one compiled step and its way back, whatever K."""
     torch.manual_seed(0)
     model = Tiny().to(DOUBLE)
     label = torch.arange(2)
@@ -277,16 +283,30 @@ def test_compiled_piece_by_piece_agrees_with_eager(estimator, rule):
     )
 
 
-def test_more_settings_than_torchs_limit_of_recompilations_can_be_compiled():
+def test_more_shapes_than_torchs_limit_of_recompilations_can_be_compiled():
     batch, w = linear_tasks()
+    options = {"rule": metaft.SGD(0.01), "steps": 1}
     with torch._dynamo.config.patch(recompile_limit=2):  # 8 by default, which would take a minute
-        for number in range(3):
-            loss = lambda p, x, y, scale=1.0 + number: scale * quadratic(p, x, y)
-            options = {"rule": metaft.SGD(0.01), "steps": 1}
+        for tasks in (1, 2, 3):
             ours, eager = (
-                meta_gradient(loss, {"w": w}, batch, engine=engine, **options) for engine in ("compile", "eager")
+                meta_gradient(quadratic, {"w": w}, batch[:tasks], engine=engine, **options)
+                for engine in ("compile", "eager")
             )
             torch.testing.assert_close(ours.grads["w"], eager.grads["w"])
+
+
+def test_settings_of_one_process_are_compiled_apart():
+    """Torch keeps assumptions with a function's code, and those of another setting are an error at times."""
+    from metaft.outer.compiled import compile_if_possible
+
+    def scaled(by):
+        return lambda given: {n: by * v for n, v in given.items()}
+
+    for number in range(4):
+        a, b = torch.ones(2, 2), torch.ones(2, 3)
+        given = {f"a{number}": a, f"b{number}": b}
+        with torch._dynamo.config.patch(recompile_limit=1, accumulated_recompile_limit=1, error_on_recompile=True):
+            assert (compile_if_possible(scaled(float(number)))(given)[f"a{number}"] == number).all()
 
 
 def test_the_limit_is_raised_in_the_thread_that_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -318,7 +338,7 @@ def test_pieces_over_large_images_are_not_compiled_and_equal(monkeypatch: pytest
     )
     first, built = learner.meta_gradient(batch), learner.meta_gradient(batch)
     compiled.compile_if_small.cache_clear()
-    assert calls == {4, 8}, "steps (4 arguments) and products (8), not the query pass (7) with its 10 images"
+    assert calls == {6, 11}, "steps (6 arguments) and their way back (11), not the query pass (7) with its 10 images"
     for name, grad in eager.meta_gradient(batch).grads.items():
         torch.testing.assert_close(first.grads[name], grad, rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(built.grads[name], grad, rtol=1e-5, atol=1e-6)

@@ -35,6 +35,7 @@ class Adam:
     eps: float = 1e-8
     eps_root: float = 1e-8
     uses_gradient: ClassVar[bool] = True
+    counts_steps: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_rate(self.lr)

@@ -30,6 +30,7 @@ class MetaCurvature(Plain):
 
     lr: float
     uses_gradient: ClassVar[bool] = True
+    counts_steps: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_rate(self.lr)

@@ -25,6 +25,7 @@ class MetaSGD(Plain):
 
     lr: float
     uses_gradient: ClassVar[bool] = True
+    counts_steps: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_rate(self.lr)

@@ -25,6 +25,7 @@ class Momentum:
     lr: float
     momentum: float = 0.9
     uses_gradient: ClassVar[bool] = False
+    counts_steps: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_rate(self.lr)

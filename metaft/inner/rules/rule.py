@@ -20,12 +20,18 @@ LEARNED = "rule:"
 class Rule(Protocol):
     """A frozen value; its state travels beside the parameters, so that the same adjoint serves every rule.
 
-    ``uses_gradient`` says whether the step's Jacobian depends on the gradient's value (it does not for plain SGD).
+    ``uses_gradient`` says whether the step's Jacobian depends on the gradient's value (it does not for plain SGD), and
+    ``counts_steps`` whether a step depends on its number k: one that does not is compiled once for all of them.
     """
 
     @property
     def uses_gradient(self) -> bool:
         """Whether the step's Jacobian depends on the gradient's value."""
+        ...
+
+    @property
+    def counts_steps(self) -> bool:
+        """Whether a step depends on its number k."""
         ...
 
     def learned(self, params: Params) -> Params:
@@ -45,6 +51,7 @@ class Plain:
     """The common case: nothing learned, nothing remembered, linear in the gradient."""
 
     uses_gradient: ClassVar[bool] = False
+    counts_steps: ClassVar[bool] = True  # right for every rule, if slower for those that do not
 
     def learned(self, params: Params) -> Params:
         """Nothing."""

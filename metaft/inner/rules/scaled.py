@@ -34,6 +34,11 @@ class Scaled:
         """As the rule itself."""
         return self.rule.uses_gradient
 
+    @property
+    def counts_steps(self) -> bool:
+        """As the rule itself."""
+        return self.rule.counts_steps
+
     def learned(self, params: Params) -> Params:
         """As the rule itself."""
         return self.rule.learned(params)

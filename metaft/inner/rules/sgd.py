@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from metaft.inner.rules.rule import Params, Plain, State, check_rate
 
@@ -20,6 +21,7 @@ class SGD(Plain):
     """
 
     lr: float
+    counts_steps: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_rate(self.lr)
