@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 # malloc.h of glibc
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -2, -3, -8
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 _KEPT, _AHEAD = 2**31 - 1, 2**28
 _LARGEST = (2**30, 2**25)  # what is asked for, and what older versions allow at most
 
@@ -31,21 +31,6 @@ def keep_freed_memory() -> bool:
         return False
     done = [mallopt(name, value) for name, value in {_TRIM_THRESHOLD: _KEPT, _TOP_PAD: _AHEAD}.items()]
     return all(done)
-
-
-@lru_cache(maxsize=1)
-def share_between_threads() -> bool:
-    """Let threads that start from now on keep freed tensors of more than 64 MiB as well, where the C library is glibc.
-
-    The heaps that glibc makes for further threads hold no more than that, so that a larger tensor of a worker is
-    fetched anew each time: ResNet-12 then takes nearly twice as long. All threads then share one lock, too, which makes
-    small tensors slower, so this waits until large ones are met.
-
-    Returns:
-        Whether it was done.
-    """
-    mallopt = _mallopt()
-    return mallopt is not None and bool(mallopt(_ARENA_MAX, 1))
 
 
 def _mallopt() -> Callable[[int, int], int] | None:

@@ -10,37 +10,33 @@ import pytest
 from metaft.memory import keep_freed_memory
 
 ASK = """
-import json, resource, sys
-from concurrent.futures import ThreadPoolExecutor
-from metaft.memory import keep_freed_memory, share_between_threads
+import json, resource
+from metaft.memory import keep_freed_memory
 kept = keep_freed_memory()
-if sys.argv[1] == "worker":
-    kept = share_between_threads() and kept
 import torch
 faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-def step(_):
+def step():
     a = torch.ones(2**24)
     return (a * 2).sum()
-with ThreadPoolExecutor(1) as pool:
-    run = pool.map if sys.argv[1] == "worker" else map
-    list(run(step, range(10)))
-    before = faults()
-    list(run(step, range(10)))
+for _ in range(10):
+    step()
+before = faults()
+for _ in range(10):
+    step()
 print(json.dumps([kept, faults() - before]))
 """
 
 
-def asked(thread: str, **settings: str) -> tuple[bool, int]:
+def asked(**settings: str) -> tuple[bool, int]:
     plain = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
-    words = [sys.executable, "-c", ASK, thread]
+    words = [sys.executable, "-c", ASK]
     told = subprocess.run(words, capture_output=True, text=True, check=True, env=plain | settings)
     kept, faults = json.loads(told.stdout.splitlines()[-1])
     return kept, faults
 
 
-@pytest.mark.parametrize("thread", ["main", "worker"])
-def test_freed_memory_is_used_again_without_new_pages(thread):
-    kept, faults = asked(thread)
+def test_freed_memory_is_used_again_without_new_pages():
+    kept, faults = asked()
     if not kept:
         pytest.skip("the C library is not glibc")
     # Twenty times 64 MiB would be 327,680 faults of 4 KiB where each is given back; a few are new all the same.
@@ -48,7 +44,7 @@ def test_freed_memory_is_used_again_without_new_pages(thread):
 
 
 def test_what_the_environment_says_stands():
-    assert not asked("main", MALLOC_ARENA_MAX="4")[0]
+    assert not asked(MALLOC_ARENA_MAX="4")[0]
 
 
 def test_an_older_c_library_that_allows_less_is_asked_for_less_and_otherwise_left_alone(monkeypatch):

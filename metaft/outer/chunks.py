@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TypeVar
 
 import torch
 
-from metaft.inner.tasks import images_on_cpu
+from metaft.inner.tasks import has_large_images, images_on_cpu
 from metaft.tasks.batch import TaskBatch
 
 Result = TypeVar("Result")
@@ -25,7 +26,9 @@ def map_chunks(
     Args:
         job: what to do with some of the tasks.
         batch: all tasks.
-        workers: threads among which the chunks are divided.
+        workers: threads among which the chunks are divided. Chunks of large images are computed one after another
+            instead, with so many threads inside an operator: that is as quick there, holds one chunk's activations at a
+            time, and threads of our own could not keep the C library's memory of more than 64 MiB a tensor.
         size: tasks a chunk; if None, one where examples are images on a CPU, otherwise all.
 
     Returns:
@@ -36,6 +39,9 @@ def map_chunks(
     # A job that maps chunks itself does so in its own thread: one that waits for its own pool would wait for ever.
     if workers == 1 or threading.current_thread().name.startswith(POOL):
         return [job(chunk) for chunk in chunks]
+    if has_large_images(batch.query_x):
+        with _threads_in_operators(workers):
+            return [job(chunk) for chunk in chunks]
     return list(_pool(workers).map(job, chunks))
 
 
@@ -45,6 +51,16 @@ def default_size(batch: TaskBatch) -> int:
     It does not depend on the workers, so that sums are formed in the same order on any number of them.
     """
     return 1 if images_on_cpu(batch.query_x) else max(batch.tasks, 1)
+
+
+@contextmanager
+def _threads_in_operators(number: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @lru_cache(maxsize=4)

@@ -15,8 +15,8 @@ from metaft.inner.adapt import Begin, Inner, network
 from metaft.inner.objectives import Loss, Objective, TaskLoss
 from metaft.inner.rules import Params, Rule
 from metaft.inner.scope import select
-from metaft.inner.tasks import has_large_images, images_on_cpu, laid_out
-from metaft.memory import keep_freed_memory, share_between_threads
+from metaft.inner.tasks import images_on_cpu, laid_out
+from metaft.memory import keep_freed_memory
 from metaft.outer import compiled
 from metaft.outer.checks import asked_after, require_path
 from metaft.outer.chunks import default_size, map_chunks
@@ -116,9 +116,10 @@ def meta_gradient(
         engine: "eager"; "compile" (torch.compile; worth its seconds in a loop, where ``loss`` must be the same object
             each time or everything is compiled anew); or "higher" (that library's
             differentiable optimisers, task by task: slow, for ``metaft.TorchOptimiser`` and as a check).
-        workers: threads among which the chunks of tasks are divided; the result does not depend on it. With more
-            than one, ``loss`` must be safe to call from several threads: ``metaft.models.Functional`` is,
-            ``torch.func.functional_call`` on one module is not.
+        workers: threads among which the chunks of tasks are divided; the result does not depend on it, but for rounding
+            on images of 64×64 and more, where operators have these threads. With more than one, ``loss`` must be safe
+            to call from several threads: ``metaft.models.Functional`` is, ``torch.func.functional_call`` on one module
+            is not.
         chunk: tasks computed together; chosen from the shape of an example if None.
         solver_iterations: of "implicit": the most conjugate-gradient iterations a task.
         diagnose: record the adjoint's norm at every inner step.
@@ -171,8 +172,6 @@ def meta_gradient(
 
     if batch.query_x.device.type == "cpu":
         keep_freed_memory()
-        if workers > 1 and has_large_images(batch.query_x):
-            share_between_threads()
     params, batch = laid_out(params, batch)
     weighted = () if weights is None else (weights,)
     if whole is not None:
