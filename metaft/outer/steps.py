@@ -45,6 +45,7 @@ class Steps:
         self.shared_first = inner.begin is None and not problem.diagnose
         # Compiled, a step and its way back are one call each, unless every step would have to be compiled on its own.
         self.as_one = problem.wrap is not None and not getattr(inner.rule, "counts_steps", True)
+        self.rates_by_step = getattr(inner.rule, "rates_by_step", False)
 
     def shared(self, k: int) -> bool:
         """Whether all tasks stand on one set of parameters before step k."""
@@ -78,7 +79,7 @@ class Steps:
         """What adapts, and the rule's state, after step k; ``linear`` if that step was linearised already."""
         if self.as_one and linear is None:
             of_step, support = self.pieces.forward[self.shared(k)], (self.batch.support_x, self.batch.support_y)
-            return of_step(adapting, state, self.inner.at_step(k, self.params), self.rates, *support)
+            return of_step(adapting, state, self.inner.at_step(k, self.params), self._rates_alone(k), *support)
         grads = linear[0] if linear else self.gradient(k, adapting)
         return self.move(k)(adapting, state, grads, self.rates)
 
@@ -88,8 +89,9 @@ class Steps:
         """Pull both adjoints back through step k, which was taken at ``adapting`` and ``state``."""
         if self.as_one and linear is None:
             now, then = self.inner.at_step(k, self.live), self.inner.at_step(k, self.fixed)
-            of_step = self.pieces.back[self.shared(k)]
-            return of_step(adapting, state, now, then, self.rates, adjoint, of_state, *self.batch.tensors())
+            of_step, rates = self.pieces.back[self.shared(k)], self._rates_alone(k)
+            out: Back = of_step(adapting, state, now, then, rates, adjoint, of_state, *self.batch.tensors())
+            return out[0], out[1], self._among_all(k, out[2]), out[3]
         grads, product = linear or self.linearised(k, adapting)
         return step_back(self.move(k), product, (adapting, state, grads, self.rates), adjoint, of_state)
 
@@ -124,6 +126,22 @@ class Steps:
         )
         through = self.pieces.begin(self.batch.support_x, self.batch.support_y, own, rest, cotangent)
         return self._summed({n: v for n, v in adjoint.items() if n not in begun}), through
+
+    def _rates_alone(self, k: int) -> Params:
+        """What the rule learns as its first step would see it if it were step k."""
+        if not self.rates_by_step:
+            return self.rates
+        return {n: r.narrow(0, self.inner.place(k, r), 1) for n, r in self.rates.items()}
+
+    def _among_all(self, k: int, of_rates: Params) -> Params:
+        """The gradient towards those in the place of step k, and none towards the others."""
+        if not self.rates_by_step:
+            return of_rates
+        places = {n: self.inner.place(k, r) for n, r in self.rates.items()}
+        return {
+            n: torch.zeros_like(self.rates[n]).slice_scatter(v, 0, places[n], places[n] + 1)
+            for n, v in of_rates.items()
+        }
 
     def _summed(self, adjoint: Params) -> Params:
         return adjoint if self.shared_first or self.single else {n: v.sum(0) for n, v in adjoint.items()}

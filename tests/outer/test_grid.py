@@ -127,9 +127,12 @@ def test_rules_say_whether_they_count_steps(rule_name):
     drawn = lambda of: {n: torch.rand(p.shape, generator=draw, dtype=p.dtype) for n, p in of.items()}
     state = {kind: drawn(part) for kind, part in rule.init(params).items()}
     rates, grads = drawn(rule.learned(params)), drawn(params)
-    first, fourth = (rule.step(k, params, state, grads, rates)[0] for k in (0, 3))
-    assert rule.counts_steps == any(not torch.equal(first[n], fourth[n]) for n in params)
-    assert Scaled(rule, 2.0, tuple(params)).counts_steps == rule.counts_steps
+    of_fourth = {n: r[3:4] for n, r in rates.items()} if rule.rates_by_step else rates
+    fourth = rule.step(3, params, state, grads, rates)[0]
+    as_first = rule.step(0, params, state, grads, of_fourth)[0]
+    assert rule.counts_steps == any(not torch.equal(as_first[n], fourth[n]) for n in params)
+    scaled = Scaled(rule, 2.0, tuple(params))
+    assert (scaled.counts_steps, scaled.rates_by_step) == (rule.counts_steps, rule.rates_by_step)
 
 
 @pytest.mark.parametrize("rule_name", RULES)

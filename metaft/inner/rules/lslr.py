@@ -24,6 +24,8 @@ class LSLR(Plain):
     lr: float
     steps: int
     uses_gradient: ClassVar[bool] = True
+    counts_steps: ClassVar[bool] = False
+    rates_by_step: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_rate(self.lr)

@@ -20,8 +20,10 @@ LEARNED = "rule:"
 class Rule(Protocol):
     """A frozen value; its state travels beside the parameters, so that the same adjoint serves every rule.
 
-    ``uses_gradient`` says whether the step's Jacobian depends on the gradient's value (it does not for plain SGD), and
-    ``counts_steps`` whether a step depends on its number k: one that does not is compiled once for all of them.
+    ``uses_gradient`` says whether the step's Jacobian depends on the gradient's value (it does not for plain SGD).
+
+    With ``rates_by_step`` what is learned has a leading axis over steps: step k uses the k-th, those beyond them the
+    last. ``counts_steps`` says whether a step depends on its number k in another way; if not, one is compiled for all.
     """
 
     @property
@@ -31,7 +33,12 @@ class Rule(Protocol):
 
     @property
     def counts_steps(self) -> bool:
-        """Whether a step depends on its number k."""
+        """Whether a step depends on its number k in another way than by its rates."""
+        ...
+
+    @property
+    def rates_by_step(self) -> bool:
+        """Whether what is learned has a leading axis over steps."""
         ...
 
     def learned(self, params: Params) -> Params:
@@ -52,6 +59,7 @@ class Plain:
 
     uses_gradient: ClassVar[bool] = False
     counts_steps: ClassVar[bool] = True  # right for every rule, if slower for those that do not
+    rates_by_step: ClassVar[bool] = False
 
     def learned(self, params: Params) -> Params:
         """Nothing."""

@@ -39,6 +39,11 @@ class Scaled:
         """As the rule itself."""
         return self.rule.counts_steps
 
+    @property
+    def rates_by_step(self) -> bool:
+        """As the rule itself."""
+        return self.rule.rates_by_step
+
     def learned(self, params: Params) -> Params:
         """As the rule itself."""
         return self.rule.learned(params)
