@@ -119,6 +119,30 @@ def test_in_pieces_as_they_are_compiled_the_gradient_is_the_same(estimator, rule
         torch.testing.assert_close(pieces.grads[name], whole.grads[name], rtol=1e-10, atol=1e-13)
 
 
+class Slowing:
+    """A user's own rule, written before rules said whether they count steps."""
+
+    uses_gradient = False
+
+    def learned(self, params):
+        return {}
+
+    def init(self, params):
+        return {}
+
+    def step(self, k, params, state, grads, learned):
+        return {n: p - 0.1 / (k + 1) * grads[n] for n, p in params.items()}, state
+
+
+def test_a_rule_that_does_not_say_whether_it_counts_steps_is_not_mistaken():
+    model, loss, batch = problem()
+    params = model.params()
+    asked = Problem(Inner(loss, Slowing(), 4), lambda p, sx, sy, qx, qy: loss(p, qx, qy), params, tuple(params), batch)
+    whole, pieces = (exact(replace(asked, wrap=wrap)) for wrap in (None, lambda piece: piece))
+    for name in params:
+        torch.testing.assert_close(pieces.grads[name], whole.grads[name], rtol=1e-10, atol=1e-13)
+
+
 @pytest.mark.parametrize("rule_name", RULES)
 def test_rules_say_whether_they_count_steps(rule_name):
     model, _, _ = problem()
