@@ -94,7 +94,9 @@ class LearnerSettings(Settings):
     engine: Literal["compile", "eager", "higher"] = Field(
         "compile", description="compile the meta-gradient (worth it beyond a minute), or not; or through higher"
     )
-    workers: Literal["auto"] | int = Field("auto", description="threads that share a meta-update's tasks; from images of 64×64 on, its operators")
+    workers: Literal["auto"] | int = Field(
+        "auto", description="threads that share a meta-update's tasks; from images of 64×64 on, its operators"
+    )
 
     @model_validator(mode="after")
     def _sane_workers(self) -> Self:
