@@ -9,12 +9,14 @@ from torch import Tensor
 from torch.func import vjp
 
 from metaft.errors import MetaftError
-from metaft.inner.adapt import Inner, adapt, learned, network
+from metaft.inner.adapt import Inner, learned, network
 from metaft.inner.objectives import L2AfterSteps, L2ToStart
 from metaft.inner.rules import Params
 from metaft.inner.tasks import over_tasks
 from metaft.outer.checks import require_end
+from metaft.outer.first_order import linearise
 from metaft.outer.problem import Estimate, Problem
+from metaft.outer.steps import adapted as end_of_path
 
 TOLERANCE = 1e-6
 ITERATIONS = 20
@@ -34,8 +36,8 @@ def implicit(problem: Problem, tolerance: float = TOLERANCE, iterations: int = I
     not adapt, which they have none of, then get the same damped share.
 
     Args:
-        problem: what is asked; the objective must be an ``L2ToStart``, whose weight is λ. ``memory`` and ``wrap`` have
-            no effect: only the last parameters are needed.
+        problem: what is asked; the objective must be an ``L2ToStart``, whose weight is λ. ``memory`` has no
+            effect: only the last parameters are needed.
         tolerance: relative residual at which a task is solved.
         iterations: the most conjugate-gradient iterations.
 
@@ -52,7 +54,7 @@ def implicit(problem: Problem, tolerance: float = TOLERANCE, iterations: int = I
     if problem.diagnose:
         raise MetaftError("estimator 'implicit' has no adjoint to diagnose")
     identity, curving = 1.0, 1 / inner.objective.weight
-    adapted = adapt(inner, params, batch.support_x, batch.support_y)[-1]
+    adapted = end_of_path(linearise, problem, batch)
     if isinstance(inner.objective, L2AfterSteps):
         adapted = _pulled_back(inner, adapted, start, params, inner.objective.weight)
         identity, curving = 2.0, 1 / (inner.objective.weight + DAMPING)

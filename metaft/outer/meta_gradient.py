@@ -154,8 +154,7 @@ def meta_gradient(
         estimate = _through_higher(estimator)
     elif estimator == "implicit":
         estimate = _implicit(solver_iterations)
-    # How long conjugate gradients run depends on the data, so "implicit" is never compiled.
-    compiling = engine == "compile" and estimator != "implicit"
+    compiling = engine == "compile"
     # Over several steps a large network is compiled piece by piece: a step, a product, the query pass. Compiling then
     # takes the same time whatever K.
     piecewise = compiling and steps > 1 and memory != "graph" and batch.query_x.dim() >= 5
@@ -164,7 +163,8 @@ def meta_gradient(
     partial_sum = _partial_sum(inner, query_loss, estimate, memory, trains, diagnose, wrap, asked)  # type: ignore[arg-type]
     size = chunk or default_size(batch)
     whole = None
-    if compiling and not piecewise:
+    # How long conjugate gradients run depends on the data, so "implicit" is never compiled as a whole.
+    if compiling and not piecewise and estimator != "implicit":
         if 0 < batch.tasks <= size:  # all tasks in one chunk: the mean over them is then compiled with the rest
             whole = compile_it(_mean_of_all(partial_sum, trains))
         else:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import torch
 
 from metaft.errors import MetaftError
-from metaft.inner.adapt import adapt
 from metaft.inner.tasks import over_tasks
 from metaft.outer.checks import require_end
+from metaft.outer.first_order import linearise
 from metaft.outer.problem import Estimate, Problem
+from metaft.outer.steps import adapted as end_of_path
+from metaft.tasks.batch import TaskBatch
 
 
 def reptile(problem: Problem) -> Estimate:
@@ -18,7 +20,7 @@ def reptile(problem: Problem) -> Estimate:
     the query set after that, so it is a training loss. The paper's outer step ε(θ_K − θ_0) is SGD of rate ε on this.
 
     Args:
-        problem: what is asked; K ≥ 1, and all that trains must adapt. ``memory`` and ``wrap`` have no effect.
+        problem: what is asked; K ≥ 1, and all that trains must adapt. ``memory`` has no effect.
 
     Returns:
         The estimate.
@@ -33,7 +35,8 @@ def reptile(problem: Problem) -> Estimate:
         raise MetaftError("estimator 'reptile' has no adjoint to diagnose")
     everything_x = torch.cat([batch.support_x, batch.query_x], dim=1)
     everything_y = torch.cat([batch.support_y, batch.query_y], dim=1)
-    adapted = adapt(inner, params, everything_x, everything_y)[-1]
+    seen = TaskBatch(everything_x, everything_y, batch.query_x, batch.query_y)
+    adapted = end_of_path(linearise, problem, seen)
     fixed = {n: p for n, p in params.items() if n not in start}
     of_one = lambda a, *data: problem.query_loss(fixed | a, *data)
     losses = over_tasks(of_one, (0, 0, 0, 0, 0))(adapted, *batch.tensors())

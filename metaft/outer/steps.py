@@ -13,6 +13,7 @@ from metaft.inner.adapt import learned, network, per_task
 from metaft.inner.rules import Params, State
 from metaft.outer.pieces import Back, Linearise, Move, Pullback, kept_pieces, move_of, pieces_of, step_back
 from metaft.outer.problem import Problem
+from metaft.tasks.batch import TaskBatch
 
 Linear = tuple[Params, Pullback]
 
@@ -26,11 +27,13 @@ class Steps:
     Args:
         linearise: the estimator's Hessian-vector product.
         problem: what is asked.
+        batch: in place of the problem's.
     """
 
-    def __init__(self, linearise: Linearise, problem: Problem) -> None:
+    def __init__(self, linearise: Linearise, problem: Problem, batch: TaskBatch | None = None) -> None:
         inner, params, trains = problem.inner, problem.params, problem.trains
-        self.inner, self.params, self.trains, self.batch = inner, params, trains, problem.batch
+        self.batch = problem.batch if batch is None else batch
+        self.inner, self.params, self.trains = inner, params, trains
         self.linearise, self.wrap = linearise, problem.wrap
         wrap = problem.wrap or _as_it_is
         self.pieces = (kept_pieces if problem.wrap else pieces_of)(linearise, inner, problem.query_loss, wrap)
@@ -41,7 +44,7 @@ class Steps:
         if inner.objective.uses_start:
             self.live |= self.start
         self.fixed = {n: p for n, p in params.items() if n not in self.live}
-        self.single = problem.batch.tasks == 1 and not problem.diagnose
+        self.single = self.batch.tasks == 1 and not problem.diagnose
         self.shared_first = inner.begin is None and not problem.diagnose
         # Compiled, a step and its way back are one call each, unless every step would have to be compiled on its own.
         self.as_one = problem.wrap is not None and not getattr(inner.rule, "counts_steps", True)
@@ -145,6 +148,24 @@ class Steps:
 
     def _summed(self, adjoint: Params) -> Params:
         return adjoint if self.shared_first or self.single else {n: v.sum(0) for n, v in adjoint.items()}
+
+
+def adapted(linearise: Linearise, problem: Problem, batch: TaskBatch) -> Params:
+    """The adapted parameters of every task, for estimators that know the end of the inner loop alone.
+
+    Args:
+        linearise: an estimator's product; none is taken.
+        problem: what is asked, with K ≥ 1.
+        batch: its support sets are adapted to.
+
+    Returns:
+        θ_K, stacked over tasks.
+    """
+    steps = Steps(linearise, problem, batch)
+    adapting, state = steps.begin()
+    for k in range(problem.inner.steps):
+        adapting, state = steps.forward(k, adapting, state)
+    return {n: v.unsqueeze(0) for n, v in adapting.items()} if steps.single else adapting
 
 
 class Total:

@@ -260,6 +260,9 @@ class Tiny(nn.Sequential):
         ("exact", metaft.Momentum(0.1)),
         ("exact", metaft.MetaSGD(0.1)),
         ("finite-difference", metaft.SGD(0.1)),
+        ("reptile", metaft.Adam(0.1)),
+        ("reptile", metaft.SGD(0.1)),
+        ("implicit", metaft.SGD(0.1)),
     ],
 )
 def test_compiled_piece_by_piece_agrees_with_eager(estimator, rule):
@@ -273,14 +276,17 @@ def test_compiled_piece_by_piece_agrees_with_eager(estimator, rule):
         torch.rand(3, 4, 1, 16, 16, dtype=DOUBLE),
         label.repeat(3, 2),
     )
+    objective = "l2" if estimator == "implicit" else "task"
     grads = [
-        metaft.learners.MAML(model, rule, 3, estimator, engine=engine).meta_gradient(batch).grads
+        metaft.learners.MAML(model, rule, 3, estimator, engine=engine, objective=objective, objective_weight=5.0)
+        .meta_gradient(batch)
+        .grads
         for engine in ("eager", "compile")
     ]
     seen = [name for name in grads[0] if name != "0.bias"]  # nothing but rounding, before a batch norm
-    assert relative_error({n: grads[1][n] for n in seen}, {n: grads[0][n] for n in seen}) < (
-        1e-4 if estimator == "finite-difference" else 1e-9
-    )
+    # Conjugate gradients stop at 1e-6, and differences of gradients lose half of the digits.
+    limit = {"finite-difference": 1e-4, "implicit": 1e-5}.get(estimator, 1e-9)
+    assert relative_error({n: grads[1][n] for n in seen}, {n: grads[0][n] for n in seen}) < limit
 
 
 def test_more_shapes_than_torchs_limit_of_recompilations_can_be_compiled():
