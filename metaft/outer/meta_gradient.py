@@ -155,8 +155,8 @@ def meta_gradient(
     elif estimator == "implicit":
         estimate = _implicit(solver_iterations)
     compiling = engine == "compile"
-    # Over several steps a large network is compiled piece by piece: a step, a product, the query pass. Compiling then
-    # takes the same time whatever K.
+    # Over several steps a large network is compiled piece by piece: a step, its way back, the query pass. That takes
+    # the same time whatever K.
     piecewise = compiling and steps > 1 and memory != "graph" and batch.query_x.dim() >= 5
     compile_it = compiled.compile_if_small if images_on_cpu(batch.query_x) else compiled.compile_if_possible
     wrap = compile_it if piecewise else None

@@ -46,7 +46,8 @@ class Steps:
         self.fixed = {n: p for n, p in params.items() if n not in self.live}
         self.single = self.batch.tasks == 1 and not problem.diagnose
         self.shared_first = inner.begin is None and not problem.diagnose
-        # Compiled, a step and its way back are one call each, unless every step would have to be compiled on its own.
+        # Compiled, a step and its way back are one call each, unless every step would have to be compiled on its own:
+        # which is so of rules that count their steps, and of those that do not say.
         self.as_one = problem.wrap is not None and not getattr(inner.rule, "counts_steps", True)
         self.rates_by_step = getattr(inner.rule, "rates_by_step", False)
 
@@ -131,7 +132,7 @@ class Steps:
         return self._summed({n: v for n, v in adjoint.items() if n not in begun}), through
 
     def _rates_alone(self, k: int) -> Params:
-        """What the rule learns as its first step would see it if it were step k."""
+        """What the rule learns; of rates by step only step k's, so that the rule's step 0 is its step k."""
         if not self.rates_by_step:
             return self.rates
         return {n: r.narrow(0, self.inner.place(k, r), 1) for n, r in self.rates.items()}

@@ -50,6 +50,15 @@ def test_what_max_pooling_takes_apart_is_stored_where_it_is_computed() -> None:
     assert traced(lambda x: max_pool2d(x, (2, 2)), x)[1] == []
 
 
+def test_with_a_pass_that_cannot_say_what_it_is_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    from metaft.outer.compiled import _InTurn
+
+    passes = [ComputedOnce(), ComputedOnce()]
+    assert _InTurn(passes).uuid() is not None
+    monkeypatch.setattr(passes[1], "uuid", lambda: None)
+    assert _InTurn(passes).uuid() is None
+
+
 @pytest.mark.parametrize("order", [1, 2])
 def test_a_compiled_block_has_the_derivatives_of_the_uncompiled_one(order: int) -> None:
     from metaft.outer.compiled import compile_if_possible

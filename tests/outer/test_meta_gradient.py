@@ -260,6 +260,7 @@ class Tiny(nn.Sequential):
         ("exact", metaft.Momentum(0.1)),
         ("exact", metaft.MetaSGD(0.1)),
         ("finite-difference", metaft.SGD(0.1)),
+        ("exact", metaft.Adam(0.1)),
         ("reptile", metaft.Adam(0.1)),
         ("reptile", metaft.SGD(0.1)),
         ("implicit", metaft.SGD(0.1)),
