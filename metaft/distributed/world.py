@@ -55,6 +55,10 @@ class Share:
         """What the mean over these tasks counts in the mean over all."""
         return self.batch.tasks / self.total if self.counts else 0.0
 
+    def to(self, device: torch.device) -> Share:
+        """The same with its tensors on a device."""
+        return dataclasses.replace(self, batch=self.batch.to(device))
+
     def weighted(self, mean: Tensor) -> Tensor:
         """This share's part of the mean over all tasks."""
         # 0 · NaN would be NaN: a share that does not count must not fail the others.

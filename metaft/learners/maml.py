@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ from metaft.models.functional import BatchNormMode, Functional
 from metaft.outer.checks import require_path
 from metaft.outer.chunks import default_size, map_chunks
 from metaft.outer.implicit import ITERATIONS
-from metaft.outer.meta_gradient import MetaGradient, meta_gradient, resolve
+from metaft.outer.meta_gradient import MetaGradient, Update, meta_gradient, resolve
 from metaft.outer.problem import QueryLoss
 from metaft.tasks.batch import IGNORE, TaskBatch
 from metaft.tasks.family import Kind
@@ -150,12 +150,21 @@ class MAML:
         counted = support_y != IGNORE, labels_of(y) != IGNORE
         return self.outer_loss(self.model.query(params, support_x, x, *counted), y)
 
-    def meta_gradient(self, batch: TaskBatch, diagnose: bool = False) -> MetaGradient:
+    @property
+    def takes_update(self) -> bool:
+        """Whether the meta-gradient of vectors is one compiled graph, which what is made of it can be part of."""
+        return self.engine == "compile" and self.estimator != "implicit" and not self.gathered
+
+    def meta_gradient(
+        self, batch: TaskBatch, diagnose: bool = False, update: Update | None = None, kept: Any = ()
+    ) -> MetaGradient:
         """The mean query loss after K steps and its gradient towards the initialisation.
 
         Args:
             batch: the tasks.
             diagnose: record the adjoint's norm at every inner step.
+            update: what to make of the gradient in the same compiled call, see ``metaft.meta_gradient``.
+            kept: what ``update`` carries along.
 
         Returns:
             Loss, gradients and running statistics gathered, see ``metaft.meta_gradient``. With a loss after every step
@@ -182,6 +191,8 @@ class MAML:
             solver_iterations=self.solver_iterations,
             workers=self.workers,
             diagnose=diagnose,
+            update=update,
+            kept=kept,
         )
         if not self.gathered or diagnose:
             return out

@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from metaft.inner.tasks import channels_last
-from metaft.outer.kernels import once, small_products
+from metaft.outer.kernels import once, small_products, sums
 
 log = logging.getLogger("metaft")
 MOST_VALUES = 2**25
@@ -76,11 +76,11 @@ def compile_if_possible(function: Function) -> Function:
     options: dict[str, Any] = {"guard_filter_fn": _worth_a_guard}
     if not torch.cuda.is_available():
         options["cpp_wrapper"] = True
-        passes: list[CustomGraphPass] = [once.ComputedOnce()]
+        passes: list[CustomGraphPass] = [sums.SumsAsTheyLie(), once.ComputedOnce()]
         if small_products.load():
             passes.append(small_products.SmallProducts())
         options["post_grad_custom_post_pass"] = _InTurn(passes)
-    built = torch.compile(_with_own_code(function), fullgraph=True, dynamic=False, options=options)
+    built = torch.compile(_with_own_code(function), fullgraph=True, options=options)
     seen: set[tuple[torch.Size, ...]] = set()
 
     @wraps(function)
@@ -92,7 +92,9 @@ def compile_if_possible(function: Function) -> Function:
             with _spent.building:  # two worker threads that meet a new shape would both compile it
                 _raise_limits()
                 start = time.perf_counter()
-                result = built(*args)
+                # Every shape has code of its own. Said here, as `dynamic=False` would be said anew at each call.
+                with torch._dynamo.config.patch(automatic_dynamic_shapes=False):
+                    result = built(*args)
                 if shapes not in seen:
                     _spent.seconds += time.perf_counter() - start
                 seen.add(shapes)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -60,6 +60,7 @@ class MetaGradient:
         residual: relative residual of each task's linear system, ``[tasks]``, for "implicit"; else empty.
         gathered: what the forward pass gathered rather than trained, such as running statistics: the new values of
             those meta-parameters, by name.
+        updated: what ``update`` told, if there was one.
     """
 
     loss: Tensor
@@ -68,6 +69,15 @@ class MetaGradient:
     adjoint_norms: Tensor
     residual: Tensor
     gathered: Params = field(default_factory=dict)
+    updated: Tensor | None = None
+
+
+class Update(Protocol):
+    """What is made of a meta-gradient: an optimiser's step, say, compiled with it."""
+
+    def __call__(self, params: Params, loss: Tensor, grads: Params, kept: Any) -> Tensor:
+        """Change ``params`` and what is kept from update to update in place, and tell something of it."""
+        ...
 
 
 def meta_gradient(
@@ -91,6 +101,8 @@ def meta_gradient(
     chunk: int | None = None,
     solver_iterations: int = ITERATIONS,
     diagnose: bool = False,
+    update: Update | None = None,
+    kept: Any = (),
 ) -> MetaGradient:
     """Differentiate the mean query loss after K inner steps with respect to the initial parameters.
 
@@ -123,6 +135,9 @@ def meta_gradient(
         chunk: tasks computed together; chosen from the shape of an example if None.
         solver_iterations: of "implicit": the most conjugate-gradient iterations a task.
         diagnose: record the adjoint's norm at every inner step.
+        update: what to do with loss and gradient at the end, hashable and a function of tensors; it may change
+            ``params`` and ``kept`` in place. Where all is one compiled graph it is part of that.
+        kept: tensors, or tuples and dictionaries of them, that ``update`` is given.
 
     Returns:
         Loss, gradients and the loss of each task.
@@ -162,22 +177,31 @@ def meta_gradient(
     wrap = compile_it if piecewise else None
     partial_sum = _partial_sum(inner, query_loss, estimate, memory, trains, diagnose, wrap, asked)  # type: ignore[arg-type]
     size = chunk or default_size(batch)
-    whole = None
+    whole, inside = None, None
     # How long conjugate gradients run depends on the data, so "implicit" is never compiled as a whole.
     if compiling and not piecewise and estimator != "implicit":
         if 0 < batch.tasks <= size:  # all tasks in one chunk: the mean over them is then compiled with the rest
-            whole = compile_it(_mean_of_all(partial_sum, trains))
+            # Images are laid out anew, and computed twice the first time: what is changed in place would be another's.
+            inside = None if images_on_cpu(batch.query_x) else update
+            whole = compile_it(_mean_of_all(partial_sum, trains, inside))  # type: ignore[arg-type]
         else:
             partial_sum = compile_it(partial_sum)
 
     if batch.query_x.device.type == "cpu":
         keep_freed_memory()
-    params, batch = laid_out(params, batch)
+    laid, batch = laid_out(params, batch)
     weighted = () if weights is None else (weights,)
     if whole is not None:
-        return map_chunks(lambda c: whole(params, *c.tensors(), *weighted), batch, workers, size)[0]
-    parts = map_chunks(lambda c: partial_sum(params, *c.tensors(), *weighted), batch, workers, size)
-    return _mean(parts, trains, batch.tasks)
+        carried = () if inside is None else kept
+        out = map_chunks(lambda c: whole(laid, carried, *c.tensors(), *weighted), batch, workers, size)[0]
+    else:
+        out = _mean(
+            map_chunks(lambda c: partial_sum(laid, *c.tensors(), *weighted), batch, workers, size), trains, batch.tasks
+        )
+    if update is None or inside is not None:
+        return out
+    with torch.no_grad():
+        return replace(out, updated=update(params, out.loss, out.grads, kept))
 
 
 @lru_cache(maxsize=256)
@@ -267,16 +291,23 @@ def _through_higher(estimator: str) -> Estimator:
 
 
 @lru_cache(maxsize=64)
-def _mean_of_all(partial_sum: PartialSum, names: tuple[str, ...]) -> Callable[..., MetaGradient]:
-    """The mean where all tasks are one chunk, one object a setting."""
+def _mean_of_all(partial_sum: PartialSum, names: tuple[str, ...], update: Update | None) -> Callable[..., MetaGradient]:
+    """The mean where all tasks are one chunk, and what is made of it; one object a setting."""
 
-    def mean_of_all(params: Params, *tensors: Tensor) -> MetaGradient:
-        return _mean([partial_sum(params, *tensors)], names, tensors[0].shape[0])
+    def mean_of_all(params: Params, kept: Any, *tensors: Tensor) -> MetaGradient:
+        return _mean([partial_sum(params, *tensors)], names, tensors[0].shape[0], params, update, kept)
 
     return mean_of_all
 
 
-def _mean(parts: list[Estimate], names: tuple[str, ...], tasks: int) -> MetaGradient:
+def _mean(
+    parts: list[Estimate],
+    names: tuple[str, ...],
+    tasks: int,
+    params: Params | None = None,
+    update: Update | None = None,
+    kept: Any = (),
+) -> MetaGradient:
     """The sum of all chunks' gradients, in their order, over the number of tasks; and what is told of each task."""
     total = [parts[0].grads[name] for name in names]
     if total:
@@ -286,7 +317,9 @@ def _mean(parts: list[Estimate], names: tuple[str, ...], tasks: int) -> MetaGrad
     grads = {name: gradient.contiguous() for name, gradient in zip(names, total, strict=True)}
     losses = _joined([part.losses for part in parts])
     norms, residual = _joined([p.norms for p in parts], dim=-1), _joined([p.residual for p in parts])
-    return MetaGradient(losses.mean(), grads, losses, norms, residual)
+    loss = losses.mean()
+    updated = None if update is None or params is None else update(params, loss, grads, kept)
+    return MetaGradient(loss, grads, losses, norms, residual, updated=updated)
 
 
 def _joined(parts: list[Tensor], dim: int = 0) -> Tensor:

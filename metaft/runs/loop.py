@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import shlex
 import time
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from metaft.inner.scope import SCOPE_HEADS
 from metaft.learners.learner import MetaLearner as Learner
 from metaft.learners.learner import tell
 from metaft.outer.compiled import cache_folder, seconds_compiling
+from metaft.outer.meta_gradient import MetaGradient
 from metaft.runs import checkpoint
 from metaft.runs.config import CommandSettings, TrainSettings, to_toml, validated
 from metaft.runs.directory import RunDirectory
@@ -34,6 +34,8 @@ from metaft.runs.schedule import fraction_done, learning_rate
 from metaft.runs.scores import metric_name, per_step, validate
 from metaft.runs.state import TrainState
 from metaft.runs.stopping import StoppedRun, StopRequest
+from metaft.runs.update import meta_update
+from metaft.tasks.ahead import Ahead
 from metaft.tasks.family import TaskFamily
 
 
@@ -206,34 +208,32 @@ def _train(
 ) -> None:
     at, name = state.progress, metric_name(family.kind)
     start = time.perf_counter() - at.seconds
+
+    def refuse(loss: float, out: MetaGradient) -> Exception:
+        return not_finite(at.iteration + 1, loss, out, s, learner, checkpoint.newest_name(run.checkpoints))
+
+    def clock() -> float:
+        return time.perf_counter() - start
+
+    images = len(family.input_shape) >= 3
+    update, batches = meta_update(learner, state, s.clip, world, images, refuse), Ahead(family, s.tasks)
     logged = (time.perf_counter(), at.iteration)
     saved = at.iteration
     done = fraction_done(at.iteration, s.iterations, at.seconds, s.minutes)
     compiling = seconds_compiling()
     while done < 1 and not world.stopping(stop.signum):
-        share = world.share(family.batch(at.iteration, s.tasks))
-        batch = share.batch.to(device) if device.type != "cpu" else share.batch
+        share = world.share(batches.batch(at.iteration))
+        if device.type != "cpu":
+            share = share.to(device)
+        batch = share.batch
         world.seed(s.seed, at.iteration)
         tell(learner, done)
-        out = learner.meta_gradient(batch)
-        if not out.grads:
-            raise MetaftError(
-                f"learner {learner.name!r} gives no gradients, so nothing would be trained; let its meta_scope name "
-                "some of its parameters"
-            )
-        out, seconds = world.agree(out, share, time.perf_counter() - start, stop.signum)
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(out.grads.values()))))
-        loss, size = torch.stack((out.loss, norm)).tolist()
-        if not (math.isfinite(loss) and math.isfinite(size)):
-            raise not_finite(at.iteration + 1, loss, out, s, learner, checkpoint.newest_name(run.checkpoints))
-        if s.clip is not None and size > s.clip:
-            torch._foreach_mul_(list(out.grads.values()), s.clip / size)
         logs = (at.iteration + 1) % s.log_every == 0
         adapting = []
         if logs:
             adapting = world.mean(per_step(learner.curve(batch), batch.query_y, batch.support_y), share)
         lr = learning_rate(s.outer_lr, s.schedule, done)
-        state.step(out.grads, lr, getattr(out, "gathered", {}))
+        loss, size, seconds = update(share, lr, clock, stop.signum)
         at.window_loss += loss
         at.window += 1
         now = time.perf_counter()

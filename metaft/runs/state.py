@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -11,9 +11,8 @@ from torch import Tensor
 from torch.optim.adam import adam
 
 from metaft.errors import MetaftError
+from metaft.runs.adam import BETAS, EPSILON
 from metaft.runs.checkpoint import Checkpoint, require_fit
-
-BETAS, EPSILON = (0.9, 0.999), 1e-8
 
 
 @dataclass
@@ -85,6 +84,38 @@ class TrainState:
         """The weights that are validated and handed out: the moving average where there is one."""
         return self.average or self.weights
 
+    def fresh(self, update: int) -> float:
+        """The share of the latest weights in their moving average.
+
+        Args:
+            update: how many updates there are with this one. At first the share is large: with a long memory the
+                random initial weights would linger.
+        """
+        return 1 - min(self.decay, (1 + update) / (10 + update))
+
+    def packed(self, names: Sequence[str]) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Adam's means of some weights as one vector each, of which `moments` are views from now on.
+
+        Args:
+            names: of the weights.
+
+        Returns:
+            The means of gradient and squared gradient, ``[numbers]`` each, and the updates counted for each weight,
+            ``[names]``; None if the weights are not of one precision, or have not had the same number of updates.
+        """
+        weights = [self.weights[name] for name in names]
+        moments = [self.moments.get(name) or _no_moments(self.weights[name]) for name in names]
+        alike = len({weight.dtype for weight in weights}) == 1 and len({float(kept["step"]) for kept in moments}) == 1
+        if not alike:
+            return None
+        mean, square = (torch.cat([kept[entry].reshape(-1) for kept in moments]) for entry in ("exp_avg", "exp_avg_sq"))
+        counts = torch.stack([kept["step"] for kept in moments])
+        sizes = [weight.numel() for weight in weights]
+        views = zip(names, weights, counts, mean.split(sizes), square.split(sizes), strict=True)
+        for name, weight, count, one, other in views:
+            self.moments[name] = {"step": count, "exp_avg": one.view_as(weight), "exp_avg_sq": other.view_as(weight)}
+        return mean, square, counts
+
     @torch.no_grad()
     def step(self, grads: dict[str, Tensor], lr: float, gathered: Mapping[str, Tensor] | None = None) -> None:
         """One Adam update, and one of the moving average.
@@ -128,9 +159,8 @@ class TrainState:
             self.weights[name].copy_(value)
         self.progress.iteration += 1
         if self.average:
-            # A short memory at first, or the random initial weights would linger in the average.
-            keep = min(self.decay, (1 + self.progress.iteration) / (10 + self.progress.iteration))
-            torch._foreach_lerp_(list(self.average.values()), list(self.weights.values()), 1 - keep)
+            fresh = self.fresh(self.progress.iteration)
+            torch._foreach_lerp_(list(self.average.values()), list(self.weights.values()), fresh)
 
     def keep_best(self, score: float) -> bool:
         """Remember the scored weights if this validation is the best so far.
@@ -155,7 +185,7 @@ class TrainState:
             optimiser["random/cuda"] = torch.cuda.get_rng_state(device)
         for name, kept in self.moments.items():
             for entry, value in kept.items():
-                optimiser[f"{entry}/{name}"] = value
+                optimiser[f"{entry}/{name}"] = value.clone()  # a file holds no views
         return Checkpoint(asdict(self.progress), self.weights, self.average, self.best, optimiser)
 
     def restore(self, stored: Checkpoint) -> None:

@@ -35,15 +35,11 @@ class TaskBatch:
     query_y: Tensor
 
     def __post_init__(self) -> None:
-        shapes = {name: tuple(t.shape) for name, t in zip(FIELDS, self.tensors(), strict=True)}
-        same_tasks = len({shape[:1] for shape in shapes.values()}) == 1
-        if (
-            not same_tasks
-            or min(len(shape) for shape in shapes.values()) < 2
-            or shapes["support_x"][1] != shapes["support_y"][1]
-            or shapes["query_x"][1] != shapes["query_y"][1]
-        ):
-            raise MetaftError(f"a TaskBatch needs tensors [tasks, examples, ...] that agree, got {shapes}")
+        support_x, support_y, query_x, query_y = shapes = [t.shape for t in self.tensors()]
+        agree = min(map(len, shapes)) >= 2 and support_x[:2] == support_y[:2] and query_x[:2] == query_y[:2]
+        if not agree or support_x[0] != query_x[0]:
+            given = {name: tuple(shape) for name, shape in zip(FIELDS, shapes, strict=True)}
+            raise MetaftError(f"a TaskBatch needs tensors [tasks, examples, ...] that agree, got {given}")
 
     def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The four tensors, in the order of the constructor."""

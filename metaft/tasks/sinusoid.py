@@ -59,17 +59,31 @@ class Sinusoids:
         Returns:
             float32 inputs and targets, ``[tasks, points, 1]``.
         """
-        points = self.shots + self.queries
-        draw = generator(self.seed, f"sinusoid/{self.split}", index).random((tasks, 2 + points), dtype=np.float32)
+        return self.batches(index, 1, tasks)[0]
+
+    def batches(self, start: int, count: int, tasks: int) -> list[TaskBatch]:
+        """Draw several batches in a row, each from its own stream; together they take little longer than one.
+
+        Args:
+            start: the index of the first.
+            count: how many batches.
+            tasks: of each.
+
+        Returns:
+            What ``batch`` gives for each.
+        """
+        points, s = self.shots + self.queries, self.shots
+        streams = (generator(self.seed, f"sinusoid/{self.split}", start + i) for i in range(count))
+        draw = np.stack([stream.random((tasks, 2 + points), dtype=np.float32) for stream in streams])
         low, span = _ranges(points)
         drawn = low + span * draw
-        amplitude, phase, x = drawn[:, :1], drawn[:, 1:2], drawn[:, 2:, None]
-        y = (amplitude * np.sin(drawn[:, 2:] - phase))[..., None]
+        amplitude, phase, x = drawn[..., :1], drawn[..., 1:2], drawn[..., 2:, None]
+        y = (amplitude * np.sin(drawn[..., 2:] - phase))[..., None]
         if self.tell:
-            told = np.broadcast_to(drawn[:, None, :2], (tasks, points, 2))
+            told = np.broadcast_to(drawn[..., None, :2], (count, tasks, points, 2))
             x = np.concatenate([x, told], axis=-1)
-        s = self.shots
-        return TaskBatch(*map(torch.from_numpy, (x[:, :s], y[:, :s], x[:, s:], y[:, s:])))
+        parts = (x[:, :, :s], y[:, :, :s], x[:, :, s:], y[:, :, s:])
+        return [TaskBatch(*one) for one in zip(*(torch.from_numpy(p.copy()).unbind() for p in parts), strict=True)]
 
     def describe(self) -> dict[str, object]:
         """The settings that identify this family."""

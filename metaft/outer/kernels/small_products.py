@@ -1,8 +1,9 @@
-"""Batched products of small matrices in compiled code: a kernel of our own in place of a library's."""
+"""Products of small matrices in compiled code: a kernel of our own in place of a library's."""
 
 from __future__ import annotations
 
 import logging
+import math
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,13 @@ from torch.fx import Graph, Node
 
 log = logging.getLogger("metaft")
 SOURCE = Path(__file__).with_suffix(".cpp")
-MOST_PRODUCTS = 2**17
-"""Multiplications in one product of two matrices beyond which a library's product is as quick."""
+MOST_OF_BATCH, MOST_ALONE = 2**17, 2**20
+"""Multiplications in one product of two matrices, of a batch of them and alone, beyond which a library's is used."""
 
 
 @lru_cache(maxsize=1)
 def load() -> bool:
-    """Build the kernel, once a machine (torch keeps it in its cache folder), and register ``metaft::small_bmm``.
+    """Build the kernel, once a machine (torch keeps it in its cache folder), and register its two operators.
 
     Returns:
         Whether it is there; if it cannot be built that is said once, and torch's own products are used.
@@ -33,29 +34,34 @@ def load() -> bool:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         log.warning("the kernel for small products was not built, which is slower but the same: %s", reason)
         return False
-    torch.library.register_fake("metaft::small_bmm")(_shape)
+    for name in ("metaft::small_bmm", "metaft::small_mm"):
+        torch.library.register_fake(name)(_shape)
     return True
 
 
 def _shape(a: Tensor, b: Tensor) -> Tensor:
-    return a.new_empty(a.shape[0], a.shape[1], b.shape[2])
+    return a.new_empty(*a.shape[:-1], b.shape[-1])
 
 
 class SmallProducts(CustomGraphPass):
-    """Puts the kernel in place of every small ``bmm`` of a compiled graph."""
+    """Puts the kernel in place of every small ``bmm`` and ``mm`` of a compiled graph."""
 
     def __call__(self, graph: Graph) -> None:
         """Change the graph where it stands."""
-        for node in graph.find_nodes(op="call_function", target=torch.ops.aten.bmm.default):
-            if _is_small(node):
-                node.target = torch.ops.metaft.small_bmm.default
+        for library, own, most in (
+            (torch.ops.aten.bmm.default, torch.ops.metaft.small_bmm.default, MOST_OF_BATCH),
+            (torch.ops.aten.mm.default, torch.ops.metaft.small_mm.default, MOST_ALONE),
+        ):
+            for node in graph.find_nodes(op="call_function", target=library):
+                if _is_small(node, most):
+                    node.target = own
 
     def uuid(self) -> Any:
         """What compiled code depends on, for torch's cache."""
         return get_hash_for_files((__file__, str(SOURCE)))
 
 
-def _is_small(node: Node) -> bool:
+def _is_small(node: Node, most: int) -> bool:
     a, b = (arg.meta["val"] for arg in node.args if isinstance(arg, Node))
     shape = (*a.shape, b.shape[-1])
     known = all(isinstance(size, int) for size in shape)
@@ -64,5 +70,5 @@ def _is_small(node: Node) -> bool:
         and a.device.type == "cpu"
         and a.dtype in (torch.float32, torch.float64)
         and min(shape) > 1  # torch writes products with vectors out, and fuses them
-        and shape[1] * shape[2] * shape[3] <= MOST_PRODUCTS
+        and math.prod(shape[-3:]) <= most
     )

@@ -1,4 +1,4 @@
-"""The kernel for batched products of small matrices, against torch's own product in float64."""
+"""The kernel for products of small matrices, against torch's own product in float64."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ def test_products_are_torchs_for_any_size_and_stride(
     found = torch.ops.metaft.small_bmm(a, b)
     assert found.dtype == a.dtype
     torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-12 if wide else 1e-4)
+    assert torch.equal(torch.ops.metaft.small_mm(a[-1], b[-1]), found[-1])
 
 
 @needs_compiler
@@ -66,20 +67,22 @@ def test_compiled_code_uses_the_kernel_for_small_products_alone(monkeypatch: pyt
     replaced: list[tuple[int, ...]] = []
     is_small = small_products._is_small
 
-    def watched(node: torch.fx.Node) -> bool:
-        small = is_small(node)
+    def watched(node: torch.fx.Node, most: int) -> bool:
+        small = is_small(node, most)
         replaced.extend([tuple(node.meta["val"].shape)] * small)
         return small
 
     monkeypatch.setattr(small_products, "_is_small", watched)
     monkeypatch.setattr(small_products.SmallProducts, "uuid", lambda self: None)  # not from torch's cache
     small, large = torch.randn(3, 4, 5), torch.randn(3, 64, 64)
+    one, huge = torch.randn(90, 7), torch.randn(128, 128)
 
-    def function(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-        return a @ a.mT, b @ b.mT
+    def function(*given: Tensor) -> list[Tensor]:
+        return [a @ a.mT for a in given]
 
-    ours, expected = compile_if_possible(function)(small, large), function(small, large)
-    assert replaced == [(3, 4, 4)]
+    arguments = small, large, one, huge
+    ours, expected = compile_if_possible(function)(*arguments), function(*arguments)
+    assert replaced == [(3, 4, 4), (90, 90)]
     torch.testing.assert_close(ours, expected)
 
 

@@ -1,0 +1,52 @@
+"""Batches drawn some at a time, by families that can."""
+
+from __future__ import annotations
+
+from metaft.tasks.batch import TaskBatch
+from metaft.tasks.family import TaskFamily
+
+TOGETHER, MOST_TASKS = 16, 4096
+"""How many batches are drawn together, and of how many tasks in all at most."""
+
+
+class Ahead:
+    """Hands out a family's batches one after another, each once.
+
+    A family that has ``batches(start, count, tasks)`` is asked for several together: what they cost besides their
+    numbers is paid once. Others are asked for one at a time.
+
+    Args:
+        family: the tasks.
+        tasks: of each batch.
+    """
+
+    def __init__(self, family: TaskFamily, tasks: int) -> None:
+        self._family, self._tasks = family, tasks
+        self._count = max(1, min(TOGETHER, MOST_TASKS // max(tasks, 1))) if _draws_several(family) else 1
+        self._drawn: dict[int, TaskBatch] = {}
+
+    def batch(self, index: int) -> TaskBatch:
+        """What ``family.batch(index, tasks)`` gives.
+
+        Args:
+            index: which batch.
+
+        Returns:
+            The batch; nobody else holds it.
+        """
+        if self._count == 1:
+            return self._family.batch(index, self._tasks)
+        if index not in self._drawn:
+            drawn = self._family.batches(index, self._count, self._tasks)  # type: ignore[attr-defined]
+            self._drawn = dict(enumerate(drawn, index))
+        return self._drawn.pop(index)
+
+
+def _draws_several(family: TaskFamily) -> bool:
+    """Whether ``batches`` gives what ``batch`` does: a subclass with a ``batch`` of its own has left it behind."""
+    for kind in type(family).__mro__:
+        if "batches" in vars(kind):
+            return True
+        if "batch" in vars(kind):
+            return False
+    return False

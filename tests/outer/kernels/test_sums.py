@@ -1,0 +1,35 @@
+"""Sums of transposes in compiled code, against the same uncompiled."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from metaft.outer.compiled import compile_if_possible, compiler_found
+from metaft.outer.kernels import sums
+
+needs_compiler = pytest.mark.skipif(not compiler_found(), reason="no C++ compiler")
+
+
+@needs_compiler
+@pytest.mark.parametrize("keeps_axes", [False, True])
+@pytest.mark.parametrize(
+    ("order", "summed"), [((0, 2, 1), [0]), ((2, 0, 1), [1]), ((2, 0, 1), [-1]), ((1, 2, 0), [0, 2])]
+)
+def test_a_sum_of_a_transpose_is_the_transpose_of_a_sum(
+    order: tuple[int, ...], summed: list[int], keeps_axes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turned = []
+    turn = sums._turn
+    monkeypatch.setattr(sums, "_turn", lambda *args: (turned.append(args), turn(*args)))
+    monkeypatch.setattr(sums.SumsAsTheyLie, "uuid", lambda self: None)  # not from torch's cache
+
+    def function(x: Tensor) -> Tensor:
+        return (2 * x).permute(order).sum(summed, keeps_axes)
+
+    x = torch.randn(3, 4, 5)
+    ours, expected = compile_if_possible(function)(x), function(x)
+    assert len(turned) == 1
+    assert ours.shape == expected.shape
+    torch.testing.assert_close(ours, expected)
