@@ -11,7 +11,15 @@ from pathlib import Path
 import click
 
 from experiments.common import HERE
-from experiments.family_jobs import cells_of, choose_on_validation, log_of, scoring_job, training_job, work
+from experiments.family_jobs import (
+    cells_of,
+    choose_on_validation,
+    forget_scores,
+    log_of,
+    scoring_job,
+    training_job,
+    work,
+)
 from experiments.family_page import write_pages
 from experiments.family_plan import (
     ASKED_MINUTES,
@@ -78,6 +86,7 @@ def main(
         if only_plan:
             return
         if not only_page:
+            forget_scores(todo, counts)
             work([training_job(training) for training in todo], jobs)
             score(trainings, counts, jobs)
         show(courses, methods, times, scheme, counts, runs, results)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import click
 
-from experiments.family_plan import Course, Method, Suite, Training, choice_folder, settings_of
+from experiments.family_plan import SUITES, Course, Method, Suite, Training, choice_folder, settings_of
 from metaft.evaluation.comparison import Cell
 from metaft.files import write_atomically
 from metaft.runs.comparing import CELLS, read_cells
@@ -90,6 +91,22 @@ def scoring_job(suite: Suite, seeded: Sequence[Training], tasks: int) -> Job | N
 def scores_folder(suite: Suite, training: Training, tasks: int) -> Path:
     """Where a method's scores lie, all seeds together."""
     return training.folder.parent / "scores" / f"{suite.name}-{tasks}-tasks" / training.method.key
+
+
+def forget_scores(trainings: Iterable[Training], counts: Mapping[str, int]) -> None:
+    """Remove the scores of trainings that are about to be made: they can only be of another, removed since.
+
+    Args:
+        trainings: not finished.
+        counts: test tasks by suite.
+    """
+    for training in trainings:
+        for name in training.course.scored:
+            file = scores_folder(SUITES[name], training, counts[name]) / CELLS
+            lines = file.read_text(encoding="utf-8").splitlines(keepends=True) if file.exists() else []
+            kept = [line for line in lines if json.loads(line)["seed"] != training.seed]
+            if kept != lines:
+                write_atomically(file, "".join(kept).encode())
 
 
 def cells_of(suite: Suite, seeded: Sequence[Training], tasks: int) -> list[tuple[Training, Cell]]:

@@ -74,3 +74,22 @@ def tell(learner: MetaLearner, done: float) -> None:
     """
     if hasattr(learner, "at"):
         learner.at(done)
+
+
+def takes_update(learner: MetaLearner) -> bool:
+    """Whether a learner's ``meta_gradient`` can be given an ``update`` and what that keeps, to be compiled with it.
+
+    Both are optional, as is the property ``takes_update`` that says so; a learner that has it names in ``trains`` the
+    parameters that it gives gradients of.
+
+    Args:
+        learner: one with a ``meta_gradient`` of its own, in a subclass say, has to say it anew: what it makes of the
+            gradient would come too late.
+
+    Returns:
+        Whether it does.
+    """
+    if "meta_gradient" in getattr(learner, "__dict__", {}):
+        return False
+    own = next((kind for kind in type(learner).__mro__ if "meta_gradient" in vars(kind)), None)
+    return own is not None and "takes_update" in vars(own) and bool(learner.takes_update)  # type: ignore[attr-defined]

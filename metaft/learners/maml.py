@@ -169,7 +169,12 @@ class MAML:
         Returns:
             Loss, gradients and running statistics gathered, see ``metaft.meta_gradient``. With a loss after every step
             it is their weighted sum.
+
+        Raises:
+            MetaftError: if running statistics are gathered: they are those of the weights before the update.
         """
+        if update is not None and self.gathered:
+            raise MetaftError("this learner gathers running statistics of its weights; update them afterwards instead")
         support_loss, query_loss = self._losses(batch.ragged)
         begin, annealing = self._begin(batch), self.annealing
         out = meta_gradient(

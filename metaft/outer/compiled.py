@@ -64,7 +64,7 @@ def compile_if_possible(function: Function) -> Function:
     """Compile a function, or give it back as it is where no compiler is found.
 
     Args:
-        function: a pure function of tensors and dictionaries of tensors.
+        function: of tensors and dictionaries of tensors, pure but for what it may change in place.
 
     Returns:
         The compiled function; compiling happens at its first call, and is cached on disk by torch.
@@ -80,7 +80,7 @@ def compile_if_possible(function: Function) -> Function:
         if small_products.load():
             passes.append(small_products.SmallProducts())
         options["post_grad_custom_post_pass"] = _InTurn(passes)
-    built = torch.compile(_with_own_code(function), fullgraph=True, options=options)
+    built = torch.compile(_with_own_code(function), fullgraph=True, dynamic=False, options=options)
     seen: set[tuple[torch.Size, ...]] = set()
 
     @wraps(function)
@@ -92,9 +92,7 @@ def compile_if_possible(function: Function) -> Function:
             with _spent.building:  # two worker threads that meet a new shape would both compile it
                 _raise_limits()
                 start = time.perf_counter()
-                # Every shape has code of its own. Said here, as `dynamic=False` would be said anew at each call.
-                with torch._dynamo.config.patch(automatic_dynamic_shapes=False):
-                    result = built(*args)
+                result = built(*args)
                 if shapes not in seen:
                     _spent.seconds += time.perf_counter() - start
                 seen.add(shapes)

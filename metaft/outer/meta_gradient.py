@@ -135,12 +135,13 @@ def meta_gradient(
         chunk: tasks computed together; chosen from the shape of an example if None.
         solver_iterations: of "implicit": the most conjugate-gradient iterations a task.
         diagnose: record the adjoint's norm at every inner step.
-        update: what to do with loss and gradient at the end, hashable and a function of tensors; it may change
-            ``params`` and ``kept`` in place. Where all is one compiled graph it is part of that.
+        update: what to do with loss and gradient at the end, a function of tensors, which may change ``params`` and
+            ``kept`` in place. Where all is one compiled graph it is part of that: hashable then, and equal at each
+            call, or everything is compiled anew.
         kept: tensors, or tuples and dictionaries of them, that ``update`` is given.
 
     Returns:
-        Loss, gradients and the loss of each task.
+        Loss, gradients and the loss of each task; and what ``update`` told.
 
     Raises:
         MetaftError: if an option is unknown, a scope matches nothing, the parts do not go together, or steps < 0.
@@ -193,7 +194,8 @@ def meta_gradient(
     weighted = () if weights is None else (weights,)
     if whole is not None:
         carried = () if inside is None else kept
-        out = map_chunks(lambda c: whole(laid, carried, *c.tensors(), *weighted), batch, workers, size)[0]
+        with torch.no_grad():  # what is updated in place may be asked for gradients elsewhere
+            out = map_chunks(lambda c: whole(laid, carried, *c.tensors(), *weighted), batch, workers, size)[0]
     else:
         out = _mean(
             map_chunks(lambda c: partial_sum(laid, *c.tensors(), *weighted), batch, workers, size), trains, batch.tasks
@@ -295,19 +297,16 @@ def _mean_of_all(partial_sum: PartialSum, names: tuple[str, ...], update: Update
     """The mean where all tasks are one chunk, and what is made of it; one object a setting."""
 
     def mean_of_all(params: Params, kept: Any, *tensors: Tensor) -> MetaGradient:
-        return _mean([partial_sum(params, *tensors)], names, tensors[0].shape[0], params, update, kept)
+        out = _mean([partial_sum(params, *tensors)], names, tensors[0].shape[0])
+        if update is None:
+            return out
+        updated = update(params, out.loss, out.grads, kept)
+        return MetaGradient(out.loss, out.grads, out.losses, out.adjoint_norms, out.residual, updated=updated)
 
     return mean_of_all
 
 
-def _mean(
-    parts: list[Estimate],
-    names: tuple[str, ...],
-    tasks: int,
-    params: Params | None = None,
-    update: Update | None = None,
-    kept: Any = (),
-) -> MetaGradient:
+def _mean(parts: list[Estimate], names: tuple[str, ...], tasks: int) -> MetaGradient:
     """The sum of all chunks' gradients, in their order, over the number of tasks; and what is told of each task."""
     total = [parts[0].grads[name] for name in names]
     if total:
@@ -317,9 +316,7 @@ def _mean(
     grads = {name: gradient.contiguous() for name, gradient in zip(names, total, strict=True)}
     losses = _joined([part.losses for part in parts])
     norms, residual = _joined([p.norms for p in parts], dim=-1), _joined([p.residual for p in parts])
-    loss = losses.mean()
-    updated = None if update is None or params is None else update(params, loss, grads, kept)
-    return MetaGradient(loss, grads, losses, norms, residual, updated=updated)
+    return MetaGradient(losses.mean(), grads, losses, norms, residual)
 
 
 def _joined(parts: list[Tensor], dim: int = 0) -> Tensor:

@@ -12,11 +12,11 @@ BETAS, EPSILON = (0.9, 0.999), 1e-8
 
 Params = dict[str, Tensor]
 Kept = tuple[Tensor, Tensor, Tensor, Params]
-"""Adam's running means of gradient and squared gradient, ``[numbers]`` each; what `numbers_of` gives; the average."""
+"""Means of gradient and squared gradient, ``[numbers]`` each; what `corrected_rates` gives; the averaged weights."""
 
 
 @dataclass(frozen=True)
-class Adam:
+class AdamUpdate:
     """Adam (Kingma & Ba 2015, alg. 1) on all weights as one vector, to be compiled with the gradient.
 
     Args:
@@ -59,7 +59,7 @@ class Adam:
         return told
 
 
-def numbers_of(update: int, lr: float, fresh: float, like: Tensor) -> Tensor:
+def corrected_rates(update: int, lr: float, fresh: float, like: Tensor) -> Tensor:
     """The numbers that change from update to update.
 
     Args:

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from metaft.distributed.world import World, join
+from metaft.distributed.world import Share, World, join
 from metaft.environment import program
 from metaft.errors import MetaftError
 from metaft.evaluation.report import markdown_table
@@ -215,6 +215,10 @@ def _train(
     def clock() -> float:
         return time.perf_counter() - start
 
+    def look(share: Share) -> list[float]:
+        curve, batch = learner.curve(share.batch), share.batch
+        return world.mean(per_step(curve, batch.query_y, batch.support_y), share)
+
     images = len(family.input_shape) >= 3
     update, batches = meta_update(learner, state, s.clip, world, images, refuse), Ahead(family, s.tasks)
     logged = (time.perf_counter(), at.iteration)
@@ -225,15 +229,11 @@ def _train(
         share = world.share(batches.batch(at.iteration))
         if device.type != "cpu":
             share = share.to(device)
-        batch = share.batch
         world.seed(s.seed, at.iteration)
         tell(learner, done)
         logs = (at.iteration + 1) % s.log_every == 0
-        adapting = []
-        if logs:
-            adapting = world.mean(per_step(learner.curve(batch), batch.query_y, batch.support_y), share)
         lr = learning_rate(s.outer_lr, s.schedule, done)
-        loss, size, seconds = update(share, lr, clock, stop.signum)
+        loss, size, seconds, adapting = update(share, lr, clock, stop, look if logs else None)
         at.window_loss += loss
         at.window += 1
         now = time.perf_counter()
@@ -252,7 +252,7 @@ def _train(
             }
             row |= {f"{name}_per_step": adapting, "gradient_norm": size, "learning_rate": lr}
             if s.diagnose:
-                row["adjoint_norm_per_step"] = world.mean(learner.adjoint_norms(batch), share)
+                row["adjoint_norm_per_step"] = world.mean(learner.adjoint_norms(share.batch), share)
             metrics.write("train", at.iteration, row | {"tasks_per_second": speed, "seconds": at.seconds})
             at.window_loss, at.window, logged = 0.0, 0, (now, at.iteration)
         if validation is not None and (at.iteration % s.validate_every == 0 or done >= 1):

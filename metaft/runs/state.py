@@ -84,7 +84,7 @@ class TrainState:
         """The weights that are validated and handed out: the moving average where there is one."""
         return self.average or self.weights
 
-    def fresh(self, update: int) -> float:
+    def share_of_latest(self, update: int) -> float:
         """The share of the latest weights in their moving average.
 
         Args:
@@ -93,20 +93,21 @@ class TrainState:
         """
         return 1 - min(self.decay, (1 + update) / (10 + update))
 
-    def packed(self, names: Sequence[str]) -> tuple[Tensor, Tensor, Tensor] | None:
-        """Adam's means of some weights as one vector each, of which `moments` are views from now on.
+    def pack_moments(self, names: Sequence[str]) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Make Adam's means of some weights one vector each, of which `moments` are views from now on.
 
         Args:
             names: of the weights.
 
         Returns:
             The means of gradient and squared gradient, ``[numbers]`` each, and the updates counted for each weight,
-            ``[names]``; None if the weights are not of one precision, or have not had the same number of updates.
+            ``[names]``; None, and nothing is changed, if there are no names, the weights are not all float32 or all
+            float64, or they have not had the same number of updates.
         """
         weights = [self.weights[name] for name in names]
         moments = [self.moments.get(name) or _no_moments(self.weights[name]) for name in names]
-        alike = len({weight.dtype for weight in weights}) == 1 and len({float(kept["step"]) for kept in moments}) == 1
-        if not alike:
+        precisions, updates = {weight.dtype for weight in weights}, {float(kept["step"]) for kept in moments}
+        if len(precisions) != 1 or len(updates) != 1 or not precisions <= {torch.float32, torch.float64}:
             return None
         mean, square = (torch.cat([kept[entry].reshape(-1) for kept in moments]) for entry in ("exp_avg", "exp_avg_sq"))
         counts = torch.stack([kept["step"] for kept in moments])
@@ -159,8 +160,8 @@ class TrainState:
             self.weights[name].copy_(value)
         self.progress.iteration += 1
         if self.average:
-            fresh = self.fresh(self.progress.iteration)
-            torch._foreach_lerp_(list(self.average.values()), list(self.weights.values()), fresh)
+            share = self.share_of_latest(self.progress.iteration)
+            torch._foreach_lerp_(list(self.average.values()), list(self.weights.values()), share)
 
     def keep_best(self, score: float) -> bool:
         """Remember the scored weights if this validation is the best so far.
@@ -185,7 +186,7 @@ class TrainState:
             optimiser["random/cuda"] = torch.cuda.get_rng_state(device)
         for name, kept in self.moments.items():
             for entry, value in kept.items():
-                optimiser[f"{entry}/{name}"] = value.clone()  # a file holds no views
+                optimiser[f"{entry}/{name}"] = value.clone() if value._is_view() else value
         return Checkpoint(asdict(self.progress), self.weights, self.average, self.best, optimiser)
 
     def restore(self, stored: Checkpoint) -> None:

@@ -12,8 +12,8 @@ TOGETHER, MOST_TASKS = 16, 4096
 class Ahead:
     """Hands out a family's batches one after another, each once.
 
-    A family that has ``batches(start, count, tasks)`` is asked for several together: what they cost besides their
-    numbers is paid once. Others are asked for one at a time.
+    A family that has ``batches_from(start, count, tasks)`` is asked for several together: what they cost besides their
+    numbers is paid once, and some may be drawn that are not needed. Others are asked for one at a time.
 
     Args:
         family: the tasks.
@@ -37,15 +37,15 @@ class Ahead:
         if self._count == 1:
             return self._family.batch(index, self._tasks)
         if index not in self._drawn:
-            drawn = self._family.batches(index, self._count, self._tasks)  # type: ignore[attr-defined]
+            drawn = self._family.batches_from(index, self._count, self._tasks)  # type: ignore[attr-defined]
             self._drawn = dict(enumerate(drawn, index))
         return self._drawn.pop(index)
 
 
 def _draws_several(family: TaskFamily) -> bool:
-    """Whether ``batches`` gives what ``batch`` does: a subclass with a ``batch`` of its own has left it behind."""
+    """Whether ``batches_from`` gives what ``batch`` does: a subclass with a ``batch`` of its own has left it behind."""
     for kind in type(family).__mro__:
-        if "batches" in vars(kind):
+        if "batches_from" in vars(kind):
             return True
         if "batch" in vars(kind):
             return False

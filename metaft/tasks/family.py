@@ -14,7 +14,8 @@ class TaskFamily(Protocol):
     """A distribution over tasks whose batches are numbered: ``batch(i)`` is pure in (seed, i).
 
     ``kind`` is "classification" or "regression"; ``outputs`` the number of ways or of target values;
-    ``input_shape`` the shape of one example.
+    ``input_shape`` the shape of one example. A family whose batches cost more to begin than to draw may also have
+    ``batches_from(start, count, tasks)``: a list of what ``batch`` gives for so many indices in a row.
     """
 
     @property

@@ -59,9 +59,9 @@ class Sinusoids:
         Returns:
             float32 inputs and targets, ``[tasks, points, 1]``.
         """
-        return self.batches(index, 1, tasks)[0]
+        return self.batches_from(index, 1, tasks)[0]
 
-    def batches(self, start: int, count: int, tasks: int) -> list[TaskBatch]:
+    def batches_from(self, start: int, count: int, tasks: int) -> list[TaskBatch]:
         """Draw several batches in a row, each from its own stream; together they take little longer than one.
 
         Args:

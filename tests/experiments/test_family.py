@@ -19,7 +19,7 @@ from experiments import family
 from experiments.family import untrained
 from experiments.family_facts import Facts, facts, mean
 from experiments.family_gaps import gap_lines
-from experiments.family_jobs import scoring_job, work
+from experiments.family_jobs import forget_scores, scores_folder, scoring_job, work
 from experiments.family_page import page
 from experiments.family_plan import (
     SUITES,
@@ -281,3 +281,14 @@ def test_a_split_of_characters_is_trained_on_and_tested_on(tmp_path: Path) -> No
     assert trainings[0].folder == tmp_path / "5-way-vinyals-2min" / "maml-0"
     words = scoring_job(SUITES["5-way"], trainings[:1], 4).words
     assert words[words.index("--scheme") + 1] == "vinyals"
+
+
+def test_scores_of_a_training_to_be_made_anew_are_forgotten(tmp_path: Path) -> None:
+    trainings, _ = plan([METHODS["maml"]], {"5-way": COURSES["5-way"]}, 3, {"5-way": 2.0}, tmp_path)
+    file = scores_folder(SUITES["5-way"], trainings[0], 4) / CELLS
+    forget_scores(trainings, {"5-way": 4})
+    assert not file.exists()
+    file.parent.mkdir(parents=True)
+    file.write_text('{"seed": 0, "shots": 1}\n{"seed": 1, "shots": 1}\n{"seed": 1, "shots": 5}\n')
+    forget_scores(trainings[1:], {"5-way": 4})
+    assert file.read_text() == '{"seed": 0, "shots": 1}\n'

@@ -11,19 +11,22 @@ import pytest
 import torch
 from torch import nn
 
+from metaft.distributed.world import Share, World
 from metaft.errors import MetaftError
-from metaft.inner.rules import SGD
+from metaft.inner.rules import LSLR, SGD, MetaSGD
+from metaft.learners.learner import takes_update
 from metaft.learners.maml import MAML
+from metaft.outer import compiled
 from metaft.outer.compiled import compiler_found
 from metaft.outer.meta_gradient import MetaGradient
 from metaft.runs import update
-from metaft.runs.adam import Adam, numbers_of
+from metaft.runs.adam import AdamUpdate, corrected_rates
 from metaft.runs.loop import meta_train
 from metaft.runs.state import TrainState
-from metaft.runs.stopping import StoppedRun
+from metaft.runs.stopping import StoppedRun, StopRequest
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.sinusoid import Sinusoids
-from tests.runs.fakes import LinearMaml, Waves
+from tests.runs.fakes import Gradient, LinearMaml, Waves
 from tests.runs.test_loop import SETTINGS, equal
 
 needs_compiler = pytest.mark.skipif(not compiler_found(), reason="no C++ compiler")
@@ -52,7 +55,7 @@ def test_adam_is_torchs(clip: float | None) -> None:
     torchs = torch.optim.Adam(trained, lr=0.1)
     mean, square, average = torch.zeros(10).double(), torch.zeros(10).double(), {n: weights[n].clone() for n in "ac"}
     averaged = {n: weights[n].clone() for n in "ac"}
-    adam = Adam(("c", "a"), clip)
+    adam = AdamUpdate(("c", "a"), clip)
     for i in range(1, 8):
         grads = {n: torch.randn(weights[n].shape, generator=draw, dtype=torch.float64) for n in "abc"}
         trained[0].grad, trained[1].grad = grads["c"].clone(), grads["a"].clone()
@@ -63,7 +66,7 @@ def test_adam_is_torchs(clip: float | None) -> None:
         for name, value in zip("ca", trained, strict=True):
             averaged[name].lerp_(value.detach(), 0.3)
         told = adam(
-            weights, torch.tensor(2.0).double(), grads, (mean, square, numbers_of(i, 0.1 / i, 0.3, mean), average)
+            weights, torch.tensor(2.0).double(), grads, (mean, square, corrected_rates(i, 0.1 / i, 0.3, mean), average)
         )
         torch.testing.assert_close(told, torch.stack((torch.tensor(2.0).double(), norm)))
     torch.testing.assert_close(weights["c"], trained[0].detach())
@@ -77,7 +80,7 @@ def test_adam_changes_nothing_where_something_is_not_finite(where: str) -> None:
     mean, square = torch.full((2,), 0.1), torch.full((2,), 0.2)
     loss = torch.tensor(float("nan") if where == "loss" else 1.0)
     grads = {"a": torch.tensor([1.0, float("inf") if where == "gradient" else 1.0])}
-    told = Adam(("a",), 1.0)(weights, loss, grads, (mean, square, numbers_of(1, 0.1, 0.5, mean), average))
+    told = AdamUpdate(("a",), 1.0)(weights, loss, grads, (mean, square, corrected_rates(1, 0.1, 0.5, mean), average))
     assert not bool(told.isfinite().all())
     assert weights["a"].tolist() == [1, 1]
     assert average["a"].tolist() == [3, 3]
@@ -109,6 +112,46 @@ def test_a_stopped_run_of_compiled_updates_resumes_to_the_same_end(tmp_path: Pat
     equal(tmp_path / "whole", tmp_path / "parts")
 
 
+@needs_compiler
+def test_one_learner_is_trained_with_and_without_an_average(tmp_path: Path) -> None:
+    ours, fresh = learner(), learner()
+    how: dict[str, Any] = {"outer_lr": 0.01, "progress": False}
+    start = {n: p.clone() for n, p in ours.params.items()}
+    for i, average in enumerate((0.0, 0.5, 0.0)):
+        ours.params = {n: p.clone() for n, p in start.items()}
+        meta_train(ours, Sinusoids(), 4, 4, out=tmp_path / str(i), average=average, **how)
+    meta_train(fresh, Sinusoids(), 4, 4, out=tmp_path / "fresh", **how)
+    assert all(torch.equal(ours.params[n], fresh.params[n]) for n in start)
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    "parts",
+    [{"meta_scope": "head"}, {"rule": MetaSGD(0.01)}, {"rule": LSLR(0.01, 2), "steps": 2}, {"dtype": torch.float64}],
+    ids=["part of the weights", "learned rates", "rates of each step", "float64"],
+)
+def test_compiled_updates_of_other_parts_are_those_uncompiled(parts: dict[str, Any], tmp_path: Path) -> None:
+    found = []
+    for engine in ("eager", "compile"):
+        given = {"rule": SGD(0.01), "steps": 1, "meta_scope": "all,rates", "dtype": torch.float32} | parts
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(1, 6), nn.Tanh(), nn.Linear(6, 1)).to(given.pop("dtype"))
+        ours = MAML(model, kind="regression", engine=engine, **given)
+        assert takes_update(ours) == (engine == "compile")
+        family = Sinusoids() if "dtype" not in parts else Wide()
+        how: dict[str, Any] = {"outer_lr": 0.01, "average": 0.9, "clip": 1.0, "progress": False}
+        meta_train(ours, family, 6, 4, out=tmp_path / engine, **how)
+        found.append(ours.params)
+    torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-5)
+
+
+class Wide(Sinusoids):
+    """In double precision."""
+
+    def batch(self, index: int, tasks: int) -> TaskBatch:
+        return TaskBatch(*(t.double() for t in super().batch(index, tasks).tensors()))
+
+
 class Broken(Sinusoids):
     """Sinusoids with one target that is not finite."""
 
@@ -132,7 +175,7 @@ def test_a_loss_that_is_not_finite_leaves_the_weights_of_compiled_updates(tmp_pa
 def test_packed_moments_are_those_that_a_checkpoint_holds() -> None:
     state = TrainState.start({"a": torch.ones(2, 2), "b": torch.ones(3)}, 0.0, torch.device("cpu"))
     state.step({"a": torch.full((2, 2), 2.0), "b": torch.ones(3)}, 0.1)
-    packed = state.packed(("b", "a"))
+    packed = state.pack_moments(("b", "a"))
     assert packed is not None
     mean, square, counts = packed
     torch.testing.assert_close(mean, torch.tensor([0.1] * 3 + [0.2] * 4))
@@ -149,31 +192,104 @@ def test_packed_moments_are_those_that_a_checkpoint_holds() -> None:
 def test_weights_that_have_not_had_the_same_updates_are_not_packed() -> None:
     state = TrainState.start({"a": torch.ones(2), "b": torch.ones(3)}, 0.0, torch.device("cpu"))
     state.step({"a": torch.ones(2)}, 0.1)
-    assert state.packed(("a", "b")) is None
+    assert state.pack_moments(("a", "b")) is None
     mixed = TrainState.start({"a": torch.ones(2), "b": torch.ones(3).double()}, 0.0, torch.device("cpu"))
-    assert mixed.packed(("a", "b")) is None
+    assert mixed.pack_moments(("a", "b")) is None
 
 
-def test_which_learners_take_an_update() -> None:
-    assert learner("compile").takes_update
-    assert not learner("eager").takes_update
-    assert not learner("compile", estimator="implicit").takes_update
-    assert not hasattr(LinearMaml(), "takes_update")
+class Penalised(MAML):
+    """Somebody's own: what it makes of the gradient must not come too late."""
+
+    def meta_gradient(self, batch: TaskBatch, **more: Any) -> MetaGradient:
+        out = super().meta_gradient(batch, **more)
+        for name, gradient in out.grads.items():
+            gradient.add_(self.params[name])
+        return out
+
+
+def test_which_learners_take_an_update(tmp_path: Path) -> None:
+    assert takes_update(learner("compile"))
+    assert not takes_update(learner("eager"))
+    assert not takes_update(learner("compile", estimator="implicit"))
+    assert not takes_update(LinearMaml())
+    patched = learner("compile")
+    patched.meta_gradient = patched.meta_gradient
+    assert not takes_update(patched)
+    plain = learner("compile")
+    own = Penalised(plain.model.module, SGD(0.01), 1, kind="regression", engine="compile")
+    assert not takes_update(own)
 
 
 def test_an_update_is_made_outside_where_the_gradient_is_not_one_graph() -> None:
     ours = learner("eager")
-    seen: list[MetaGradient] = []
 
-    def halve(params: Any, loss: Any, grads: Any, kept: Any) -> torch.Tensor:
+    def subtract(params: Any, loss: Any, grads: Any, kept: Any) -> torch.Tensor:
         for name, gradient in grads.items():
             params[name].sub_(gradient)
         kept.add_(1)
         return 2 * loss
 
     before, kept = {n: p.clone() for n, p in ours.params.items()}, torch.zeros(())
-    seen.append(ours.meta_gradient(Sinusoids().batch(0, 3), update=halve, kept=kept))
-    assert seen[0].updated == 2 * seen[0].loss
+    out = ours.meta_gradient(Sinusoids().batch(0, 3), update=subtract, kept=kept)
+    assert out.updated == 2 * out.loss
     assert kept == 1
     for name, p in ours.params.items():
-        torch.testing.assert_close(p, before[name] - seen[0].grads[name])
+        torch.testing.assert_close(p, before[name] - out.grads[name])
+
+
+def test_without_a_compiler_parameters_that_ask_for_gradients_are_updated_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "compiler_found", lambda: False)
+    compiled.compile_if_possible.cache_clear()
+    ours = learner()
+    params = {n: p.clone().requires_grad_() for n, p in ours.params.items()}
+    ours.params = params
+    adam = AdamUpdate(tuple(params), None)
+    mean, square = torch.zeros(19), torch.zeros(19)
+    out = ours.meta_gradient(
+        Sinusoids().batch(0, 3), update=adam, kept=(mean, square, corrected_rates(1, 0.1, 0.0, mean), {})
+    )
+    compiled.compile_if_possible.cache_clear()
+    assert out.updated is not None
+    torch.testing.assert_close(mean, 0.1 * torch.cat([g.reshape(-1) for g in out.grads.values()]))
+
+
+def test_an_update_of_gathered_statistics_is_refused() -> None:
+    model = nn.Sequential(nn.Linear(1, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
+    ours = MAML(model, SGD(0.01), 1, kind="regression", engine="compile", per_step_norm=True)
+    assert not takes_update(ours)
+    with pytest.raises(MetaftError, match="update them afterwards"):
+        ours.meta_gradient(Sinusoids().batch(0, 3), update=AdamUpdate((), None))
+
+
+class Listening(World):
+    """Notes the signals that it is told of."""
+
+    def __init__(self) -> None:
+        self.heard: list[int] = []
+
+    def agree(self, out: Any, share: Share, seconds: float, signum: int) -> tuple[Any, float]:
+        self.heard.append(signum)
+        return out, seconds
+
+
+class Interrupted(LinearMaml):
+    """A signal comes while it computes."""
+
+    def __init__(self, stop: StopRequest) -> None:
+        super().__init__()
+        self.stop = stop
+
+    def meta_gradient(self, batch: TaskBatch) -> Gradient:
+        self.stop.signum = signal.SIGTERM
+        return super().meta_gradient(batch)
+
+
+def test_a_signal_during_the_gradient_is_told_to_the_other_ranks_at_once() -> None:
+    stop, world = StopRequest(), Listening()
+    ours: Any = Interrupted(stop)
+    state = TrainState.start(ours.params, 0.0, torch.device("cpu"))
+    make = update.meta_update(ours, state, None, world, False, lambda loss, out: ValueError(loss))
+    share = world.share(Sinusoids().batch(0, 3))
+    told = make(share, 0.1, lambda: 7.0, stop, lambda share: [float(share.batch.tasks)])
+    assert world.heard == [signal.SIGTERM]
+    assert (told.seconds, told.seen) == (7.0, [3.0])

@@ -16,7 +16,10 @@ from torch.fx import Graph, Node
 log = logging.getLogger("metaft")
 SOURCE = Path(__file__).with_suffix(".cpp")
 MOST_OF_BATCH, MOST_ALONE = 2**17, 2**20
-"""Multiplications in one product of two matrices, of a batch of them and alone, beyond which a library's is used."""
+"""Multiplications in one product of two matrices, of a batch of them and alone, beyond which a library's is used: of a
+batch it is as quick then, alone it has threads."""
+DEEPEST = 2**12
+"""Numbers that are added one after another in float32 at most; a library adds blocks of them."""
 
 
 @lru_cache(maxsize=1)
@@ -71,4 +74,5 @@ def _is_small(node: Node, most: int) -> bool:
         and a.dtype in (torch.float32, torch.float64)
         and min(shape) > 1  # torch writes products with vectors out, and fuses them
         and math.prod(shape[-3:]) <= most
+        and shape[-2] <= DEEPEST
     )

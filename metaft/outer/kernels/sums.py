@@ -21,8 +21,8 @@ class SumsAsTheyLie(CustomGraphPass):
     def __call__(self, graph: Graph) -> None:
         """Change the graph where it stands."""
         for node in graph.find_nodes(op="call_function", target=SUM):
-            moved = node.args[0]
-            if isinstance(moved, Node) and moved.target is PERMUTE and not node.kwargs:
+            moved, summed = node.args[:2]  # over all axes, where none is named
+            if isinstance(moved, Node) and moved.target is PERMUTE and summed and not node.kwargs:
                 _turn(graph, node, *moved.args, *node.args[1:])  # type: ignore[arg-type]
 
     def uuid(self) -> Any:

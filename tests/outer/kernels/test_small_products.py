@@ -60,6 +60,8 @@ def test_nothing_beyond_the_matrices_is_read() -> None:
         a[:, 2:7, 1:9], b[:, 1:9, 3 : 3 + columns] = 1.0, 2.0
         found = torch.ops.metaft.small_bmm(a[:, 2:7, 1:9], b[:, 1:9, 3 : 3 + columns])
         assert torch.equal(found, torch.full((2, 5, columns), 16.0))
+        alone = torch.ops.metaft.small_mm(a[1, 2:7, 1:9], b[1, 1:9, 3 : 3 + columns])
+        assert torch.equal(alone, torch.full((5, columns), 16.0))
 
 
 @needs_compiler

@@ -33,3 +33,15 @@ def test_a_sum_of_a_transpose_is_the_transpose_of_a_sum(
     assert len(turned) == 1
     assert ours.shape == expected.shape
     torch.testing.assert_close(ours, expected)
+
+
+@needs_compiler
+def test_sums_over_all_axes_or_in_another_precision_and_a_transpose_used_elsewhere() -> None:
+    def function(x: Tensor) -> tuple[Tensor, ...]:
+        turned = (2 * x).permute(2, 0, 1)
+        return turned.sum(()), turned.sum((0,), dtype=torch.float64), turned.sum(0), turned + 1
+
+    x = torch.randn(3, 4, 5)
+    for ours, expected in zip(compile_if_possible(function)(x), function(x), strict=True):
+        assert ours.dtype == expected.dtype
+        torch.testing.assert_close(ours, expected)
