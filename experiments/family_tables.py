@@ -95,7 +95,7 @@ def sinusoid_table(report: Report) -> tuple[list[str], list[list[str]]]:
 
 def time_table(report: Report) -> tuple[list[str], list[list[str]]]:
     """A row a method and course: how far it came in its time."""
-    heads = ["method", "course", "seeds", "minutes", "iterations", "tasks/s", "training tasks", "validation tasks",
+    heads = ["method", "course", "seeds", "minutes", "iterations (range)", "tasks/s", "training tasks", "validation tasks",
              "second half of the time"]  # fmt: skip
     rows = []
     for (key, course), several in sorted(report.facts.items(), key=lambda item: list(SUITES).index(_suite(item[0][1]))):
@@ -106,9 +106,15 @@ def time_table(report: Report) -> tuple[list[str], list[list[str]]]:
             else f"{'+' if one.late >= 0 else '−'}{format_score(abs(one.late), math.nan, metric)}"
         )
         rows.append([report.methods[key].label, course, str(len(several)), f"{one.seconds / 60:.1f}",
-                     f"{one.iterations:,.0f}", f"{one.speed:,.0f}", format_score(one.training, math.nan, metric),
+                     f"{one.iterations:,.0f}{_iterations_range(several)}", f"{one.speed:,.0f}", format_score(one.training, math.nan, metric),
                      format_score(one.validation, math.nan, metric), change])  # fmt: skip
     return heads, rows
+
+
+def _iterations_range(several: Sequence[Facts]) -> str:
+    """The fewest and the most of all seeds: equal times are equal work only where the machine was as quick."""
+    made = [one.iterations for one in several]
+    return f" ({min(made):,.0f}–{max(made):,.0f})" if len(made) > 1 else ""
 
 
 def _published(report: Report, suite: str, key: str, mode: str, place: str) -> str:

@@ -33,7 +33,7 @@ from experiments.family_plan import (
     with_scheme,
 )
 from experiments.family_plots import curves_figure, spread
-from experiments.family_tables import Report, median_text, omniglot_table, sinusoid_table
+from experiments.family_tables import Report, median_text, omniglot_table, sinusoid_table, time_table
 from metaft.cli import cli
 from metaft.errors import MetaftError
 from metaft.evaluation.comparison import Cell, Comparison
@@ -258,6 +258,14 @@ def test_from_plan_to_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     text = (tmp_path / "results" / "family-0.02min-sinusoid-0.01min.md").read_text()
     assert "- anil sinusoid seed 0: Error: no such thing" in text
     assert "ANIL" not in next(line for line in text.splitlines() if line.startswith("- sinusoid: "))
+
+
+def test_the_time_table_says_how_far_seeds_were_apart() -> None:
+    told = report()
+    ran = told.facts["maml", "5-way"][0]
+    assert time_table(told)[1][0][4] == "10"
+    both = dataclasses.replace(told, facts={("maml", "5-way"): [ran, dataclasses.replace(ran, iterations=1030)]})
+    assert time_table(both)[1][0][4] == "520 (10–1,030)"
 
 
 def test_the_page_of_what_is_asked_has_the_plain_name() -> None:
