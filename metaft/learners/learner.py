@@ -7,6 +7,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from metaft.companions import keeps_up
 from metaft.outer.meta_gradient import MetaGradient
 from metaft.tasks.batch import TaskBatch
 
@@ -89,7 +90,4 @@ def takes_update(learner: MetaLearner) -> bool:
     Returns:
         Whether it does.
     """
-    if "meta_gradient" in getattr(learner, "__dict__", {}):
-        return False
-    own = next((kind for kind in type(learner).__mro__ if "meta_gradient" in vars(kind)), None)
-    return own is not None and "takes_update" in vars(own) and bool(learner.takes_update)  # type: ignore[attr-defined]
+    return keeps_up(learner, "takes_update", "meta_gradient") and bool(learner.takes_update)  # type: ignore[attr-defined]

@@ -61,7 +61,7 @@ def compiler_found() -> bool:
 
 @lru_cache(maxsize=64)
 def compile_if_possible(function: Function) -> Function:
-    """Compile a function, or give it back as it is where no compiler is found.
+    """Compile a function, or call it as it is where no compiler is found; no gradient is recorded either way.
 
     Args:
         function: of tensors and dictionaries of tensors, pure but for what it may change in place.
@@ -70,7 +70,7 @@ def compile_if_possible(function: Function) -> Function:
         The compiled function; compiling happens at its first call, and is cached on disk by torch.
     """
     if not compiler_found():
-        return function
+        return torch.no_grad()(function)  # as compiled below
     # On a CPU the whole graph becomes one C++ call, which releases the interpreter's lock: otherwise the fused kernels
     # hold it, and worker threads wait for each other.
     options: dict[str, Any] = {"guard_filter_fn": _worth_a_guard}

@@ -194,8 +194,7 @@ def meta_gradient(
     weighted = () if weights is None else (weights,)
     if whole is not None:
         carried = () if inside is None else kept
-        with torch.no_grad():  # what is updated in place may be asked for gradients elsewhere
-            out = map_chunks(lambda c: whole(laid, carried, *c.tensors(), *weighted), batch, workers, size)[0]
+        out = map_chunks(lambda c: whole(laid, carried, *c.tensors(), *weighted), batch, workers, size)[0]
     else:
         out = _mean(
             map_chunks(lambda c: partial_sum(laid, *c.tensors(), *weighted), batch, workers, size), trains, batch.tasks
@@ -300,8 +299,7 @@ def _mean_of_all(partial_sum: PartialSum, names: tuple[str, ...], update: Update
         out = _mean([partial_sum(params, *tensors)], names, tensors[0].shape[0])
         if update is None:
             return out
-        updated = update(params, out.loss, out.grads, kept)
-        return MetaGradient(out.loss, out.grads, out.losses, out.adjoint_norms, out.residual, updated=updated)
+        return replace(out, updated=update(params, out.loss, out.grads, kept))
 
     return mean_of_all
 

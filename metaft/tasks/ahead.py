@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from metaft.companions import keeps_up
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.family import TaskFamily
 
@@ -22,7 +23,8 @@ class Ahead:
 
     def __init__(self, family: TaskFamily, tasks: int) -> None:
         self._family, self._tasks = family, tasks
-        self._count = max(1, min(TOGETHER, MOST_TASKS // max(tasks, 1))) if _draws_several(family) else 1
+        together = keeps_up(family, "batches_from", "batch")
+        self._count = max(1, min(TOGETHER, MOST_TASKS // max(tasks, 1))) if together else 1
         self._drawn: dict[int, TaskBatch] = {}
 
     def batch(self, index: int) -> TaskBatch:
@@ -40,13 +42,3 @@ class Ahead:
             drawn = self._family.batches_from(index, self._count, self._tasks)  # type: ignore[attr-defined]
             self._drawn = dict(enumerate(drawn, index))
         return self._drawn.pop(index)
-
-
-def _draws_several(family: TaskFamily) -> bool:
-    """Whether ``batches_from`` gives what ``batch`` does: a subclass with a ``batch`` of its own has left it behind."""
-    for kind in type(family).__mro__:
-        if "batches_from" in vars(kind):
-            return True
-        if "batch" in vars(kind):
-            return False
-    return False

@@ -23,7 +23,8 @@ struct Matrix {
 
 // A function of its own: within a larger one the compiler has put the sums into memory all the same.
 template <typename T, int ROWS, int VECTORS>
-__attribute__((noinline)) void block(Matrix<T> a, const T* b, int64_t b_row, T* c, int64_t c_row, int64_t depth, int64_t last) {
+__attribute__((noinline)) void block(
+    Matrix<T> a, const T* b, int64_t b_row, T* c, int64_t c_row, int64_t depth, int64_t last) {
   using Vec = at::vec::Vectorized<T>;
   Vec sum[ROWS][VECTORS];
   UNROLL for (int r = 0; r < ROWS; ++r) {
