@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from metaft.inner.tasks import channels_last
-from metaft.outer.kernels import once, small_products, sums
+from metaft.outer.kernels import convolutions, once, small_products, sums
 
 log = logging.getLogger("metaft")
 MOST_VALUES = 2**25
@@ -76,7 +76,10 @@ def compile_if_possible(function: Function) -> Function:
     options: dict[str, Any] = {"guard_filter_fn": _worth_a_guard}
     if not torch.cuda.is_available():
         options["cpp_wrapper"] = True
-        passes: list[CustomGraphPass] = [sums.SumsAsTheyLie(), once.ComputedOnce()]
+        passes: list[CustomGraphPass] = [sums.SumsAsTheyLie()]
+        if convolutions.load():
+            passes.append(convolutions.Convolutions())
+        passes.append(once.ComputedOnce())
         if small_products.load():
             passes.append(small_products.SmallProducts())
         options["post_grad_custom_post_pass"] = _InTurn(passes)

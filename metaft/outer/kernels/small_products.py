@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +12,8 @@ from torch import Tensor
 from torch._inductor.custom_graph_pass import CustomGraphPass, get_hash_for_files
 from torch.fx import Graph, Node
 
-log = logging.getLogger("metaft")
+from metaft.outer.kernels.build import build
+
 SOURCE = Path(__file__).with_suffix(".cpp")
 MOST_OF_BATCH, MOST_ALONE = 2**17, 2**20
 """Multiplications in one product of two matrices, of a batch of them and alone, beyond which a library's is used: of a
@@ -29,17 +29,7 @@ def load() -> bool:
     Returns:
         Whether it is there; if it cannot be built that is said once, and torch's own products are used.
     """
-    from torch._inductor.codecache import CppCodeCache
-
-    try:
-        CppCodeCache.load(SOURCE.read_text(encoding="utf-8"), needs_vec_isa=True)
-    except Exception as error:  # whatever a compiler may say
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        log.warning("the kernel for small products was not built, which is slower but the same: %s", reason)
-        return False
-    for name in ("metaft::small_bmm", "metaft::small_mm"):
-        torch.library.register_fake(name)(_shape)
-    return True
+    return build("small products", [SOURCE], {"small_bmm": _shape, "small_mm": _shape})
 
 
 def _shape(a: Tensor, b: Tensor) -> Tensor:
