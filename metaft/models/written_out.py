@@ -72,8 +72,12 @@ def max_pool2d(x: Tensor, kernel: tuple[int, int]) -> Tensor:
     # Channels go last before anything is taken apart: the compiler would otherwise lay the whole of x out anew.
     rows = x[:, :, : high * kernel[0], : wide * kernel[1]].permute(0, 2, 3, 1)
     windows = rows.reshape(x.shape[0], high, kernel[0], wide, kernel[1], x.shape[1])
-    # The order in which the window is taken apart decides the layout of the gradient that is put together again.
-    return _largest([_largest(row.unbind(3)) for row in windows.unbind(2)]).permute(0, 3, 1, 2)
+    place = _place_of_largest([column for row in windows.unbind(2) for column in row.unbind(3)])
+    # Picked out by their places, so that the gradient is put where it belongs number by number; of neighbours that are
+    # taken apart it would have to be put together, by copying all of it.
+    places = torch.arange(math.prod(kernel), device=x.device, dtype=x.dtype).reshape(kernel[0], 1, kernel[1], 1)
+    here = place[:, :, None, :, None] == places
+    return torch.where(here, windows, 0.0).sum((2, 4)).permute(0, 3, 1, 2)
 
 
 def plain_max_pool2d(
@@ -102,18 +106,19 @@ def per_channel(values: Tensor, x: Tensor) -> Tensor:
 
 def _average(x: Tensor, counted: Tensor | None) -> Callable[[Tensor], Tensor]:
     axes = (0, *range(2, x.dim()))
-    if counted is None:
-        return lambda values: values.mean(axes)
+    if counted is None:  # of a mean, the gradient would be divided number by number, after it is spread out
+        return lambda values: values.sum(axes) / (x.numel() // x.shape[1])
     share = (counted.to(x.dtype) / (counted.sum() * math.prod(x.shape[2:]))).reshape(-1, *(1,) * (x.dim() - 1))
     return lambda values: (values * share).sum(axes)
 
 
-def _largest(candidates: Sequence[Tensor]) -> Tensor:
-    first, *others = candidates
-    for other in others:
-        not_a_number = other != other  # isnan would not be vectorised
-        first = torch.where((other > first) | not_a_number, other, first)
-    return first
+def _place_of_largest(candidates: Sequence[Tensor]) -> Tensor:
+    first, *others = (candidate.detach() for candidate in candidates)
+    place = torch.zeros_like(first)
+    for i, other in enumerate(others, 1):
+        larger = (other > first) | (other != other)  # isnan would not be vectorised
+        first, place = torch.where(larger, other, first), torch.where(larger, float(i), place)
+    return place
 
 
 def _pair(value: Any) -> tuple[int, int]:

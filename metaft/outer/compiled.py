@@ -17,7 +17,7 @@ from torch._inductor.custom_graph_pass import CustomGraphPass
 from torch._inductor.runtime.cache_dir_utils import cache_dir
 from torch.fx import Graph
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_is_leaf, tree_leaves, tree_map
 
 from metaft.inner.tasks import channels_last
 from metaft.outer.kernels import convolutions, once, small_products, sums
@@ -128,7 +128,7 @@ def compile_if_small(function: Function) -> Function:
                 function(*args)
             small[shapes] = largest.values <= MOST_VALUES
         if small[shapes]:
-            return built(*tree_map(_settled, args))
+            return built(*_settled(args))
         with torch.no_grad():
             return function(*args)
 
@@ -201,5 +201,13 @@ class _Largest(TorchDispatchMode):
         return made
 
 
-def _settled(x: torch.Tensor) -> torch.Tensor:
-    return channels_last(x) if x.dim() == 4 or (x.dim() == 5 and x.stride(-3) == 1) else x.contiguous()
+def _settled(value: Any) -> Any:
+    """The same tensors with their channels last in memory, or one after another; a tree of torch's own takes longer."""
+    if isinstance(value, torch.Tensor):
+        images = value.dim() == 4 or (value.dim() == 5 and value.stride(-3) == 1)
+        return channels_last(value) if images else value.contiguous()
+    if type(value) is dict:
+        return {name: _settled(inside) for name, inside in value.items()}
+    if type(value) is tuple:
+        return tuple(_settled(inside) for inside in value)
+    return tree_map(_settled, value) if not tree_is_leaf(value) else value

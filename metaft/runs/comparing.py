@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from metaft.distributed.place import place
-from metaft.distributed.world import join
+from metaft.distributed.ranks import join
 from metaft.errors import MetaftError
 from metaft.evaluation import comparison_plots as plots
 from metaft.evaluation.benchmark import Entrant, run, with_shots

@@ -14,7 +14,9 @@ from typing import Any
 
 import torch
 
-from metaft.distributed.world import Share, World, join
+from metaft.distributed.ranks import join
+from metaft.distributed.share import Share
+from metaft.distributed.world import World
 from metaft.environment import program
 from metaft.errors import MetaftError
 from metaft.evaluation.report import markdown_table

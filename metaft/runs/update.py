@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from metaft.distributed.world import Share, World
+from metaft.distributed.share import Share
+from metaft.distributed.world import World
 from metaft.errors import MetaftError
 from metaft.learners.learner import MetaLearner, takes_update
 from metaft.outer.meta_gradient import MetaGradient

@@ -6,7 +6,7 @@ import torch
 from benchmarks.scaling import LINKS, WORKS, Link, best_ranks, bytes_reduced, exchange, page, predicted
 from metaft import models
 from metaft.distributed.place import Place
-from metaft.distributed.world import Ranks
+from metaft.distributed.ranks import Ranks
 from metaft.tasks.batch import TaskBatch
 from tests.runs.fakes import Gradient
 

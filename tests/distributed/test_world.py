@@ -10,7 +10,8 @@ import torch
 
 import metaft
 from metaft.distributed.place import Place, place
-from metaft.distributed.world import ALONE, Share
+from metaft.distributed.share import Share
+from metaft.distributed.world import ALONE
 from metaft.errors import MetaftError
 from metaft.evaluation import evaluate as evaluation
 from metaft.runs.scores import validate
@@ -232,7 +233,8 @@ def test_more_ranks_than_accelerators_is_one_line(monkeypatch: pytest.MonkeyPatc
 def test_a_process_on_its_own_joins_nothing() -> None:
     code = (
         "import metaft, torch.distributed as d\n"
-        "from metaft.distributed.world import ALONE, join\n"
+        "from metaft.distributed.ranks import join\n"
+        "from metaft.distributed.world import ALONE\n"
         "import sys\n"
         "assert join() is ALONE and not d.is_initialized() and 'metaft.distributed.liveness' not in sys.modules"
     )

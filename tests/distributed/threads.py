@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from metaft.distributed.place import Place
-from metaft.distributed.world import Ranks
+from metaft.distributed.ranks import Ranks
 
 
 class Wire:

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from metaft.distributed.world import Share, World
+from metaft.distributed.share import Share
+from metaft.distributed.world import World
 from metaft.errors import MetaftError
 from metaft.inner.rules import LSLR, SGD, MetaSGD
 from metaft.learners.learner import takes_update

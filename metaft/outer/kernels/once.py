@@ -43,7 +43,7 @@ class ComputedOnce(CustomGraphPass):
             if _size(whole) >= LARGE and whole.target is not force_stride_order:
                 _store(graph, whole, list(whole.users))
         for node in list(graph.nodes):
-            small = _size(node)
+            small = _size(node) if node.all_input_nodes else 0  # constants are written into the loops
             large = [user for user in node.users if _size(user) >= max(LARGE, RATIO * small)] if small else []
             if large and _origin(node).op == "call_function":  # else it looks at an argument in another shape
                 _store(graph, node, large)
