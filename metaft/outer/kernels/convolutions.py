@@ -125,11 +125,10 @@ def _nodes(node: Node, number: int) -> list[Node]:
 def _suit(*nodes: Node) -> bool:
     """Whether tensors are images or weights that the kernels take: on a CPU, channels last, not large."""
     return all(
-        value.dim() == 4
-        and value.device.type == "cpu"
+        value.device.type == "cpu"
         and value.dtype in (torch.float32, torch.float64)
         and all(isinstance(size, int) for size in value.shape)
-        and value.is_contiguous(memory_format=torch.channels_last)
+        and value.is_contiguous(memory_format=torch.channels_last)  # of two axes of space alone
         and 0 < value.numel() <= MOST
         for value in (node.meta["val"] for node in nodes)
     )

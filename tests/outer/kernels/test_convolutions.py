@@ -177,6 +177,8 @@ def left(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 
     def watched(self: convolutions.Convolutions, graph: Graph) -> None:
         replace(self, graph)
+        weights = graph.find_nodes(op="call_function", target=torch.ops.metaft.convolution_weight.default)
+        assert all(node.meta["val"].shape[2:] == (3, 3) for node in weights)  # and no tap more
         targets = [str(node.target) for node in graph.nodes if "convolution" in str(node.target)]
         found.append((sum("aten" in t for t in targets), sum("metaft" in t for t in targets)))
 
@@ -213,12 +215,13 @@ def test_compiled_derivatives_use_the_kernels_alone(
 @needs_compiler
 def test_other_convolutions_stay_the_librarys(left: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch) -> None:
     image, line = draw(2, 16, 9, 9).contiguous(memory_format=LAST), draw(2, 16, 9)
-    square = draw(16, 16, 3, 3).contiguous(memory_format=LAST)
+    square, half = (draw(16, channels, 3, 3).contiguous(memory_format=LAST) for channels in (16, 8))
 
-    def compiled(image: Tensor, plain: Tensor, line: Tensor, square: Tensor, few: Tensor) -> list[Tensor]:
+    def compiled(image: Tensor, plain: Tensor, line: Tensor, square: Tensor, half: Tensor, few: Tensor) -> list[Tensor]:
         return [
             F.conv2d(image, square, dilation=2),
-            F.conv2d(image, square[:, :8], groups=2),
+            F.conv2d(image, half, groups=2),
+            F.conv3d(image[:, :, None], square[:, :, None]),
             F.conv2d(plain, square),  # channels first
             F.conv1d(line, square[..., 0]),
             F.conv2d(image, few),
@@ -226,10 +229,10 @@ def test_other_convolutions_stay_the_librarys(left: list[tuple[int, int]], monke
             F.conv2d(image, square),  # ours
         ]
 
-    given = image, draw(2, 16, 9, 9), line, square, draw(5, 16, 3, 3).contiguous(memory_format=LAST)
+    given = image, draw(2, 16, 9, 9), line, square, half, draw(5, 16, 3, 3).contiguous(memory_format=LAST)
     found, expected = compile_if_possible(compiled)(*given), compiled(*given)
     torch.testing.assert_close(found, expected)
-    assert left == [(6, 1)]
+    assert left == [(7, 1)]
 
     monkeypatch.setattr(convolutions, "MOST", image.numel() - 1)
     torch.testing.assert_close(compile_if_possible(lambda x, w: F.conv2d(x, w))(image, square), expected[-1])
