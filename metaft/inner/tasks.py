@@ -97,9 +97,7 @@ def channels_last(x: Tensor) -> Tensor:
         An equal tensor of the same shape.
     """
     *before, channels, height, width = x.shape
-    if x.stride(-3) == 1 and (
-        x.is_contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x.movedim(-3, -1).is_contiguous()
-    ):
+    if x.stride(-3) == 1 and x.movedim(-3, -1).is_contiguous():
         return x
     # Written out: torch's own memory formats know four axes alone, and leave single channels as they are.
     out = torch.empty((*before, height, width, channels), dtype=x.dtype, device=x.device).movedim(-1, -3)

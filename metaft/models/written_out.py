@@ -75,9 +75,9 @@ def max_pool2d(x: Tensor, kernel: tuple[int, int]) -> Tensor:
     place = _place_of_largest([column for row in windows.unbind(2) for column in row.unbind(3)])
     # Picked out by their places, so that the gradient is put where it belongs number by number; of neighbours that are
     # taken apart it would have to be put together, by copying all of it.
-    places = torch.arange(math.prod(kernel), device=x.device, dtype=x.dtype).reshape(kernel[0], 1, kernel[1], 1)
+    places = torch.arange(math.prod(kernel), device=x.device, dtype=place.dtype).reshape(kernel[0], 1, kernel[1], 1)
     here = place[:, :, None, :, None] == places
-    return torch.where(here, windows, 0.0).sum((2, 4)).permute(0, 3, 1, 2)
+    return torch.where(here, windows, 0).sum((2, 4), dtype=x.dtype).permute(0, 3, 1, 2)
 
 
 def plain_max_pool2d(
@@ -106,15 +106,19 @@ def per_channel(values: Tensor, x: Tensor) -> Tensor:
 
 def _average(x: Tensor, counted: Tensor | None) -> Callable[[Tensor], Tensor]:
     axes = (0, *range(2, x.dim()))
-    if counted is None:  # of a mean, the gradient would be divided number by number, after it is spread out
-        return lambda values: values.sum(axes) / (x.numel() // x.shape[1])
+    if counted is None:
+        if x.dtype not in (torch.float32, torch.float64):
+            return lambda values: values.mean(axes)  # a sum in half precision is soon infinite
+        count = x.numel() // max(x.shape[1], 1)
+        return lambda values: values.sum(axes) / count  # a mean's gradient would be divided after it is spread out
     share = (counted.to(x.dtype) / (counted.sum() * math.prod(x.shape[2:]))).reshape(-1, *(1,) * (x.dim() - 1))
     return lambda values: (values * share).sum(axes)
 
 
 def _place_of_largest(candidates: Sequence[Tensor]) -> Tensor:
     first, *others = (candidate.detach() for candidate in candidates)
-    place = torch.zeros_like(first)
+    # As wide as the values, for vectors of both; but half precision could not count far.
+    place = torch.zeros_like(first, dtype=first.dtype if first.dtype == torch.float64 else torch.float32)
     for i, other in enumerate(others, 1):
         larger = (other > first) | (other != other)  # isnan would not be vectorised
         first, place = torch.where(larger, other, first), torch.where(larger, float(i), place)

@@ -92,3 +92,17 @@ def test_uncompiled_code_keeps_torchs_max_pooling(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("metaft.models.functional.max_pool2d", lambda *_: pytest.fail("written out, uncompiled"))
     model = Functional(torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.MaxPool2d(2)))
     assert model(model.params(), torch.randn(2, 1, 8, 8)).shape == (2, 2, 3, 3)
+
+
+def test_windows_of_half_precision_and_of_integers_are_torchs() -> None:
+    x = torch.zeros(1, 1, 17, 17, dtype=torch.bfloat16)
+    x[0, 0, 15, 1], x[0, 0, 15, 2] = 1, 0.5
+    assert torch.equal(max_pool2d(x, (17, 17)), F.max_pool2d(x, 17))
+    whole = torch.arange(64).reshape(1, 1, 8, 8)
+    assert torch.equal(max_pool2d(whole, (2, 2)), F.max_pool2d(whole, 2))
+
+
+def test_statistics_of_many_values_in_half_precision_are_finite() -> None:
+    variance, mean = var_mean(torch.randn(25, 4, 84, 84, generator=torch.Generator().manual_seed(0)).half())
+    torch.testing.assert_close(variance.float(), torch.ones(4), atol=0.05, rtol=0)
+    torch.testing.assert_close(mean.float(), torch.zeros(4), atol=0.05, rtol=0)

@@ -253,8 +253,16 @@ bool whole(const at::Tensor& x, int64_t axis) {
   return x.size(axis) % (x.scalar_type() == at::kDouble ? Vec<double>::size() : Vec<float>::size()) == 0;
 }
 
+void check(const at::Tensor& a, const at::Tensor& b, bool agree, Sizes stride, Sizes pad) {
+  const bool whole = a.dim() == 4 && b.dim() == 4 && a.numel() > 0 && b.numel() > 0;
+  TORCH_CHECK(whole, "convolution: not of four axes, or empty");
+  TORCH_CHECK(a.scalar_type() == b.scalar_type() && agree, "convolution: types or channels differ");
+  TORCH_CHECK(stride.size() == 2 && pad.size() == 2, "convolution: stride and pad of two axes each");
+}
+
 at::Tensor convolution(
     const at::Tensor& x, const at::Tensor& weight, const std::optional<at::Tensor>& bias, Sizes stride, Sizes pad) {
+  check(x, weight, x.size(1) == weight.size(1), stride, pad);
   const at::Tensor in = channels_last(x), w = channels_last(weight);
   TORCH_CHECK(whole(w, 0), "convolution: ", w.size(0), " channels, which are not whole vectors");
   const Window window{w.size(2), w.size(3), stride[0], stride[1], pad[0], pad[1]};
@@ -273,6 +281,7 @@ at::Tensor convolution(
 
 at::Tensor convolution_input(
     const at::Tensor& gradient, const at::Tensor& weight, Sizes size, Sizes stride, Sizes pad) {
+  check(gradient, weight, gradient.size(1) == weight.size(0) && size.size() == 2, stride, pad);
   const at::Tensor g = channels_last(gradient), w = channels_last(weight);
   TORCH_CHECK(whole(w, 1), "convolution_input: ", w.size(1), " channels, which are not whole vectors");
   at::Tensor out = empty(g.size(0), w.size(1), size[0], size[1], g);
@@ -287,6 +296,7 @@ at::Tensor convolution_input(
 
 at::Tensor convolution_weight(
     const at::Tensor& gradient, const at::Tensor& x, Sizes size, Sizes stride, Sizes pad) {
+  check(gradient, x, gradient.size(0) == x.size(0) && size.size() == 2, stride, pad);
   const at::Tensor g = channels_last(gradient), in = channels_last(x);
   const bool few = !whole(in, 1);
   TORCH_CHECK(!few || whole(g, 1), "convolution_weight: neither number of channels is one of whole vectors");

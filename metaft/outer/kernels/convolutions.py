@@ -18,6 +18,8 @@ from metaft.outer.kernels.build import build
 SOURCES = Path(__file__).with_name("blocks.h"), Path(__file__).with_suffix(".cpp")
 MOST = 2**22
 """Values of the images, before or after, beyond which a library's convolution is as quick."""
+DEEPEST = 2**13
+"""Numbers that are added one after another in float32 at most; a library adds blocks of them."""
 LANES = 16
 """A multiple of every processor's vector: numbers of channels that are not are left to the library."""
 CONVOLUTION, BACKWARD = torch.ops.aten.convolution.default, torch.ops.aten.convolution_backward.default
@@ -77,9 +79,11 @@ class Convolutions(CustomGraphPass):
 
 
 def _replace_forward(graph: Graph, node: Node) -> None:
-    (x, weight), (bias, stride, pad, dilation, transposed, _, groups) = _nodes(node, 2), node.args[2:]
-    if groups != 1:
+    (x, weight), rest = _apart(node, 2)
+    bias, *window, transposed, _, groups = rest
+    if groups != 1 or node.meta["val"].dim() != 4:
         return
+    stride, pad, dilation = map(_pair, window)
     own = torch.ops.metaft
     with graph.inserting_before(node):
         if _exchanged(x) and _exchanged(weight) and stride == [1, 1] and not transposed and bias is None:
@@ -88,7 +92,7 @@ def _replace_forward(graph: Graph, node: Node) -> None:
             if _suit(images, gradient) and (_wide(images) or _wide(gradient)):
                 found = _call(graph, own.convolution_weight.default, gradient, images, size, dilation, pad)
                 _put(graph, node, _turned(graph, found))
-        elif dilation == [1, 1] and _suit(x, weight, node):
+        elif dilation == [1, 1] and _suit(x, weight, node) and _depth(weight, 0 if transposed else 1) <= DEEPEST:
             if transposed and bias is None and _wide(node):
                 size = list(node.meta["val"].shape[2:])
                 _put(graph, node, _call(graph, own.convolution_input.default, x, weight, size, stride, pad))
@@ -97,29 +101,44 @@ def _replace_forward(graph: Graph, node: Node) -> None:
 
 
 def _replace_backward(graph: Graph, node: Node) -> None:
-    (gradient, x, weight), (_, stride, pad, dilation, transposed, _, groups, _) = _nodes(node, 3), node.args[3:]
-    if groups != 1 or transposed or dilation != [1, 1] or not _suit(gradient, x, weight):
+    (gradient, x, weight), rest = _apart(node, 3)
+    _, *window, transposed, _, groups, _ = rest
+    if groups != 1 or transposed or not _suit(gradient, x, weight):
+        return
+    stride, pad, dilation = map(_pair, window)
+    possible: Any = [_wide(x) and _depth(weight, 0) <= DEEPEST, _wide(x) or _wide(gradient), True]
+    parts = list(node.users)
+    # All of them or none: the library computes together what is asked of it.
+    if dilation != [1, 1] or not all(part.target is operator.getitem and possible[part.args[1]] for part in parts):
         return
     own = torch.ops.metaft
-    for part in list(node.users):
-        if part.target is not operator.getitem:
-            return
+    for part in parts:
         with graph.inserting_before(part):
-            if part.args[1] == 0 and _wide(x):
+            if part.args[1] == 0:
                 size = list(x.meta["val"].shape[2:])
                 _put(graph, part, _call(graph, own.convolution_input.default, gradient, weight, size, stride, pad))
-            elif part.args[1] == 1 and (_wide(x) or _wide(gradient)):
+            elif part.args[1] == 1:
                 size = list(weight.meta["val"].shape[2:])
                 _put(graph, part, _call(graph, own.convolution_weight.default, gradient, x, size, stride, pad))
-            elif part.args[1] == 2:
+            else:
                 _put(graph, part, _call(graph, torch.ops.aten.sum.dim_IntList, gradient, [0, 2, 3]))
-    if not node.users:
-        graph.erase_node(node)
+    graph.erase_node(node)
 
 
-def _nodes(node: Node, number: int) -> list[Node]:
-    """The first of what a node is computed from."""
-    return [arg for arg in node.args[:number] if isinstance(arg, Node)]
+def _apart(node: Node, tensors: int) -> tuple[list[Any], tuple[Any, ...]]:
+    """The tensors that a node is computed from, and what else."""
+    return list(node.args[:tensors]), node.args[tensors:]
+
+
+def _pair(values: Any) -> list[int]:
+    """What holds for both axes of space; one number may stand for both."""
+    return list(values) * (2 // len(values))
+
+
+def _depth(weight: Node, axis: int) -> int:
+    """How many products are added up for one number."""
+    taps: int = weight.meta["val"].shape[2:].numel()
+    return taps * int(weight.meta["val"].shape[axis])
 
 
 def _suit(*nodes: Node) -> bool:
@@ -154,10 +173,13 @@ def _read(node: Node, axis: int) -> int:
     """How much of a result is read along an axis of space: torch computes one tap too many and cuts it off."""
     whole, most = node.meta["val"].shape[axis], 0
     for user in node.users:
-        if _exchanged(user) or (user.target is SLICE and user.args[1] != axis):
+        asked: list[Any] = [*user.args[1:], *[0, None, None, 1][len(user.args) - 1 :]]
+        along, start, end, step = asked[:4]
+        sliced = user.target is SLICE and step == 1
+        if _exchanged(user) or (sliced and along % 4 != axis):
             most = max(most, _read(user, axis))
-        elif user.target is SLICE and user.args[2] == 0:
-            most = max(most, min(whole, user.args[3]))
+        elif sliced and start in (0, None) and isinstance(end, int) and end >= 0:
+            most = max(most, min(whole, end))
         else:
             return whole
     return most

@@ -136,6 +136,20 @@ def test_channels_that_fill_no_vector_are_refused() -> None:
         torch.ops.metaft.convolution_weight(gradient, x, [3, 3], *both)
 
 
+@needs_compiler
+def test_what_does_not_fit_together_is_refused() -> None:
+    assert convolutions.load()
+    x, weight, both = draw(2, 16, 5, 5), draw(16, 32, 3, 3), ([1, 1], [1, 1])
+    with pytest.raises(RuntimeError, match="types or channels differ"):
+        torch.ops.metaft.convolution(x, weight, None, *both)
+    with pytest.raises(RuntimeError, match="types or channels differ"):
+        torch.ops.metaft.convolution_weight(x, draw(2, 16, 5, 5).float(), [3, 3], *both)
+    with pytest.raises(RuntimeError, match="or empty"):
+        torch.ops.metaft.convolution_input(x[:0], weight, [5, 5], *both)
+    with pytest.raises(RuntimeError, match="two axes"):
+        torch.ops.metaft.convolution(x, draw(16, 16, 3, 3), None, [1], [1, 1])
+
+
 def gradient_of(x: Tensor, *weights: Tensor, stride: int, padding: int = 1) -> tuple[Tensor, ...]:
     """Of a small network's loss, towards its weights."""
 
@@ -237,3 +251,72 @@ def test_other_convolutions_stay_the_librarys(left: list[tuple[int, int]], monke
     monkeypatch.setattr(convolutions, "MOST", image.numel() - 1)
     torch.testing.assert_close(compile_if_possible(lambda x, w: F.conv2d(x, w))(image, square), expected[-1])
     assert left[1] == (1, 0)
+
+
+@needs_compiler
+def test_one_number_may_stand_for_both_axes(left: list[tuple[int, int]]) -> None:
+    x, weight = (draw(*shape).contiguous(memory_format=LAST) for shape in ((2, 16, 9, 9), (16, 16, 3, 3)))
+    large = draw(2, 16, 17, 17).contiguous(memory_format=LAST)
+
+    def compiled(x: Tensor, weight: Tensor, large: Tensor) -> list[Tensor]:
+        once, twice = ([2], [1]), ([2, 2], [1, 1])
+        back = aten.convolution_backward(x, large, weight, [16], *once, [1], False, [0], 1, [True] * 3)
+        wide = aten.convolution(x, weight, None, *twice, [1, 1], True, [0, 0], 1)
+        return [
+            F.conv2d(x, weight, padding="valid"),
+            aten.convolution(x, weight, None, *once, [1], False, [0], 1),
+            wide - aten.convolution(x, weight, None, *once, [1], True, [0], 1),
+            *back,
+        ]
+
+    torch.testing.assert_close(compile_if_possible(compiled)(x, weight, large), compiled(x, weight, large))
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    "cut",
+    [
+        lambda c: c[:, :, :-1, :-1],
+        lambda c: c.narrow(-1, 1, 3),
+        lambda c: aten.slice.Tensor(c, 2, 0, None, 2),
+        lambda c: aten.slice.Tensor(c, -2, 0, 3),
+        lambda c: aten.slice.Tensor(c, 2),
+        lambda c: c[:, :, 1:, ::2],
+        lambda c: torch.stack((c[..., :3, :2], c[..., 1:4, :2])),
+        lambda c: c[:, :, :3, :3].sum() + c[0, 0, 4, 4],
+    ],
+)
+def test_however_a_weights_gradient_is_cut_it_is_right(
+    cut: Callable[[Tensor], Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, gradient = (draw(*shape).contiguous(memory_format=LAST) for shape in ((5, 16, 8, 8), (5, 16, 6, 6)))
+
+    def compiled(images: Tensor, gradient: Tensor) -> Tensor:
+        return cut(F.conv2d(images.permute(1, 0, 2, 3), gradient.permute(1, 0, 2, 3), padding=1)) * 2
+
+    monkeypatch.setattr(convolutions.Convolutions, "uuid", lambda self: None)  # not from torch's cache
+    torch.testing.assert_close(compile_if_possible(compiled)(images, gradient), compiled(images, gradient))
+
+
+@needs_compiler
+def test_gradients_that_the_library_must_compute_are_left_to_it_together(left: list[tuple[int, int]]) -> None:
+    image, weight = (draw(*shape).contiguous(memory_format=LAST) for shape in ((2, 3, 9, 9), (16, 3, 3, 3)))
+
+    cotangent = draw(2, 16, 7, 7).contiguous(memory_format=LAST)
+
+    def compiled(image: Tensor, weight: Tensor, cotangent: Tensor) -> tuple[Tensor, ...]:
+        pull = vjp(lambda x, w: F.conv2d(x, w).sin(), image, weight)[1]
+        found: tuple[Tensor, ...] = pull(cotangent)
+        return found
+
+    torch.testing.assert_close(
+        compile_if_possible(compiled)(image, weight, cotangent), compiled(image, weight, cotangent)
+    )
+    assert left == [(1, 1)]
+
+
+@needs_compiler
+def test_very_deep_sums_stay_the_librarys(left: list[tuple[int, int]]) -> None:
+    image, weight = (draw(*shape).contiguous(memory_format=LAST) for shape in ((1, 48, 14, 14), (16, 48, 14, 14)))
+    torch.testing.assert_close(compile_if_possible(lambda x, w: F.conv2d(x, w))(image, weight), F.conv2d(image, weight))
+    assert left == [(1, 0)]
