@@ -28,7 +28,7 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
 
 
 @needs_compiler
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     number=st.integers(1, 9),
     before=st.sampled_from([1, 2, 3, 5, 16, 20, 32, 64, 80]),
@@ -203,10 +203,17 @@ def left(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 
 @needs_compiler
 @pytest.mark.parametrize(
-    ("function", "zeros"),
-    [(gradient_of, 0), (product_with, 0), (forward_product_with, 2)],  # with the zeros that x would change by
+    ("function", "zeros", "size", "stride"),
+    [
+        (gradient_of, 0, 9, 1),
+        (gradient_of, 0, 11, 3),
+        (product_with, 0, 9, 1),
+        (product_with, 0, 9, 2),
+        (product_with, 0, 8, 2),
+        (product_with, 0, 11, 3),
+        (forward_product_with, 2, 8, 2),  # with the zeros that x would change by
+    ],
 )
-@pytest.mark.parametrize(("size", "stride"), [(9, 1), (9, 2), (8, 2), (11, 3)])
 def test_compiled_derivatives_use_the_kernels_alone(
     function: Callable[..., tuple[Tensor, ...]], zeros: int, size: int, stride: int, left: list[tuple[int, int]]
 ) -> None:
