@@ -173,9 +173,8 @@ def _read(node: Node, axis: int) -> int:
     """How much of a result is read along an axis of space: torch computes one tap too many and cuts it off."""
     whole, most = node.meta["val"].shape[axis], 0
     for user in node.users:
-        asked: list[Any] = [*user.args[1:], *[0, None, None, 1][len(user.args) - 1 :]]
-        along, start, end, step = asked[:4]
-        sliced = user.target is SLICE and step == 1
+        along, start, end, step = _slice(user)
+        sliced = step == 1
         if _exchanged(user) or (sliced and along % 4 != axis):
             most = max(most, _read(user, axis))
         elif sliced and start in (0, None) and isinstance(end, int) and end >= 0:
@@ -183,6 +182,12 @@ def _read(node: Node, axis: int) -> int:
         else:
             return whole
     return most
+
+
+def _slice(node: Node) -> list[Any]:
+    """Axis, start, end and step of a slice; no step if it is none."""
+    given = node.args[1:] if node.target is SLICE else (None, None, None, None)
+    return [*given, *[0, None, None, 1][len(given) :]]
 
 
 def _call(graph: Graph, target: Callable[..., Any], *args: Any) -> Node:
