@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -28,6 +28,8 @@ class Facts:
         validation: best score on validation tasks.
         late: by how much the validation score changed over the second half of the time; None without one in the first.
         curve: ``[points, 2]``, seconds and validation score.
+        seed: of the training; None of a mean.
+        processor: that it ran on; "" where the run does not say, and of a mean.
     """
 
     iterations: float
@@ -37,6 +39,8 @@ class Facts:
     validation: float
     late: float | None
     curve: np.ndarray
+    seed: int | None = None
+    processor: str = ""
 
     @property
     def speed(self) -> float:
@@ -44,20 +48,31 @@ class Facts:
         return self.tasks / self.seconds
 
     def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """As plain JSON values, so exact that a page made of them is the same again."""
         numbers = {
             "training": self.training,
             "validation": self.validation,
             "late_change": self.late,
         }
         return {
+            "seed": self.seed,
+            "processor": self.processor,
             "iterations": round(self.iterations),
             "tasks": round(self.tasks),
-            "seconds": round(self.seconds, 1),
+            "seconds": self.seconds,
             "tasks_per_second": round(self.speed, 1),
-            **{name: None if value is None or value != value else round(value, 5) for name, value in numbers.items()},
-            "curve": [[round(time, 2), round(score, 5)] for time, score in self.curve.tolist()],
+            **{name: None if value is None or value != value else value for name, value in numbers.items()},
+            "curve": [[round(time, 4), round(score, 8)] for time, score in self.curve.tolist()],
         }
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> Self:
+        """What `to_json` gave, to its digits."""
+        return cls(
+            entry["iterations"], entry["tasks"], entry["seconds"],
+            *(float("nan") if entry[name] is None else entry[name] for name in ("training", "validation")),
+            entry["late_change"], np.array(entry["curve"], dtype=float).reshape(-1, 2), entry["seed"], entry["processor"],
+        )  # fmt: skip
 
 
 def facts(training: Training) -> Facts:
@@ -85,6 +100,8 @@ def facts(training: Training) -> Facts:
         validation=record[f"best_validation_{metric}"],
         late=_late(curve),
         curve=curve,
+        seed=training.seed,
+        processor=_short(record.get("environment", {}).get("machine", {}).get("cpu") or ""),
     )
 
 
@@ -103,6 +120,11 @@ def mean(several: Sequence[Facts]) -> Facts:
     numbers = ("iterations", "tasks", "seconds", "training", "validation")
     return Facts(**{name: float(np.mean([getattr(one, name) for one in several])) for name in numbers},
                  late=_late(curve), curve=curve)  # fmt: skip
+
+
+def _short(processor: str) -> str:
+    """``Intel Xeon`` of ``Intel(R) Xeon(R) Processor``."""
+    return " ".join(processor.replace("(R)", "").removesuffix("Processor").split())
 
 
 def _late(curve: np.ndarray) -> float | None:

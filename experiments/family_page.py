@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.family_facts import facts, mean
+from experiments.family_facts import mean
 from experiments.family_gaps import GAP, gap_lines
-from experiments.family_plan import SUITES, Method, Training, stem, with_seeds
+from experiments.family_plan import SUITES, stem
 from experiments.family_plots import curves_figure
-from experiments.family_tables import OMNIGLOT, Report, omniglot_table, sinusoid_table, time_table
+from experiments.family_tables import OMNIGLOT, Report, accuracy_text, omniglot_table, sinusoid_table, time_table
 from metaft.data.splits import SCHEMES
-from metaft.evaluation.comparison import Cell, Comparison
-from metaft.evaluation.report import format_score, markdown_table, write_result
+from metaft.evaluation.report import markdown_table, write_result
 from metaft.evaluation.style import save
 from metaft.files import write_atomically
 
@@ -34,49 +31,35 @@ PICTURES = {
 """File → its title, and the courses whose validation tasks are the same."""
 
 
-def write_pages(
-    methods: Mapping[str, Method],
-    trainings: Sequence[Training],
-    cells: Sequence[tuple[str, Training, Cell]],
-    minutes: Mapping[str, float],
-    scheme: str,
-    problems: Mapping[str, str],
-    results: Path,
-) -> str:
+def write_pages(report: Report, commands: Mapping[str, str], results: Path) -> str:
     """Write the page, its numbers as JSON and the pictures.
 
     Args:
-        methods: by key, in the order of the tables.
-        trainings: all that were planned.
-        cells: evaluations with their suite and the training they are of.
-        minutes: of one training, by course.
-        scheme: how characters are divided.
-        problems: name → why something is absent.
+        report: what to show.
+        commands: of the trainings, by name.
         results: the folder.
 
     Returns:
         The name of the files, without their ends.
     """
-    name_of_page = stem(minutes, scheme)
-    seeded = with_seeds(trainings)
-    found = {key: [facts(training) for training in several] for key, several in seeded.items()}
-    report = Report(methods, found, _comparisons(methods, cells), minutes, scheme, problems)
+    name_of_page = stem(report.minutes, report.scheme)
     results.mkdir(parents=True, exist_ok=True)
     drawn = []
     for name, (title, courses) in PICTURES.items():
-        curves = {methods[key].label: mean(found[key, course]).curve
-                  for key in methods for course in courses if (key, course) in found}  # fmt: skip
+        curves = {report.methods[key].label: mean(report.facts[key, course]).curve
+                  for key in report.methods for course in courses if (key, course) in report.facts}  # fmt: skip
         if curves:
             save(
                 curves_figure(curves, title, "mse" if name == "sinusoid" else "accuracy"),
                 results / f"{name_of_page}-{name}.png",
             )
             drawn.append(name)
-    commands = {t.name: t.command() for several in seeded.values() for t in several}
-    write_atomically(results / f"{name_of_page}.md", page(report, drawn, _example(seeded)).encode())
-    extra = {"minutes": dict(minutes), "commands": commands, "absent": dict(problems)}
-    seeds = sorted({t.seed for several in seeded.values() for t in several})
-    write_result(results / f"{name_of_page}.json", _json(report), _command(minutes, scheme), seeds, extra)
+    text = page(report, drawn, next(iter(commands.values()), "metaft meta-train"))
+    write_atomically(results / f"{name_of_page}.md", text.encode())
+    extra = {"minutes": dict(report.minutes), "commands": dict(commands), "absent": dict(report.problems)}
+    seeds = sorted({one.seed for several in report.facts.values() for one in several if one.seed is not None})
+    command = _command(report.minutes, report.scheme)
+    write_result(results / f"{name_of_page}.json", _json(report), command, seeds, extra)
     return name_of_page
 
 
@@ -91,7 +74,7 @@ def page(report: Report, drawn: Sequence[str], example: str) -> str:
     Returns:
         Markdown.
     """
-    tasks = {name: report.scores[name].tasks for name in report.scores}
+    tasks = {name: several[0].tasks for name, several in report.scores.items()}
     parts = [
         "# The family of meta-learners in equal time",
         f"Every training had the same time on one core: {_times(report)}. The clock starts with the first batch and counts "
@@ -110,6 +93,7 @@ def page(report: Report, drawn: Sequence[str], example: str) -> str:
             "run. Each method is scored in its own mode of batch norm, first, and in another one. Published numbers stand in the row "
             "of their mode; *(?)*: the source does not say.",
             markdown_table(*omniglot_table(report)).rstrip(),
+            *_bounds(report),
             _best(report),
         ]
     parts += [
@@ -148,57 +132,27 @@ def _best(report: Report) -> str:
         if name not in report.scores:
             continue
         for shots, place in zip(SUITES[name].shots, SUITES[name].places(), strict=True):
-            row = max(report.scores[name].rows(shots), key=lambda row: row.score.mean)
-            key, _, mode = row.label.partition(" ")
-            said = f"{report.methods[key].label}, {mode}, {format_score(row.score.mean, row.score.ci95, 'accuracy')}"
+            best = max((one for one in report.scores[name] if one.shots == shots), key=lambda one: one.score.mean)
+            said = f"{report.methods[best.key].label}, {best.mode}, {accuracy_text(best)}"
             lines.append(f"{place}: {said} (MAML published: {report.methods['maml'].published.get(place)})")
     return "Highest here: " + "; ".join(lines) + "."
 
 
-def _comparisons(methods: Mapping[str, Method], cells: Sequence[tuple[str, Training, Cell]]) -> dict[str, Comparison]:
-    found: dict[str, list[Cell]] = {}
-    for suite, training, cell in cells:
-        label = f"{training.method.key} {_mode(cell)}"
-        found.setdefault(suite, []).append(dataclasses.replace(cell, label=label))
-    order = list(methods)
-    for several in found.values():
-        several.sort(key=lambda cell: order.index(cell.label.partition(" ")[0]))  # stable: the mode of training first
-    return {name: Comparison(tuple(several), several[0].label) for name, several in found.items()}
-
-
-def _mode(cell: Cell) -> str:
-    """The mode, and whose statistics those are where that is not the support set or the task."""
-    norm = str(cell.result.learner.get("batch_norm", ""))
-    return f"{cell.result.mode} ({norm})" if norm in ("running", "per-step") else cell.result.mode
+def _bounds(report: Report) -> list[str]:
+    """What ``± ≤`` means, where it stands."""
+    if not any(one.bound for several in report.scores.values() for one in several):
+        return []
+    return ["± ≤: seeds were scored apart, on the same tasks, and of some only the interval was kept; that of their "
+            "mean is not wider than the mean of theirs, which stands there."]  # fmt: skip
 
 
 def _json(report: Report) -> dict[str, Any]:
-    scores = {
-        f"{name} {shots} shots: {row.label}": {
-            **_plain(dataclasses.asdict(row.score)),
-            "seeds": [_finite(cell.result.mean) for cell in comparison.of(row.label, shots)],
-            "steps": [[_plain(dataclasses.asdict(step)) for step in cell.result.steps]
-                      for cell in comparison.of(row.label, shots)],
-            "ms_per_task": round(1000 * row.seconds_per_task, 3),
-            "adapts": row.adapts,
-            "parameters": row.parameters,
-            "tasks_sha256": comparison.checksums[shots],
-        }
-        for name, comparison in report.scores.items() for shots in comparison.shots for row in comparison.rows(shots)
-    }  # fmt: skip
+    scores = {one.name: one.to_json() for several in report.scores.values() for one in several}
     runs = {
         f"{key} {course}": {"seeds": [one.to_json() for one in several]}
         for (key, course), several in report.facts.items()
     }
     return {"scores": scores, "trainings": runs}
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _finite(value) if isinstance(value, float) else value for name, value in values.items()}
-
-
-def _finite(value: float) -> float | None:
-    return round(value, 6) if math.isfinite(value) else None
 
 
 def _times(report: Report) -> str:
@@ -225,7 +179,3 @@ def _command(minutes: Mapping[str, float], scheme: str) -> str:
         f"python -m experiments.family --minutes {minutes['5-way']:g} --sinusoid-minutes {minutes['sinusoid']:g} "
         f"--scheme {scheme}"
     )
-
-
-def _example(seeded: Mapping[tuple[str, str], Sequence[Training]]) -> str:
-    return next((several[0].command() for several in seeded.values()), "metaft meta-train")

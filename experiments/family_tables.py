@@ -9,7 +9,7 @@ from statistics import fmean
 
 from experiments.family_facts import Facts, mean
 from experiments.family_plan import SUITES, Method
-from metaft.evaluation.comparison import Comparison, Row
+from experiments.family_scores import Scored
 from metaft.evaluation.report import format_score
 from metaft.evaluation.statistics import DIVERGED_ABOVE
 
@@ -23,7 +23,7 @@ class Report:
     Args:
         methods: by key, in the order of the tables.
         facts: of finished trainings, by method and course: one a seed.
-        scores: by suite, learners labelled ``(method key) mode``; suites without scores are absent.
+        scores: by suite, a method's mode of training before its other one; suites without scores are absent.
         minutes: of one training, by course.
         scheme: how Omniglot's characters are divided.
         problems: name → why something is absent.
@@ -31,16 +31,15 @@ class Report:
 
     methods: Mapping[str, Method]
     facts: Mapping[tuple[str, str], Sequence[Facts]]
-    scores: Mapping[str, Comparison]
+    scores: Mapping[str, Sequence[Scored]]
     minutes: Mapping[str, float]
     scheme: str
     problems: Mapping[str, str]
 
-    def row(self, suite: str, key: str, mode: str, shots: int) -> Row | None:
+    def row(self, suite: str, key: str, mode: str, shots: int) -> Scored | None:
         """One learner's score at one number of shots, or None."""
-        found = self.scores.get(suite)
-        rows = found.rows(shots) if found is not None else []
-        return next((row for row in rows if row.label == f"{key} {mode}"), None)
+        found = (one for one in self.scores.get(suite, ()) if (one.key, one.mode, one.shots) == (key, mode, shots))
+        return next(found, None)
 
     def held_against(self, suite: str, key: str) -> str | None:
         """The mode whose score a published number is held against: its own, else the mode of training."""
@@ -49,8 +48,8 @@ class Report:
 
     def modes(self, key: str, suites: Sequence[str]) -> list[str]:
         """The modes that a method was scored in."""
-        labels = [label for suite in suites if suite in self.scores for label in self.scores[suite].labels]
-        return list(dict.fromkeys(mode for name, _, mode in (label.partition(" ") for label in labels) if name == key))
+        found = [one.mode for suite in suites for one in self.scores.get(suite, ()) if one.key == key]
+        return list(dict.fromkeys(found))
 
 
 def omniglot_table(report: Report) -> tuple[list[str], list[list[str]]]:
@@ -64,39 +63,39 @@ def omniglot_table(report: Report) -> tuple[list[str], list[list[str]]]:
             cells = []
             for name, shots, place in places:
                 row = report.row(name, key, mode, shots)
-                cells += ["–" if row is None else _score(row), _published(report, name, key, mode, place)]
+                cells += [
+                    "–" if row is None else f"{accuracy_text(row)}{_range(row.means, 'accuracy')}",
+                    _published(report, name, key, mode, place),
+                ]
             rows.append([method.label + (" *any*" if "any-way" in method.courses else ""), mode, *cells])
     return heads, rows
 
 
 def sinusoid_table(report: Report) -> tuple[list[str], list[list[str]]]:
     """A row a method, shots and step."""
-    comparison = report.scores["sinusoid"]
     heads = ["method", "shots", "after step", "mean", "median", "diverged", "published"]
     rows = []
-    for label in comparison.labels:
-        method = report.methods[label.partition(" ")[0]]
-        for shots in SUITES["sinusoid"].shots:
-            results = [cell.result for cell in comparison.of(label, shots)]
-            for step in (1, 10):
-                reached = [result.steps[min(step, len(result.steps) - 1)] for result in results]
-                means, medians = [s.mean for s in reached], [s.median for s in reached]
-                place = f"{shots} shots, step {step}"
-                rows.append([
-                    method.label, str(shots), str(step) if len(results[0].steps) > 1 else "none taken",
-                    f"{format_score(fmean(means), fmean(s.ci95 for s in reached), 'mse')}{_range(means, 'mse')}",
-                    median_text(medians),
-                    " / ".join(str(s.diverged) for s in reached), str(method.published.get(place, "–")),
-                ])  # fmt: skip
-                if len(results[0].steps) == 1:
-                    break
+    for one in report.scores["sinusoid"]:
+        method = report.methods[one.key]
+        for step in (1, 10):
+            reached = [steps[min(step, len(steps) - 1)] for steps in one.steps]
+            means, medians = [s.mean for s in reached], [s.median for s in reached]
+            place = f"{one.shots} shots, step {step}"
+            rows.append([
+                method.label, str(one.shots), str(step) if len(one.steps[0]) > 1 else "none taken",
+                f"{format_score(fmean(means), fmean(s.ci95 for s in reached), 'mse')}{_range(means, 'mse')}",
+                median_text(medians),
+                " / ".join(str(s.diverged) for s in reached), str(method.published.get(place, "–")),
+            ])  # fmt: skip
+            if len(one.steps[0]) == 1:
+                break
     return heads, rows
 
 
 def time_table(report: Report) -> tuple[list[str], list[list[str]]]:
     """A row a method and course: how far it came in its time."""
-    heads = ["method", "course", "seeds", "minutes", "iterations (range)", "tasks/s", "training tasks", "validation tasks",
-             "second half of the time"]  # fmt: skip
+    heads = ["method", "course", "seeds", "minutes", "processor", "iterations (range)", "tasks/s", "training tasks",
+             "validation tasks", "second half of the time"]  # fmt: skip
     rows = []
     for (key, course), several in sorted(report.facts.items(), key=lambda item: list(SUITES).index(_suite(item[0][1]))):
         one, metric = mean(several), "mse" if course == "sinusoid" else "accuracy"
@@ -105,7 +104,7 @@ def time_table(report: Report) -> tuple[list[str], list[list[str]]]:
             if one.late is None
             else f"{'+' if one.late >= 0 else '−'}{format_score(abs(one.late), math.nan, metric)}"
         )
-        rows.append([report.methods[key].label, course, str(len(several)), f"{one.seconds / 60:.1f}",
+        rows.append([report.methods[key].label, course, str(len(several)), f"{one.seconds / 60:.1f}", _processors(several),
                      f"{one.iterations:,.0f}{_iterations_range(several)}", f"{one.speed:,.0f}", format_score(one.training, math.nan, metric),
                      format_score(one.validation, math.nan, metric), change])  # fmt: skip
     return heads, rows
@@ -117,6 +116,14 @@ def _iterations_range(several: Sequence[Facts]) -> str:
     return f" ({min(made):,.0f}–{max(made):,.0f})" if len(made) > 1 else ""
 
 
+def _processors(several: Sequence[Facts]) -> str:
+    """What the seeds ran on: ``AMD EPYC (0), Intel Xeon (1, 2)``; no seeds where all ran on one."""
+    ran: dict[str, list[str]] = {}
+    for one in several:
+        ran.setdefault(one.processor or "?", []).append(str(one.seed))
+    return ", ".join(f"{name} ({', '.join(seeds)})" if len(ran) > 1 else name for name, seeds in ran.items())
+
+
 def _published(report: Report, suite: str, key: str, mode: str, place: str) -> str:
     """The published number with its mode, in the row that it is held against."""
     told = report.methods[key].published
@@ -124,9 +131,10 @@ def _published(report: Report, suite: str, key: str, mode: str, place: str) -> s
     return f"{told[place]} ({told.get('mode', '?')})" if here else "–"
 
 
-def _score(row: Row) -> str:
-    means = [] if row.seeds is None else [row.seeds.low, row.seeds.high][: row.seeds.seeds]
-    return f"{format_score(row.score.mean, row.score.ci95, 'accuracy')}{_range(means, 'accuracy')}"
+def accuracy_text(one: Scored) -> str:
+    """``92.15 ± 0.75``, or ``92.15 ± ≤0.75`` where the interval is only known not to be wider."""
+    text = format_score(one.score.mean, one.score.ci95, "accuracy")
+    return text.replace("± ", "± ≤") if one.bound else text
 
 
 def _range(values: Sequence[float], metric: str) -> str:

@@ -16,11 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments import family
-from experiments.family import untrained
+from experiments.family_collect import untrained
 from experiments.family_facts import Facts, facts, mean
 from experiments.family_gaps import gap_lines
 from experiments.family_jobs import forget_scores, scores_folder, scoring_job, work
-from experiments.family_page import page
+from experiments.family_kept import read_kept
+from experiments.family_page import page, write_pages
 from experiments.family_plan import (
     SUITES,
     Method,
@@ -33,10 +34,11 @@ from experiments.family_plan import (
     with_scheme,
 )
 from experiments.family_plots import curves_figure, spread
+from experiments.family_scores import scored, together
 from experiments.family_tables import Report, median_text, omniglot_table, sinusoid_table, time_table
 from metaft.cli import cli
 from metaft.errors import MetaftError
-from metaft.evaluation.comparison import Cell, Comparison
+from metaft.evaluation.comparison import Cell
 from metaft.evaluation.result import Result
 from metaft.evaluation.statistics import summarise
 from metaft.runs.comparing import CELLS
@@ -153,8 +155,8 @@ def report() -> Report:
     cells = [cell(f"maml {mode}", seed, shots, [0.9, 0.92 + seed / 50], mode)
              for mode in ("inductive", "transductive") for seed in (0, 1) for shots in (1, 5)]  # fmt: skip
     waves = [cell("maml inductive", seed, shots, [1.0, 2.0], "inductive", 11) for seed in (0, 1) for shots in (5, 10)]
-    ran = Facts(10, 100, 60.0, 0.95, 0.93, 0.01, np.array([[1.0, 0.5], [60.0, 0.93]]))
-    scores = {"5-way": Comparison(tuple(cells), cells[0].label), "sinusoid": Comparison(tuple(waves), waves[0].label)}
+    ran = Facts(10, 100, 60.0, 0.95, 0.93, 0.01, np.array([[1.0, 0.5], [60.0, 0.93]]), 0, "AMD EPYC")
+    scores = {"5-way": scored("5-way", "maml", cells), "sinusoid": scored("sinusoid", "maml", waves)}
     return Report(
         {"maml": maml}, {("maml", "5-way"): [ran]}, scores, {"5-way": 1.0, "sinusoid": 1.0}, "maml", {"x": "why"}
     )
@@ -239,6 +241,12 @@ def test_from_plan_to_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(family, "work", lambda jobs, at_once: pytest.fail("all is done") if jobs else None)
     again = CliRunner().invoke(family.main, words)
     assert again.exit_code == 0, again.output
+    # Where the work folder is gone, the page itself says that it is done.
+    first = (tmp_path / "results" / "family-0.02min-sinusoid-0.01min.md").read_text()
+    elsewhere = CliRunner().invoke(family.main, [*words, "--add", "--runs", str(tmp_path / "empty")])
+    assert elsewhere.exit_code == 0, elsewhere.output
+    assert "0 of 1 trainings to do, 1 kept" in elsewhere.output
+    assert (tmp_path / "results" / "family-0.02min-sinusoid-0.01min.md").read_text() == first
     # A scoring that was cut short is absent from the tables, and the page says so.
     (kept,) = (tmp_path / "runs").glob(f"sinusoid-0.01min/scores/*/maml/{CELLS}")
     kept.write_text("".join(kept.read_text().splitlines(keepends=True)[:1]))
@@ -263,9 +271,13 @@ def test_from_plan_to_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_the_time_table_says_how_far_seeds_were_apart() -> None:
     told = report()
     ran = told.facts["maml", "5-way"][0]
-    assert time_table(told)[1][0][4] == "10"
-    both = dataclasses.replace(told, facts={("maml", "5-way"): [ran, dataclasses.replace(ran, iterations=1030)]})
-    assert time_table(both)[1][0][4] == "520 (10–1,030)"
+    assert time_table(told)[1][0][4:6] == ["AMD EPYC", "10"]
+    other = dataclasses.replace(ran, iterations=1030, seed=1)
+    both = dataclasses.replace(told, facts={("maml", "5-way"): [ran, other]})
+    assert time_table(both)[1][0][4:6] == ["AMD EPYC", "520 (10–1,030)"]
+    other = dataclasses.replace(other, processor="Intel Xeon")
+    both = dataclasses.replace(told, facts={("maml", "5-way"): [ran, other]})
+    assert time_table(both)[1][0][4] == "AMD EPYC (0), Intel Xeon (1)"
 
 
 def test_the_page_of_what_is_asked_has_the_plain_name() -> None:
@@ -300,3 +312,70 @@ def test_scores_of_a_training_to_be_made_anew_are_forgotten(tmp_path: Path) -> N
     file.write_text('{"seed": 0, "shots": 1}\n{"seed": 1, "shots": 1}\n{"seed": 1, "shots": 5}\n')
     forget_scores(trainings[1:], {"5-way": 4})
     assert file.read_text() == '{"seed": 0, "shots": 1}\n'
+
+
+def test_a_page_says_again_what_it_said(tmp_path: Path) -> None:
+    told = report()
+    written = write_pages(told, {"maml 5-way seed 0": "metaft meta-train"}, tmp_path)
+    kept = read_kept(tmp_path / f"{written}.json")
+    assert [*told.scores["5-way"], *told.scores["sinusoid"]] == list(kept.scores)
+    assert kept.commands == {"maml 5-way seed 0": "metaft meta-train"}
+    (one,) = kept.facts["maml", "5-way"]
+    assert one.to_json() == told.facts["maml", "5-way"][0].to_json()
+    suites = {suite: [score for score in kept.scores if score.suite == suite] for suite in ("5-way", "sinusoid")}
+    again = dataclasses.replace(told, facts=kept.facts, scores=suites)
+    assert page(again, [], "") == page(told, [], "")
+
+
+def test_what_is_no_page_of_this_experiment_is_not_added_to(tmp_path: Path) -> None:
+    with pytest.raises(MetaftError, match=r"there is no .* to add to; leave --add out"):
+        read_kept(tmp_path / "family.json")
+    (tmp_path / "family.json").write_text('{"results": {}}')
+    with pytest.raises(MetaftError, match=r"is not what experiments\.family writes"):
+        read_kept(tmp_path / "family.json")
+
+
+def test_seeds_scored_apart_come_together() -> None:
+    tasks = {0: [0.5, 0.75, 1.0], 1: [0.25, 0.75, 0.75], 2: [0.5, 0.5, 1.0]}
+    all_seeds, first, others = (
+        scored("5-way", "maml", [cell("as trained", seed, 1, tasks[seed]) for seed in seeds])[0]
+        for seeds in ((0, 1, 2), (0,), (1, 2))
+    )
+    both = together(first, others)
+    assert (both.seeds, both.means, both.bound) == ((0, 1, 2), all_seeds.means, True)
+    assert both.score.mean == pytest.approx(all_seeds.score.mean)
+    assert both.score.ci95 == pytest.approx(sum(summarise(tasks[seed]).ci95 for seed in tasks) / 3)
+    assert both.score.ci95 > all_seeds.score.ci95, "never narrower than with the tasks at hand"
+    assert together(all_seeds, others).means == all_seeds.means
+    changed = scored("5-way", "maml", [cell("as trained", 0, 1, [0.0, 0.0, 0.5])])[0]
+    assert together(first, changed) == changed, "a seed that was made anew counts"
+    with pytest.raises(MetaftError, match="are of 3 others; score on the same"):
+        together(dataclasses.replace(first, tasks_sha256="other"), others)
+
+
+def test_a_bound_is_marked_as_one_and_said() -> None:
+    told = report()
+    assert "≤" not in page(told, [], "")
+    first = told.scores["5-way"][0]
+    marked = dataclasses.replace(
+        told, scores={"5-way": [dataclasses.replace(first, bound=True), *told.scores["5-way"][1:]]}
+    )
+    assert omniglot_table(marked)[1][0][2].startswith("91.50 ± ≤")
+    assert "\n± ≤: seeds were scored apart" in page(marked, [], "")
+
+
+def test_only_trainings_with_the_same_settings_are_kept(tmp_path: Path) -> None:
+    courses, methods = {"5-way": COURSES["5-way"]}, {"maml": dataclasses.replace(METHODS["maml"], courses=("5-way",))}
+    trainings, _ = plan([methods["maml"]], courses, 3, {"5-way": 2.0}, tmp_path)
+    cells = [cell("as trained", seed, shots, [0.5, 0.75 + seed / 8]) for seed in (0, 1, 2) for shots in (1, 5)]
+    ran = [dataclasses.replace(report().facts["maml", "5-way"][0], seed=seed) for seed in (0, 1, 2)]
+    told = dataclasses.replace(
+        report(), facts={("maml", "5-way"): ran}, scores={"5-way": scored("5-way", "maml", cells)}
+    )
+    commands = {one.name: one.command() + (" --inner-lr 9" if one.seed == 1 else "") for one in trainings}
+    kept = read_kept(tmp_path / f"{write_pages(told, commands, tmp_path)}.json").of(trainings, courses, methods)
+    assert list(kept.commands) == ["maml 5-way seed 0", "maml 5-way seed 2"]
+    assert [one.seed for one in kept.facts["maml", "5-way"]] == [0, 2]
+    score, other = kept.scores
+    assert (score.shots, other.shots, other.seeds) == (1, 5, (0, 2))
+    assert (score.seeds, score.means, score.bound) == ((0, 2), [0.625, 0.75], True)

@@ -1,0 +1,87 @@
+"""What a page told before: its trainings need not be made again to add others, wherever they were made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from experiments.family_facts import Facts
+from experiments.family_plan import Course, Method, Training
+from experiments.family_scores import Scored
+from metaft.errors import MetaftError
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Trainings that a page tells of, and their scores.
+
+    Args:
+        commands: by the training's name.
+        facts: by method and course, one a seed.
+        scores: with those seeds.
+    """
+
+    commands: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[tuple[str, str], list[Facts]] = field(default_factory=dict)
+    scores: tuple[Scored, ...] = ()
+
+    @property
+    def seeds(self) -> int:
+        """One more than the highest."""
+        return 1 + max((int(name.rpartition(" ")[2]) for name in self.commands), default=-1)
+
+    def of(self, trainings: Iterable[Training], courses: Mapping[str, Course], methods: Mapping[str, Method]) -> Kept:
+        """What is told of some trainings, of each only if it was made with the same settings.
+
+        Args:
+            trainings: planned now.
+            courses: all, by name.
+            methods: all, by key.
+
+        Returns:
+            The rest is left out.
+        """
+        same = [t for t in trainings if self.commands.get(t.name) == t.command()]
+        seeds: dict[tuple[str, str], list[int]] = {}
+        for training in same:
+            seeds.setdefault((training.method.key, training.course.name), []).append(training.seed)
+        facts = {name: [one for one in self.facts[name] if one.seed in several] for name, several in seeds.items()}
+        scores = []
+        for score in self.scores:
+            courses_of = methods[score.key].courses if score.key in methods else ()
+            course = next((name for name in courses_of if score.suite in courses[name].scored), "")
+            if (one := score.of_seeds(seeds.get((score.key, course), []))) is not None:
+                scores.append(one)
+        return Kept({training.name: training.command() for training in same}, facts, tuple(scores))
+
+
+def read_kept(file: Path) -> Kept:
+    """Read the JSON beside a page.
+
+    Args:
+        file: ``results/family.json``, or another that `experiments.family` wrote.
+
+    Returns:
+        All that it tells.
+
+    Raises:
+        MetaftError: if there is no such file, or it is another one.
+    """
+    if not file.exists():
+        raise MetaftError(f"there is no {file} to add to; leave --add out")
+    try:
+        page: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        processor = str(page["machine"]["cpu"])
+        facts: dict[tuple[str, str], list[Facts]] = {}
+        for name, told in page["results"]["trainings"].items():
+            key, _, course = name.rpartition(" ")
+            # Pages before 2026-11-21 tell of one machine, and of seeds 0, 1, … in order.
+            entries = [{"seed": number, "processor": processor, **one} for number, one in enumerate(told["seeds"])]
+            facts[key, course] = [Facts.from_json(entry) for entry in entries]
+        scores = [Scored.from_json(name, entry) for name, entry in page["results"]["scores"].items()]
+        return Kept(dict(page["commands"]), facts, tuple(scores))
+    except (KeyError, TypeError, ValueError) as error:
+        raise MetaftError(f"{file} is not what experiments.family writes ({error!r}); leave --add out") from None
