@@ -8,7 +8,8 @@ from typing import Any, get_args
 import click
 from pydantic.fields import FieldInfo
 
-from metaft.runs.config import BY_DATASET, CommandSettings, RunConfig, section_of
+from metaft.runs.config import CommandSettings, RunConfig, section_of
+from metaft.runs.family_settings import BY_DATASET
 
 F = Callable[..., Any]
 

@@ -17,9 +17,11 @@ from metaft.learners.learner import MetaLearner as Learner
 from metaft.outer.checks import WITHOUT_A_PATH
 from metaft.plugins import call, is_import_path, load_attribute
 from metaft.runs import checkpoint
-from metaft.runs.config import REGRESSIONS, LearnerSettings, RunConfig, load_config, validated
+from metaft.runs.config import RunConfig, load_config, validated
 from metaft.runs.directory import RunDirectory, read_record
 from metaft.runs.families import build_family
+from metaft.runs.family_settings import REGRESSIONS
+from metaft.runs.learner_settings import LearnerSettings
 from metaft.tasks.episodes import Episodes
 from metaft.tasks.family import TaskFamily
 

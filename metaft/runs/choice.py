@@ -11,7 +11,7 @@ import numpy as np
 
 from metaft.evaluation.report import LABELS, format_score
 from metaft.evaluation.statistics import Spread, mean_interval, paired_difference, seed_spread
-from metaft.runs.config import FamilySettings
+from metaft.runs.family_settings import FamilySettings
 from metaft.runs.grid import Member
 from metaft.runs.validation_only import Score
 

@@ -6,15 +6,17 @@ import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, TypeVar, overload
+from typing import Any, ClassVar, Self, TypeVar, overload
 
 from pydantic import Field, ValidationError, model_validator
 
 from metaft.errors import MetaftError, nearest
 from metaft.plugins import found_in_file, trust
 from metaft.runs.family_settings import BY_DATASET, REGRESSIONS, FamilySettings, Settings
+from metaft.runs.learner_settings import LearnerSettings, ModelSettings
 from metaft.runs.method_settings import method_defaults
 from metaft.runs.teacher_settings import TeacherSettings
+from metaft.runs.train_settings import MetaTrainSettings
 
 MAX_BATCH_VALUES = 2**32
 """The most numbers one batch of tasks may hold: 16 GiB of float32, far beyond any shipped experiment."""
@@ -22,128 +24,6 @@ MAX_BATCH_VALUES = 2**32
 MAX_TOML_BYTES = 2**20
 _SHOWN = 200
 """Characters of a value that a message shows."""
-
-
-class ModelSettings(Settings):
-    """Which network is adapted."""
-
-    model: str = Field("conv4", description="network: conv4, resnet12, mlp, or your own: package.module:NAME")
-    hidden: int = Field(64, ge=1, le=65_536, description="channels or units of a hidden layer, or of the first block")
-    pool: Literal["stride", "max"] = Field("stride", description="how conv4 halves the image")
-    widths: Literal["wide", "doubling"] = Field(
-        "wide", description="resnet12's blocks: hidden × 1, 2.5, 5, 10 or hidden × 1, 2, 4, 8"
-    )
-
-
-class LearnerSettings(Settings):
-    """How a task is learned, and how the meta-gradient is obtained."""
-
-    learner: str = Field(
-        "maml",
-        description="method: maml, fomaml, anil, boil, reptile, imaml, meta-sgd, maml++, cavia, proto-maml, "
-        "meta-curvature, protonet, matching, r2d2, in-context, or your own: package.module:NAME",
-    )
-    steps: int | None = Field(
-        1, ge=0, le=10_000, description="inner gradient steps in training; some methods have their own"
-    )
-    inner_lr: float | None = Field(
-        2.0, gt=0, le=1e6, description="inner learning rate on the mean support loss; some methods have their own"
-    )
-    scope: str | None = Field(
-        None, description="what adapts: all, head, body, biases, first:K, last:K or a name pattern [the method's own]"
-    )
-    meta_scope: str | None = Field(
-        None, description="what is meta-trained, likewise; rates: what the rule learns [all,rates]"
-    )
-    rule: Literal["sgd", "momentum", "adam", "rmsprop", "meta-sgd", "lslr", "meta-curvature"] | None = Field(
-        None, description="how an inner step moves [the method's own]"
-    )
-    objective: Literal["task", "l2", "l2-after", "kl"] | None = Field(
-        None,
-        description="what the inner loop descends: the loss, or with a pull to the start (l2-after: after the last "
-        "step, as in iMAML's code) [the method's own]",
-    )
-    objective_weight: float | None = Field(None, gt=0, le=1e9, description="strength of that pull [the method's own]")
-    estimator: Literal["exact", "first-order", "finite-difference", "implicit", "reptile"] | None = Field(
-        None, description="how the meta-gradient is obtained [the method's own]"
-    )
-    solver_iterations: int | None = Field(
-        None, ge=1, le=10**6, description="implicit: conjugate-gradient iterations a task [imaml: 5, else 20]"
-    )
-    context: int | None = Field(None, ge=1, le=65_536, description="cavia: numbers that adapt [100 for images, else 5]")
-    epochs: int | None = Field(None, ge=1, le=10**6, description="maml++: parts of the run, to anneal by [100]")
-    multi_step_epochs: int | None = Field(
-        None, ge=0, le=10**6, description="maml++: so many begin with a loss after every step [10]"
-    )
-    first_order_epochs: int | None = Field(
-        None, ge=0, le=10**6, description="maml++: so many begin with first-order gradients [50]"
-    )
-    distance: Literal["euclidean", "cosine"] | None = Field(None, description="protonet: to class means [euclidean]")
-    regularisation: float | None = Field(None, gt=0, le=1e9, description="r2d2: the penalty to begin with [1]")
-    layers: int | None = Field(None, ge=1, le=100, description="in-context: blocks of the transformer [2]")
-    token_width: int | None = Field(None, ge=1, le=65_536, description="in-context: numbers a token [64]")
-    batch_norm: Literal["transductive", "inductive", "running", "per-step"] | None = Field(
-        None,
-        description="whose statistics normalise the queries: the query batch's, the support set's, or those gathered "
-        "in training (not with an inner loop; per-step: after each step, maml++) [the method's own; with an inner "
-        "loop: transductive, maml++: per-step, else running]",
-    )
-    memory: Literal["flat", "checkpoints", "graph"] = Field(
-        "flat", description="run inner steps again in the reverse pass, or keep their graph"
-    )
-    engine: Literal["compile", "eager", "higher"] = Field(
-        "compile", description="compile the meta-gradient (worth it beyond a minute), or not; or through higher"
-    )
-    workers: Literal["auto"] | int = Field(
-        "auto", description="threads that share a meta-update's tasks; from images of 64×64 on, its operators"
-    )
-
-    @model_validator(mode="after")
-    def _sane_workers(self) -> Self:
-        if self.workers != "auto" and not 1 <= self.workers <= 1024:
-            raise ValueError(f"workers = {self.workers}: should be 'auto' or 1 to 1024")
-        return self
-
-
-class LoopSettings(Settings):
-    """A training loop, whatever it trains on."""
-
-    iterations: int | None = Field(
-        None, ge=1, le=10**10, description="meta-updates [1000, sinusoid 70000, unless minutes is given]"
-    )
-    minutes: float | None = Field(None, gt=0, le=1e7, description="time budget; the schedule then follows the clock")
-    outer_lr: float = Field(1e-3, gt=0, le=1e3, description="Adam's learning rate")
-    schedule: Literal["constant", "cosine"] = Field("constant", description="course of the outer learning rate")
-    clip: float | None = Field(None, gt=0, description="largest norm of the meta-gradient [no clipping]")
-    average: float = Field(0.0, ge=0, lt=1, description="decay of the weights' moving average used for scores; 0: off")
-    seed: int = Field(0, ge=0, lt=2**63, description="of the initial weights and the tasks")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to compute")
-    threads: int = Field(1, ge=1, le=1024, description="threads inside an operator; small networks gain from workers")
-    log_every: int = Field(20, ge=1, description="iterations between rows of metrics")
-    validate_every: int = Field(250, ge=1, description="iterations between validations")
-    validate_tasks: int = Field(200, ge=2, le=10**7, description="validation tasks")
-    checkpoint_every: int = Field(250, ge=1, description="iterations between checkpoints")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _default_length(cls, given: dict[str, Any]) -> dict[str, Any]:
-        unlimited = given.get("iterations") is None and given.get("minutes") is None
-        return {**given, "iterations": 1000} if unlimited else given
-
-
-class TrainSettings(LoopSettings):
-    """The outer loop."""
-
-    tasks: int = Field(32, ge=1, le=1_000_000, description="tasks a meta-update")
-    diagnose: bool = Field(False, description="log the adjoint's norm at each inner step (exploding, vanishing)")
-
-
-class MetaTrainSettings(TrainSettings):
-    """The outer loop, and how its tasks differ from those of validation and test."""
-
-    train_ways: int | None = Field(
-        None, ge=2, le=100_000, description="classes in a training task, for methods without a head of so many [--ways]"
-    )
 
 
 class EvaluateSettings(Settings):

@@ -8,8 +8,8 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from metaft.distillation.settings import DistillationLoss
-from metaft.runs.config import ModelSettings
 from metaft.runs.family_settings import FamilySettings, Settings
+from metaft.runs.learner_settings import ModelSettings
 from metaft.runs.pretrain_config import PretrainConfig, PretrainSettings
 from metaft.tasks.random import generator
 

@@ -14,8 +14,8 @@ from metaft.distributed.place import Place
 from metaft.distributed.world import World
 from metaft.learners.learner import MetaLearner
 from metaft.runs.checkpoint import PARTS, Checkpoint
-from metaft.runs.config import TrainSettings
 from metaft.runs.state import TrainState
+from metaft.runs.train_settings import TrainSettings
 from metaft.tasks.digest import digest
 from metaft.tasks.family import TaskFamily
 

@@ -17,8 +17,9 @@ from metaft.learners.learner import Learner
 from metaft.learners.spec import SEED, Spec, labels
 from metaft.plugins import call, is_import_path, load_attribute
 from metaft.runs.build import build_model, load_run, worker_count
-from metaft.runs.config import REGRESSIONS, RunConfig, validated
+from metaft.runs.config import RunConfig, validated
 from metaft.runs.families import build_family
+from metaft.runs.family_settings import REGRESSIONS
 from metaft.runs.recorded import recorded_config
 from metaft.runs.unseen import require_unseen
 from metaft.tasks.family import TaskFamily

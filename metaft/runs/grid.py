@@ -16,7 +16,9 @@ from metaft.errors import MetaftError, nearest
 from metaft.learners import LEARNERS, convert
 from metaft.learners.spec import Spec, parse
 from metaft.plugins import found_in_file, require_trust
-from metaft.runs.config import CommandSettings, FamilySettings, ModelSettings, RunConfig, read_toml, validated
+from metaft.runs.config import CommandSettings, RunConfig, read_toml, validated
+from metaft.runs.family_settings import FamilySettings
+from metaft.runs.learner_settings import ModelSettings
 from metaft.runs.reading import read_bytes
 from metaft.runs.recorded import TRAINERS, checked
 

@@ -26,7 +26,7 @@ from metaft.learners.learner import tell
 from metaft.outer.compiled import cache_folder, seconds_compiling
 from metaft.outer.meta_gradient import MetaGradient
 from metaft.runs import checkpoint
-from metaft.runs.config import CommandSettings, TrainSettings, to_toml, validated
+from metaft.runs.config import CommandSettings, to_toml, validated
 from metaft.runs.directory import RunDirectory
 from metaft.runs.distributed import NoMetrics, start_alike
 from metaft.runs.metrics import Metrics
@@ -36,6 +36,7 @@ from metaft.runs.schedule import fraction_done, learning_rate
 from metaft.runs.scores import metric_name, per_step, validate
 from metaft.runs.state import TrainState
 from metaft.runs.stopping import StoppedRun, StopRequest
+from metaft.runs.train_settings import TrainSettings
 from metaft.runs.update import meta_update
 from metaft.tasks.ahead import Ahead
 from metaft.tasks.family import TaskFamily

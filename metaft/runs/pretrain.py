@@ -13,9 +13,10 @@ from metaft.errors import MetaftError
 from metaft.learners.supervised import Supervised
 from metaft.models.heads import with_cosine_head
 from metaft.runs.build import build_model
-from metaft.runs.config import ModelSettings, RunConfig, validated
+from metaft.runs.config import RunConfig, validated
 from metaft.runs.families import build_family
 from metaft.runs.family_settings import FamilySettings
+from metaft.runs.learner_settings import ModelSettings
 from metaft.runs.loop import TrainResult, meta_train
 from metaft.runs.pretrain_config import PretrainConfig
 from metaft.tasks.episodes import Episodes

@@ -6,8 +6,10 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from metaft.runs.config import CommandSettings, LoopSettings, ModelSettings
+from metaft.runs.config import CommandSettings
 from metaft.runs.family_settings import BY_DATASET, REGRESSIONS, FamilySettings, Settings
+from metaft.runs.learner_settings import ModelSettings
+from metaft.runs.train_settings import LoopSettings
 
 
 class PretrainSettings(LoopSettings):

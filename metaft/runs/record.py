@@ -14,10 +14,11 @@ from metaft.errors import MetaftError
 from metaft.files import write_atomically
 from metaft.learners.learner import MetaLearner as Learner
 from metaft.outer.meta_gradient import MetaGradient
-from metaft.runs.config import CommandSettings, TrainSettings, to_toml
+from metaft.runs.config import CommandSettings, to_toml
 from metaft.runs.directory import RunDirectory, first_record
 from metaft.runs.metrics import Metrics
 from metaft.runs.reading import dig
+from metaft.runs.train_settings import TrainSettings
 from metaft.tasks.digest import digest
 from metaft.tasks.family import TaskFamily
 

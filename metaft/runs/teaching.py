@@ -10,8 +10,9 @@ from metaft.evaluation.benchmark import rehearse
 from metaft.learners.answering import last_answers
 from metaft.learners.learner import MetaLearner
 from metaft.learners.spec import Spec, parse
-from metaft.runs.config import REGRESSIONS, RunConfig
+from metaft.runs.config import RunConfig
 from metaft.runs.families import build_family
+from metaft.runs.family_settings import REGRESSIONS
 from metaft.runs.teacher_settings import TeacherSettings
 from metaft.tasks.family import TaskFamily
 

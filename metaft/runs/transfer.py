@@ -9,8 +9,9 @@ from typing import Any
 from metaft.errors import MetaftError
 from metaft.learners import ANY_WAYS
 from metaft.plugins import is_import_path
-from metaft.runs.config import BY_DATASET, RunConfig, validated
+from metaft.runs.config import RunConfig, validated
 from metaft.runs.families import CHANNELS, build_family
+from metaft.runs.family_settings import BY_DATASET
 
 log = logging.getLogger("metaft")
 NAMES = {channels: name for name, channels in CHANNELS.items() if channels}

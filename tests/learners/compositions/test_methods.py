@@ -10,6 +10,7 @@ from metaft.learners.compositions import COMPOSITIONS
 from metaft.models import MLP, Conv4
 from metaft.runs.build import build as parts_of
 from metaft.runs.config import RunConfig, load_config, to_toml, validated
+from metaft.runs.learner_settings import LearnerSettings
 from metaft.runs.method_settings import BY_METHOD
 
 
@@ -128,6 +129,12 @@ def test_defaults_are_settings_and_survive_a_file(name, tmp_path):
         config = validated(RunConfig, {"learner": name, "dataset": dataset})
         (tmp_path / "c.toml").write_text(to_toml(config))
         assert load_config(tmp_path / "c.toml") == config
+
+
+@pytest.mark.parametrize("name", META_TRAINED)
+def test_the_command_line_has_every_option_of_every_method(name):
+    given_otherwise = {"kind", "seed"}  # by the tasks, and to all alike
+    assert set(options(META_TRAINED[name])) - given_otherwise <= set(LearnerSettings.model_fields)
 
 
 def test_the_command_line_names_every_method():

@@ -12,6 +12,7 @@ METHODS = {
     "protonet-cosine": (protonet, {"distance": "cosine"}),
     "matching": (matching, {}),
     "matching-scaled": (matching, {"learned_scale": True}),
+    "matching-context": (matching, {"reads": 2}),
     "r2d2": (r2d2, {}),
     "r2d2-mean": (r2d2, {"fit": "mean", "regularisation": 0.1}),
     "in-context": (in_context, {"token_width": 16}),

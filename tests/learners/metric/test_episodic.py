@@ -193,6 +193,7 @@ def test_regressions_are_refused(method):
         (protonet, {"batch_norm": "runing"}, "did you mean 'running'"),
         (r2d2, {"regularisation": 0.0}, "regularisation must be above 0"),
         (r2d2, {"fit": "maen"}, "did you mean 'mean'"),
+        (matching, {"reads": -1}, "reads must be 0 or more, not -1"),
         (in_context, {"token_width": 30}, "heads must divide the width"),
         (in_context, {"layers": 0}, "must be 1 or more"),
     ],
