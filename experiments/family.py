@@ -6,6 +6,7 @@ Command: python -m experiments.family --minutes 10   (trains and scores what is 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -49,12 +50,15 @@ from metaft.runs.stopping import StoppedRun
 @click.option("--plan", "only_plan", is_flag=True, help="say what there is to do, and how long it takes, and stop")
 @click.option("--page", "only_page", is_flag=True, help="train and score nothing: pages of what is there")
 @click.option("--add", is_flag=True, help="keep what the page in --results tells; train, score and add what it lacks")
+@click.option(
+    "--remark", multiple=True, metavar="TEXT", help="for the page, on how trainings were made; --add keeps it"
+)
 @click.option("--runs", default="runs/family", show_default=True, type=click.Path(path_type=Path), help="work folder")
 @click.option("--results", default="results", show_default=True, type=click.Path(path_type=Path), help="where pages go")
 def main(
     minutes: float, sinusoid_minutes: float, only: str | None, settings: str | None, scheme: str, seeds: int,
     tasks: int, tasks_20: int, jobs: int, choose: bool, choose_minutes: float | None, only_plan: bool, only_page: bool,
-    add: bool, runs: Path, results: Path,
+    add: bool, remark: tuple[str, ...], runs: Path, results: Path,
 ) -> None:  # fmt: skip
     """Train every method for the same time, score all on the same tasks, write the pages; what is done is kept."""
     try:
@@ -72,6 +76,7 @@ def main(
         for name, reason in refused.items():
             click.echo(f"left out: {name}: {reason}")
         told = read_kept(results / f"{stem(times, scheme)}.json") if add else Kept()
+        told = replace(told, remarks=(*told.remarks, *(one for one in remark if one not in told.remarks)))
         kept = told.of(trainings, courses, methods).commands
         todo = [one for one in trainings if one.name not in kept and one.state() not in ("finished", "failed")]
         length = sum(training.minutes for training in todo)

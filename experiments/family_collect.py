@@ -59,7 +59,7 @@ def collect(
     commands = {one.name: one.command() for name in found for one in trainings
                 if (one.method.key, one.course.name) == name
                 and (one.name in kept.commands or one.state() == "finished")}  # fmt: skip
-    return Report(methods, found, _by_suite(scores, list(methods)), times, scheme, problems), commands
+    return Report(methods, found, _by_suite(scores, list(methods)), times, scheme, problems, told.remarks), commands
 
 
 def untrained(trainings: Sequence[Training], done: Collection[tuple[str, str]]) -> dict[str, str]:

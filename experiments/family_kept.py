@@ -22,11 +22,13 @@ class Kept:
         commands: by the training's name.
         facts: by method and course, one a seed.
         scores: with those seeds.
+        remarks: sentences on how they were made.
     """
 
     commands: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[tuple[str, str], list[Facts]] = field(default_factory=dict)
     scores: tuple[Scored, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def seeds(self) -> int:
@@ -55,7 +57,7 @@ class Kept:
             course = next((name for name in courses_of if score.suite in courses[name].scored), "")
             if (one := score.of_seeds(seeds.get((score.key, course), []))) is not None:
                 scores.append(one)
-        return Kept({training.name: training.command() for training in same}, facts, tuple(scores))
+        return Kept({training.name: training.command() for training in same}, facts, tuple(scores), self.remarks)
 
 
 def read_kept(file: Path) -> Kept:
@@ -82,6 +84,6 @@ def read_kept(file: Path) -> Kept:
             entries = [{"seed": number, "processor": processor, **one} for number, one in enumerate(told["seeds"])]
             facts[key, course] = [Facts.from_json(entry) for entry in entries]
         scores = [Scored.from_json(name, entry) for name, entry in page["results"]["scores"].items()]
-        return Kept(dict(page["commands"]), facts, tuple(scores))
+        return Kept(dict(page["commands"]), facts, tuple(scores), tuple(page.get("remarks", ())))
     except (KeyError, TypeError, ValueError) as error:
         raise MetaftError(f"{file} is not what experiments.family writes ({error!r}); leave --add out") from None

@@ -57,6 +57,7 @@ def write_pages(report: Report, commands: Mapping[str, str], results: Path) -> s
     text = page(report, drawn, next(iter(commands.values()), "metaft meta-train"))
     write_atomically(results / f"{name_of_page}.md", text.encode())
     extra = {"minutes": dict(report.minutes), "commands": dict(commands), "absent": dict(report.problems)}
+    extra["remarks"] = list(report.remarks)
     seeds = sorted({one.seed for several in report.facts.values() for one in several if one.seed is not None})
     command = _command(report.minutes, report.scheme)
     write_result(results / f"{name_of_page}.json", _json(report), command, seeds, extra)
@@ -109,7 +110,7 @@ def page(report: Report, drawn: Sequence[str], example: str) -> str:
             "Published numbers are of learners trained at 5 shots.",
             markdown_table(*sinusoid_table(report)).rstrip(),
         ]
-    parts += ["## What the time bought", markdown_table(*time_table(report)).rstrip()]
+    parts += ["## What the time bought", markdown_table(*time_table(report)).rstrip(), *report.remarks]
     gaps = gap_lines(report)
     if gaps:
         parts += [

@@ -27,6 +27,7 @@ class Report:
         minutes: of one training, by course.
         scheme: how Omniglot's characters are divided.
         problems: name → why something is absent.
+        remarks: sentences on how trainings were made.
     """
 
     methods: Mapping[str, Method]
@@ -35,6 +36,7 @@ class Report:
     minutes: Mapping[str, float]
     scheme: str
     problems: Mapping[str, str]
+    remarks: Sequence[str] = ()
 
     def row(self, suite: str, key: str, mode: str, shots: int) -> Scored | None:
         """One learner's score at one number of shots, or None."""

@@ -243,10 +243,10 @@ def test_from_plan_to_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert again.exit_code == 0, again.output
     # Where the work folder is gone, the page itself says that it is done.
     first = (tmp_path / "results" / "family-0.02min-sinusoid-0.01min.md").read_text()
-    elsewhere = CliRunner().invoke(family.main, [*words, "--add", "--runs", str(tmp_path / "empty")])
+    elsewhere = CliRunner().invoke(family.main, [*words, "--add", "--remark", "So.", "--runs", str(tmp_path / "empty")])
     assert elsewhere.exit_code == 0, elsewhere.output
     assert "0 of 1 trainings to do, 1 kept" in elsewhere.output
-    assert (tmp_path / "results" / "family-0.02min-sinusoid-0.01min.md").read_text() == first
+    assert (tmp_path / "results" / "family-0.02min-sinusoid-0.01min.md").read_text().replace("So.\n\n", "") == first
     # A scoring that was cut short is absent from the tables, and the page says so.
     (kept,) = (tmp_path / "runs").glob(f"sinusoid-0.01min/scores/*/maml/{CELLS}")
     kept.write_text("".join(kept.read_text().splitlines(keepends=True)[:1]))
@@ -315,7 +315,8 @@ def test_scores_of_a_training_to_be_made_anew_are_forgotten(tmp_path: Path) -> N
 
 
 def test_a_page_says_again_what_it_said(tmp_path: Path) -> None:
-    told = report()
+    told = dataclasses.replace(report(), remarks=("All of it on a train.",))
+    assert "\nAll of it on a train.\n" in page(told, [], "")
     written = write_pages(told, {"maml 5-way seed 0": "metaft meta-train"}, tmp_path)
     kept = read_kept(tmp_path / f"{written}.json")
     assert [*told.scores["5-way"], *told.scores["sinusoid"]] == list(kept.scores)
@@ -323,7 +324,7 @@ def test_a_page_says_again_what_it_said(tmp_path: Path) -> None:
     (one,) = kept.facts["maml", "5-way"]
     assert one.to_json() == told.facts["maml", "5-way"][0].to_json()
     suites = {suite: [score for score in kept.scores if score.suite == suite] for suite in ("5-way", "sinusoid")}
-    again = dataclasses.replace(told, facts=kept.facts, scores=suites)
+    again = dataclasses.replace(told, facts=kept.facts, scores=suites, remarks=kept.remarks)
     assert page(again, [], "") == page(told, [], "")
 
 
