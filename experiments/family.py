@@ -5,7 +5,7 @@ Command: python -m experiments.family --minutes 10   (trains and scores what is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from experiments.family_plan import (
     with_scheme,
     with_seeds,
 )
+from experiments.family_scores import Scored
 from metaft.data.splits import SCHEMES
 from metaft.errors import MetaftError
 from metaft.runs.stopping import StoppedRun
@@ -68,31 +69,53 @@ def main(
         wanted = [methods[key] for key in chosen_names(methods, only, "method")]
         times = dict.fromkeys(courses, minutes) | {"sinusoid": sinusoid_minutes}
         counts = {"5-way": tasks, "20-way": tasks_20, "sinusoid": tasks}
+        told = read_kept(results / f"{stem(times, scheme)}.json") if add else Kept()
+        told = replace(told, remarks=(*told.remarks, *(one for one in remark if one not in told.remarks)))
+        require_same_counts(told.scores, counts)
         if choose and not (only_plan or only_page):
             for course in asked.values():
                 for method in wanted:
                     choose_on_validation(method, course, choose_minutes or times[course.name] / 2, runs, jobs)
+        everything, _ = plan(list(methods.values()), courses, told.seeds, times, runs)
+        before, told = told, told.of(everything, courses, methods)
+        for name in [name for name in before.commands if name not in told.commands]:
+            click.echo(f"not kept, as it was made with other settings or not scored to its end: {name}")
         trainings, refused = plan(wanted, asked, seeds, times, runs)
         for name, reason in refused.items():
             click.echo(f"left out: {name}: {reason}")
-        told = read_kept(results / f"{stem(times, scheme)}.json") if add else Kept()
-        told = replace(told, remarks=(*told.remarks, *(one for one in remark if one not in told.remarks)))
-        kept = told.of(trainings, courses, methods).commands
-        todo = [one for one in trainings if one.name not in kept and one.state() not in ("finished", "failed")]
+        kept = [one.name for one in trainings if one.name in told.commands]
+        todo = [one for one in trainings if one.name not in told.commands and one.state() not in ("finished", "failed")]
         length = sum(training.minutes for training in todo)
-        click.echo(f"{len(todo)} of {len(trainings)} trainings to do{f', {len(kept)} kept' if kept else ''}: {length:g} minutes of one core, "
-                   f"{length / jobs:g} with {jobs} side by side; scoring comes after them")  # fmt: skip
+        click.echo(f"{len(todo)} of {len(trainings)} trainings to do{f', {len(kept)} kept' if kept else ''}: {length:g} minutes of "
+                   f"one core, {length / jobs:g} with {jobs} side by side; scoring comes after them")  # fmt: skip
         if only_plan:
             return
         if not only_page:
             forget_scores(todo, counts)
             work([training_job(training) for training in todo], jobs)
             score(trainings, counts, jobs)
-        report, commands = collect(courses, methods, times, scheme, counts, runs, told)
-        written = write_pages(report, commands, results)
+        report, done = collect(courses, methods, times, scheme, counts, runs, told)
+        written = write_pages(report, done, results)
         click.echo(f"written: {results / written}.md, {written}.json and pictures")
     except (MetaftError, StoppedRun) as error:
         raise click.ClickException(str(error)) from None
+
+
+def require_same_counts(scores: Iterable[Scored], counts: Mapping[str, int]) -> None:
+    """Refuse to add scores of some numbers of test tasks to a page of others, before anything is trained.
+
+    Args:
+        scores: that are kept.
+        counts: test tasks by suite, as asked for.
+
+    Raises:
+        MetaftError: naming both numbers.
+    """
+    for one in scores:
+        if one.tasks != counts[one.suite]:
+            option = "--tasks-20" if one.suite == "20-way" else "--tasks"
+            raise MetaftError(f"the page tells of {one.tasks} {one.suite} test tasks, and {counts[one.suite]} are asked "
+                              f"for; give {option} {one.tasks}, or leave --add out")  # fmt: skip
 
 
 def score(trainings: Sequence[Training], counts: Mapping[str, int], jobs: int) -> None:

@@ -23,7 +23,7 @@ def collect(
     counts: Mapping[str, int],
     runs: Path,
     told: Kept,
-) -> tuple[Report, dict[str, str]]:
+) -> tuple[Report, list[Training]]:
     """Bring together all that was trained for this long, whatever was asked for now.
 
     Args:
@@ -36,10 +36,10 @@ def collect(
         told: by an earlier page; where the work folder has the same training, that one counts.
 
     Returns:
-        What to show, and the commands of the trainings by name.
+        What to show, and the trainings that it is of.
 
     Raises:
-        MetaftError: if nothing was trained.
+        MetaftError: if nothing was trained, or methods were scored on different tasks.
     """
     seeds = 1 + max((int(run.parent.name.rpartition("-")[2]) for run in runs.glob("*/*/run.json")), default=0)
     trainings, refused = plan(list(methods.values()), courses, max(seeds, told.seeds), times, runs)
@@ -53,13 +53,16 @@ def collect(
     found = {name: several for name, several in both.items() if several}
     scores, unfinished = _scores(seeded, counts, kept.scores)
     failures = {training.name: last_line(log_of(training.folder)) for training in trainings
-                if training.state() == "failed" or (training.state() == "absent" and log_of(training.folder).exists())}  # fmt: skip
+                if training.name not in kept.commands
+                and (training.state() == "failed" or (training.state() == "absent" and log_of(training.folder).exists()))}  # fmt: skip
     waiting = untrained([one for one in trainings if one.name not in failures], found)
     problems = {**refused, **failures, **unfinished, **waiting}
-    commands = {one.name: one.command() for name in found for one in trainings
-                if (one.method.key, one.course.name) == name
-                and (one.name in kept.commands or one.state() == "finished")}  # fmt: skip
-    return Report(methods, found, _by_suite(scores, list(methods)), times, scheme, problems, told.remarks), commands
+    done = [one for name in found for one in trainings if (one.method.key, one.course.name) == name
+            and (one.name in kept.commands or one.state() == "finished")]  # fmt: skip
+    by_suite = _by_suite(scores, list(methods))
+    return Report(
+        methods, found, by_suite, times, scheme, problems, told.remarks, kept.origins if kept.commands else ()
+    ), done
 
 
 def untrained(trainings: Sequence[Training], done: Collection[tuple[str, str]]) -> dict[str, str]:
@@ -105,7 +108,21 @@ def _scores(
 
 def _by_suite(scores: Sequence[Scored], methods: Sequence[str]) -> dict[str, list[Scored]]:
     """In the order of the tables: by method, its mode of training first, shots ascending."""
-    modes = list(dict.fromkeys((one.key, one.mode) for one in scores))
-    ordered = sorted(scores, key=lambda one: (methods.index(one.key), modes.index((one.key, one.mode)), one.shots))
-    suites = {name: [one for one in ordered if one.suite == name] for name in SUITES}
-    return {name: several for name, several in suites.items() if several}
+    found: dict[str, list[Scored]] = {}
+    for suite in SUITES:
+        several = [one for one in scores if one.suite == suite]
+        modes = list(dict.fromkeys((one.key, one.mode) for one in several))
+        several.sort(key=lambda one: (methods.index(one.key), modes.index((one.key, one.mode)), one.shots))
+        _require_same_tasks(several)
+        if several:
+            found[suite] = several
+    return found
+
+
+def _require_same_tasks(several: Sequence[Scored]) -> None:
+    for one in several:
+        first = next(other for other in several if other.shots == one.shots)
+        if one.tasks_sha256 != first.tasks_sha256:
+            raise MetaftError(
+                f"{first.name} is of {first.tasks} test tasks and {one.name} of {one.tasks} others; score both on the same"
+            )

@@ -101,7 +101,7 @@ def facts(training: Training) -> Facts:
         late=_late(curve),
         curve=curve,
         seed=training.seed,
-        processor=_short(record.get("environment", {}).get("machine", {}).get("cpu") or ""),
+        processor=short_name(record.get("environment", {}).get("machine", {}).get("cpu") or ""),
     )
 
 
@@ -122,7 +122,7 @@ def mean(several: Sequence[Facts]) -> Facts:
                  late=_late(curve), curve=curve)  # fmt: skip
 
 
-def _short(processor: str) -> str:
+def short_name(processor: str) -> str:
     """``Intel Xeon`` of ``Intel(R) Xeon(R) Processor``."""
     return " ".join(processor.replace("(R)", "").removesuffix("Processor").split())
 

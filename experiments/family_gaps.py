@@ -59,6 +59,8 @@ def _why(report: Report, method: Method, course: str, one: Facts) -> str:
     theirs = method.published.get("tasks", {}).get(course)
     if theirs:
         said[0] += f"; the published training saw {theirs:,} tasks, {theirs / one.tasks:,.0f} times as many"
+    if course in method.published.get("notes", {}):
+        said.append(method.published["notes"][course])
     suite = "5-way" if course == "any-way" else course
     mode = report.held_against(suite, method.key)
     row = report.row(suite, method.key, mode, 1) if mode is not None else None

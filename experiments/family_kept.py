@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from experiments.family_facts import Facts
+from experiments.family_facts import Facts, short_name
 from experiments.family_plan import Course, Method, Training
 from experiments.family_scores import Scored
 from metaft.errors import MetaftError
@@ -20,15 +20,19 @@ class Kept:
 
     Args:
         commands: by the training's name.
+        digests: likewise, of what each was told (see `Training.digest`); the first pages have none.
         facts: by method and course, one a seed.
         scores: with those seeds.
         remarks: sentences on how they were made.
+        origins: commit, versions, machine and date of each page that they were first told by.
     """
 
     commands: Mapping[str, str] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[tuple[str, str], list[Facts]] = field(default_factory=dict)
     scores: tuple[Scored, ...] = ()
     remarks: tuple[str, ...] = ()
+    origins: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def seeds(self) -> int:
@@ -46,7 +50,7 @@ class Kept:
         Returns:
             The rest is left out.
         """
-        same = [t for t in trainings if self.commands.get(t.name) == t.command()]
+        same = [one for one in trainings if self._tells_of(one) and self._scored(one)]
         seeds: dict[tuple[str, str], list[int]] = {}
         for training in same:
             seeds.setdefault((training.method.key, training.course.name), []).append(training.seed)
@@ -57,7 +61,21 @@ class Kept:
             course = next((name for name in courses_of if score.suite in courses[name].scored), "")
             if (one := score.of_seeds(seeds.get((score.key, course), []))) is not None:
                 scores.append(one)
-        return Kept({training.name: training.command() for training in same}, facts, tuple(scores), self.remarks)
+        return replace(self, commands={one.name: one.command() for one in same}, digests={one.name: one.digest() for one in same},
+                       facts=facts, scores=tuple(scores))  # fmt: skip
+
+    def _tells_of(self, training: Training) -> bool:
+        """Whether it was made with the same settings."""
+        if training.name in self.digests:
+            return self.digests[training.name] == training.digest()
+        return self.commands.get(training.name) == training.command()
+
+    def _scored(self, training: Training) -> bool:
+        """Whether all its scores are told: what is not cannot be scored without the training."""
+        several = [one for one in self.scores if one.key == training.method.key and one.suite in training.course.scored]
+        return {one.suite for one in several} == set(training.course.scored) and all(
+            training.seed in one.seeds for one in several
+        )
 
 
 def read_kept(file: Path) -> Kept:
@@ -76,14 +94,16 @@ def read_kept(file: Path) -> Kept:
         raise MetaftError(f"there is no {file} to add to; leave --add out")
     try:
         page: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        processor = str(page["machine"]["cpu"])
+        processor = short_name(str(page["machine"]["cpu"]))
         facts: dict[tuple[str, str], list[Facts]] = {}
         for name, told in page["results"]["trainings"].items():
             key, _, course = name.rpartition(" ")
-            # Pages before 2026-11-21 tell of one machine, and of seeds 0, 1, … in order.
+            # The first pages tell of one machine, and of seeds 0, 1, … in order.
             entries = [{"seed": number, "processor": processor, **one} for number, one in enumerate(told["seeds"])]
             facts[key, course] = [Facts.from_json(entry) for entry in entries]
         scores = [Scored.from_json(name, entry) for name, entry in page["results"]["scores"].items()]
-        return Kept(dict(page["commands"]), facts, tuple(scores), tuple(page.get("remarks", ())))
+        made = {name: page[name] for name in ("commit", "versions", "machine", "date")}
+        return Kept(dict(page["commands"]), dict(page.get("digests", {})), facts, tuple(scores),
+                    tuple(page.get("remarks", ())), (*page.get("origins", ()), made))  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
         raise MetaftError(f"{file} is not what experiments.family writes ({error!r}); leave --add out") from None

@@ -8,9 +8,17 @@ from typing import Any
 
 from experiments.family_facts import mean
 from experiments.family_gaps import GAP, gap_lines
-from experiments.family_plan import SUITES, stem
+from experiments.family_plan import SUITES, Training, stem
 from experiments.family_plots import curves_figure
-from experiments.family_tables import OMNIGLOT, Report, accuracy_text, omniglot_table, sinusoid_table, time_table
+from experiments.family_tables import (
+    OMNIGLOT,
+    Report,
+    accuracy_text,
+    omniglot_table,
+    processors_table,
+    sinusoid_table,
+    time_table,
+)
 from metaft.data.splits import SCHEMES
 from metaft.evaluation.report import markdown_table, write_result
 from metaft.evaluation.style import save
@@ -31,12 +39,12 @@ PICTURES = {
 """File → its title, and the courses whose validation tasks are the same."""
 
 
-def write_pages(report: Report, commands: Mapping[str, str], results: Path) -> str:
+def write_pages(report: Report, trainings: Sequence[Training], results: Path) -> str:
     """Write the page, its numbers as JSON and the pictures.
 
     Args:
         report: what to show.
-        commands: of the trainings, by name.
+        trainings: that it is of.
         results: the folder.
 
     Returns:
@@ -54,10 +62,12 @@ def write_pages(report: Report, commands: Mapping[str, str], results: Path) -> s
                 results / f"{name_of_page}-{name}.png",
             )
             drawn.append(name)
-    text = page(report, drawn, next(iter(commands.values()), "metaft meta-train"))
+    text = page(report, drawn, next((one.command() for one in trainings), "metaft meta-train"))
     write_atomically(results / f"{name_of_page}.md", text.encode())
-    extra = {"minutes": dict(report.minutes), "commands": dict(commands), "absent": dict(report.problems)}
-    extra["remarks"] = list(report.remarks)
+    extra: dict[str, Any] = {"minutes": dict(report.minutes), "absent": dict(report.problems)}
+    extra |= {"commands": {one.name: one.command() for one in trainings}}
+    extra |= {"digests": {one.name: one.digest() for one in trainings}}
+    extra |= {"remarks": list(report.remarks), "origins": [dict(one) for one in report.origins]}
     seeds = sorted({one.seed for several in report.facts.values() for one in several if one.seed is not None})
     command = _command(report.minutes, report.scheme)
     write_result(results / f"{name_of_page}.json", _json(report), command, seeds, extra)
@@ -111,6 +121,12 @@ def page(report: Report, drawn: Sequence[str], example: str) -> str:
             markdown_table(*sinusoid_table(report)).rstrip(),
         ]
     parts += ["## What the time bought", markdown_table(*time_table(report)).rstrip(), *report.remarks]
+    if (processors := processors_table(report)) is not None:
+        parts += [
+            "Where one course's trainings ran on several processors, equal times are not equal work. The same test scores, "
+            "in the mode of training, by processor:",
+            markdown_table(*processors).rstrip(),
+        ]
     gaps = gap_lines(report)
     if gaps:
         parts += [
@@ -122,8 +138,9 @@ def page(report: Report, drawn: Sequence[str], example: str) -> str:
         parts += ["## Absent", "\n".join(listed)]
         if stem(report.minutes, report.scheme) == "family":
             parts += [f"All methods after a shorter time: [{SHORTER}]({SHORTER})."]
+    added = " Put together with `--add`; `origins` there says from what." if report.origins else ""
     parts += [f"Command: `{_command(report.minutes, report.scheme)}`. One training alone: `{example}`. All commands, seeds, "
-              f"versions and machine: `{stem(report.minutes, report.scheme)}.json`; settings: `experiments/family.toml`."]  # fmt: skip
+              f"versions and machine: `{stem(report.minutes, report.scheme)}.json`; settings: `experiments/family.toml`.{added}"]  # fmt: skip
     return "\n\n".join(parts) + "\n"
 
 
@@ -141,7 +158,7 @@ def _best(report: Report) -> str:
 
 def _bounds(report: Report) -> list[str]:
     """What ``± ≤`` means, where it stands."""
-    if not any(one.bound for several in report.scores.values() for one in several):
+    if not any(one.bound for name in OMNIGLOT for one in report.scores.get(name, ())):
         return []
     return ["± ≤: seeds were scored apart, on the same tasks, and of some only the interval was kept; that of their "
             "mean is not wider than the mean of theirs, which stands there."]  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shlex
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -78,7 +80,8 @@ class Method:
         also: the other mode of batch norm that it is scored in, besides its own.
         test_steps: by course, inner steps at test; else as in training.
         eager_below: by course, the minutes of training below which compiling costs more than it gains.
-        published: by place (see `Suite.places`), and ``mode``, ``source`` and ``tasks`` (seen in training, by course).
+        published: by place (see `Suite.places`), and ``mode``, ``source``, ``tasks`` (seen in training, by course) and
+            ``notes`` (what else the published training or test had, by course).
     """
 
     key: str
@@ -126,6 +129,13 @@ class Training:
         """As a line for a shell, whatever folder it was really made in."""
         out = f"runs/family/{self.folder.parent.name}/{self.folder.name}"
         return shlex.join(["metaft", "meta-train", *self.words(), "--out", out])
+
+    def digest(self) -> str:
+        """Of all that its numbers depend on: what it is told, defaults of its method included, and how it is scored."""
+        told = validated(RunConfig, self.settings).model_dump(mode="json", exclude_defaults=True)
+        steps = self.method.test_steps.get(self.course.name)
+        scored = [(name, SUITES[name].words, self.method.also) for name in self.course.scored]
+        return hashlib.sha256(json.dumps([told, steps, scored], sort_keys=True).encode()).hexdigest()
 
     @property
     def scheme(self) -> str | None:

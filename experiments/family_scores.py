@@ -71,7 +71,7 @@ class Scored:
             return self if found else None
         steps = tuple(self.steps[number] for number in found)
         return dataclasses.replace(self, seeds=tuple(self.seeds[number] for number in found), steps=steps,
-                                   score=_bound(steps), bound=len(found) > 1)  # fmt: skip
+                                   score=_bound(self.suite, steps), bound=len(found) > 1)  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values, but for what `name` says; so exact that a page made of them is the same again."""
@@ -93,7 +93,7 @@ class Scored:
 
         Args:
             name: of the entry.
-            entry: its values; pages before 2026-11-21 do not number their seeds: those are 0, 1, …
+            entry: its values; the first pages do not number their seeds: those are 0, 1, …
         """
         match = _NAME.fullmatch(name)
         if match is None:
@@ -138,7 +138,8 @@ def together(kept: Scored, found: Scored) -> Scored:
     """One method's scores of some seeds, and of others.
 
     The task-by-task scores of kept ones are gone, so that the interval over tasks of each task's mean over seeds is not
-    known. By the triangle inequality it is at most the mean of the seeds' intervals, which stands for it.
+    known. By the triangle inequality it is at most the mean of the seeds' intervals, which stands for it, where all
+    seeds count the same tasks; on the sinusoid they leave out what diverged, and there is no interval.
 
     Args:
         kept: of some seeds.
@@ -150,29 +151,30 @@ def together(kept: Scored, found: Scored) -> Scored:
     Raises:
         MetaftError: if they are not of the same test tasks.
     """
+    others = kept.of_seeds([seed for seed in kept.seeds if seed not in found.seeds])
+    if others is None:
+        return found
     if kept.tasks_sha256 != found.tasks_sha256:
         raise MetaftError(
             f"{kept.name}: the page tells of {kept.tasks} test tasks and the new scores are of {found.tasks} others; "
             f"score on the same, or leave --add out"
         )
-    others = kept.of_seeds([seed for seed in kept.seeds if seed not in found.seeds])
-    if others is None:
-        return found
     steps = dict(sorted((*zip(others.seeds, others.steps, strict=True), *zip(found.seeds, found.steps, strict=True))))
     times = [one.ms_per_task for one in (others, found) for _ in one.seeds]
-    return dataclasses.replace(found, seeds=tuple(steps), steps=tuple(steps.values()), score=_bound(steps.values()),
+    return dataclasses.replace(found, seeds=tuple(steps), steps=tuple(steps.values()), score=_bound(found.suite, steps.values()),
                                bound=True, ms_per_task=fmean(times))  # fmt: skip
 
 
-def _bound(steps: Iterable[tuple[Summary, ...]]) -> Summary:
-    """The mean over seeds, with the mean of their intervals."""
+def _bound(suite: str, steps: Iterable[tuple[Summary, ...]]) -> Summary:
+    """The mean over seeds, with the mean of their intervals; without one where seeds count different waves."""
     last = [several[-1] for several in steps]
+    diverged = max(one.diverged for one in last) if suite == "sinusoid" else 0  # an accuracy counts them as wrong
     return Summary(
         fmean(one.mean for one in last),
-        fmean(one.ci95 for one in last),
+        math.nan if diverged else fmean(one.ci95 for one in last),
         fmean(one.median for one in last),
         min(one.count for one in last),
-        max(one.diverged for one in last),
+        diverged,
     )
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
+from typing import Any
 
 from experiments.family_facts import Facts, mean
 from experiments.family_plan import SUITES, Method
@@ -28,6 +29,7 @@ class Report:
         scheme: how Omniglot's characters are divided.
         problems: name → why something is absent.
         remarks: sentences on how trainings were made.
+        origins: commit, versions, machine and date of each page that trainings were kept from.
     """
 
     methods: Mapping[str, Method]
@@ -37,6 +39,7 @@ class Report:
     scheme: str
     problems: Mapping[str, str]
     remarks: Sequence[str] = ()
+    origins: Sequence[Mapping[str, Any]] = ()
 
     def row(self, suite: str, key: str, mode: str, shots: int) -> Scored | None:
         """One learner's score at one number of shots, or None."""
@@ -110,6 +113,29 @@ def time_table(report: Report) -> tuple[list[str], list[list[str]]]:
                      f"{one.iterations:,.0f}{_iterations_range(several)}", f"{one.speed:,.0f}", format_score(one.training, math.nan, metric),
                      format_score(one.validation, math.nan, metric), change])  # fmt: skip
     return heads, rows
+
+
+def processors_table(report: Report) -> tuple[list[str], list[list[str]]] | None:
+    """A row a method and processor, of courses whose trainings ran on several; None if there are none."""
+    heads = ["course", "processor", "method", "seeds", "iterations", "1-shot", "5-shot"]
+    ran: dict[str, dict[str, dict[str, list[Facts]]]] = {}
+    for (key, course), several in report.facts.items():
+        for one in several:
+            ran.setdefault(course, {}).setdefault(one.processor or "?", {}).setdefault(key, []).append(one)
+    rows = []
+    for course, processors in ran.items():
+        if len(processors) < 2 or course == "sinusoid":
+            continue
+        for processor, methods in processors.items():
+            for key, several in methods.items():
+                seeds = [one.seed for one in several if one.seed is not None]
+                mode = (report.modes(key, [_suite(course)]) or [""])[0]
+                found = [report.row(_suite(course), key, mode, shots) for shots in SUITES[_suite(course)].shots]
+                some = [None if row is None else row.of_seeds(seeds) for row in found]
+                rows.append([course, processor, report.methods[key].label, ", ".join(map(str, seeds)),
+                             f"{fmean(one.iterations for one in several):,.0f}",
+                             *("–" if one is None else f"{100 * one.score.mean:.2f}" for one in some)])  # fmt: skip
+    return (heads, rows) if rows else None
 
 
 def _iterations_range(several: Sequence[Facts]) -> str:

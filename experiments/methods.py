@@ -20,7 +20,7 @@ TASKS: dict[str, dict[str, Any]] = {
     "mini-ImageNet": {"dataset": "mini-imagenet"},
     "sinusoid": {"dataset": "sinusoid"},
 }
-CLASSIFIERS = ("proto-maml", "protonet", "matching", "r2d2")
+CLASSIFIERS = ("proto-maml", "protonet", "matching", "matching-fce", "r2d2")
 """Methods that answer with classes, and know no regression."""
 
 INTRODUCTION = """# Methods
@@ -53,6 +53,13 @@ These learn features end to end through episodes and answer in one pass (`metaft
 """
 
 
+OPTIONS = """
+Their own options: `--distance` (protonet); `--learned-scale` (matching, whose plain cosines keep probabilities far from 1)
+and `--reads` (matching-fce); `--regularisation` and `--fit` (r2d2: the penalty stands against the sum of the squared
+errors, as in its paper, or their mean, as in its code); `--layers`, `--token-width`, `--heads` (in-context).
+"""
+
+
 def page() -> str:
     """The whole page as Markdown."""
     network = Conv4(1, 28, 5, hidden=4)
@@ -68,6 +75,7 @@ def page() -> str:
             markdown_table(["method", *TASKS], rates),
             OTHERS,
             markdown_table(["method", "what it is", "paper"], metric),
+            OPTIONS.rstrip("\n") + "\n",
         ]
     ).replace("\n\n\n", "\n\n")
 

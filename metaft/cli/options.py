@@ -9,7 +9,7 @@ import click
 from pydantic.fields import FieldInfo
 
 from metaft.runs.config import CommandSettings, RunConfig, section_of
-from metaft.runs.family_settings import BY_DATASET
+from metaft.runs.family_settings import BY_DATASET, is_flag
 
 F = Callable[..., Any]
 
@@ -84,7 +84,7 @@ def run_options(folder: str, resume: str = "to the same end", overwrite: str = "
 def _option(name: str, field: FieldInfo) -> Callable[[F], F]:
     flag = name.replace("_", "-")
     text = f"{field.description}{_default(name, field)}"
-    if field.annotation is bool:
+    if is_flag(field):
         return click.option(f"--{flag}/--no-{flag}", name, default=None, help=text)
     return click.option(f"--{flag}", name, default=None, metavar=_metavar(field), help=text)
 
@@ -92,7 +92,7 @@ def _option(name: str, field: FieldInfo) -> Callable[[F], F]:
 def _default(name: str, field: FieldInfo) -> str:
     if field.default is None:
         return ""
-    shown = {True: "yes", False: "no"}.get(field.default, field.default) if field.annotation is bool else field.default
+    shown = {True: "yes", False: "no"}.get(field.default, field.default) if is_flag(field) else field.default
     others = [f"{dataset}: {values[name]}" for dataset, values in BY_DATASET.items() if name in values]
     return f" [{'; '.join([f'default: {shown}', *others])}]"
 

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from metaft.errors import MetaftError, nearest
 from metaft.plugins import found_in_file, trust
-from metaft.runs.family_settings import BY_DATASET, REGRESSIONS, FamilySettings, Settings
+from metaft.runs.family_settings import BY_DATASET, REGRESSIONS, FamilySettings, Settings, is_flag
 from metaft.runs.learner_settings import LearnerSettings, ModelSettings
 from metaft.runs.method_settings import method_defaults
 from metaft.runs.teacher_settings import TeacherSettings
@@ -109,7 +109,7 @@ def validated(kind: type[S], values: Mapping[str, Any]) -> S:
             raise MetaftError(f"unknown setting {name!r}{nearest(name, kind.model_fields)}")
     for name, value in values.items():
         # Pydantic would read true as 1.
-        if isinstance(value, bool) and kind.model_fields[name].annotation is not bool:
+        if isinstance(value, bool) and not is_flag(kind.model_fields[name]):
             raise MetaftError(f"{name} = {str(value).lower()}: should not be a boolean")
     try:
         return kind.model_validate(dict(values))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.fields import FieldInfo
 
 REGRESSIONS = ("sinusoid", "table")
 """The families that are no images."""
@@ -26,6 +27,11 @@ BY_DATASET: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 """Defaults that differ from the fields' own (those are for images), by data set."""
+
+
+def is_flag(field: FieldInfo) -> bool:
+    """Whether a setting is yes or no, or left to the method."""
+    return bool in (field.annotation, *get_args(field.annotation))
 
 
 class Settings(BaseModel):

@@ -26,7 +26,7 @@ class LearnerSettings(Settings):
     learner: str = Field(
         "maml",
         description="method: maml, fomaml, anil, boil, reptile, imaml, meta-sgd, maml++, cavia, proto-maml, "
-        "meta-curvature, protonet, matching, r2d2, in-context, or your own: package.module:NAME",
+        "meta-curvature, protonet, matching, matching-fce, r2d2, in-context, or your own: package.module:NAME",
     )
     steps: int | None = Field(
         1, ge=0, le=10_000, description="inner gradient steps in training; some methods have their own"

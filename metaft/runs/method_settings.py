@@ -53,7 +53,7 @@ BY_METHOD: dict[str, dict[str, Defaults]] = {
     "proto-maml": {"characters": {"inner_lr": 0.1}},
     **{
         name: {"characters": _NO_INNER_LOOP, "regression": _NO_INNER_LOOP}
-        for name in ("protonet", "matching", "r2d2", "in-context")
+        for name in ("protonet", "matching", "matching-fce", "r2d2", "in-context")
     },
 }
 

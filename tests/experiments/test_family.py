@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments import family
-from experiments.family_collect import untrained
+from experiments.family_collect import _by_suite, untrained
 from experiments.family_facts import Facts, facts, mean
 from experiments.family_gaps import gap_lines
 from experiments.family_jobs import forget_scores, scores_folder, scoring_job, work
@@ -35,7 +35,7 @@ from experiments.family_plan import (
 )
 from experiments.family_plots import curves_figure, spread
 from experiments.family_scores import scored, together
-from experiments.family_tables import Report, median_text, omniglot_table, sinusoid_table, time_table
+from experiments.family_tables import Report, median_text, omniglot_table, processors_table, sinusoid_table, time_table
 from metaft.cli import cli
 from metaft.errors import MetaftError
 from metaft.evaluation.comparison import Cell
@@ -65,7 +65,7 @@ def test_a_short_training_of_many_steps_is_not_compiled() -> None:
 def test_published_numbers_stand_at_places_of_the_tables() -> None:
     places = {place for suite in SUITES.values() for place in suite.places()}
     for method in METHODS.values():
-        assert set(method.published) <= places | {"mode", "source", "tasks"}
+        assert set(method.published) <= places | {"mode", "source", "tasks", "notes"}
         assert set(method.courses) | set(method.settings) | set(method.choose) | set(method.test_steps) <= set(COURSES)
 
 
@@ -246,7 +246,10 @@ def test_from_plan_to_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     elsewhere = CliRunner().invoke(family.main, [*words, "--add", "--remark", "So.", "--runs", str(tmp_path / "empty")])
     assert elsewhere.exit_code == 0, elsewhere.output
     assert "0 of 1 trainings to do, 1 kept" in elsewhere.output
-    assert (tmp_path / "results" / "family-0.02min-sinusoid-0.01min.md").read_text().replace("So.\n\n", "") == first
+    added = (tmp_path / "results" / "family-0.02min-sinusoid-0.01min.md").read_text()
+    assert (
+        added.replace("So.\n\n", "").replace(" Put together with `--add`; `origins` there says from what.", "") == first
+    )
     # A scoring that was cut short is absent from the tables, and the page says so.
     (kept,) = (tmp_path / "runs").glob(f"sinusoid-0.01min/scores/*/maml/{CELLS}")
     kept.write_text("".join(kept.read_text().splitlines(keepends=True)[:1]))
@@ -278,6 +281,22 @@ def test_the_time_table_says_how_far_seeds_were_apart() -> None:
     other = dataclasses.replace(other, processor="Intel Xeon")
     both = dataclasses.replace(told, facts={("maml", "5-way"): [ran, other]})
     assert time_table(both)[1][0][4] == "AMD EPYC (0), Intel Xeon (1)"
+
+
+def test_scores_of_one_course_on_several_processors_stand_apart() -> None:
+    told = report()
+    assert processors_table(told) is None
+    assert "by processor" not in page(told, [], "")
+    first = told.facts["maml", "5-way"][0]
+    other = dataclasses.replace(first, iterations=1030, seed=1, processor="Intel Xeon")
+    both = dataclasses.replace(told, facts={("maml", "5-way"): [first, other]})
+    table = processors_table(both)
+    assert table is not None
+    assert table[1] == [
+        ["5-way", "AMD EPYC", "MAML", "0", "10", "91.00", "91.00"],
+        ["5-way", "Intel Xeon", "MAML", "1", "1,030", "92.00", "92.00"],
+    ]
+    assert "by processor" in page(both, [], "")
 
 
 def test_the_page_of_what_is_asked_has_the_plain_name() -> None:
@@ -314,18 +333,28 @@ def test_scores_of_a_training_to_be_made_anew_are_forgotten(tmp_path: Path) -> N
     assert file.read_text() == '{"seed": 0, "shots": 1}\n'
 
 
+def of_maml(seeds: int, folder: Path) -> list[Training]:
+    return plan([METHODS["maml"]], {"5-way": COURSES["5-way"]}, seeds, {"5-way": 2.0}, folder)[0]
+
+
 def test_a_page_says_again_what_it_said(tmp_path: Path) -> None:
     told = dataclasses.replace(report(), remarks=("All of it on a train.",))
     assert "\nAll of it on a train.\n" in page(told, [], "")
-    written = write_pages(told, {"maml 5-way seed 0": "metaft meta-train"}, tmp_path)
-    kept = read_kept(tmp_path / f"{written}.json")
+    (training,) = of_maml(1, tmp_path)
+    kept = read_kept(tmp_path / f"{write_pages(told, [training], tmp_path)}.json")
     assert [*told.scores["5-way"], *told.scores["sinusoid"]] == list(kept.scores)
-    assert kept.commands == {"maml 5-way seed 0": "metaft meta-train"}
+    assert kept.commands == {"maml 5-way seed 0": training.command()}
     (one,) = kept.facts["maml", "5-way"]
     assert one.to_json() == told.facts["maml", "5-way"][0].to_json()
     suites = {suite: [score for score in kept.scores if score.suite == suite] for suite in ("5-way", "sinusoid")}
     again = dataclasses.replace(told, facts=kept.facts, scores=suites, remarks=kept.remarks)
     assert page(again, [], "") == page(told, [], "")
+    (origin,) = kept.origins
+    assert set(origin) == {"commit", "versions", "machine", "date"}
+    added = dataclasses.replace(again, origins=kept.origins)
+    twice = read_kept(tmp_path / f"{write_pages(added, [training], tmp_path)}.json")
+    assert twice.origins[0] == origin
+    assert len(twice.origins) == 2
 
 
 def test_what_is_no_page_of_this_experiment_is_not_added_to(tmp_path: Path) -> None:
@@ -363,20 +392,79 @@ def test_a_bound_is_marked_as_one_and_said() -> None:
     )
     assert omniglot_table(marked)[1][0][2].startswith("91.50 ± ≤")
     assert "\n± ≤: seeds were scored apart" in page(marked, [], "")
+    waves = [dataclasses.replace(one, bound=True) for one in told.scores["sinusoid"]]
+    assert "≤" not in page(dataclasses.replace(told, scores={**told.scores, "sinusoid": waves}), [], "")
+
+
+def told_of_maml(seeds: tuple[int, ...], scored_with: tuple[int, ...]) -> Report:
+    """A report of MAML at 5 ways alone, with trainings of some seeds and scores of others."""
+    cells = [cell("as trained", seed, shots, [0.5, 0.75 + seed / 8]) for seed in scored_with for shots in (1, 5)]
+    ran = [dataclasses.replace(report().facts["maml", "5-way"][0], seed=seed) for seed in seeds]
+    return dataclasses.replace(
+        report(), facts={("maml", "5-way"): ran}, scores={"5-way": scored("5-way", "maml", cells)}
+    )
 
 
 def test_only_trainings_with_the_same_settings_are_kept(tmp_path: Path) -> None:
-    courses, methods = {"5-way": COURSES["5-way"]}, {"maml": dataclasses.replace(METHODS["maml"], courses=("5-way",))}
-    trainings, _ = plan([methods["maml"]], courses, 3, {"5-way": 2.0}, tmp_path)
-    cells = [cell("as trained", seed, shots, [0.5, 0.75 + seed / 8]) for seed in (0, 1, 2) for shots in (1, 5)]
-    ran = [dataclasses.replace(report().facts["maml", "5-way"][0], seed=seed) for seed in (0, 1, 2)]
-    told = dataclasses.replace(
-        report(), facts={("maml", "5-way"): ran}, scores={"5-way": scored("5-way", "maml", cells)}
-    )
-    commands = {one.name: one.command() + (" --inner-lr 9" if one.seed == 1 else "") for one in trainings}
-    kept = read_kept(tmp_path / f"{write_pages(told, commands, tmp_path)}.json").of(trainings, courses, methods)
+    trainings = of_maml(3, tmp_path)
+    other = dataclasses.replace(trainings[1], settings={**trainings[1].settings, "inner_lr": 9.0})
+    made = [trainings[0], other, trainings[2]]
+    file = tmp_path / f"{write_pages(told_of_maml((0, 1, 2), (0, 1, 2)), made, tmp_path)}.json"
+    kept = read_kept(file).of(trainings, COURSES, METHODS)
     assert list(kept.commands) == ["maml 5-way seed 0", "maml 5-way seed 2"]
     assert [one.seed for one in kept.facts["maml", "5-way"]] == [0, 2]
-    score, other = kept.scores
-    assert (score.shots, other.shots, other.seeds) == (1, 5, (0, 2))
+    score, five_shots = kept.scores
+    assert (score.shots, five_shots.shots, five_shots.seeds) == (1, 5, (0, 2))
     assert (score.seeds, score.means, score.bound) == ((0, 2), [0.625, 0.75], True)
+    # A page without digests is held to its commands.
+    content = json.loads(file.read_text())
+    del content["digests"]
+    file.write_text(json.dumps(content))
+    assert list(read_kept(file).of(trainings, COURSES, METHODS).commands) == ["maml 5-way seed 0", "maml 5-way seed 2"]
+
+
+@pytest.mark.parametrize("change", [{"test_steps": {"5-way": 3}}, {"also": "running"}])
+def test_other_ways_of_scoring_are_other_settings(tmp_path: Path, change: dict[str, object]) -> None:
+    (training,) = of_maml(1, tmp_path)
+    changed = dataclasses.replace(training, method=dataclasses.replace(training.method, **change))  # type: ignore[arg-type]
+    assert changed.command() == training.command()
+    assert changed.digest() != training.digest()
+
+
+def test_the_default_given_is_the_default(tmp_path: Path) -> None:
+    (training,) = of_maml(1, tmp_path)
+    given = dataclasses.replace(training, settings={**training.settings, "inner_lr": 2.0})
+    assert given.command() != training.command()
+    assert given.digest() == training.digest()
+
+
+def test_a_training_without_its_scores_is_not_kept(tmp_path: Path) -> None:
+    trainings = of_maml(2, tmp_path)
+    file = tmp_path / f"{write_pages(told_of_maml((0, 1), (0,)), trainings, tmp_path)}.json"
+    assert list(read_kept(file).of(trainings, COURSES, METHODS).commands) == ["maml 5-way seed 0"]
+
+
+def test_scores_of_other_test_tasks_are_not_added() -> None:
+    one, *others = scored("5-way", "maml", [cell("as trained", 0, shots, [0.5, 1.0]) for shots in (1, 5)])
+    changed = dataclasses.replace(one, key="anil", tasks_sha256="other")
+    with pytest.raises(MetaftError, match="5-way 1 shots: maml transductive is of 2 test tasks and"):
+        _by_suite([one, *others, changed], ["maml", "anil"])
+    family.require_same_counts([one], {"5-way": 2, "20-way": 5})
+    with pytest.raises(MetaftError, match="2 5-way test tasks, and 400 are asked for; give --tasks 2"):
+        family.require_same_counts([one], {"5-way": 400})
+
+
+def test_the_mode_of_training_comes_first_whatever_other_suites_have() -> None:
+    waves = scored("sinusoid", "anil", [cell("as trained", 0, 5, [1.0, 2.0], "inductive", 11)])
+    images = scored("5-way", "anil", [cell(mode, 0, 1, [0.5, 1.0], mode) for mode in ("transductive", "inductive")])
+    assert [one.mode for one in _by_suite([*waves, *images], ["anil"])["5-way"]] == ["transductive", "inductive"]
+
+
+def test_waves_that_diverged_leave_no_interval_to_seeds_scored_apart() -> None:
+    first, second = (
+        scored("sinusoid", "maml", [cell("as trained", seed, 5, [1.0, 2.0], "inductive", 11)])[0] for seed in (0, 1)
+    )
+    assert together(first, second).score.ci95 == pytest.approx(first.score.ci95)
+    lost = dataclasses.replace(second, steps=((dataclasses.replace(second.steps[0][-1], count=1, diverged=1),),))
+    assert np.isnan(together(first, lost).score.ci95)
+    assert together(first, lost).tasks == 2

@@ -31,6 +31,7 @@ VARIANTS = {
     ],
     "protonet": [{"distance": "cosine", "batch_norm": "transductive"}],
     "matching": [{"learned_scale": True, "batch_norm": "inductive"}],
+    "matching-fce": [{"learned_scale": True, "reads": 1, "batch_norm": "transductive"}],
     "r2d2": [{"fit": "mean", "batch_norm": "transductive"}],
     "in-context": [{"layers": 1, "batch_norm": "inductive"}],
     "maml": [{"batch_norm": "inductive"}, {"scope": "head", "steps": 3, "rule": "momentum"}],
@@ -81,7 +82,8 @@ def test_it_says_what_it_is(learner):
     assert json.loads(json.dumps(told)) == told
     assert all(not isinstance(value, dict | list) for value in told.values())
     assert isinstance(told["adapts"], int)
-    assert told["adapts"] > 0 or learner.name in ("nearest-neighbour", "matching", "in-context")  # nothing is fitted
+    nothing_is_fitted = ("nearest-neighbour", "matching", "matching-fce", "in-context")
+    assert told["adapts"] > 0 or learner.name in nothing_is_fitted
     assert isinstance(learner.transductive, bool)
 
 
@@ -112,6 +114,9 @@ def test_the_order_of_support_examples_does_not_matter(learner):
     batch = tasks()
     order = torch.randperm(WAYS * SHOTS, generator=torch.Generator().manual_seed(2))
     shuffled = TaskBatch(batch.support_x[:, order], batch.support_y[:, order], batch.query_x, batch.query_y)
+    if learner.name == "matching-fce":  # it reads the support set in the order it comes in
+        assert not torch.allclose(learner.curve(shuffled), learner.curve(batch))
+        return
     same(learner.curve(shuffled), learner.curve(batch))
 
 

@@ -1,9 +1,16 @@
-"""Full context embeddings: every example is embedded in view of the whole support set (Vinyals et al. 2016, §2.1.2)."""
+"""Matching networks with full context embeddings: examples are seen beside each other (Vinyals et al. 2016, §2.1.2)."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+
+from metaft.errors import MetaftError
+from metaft.learners.metric.episodic import Comparison, EpisodicLearner, feature_width, require_classes
+from metaft.learners.metric.matching import SCALE, Attention
+from metaft.models.functional import BatchNormMode
+from metaft.tasks.batch import IGNORE
+from metaft.tasks.family import Kind
 
 Sides = tuple[Tensor, Tensor]
 
@@ -87,3 +94,66 @@ def _run(step: Cell, support: Tensor, real: Tensor, order: range) -> Tensor:
         out, cell = (torch.where(here, new, old) for new, old in zip(moved, (out, cell), strict=True))
         found[place] = out
     return torch.stack([found[place] for place in sorted(found)], dim=1)
+
+
+class ContextAttention(Comparison):
+    """Attention between examples in full context.
+
+    Args:
+        context: embeds both sets.
+        attention: compares them.
+    """
+
+    def __init__(self, context: FullContext, attention: Attention) -> None:
+        super().__init__()
+        self.context, self.attention = context, attention
+
+    def forward(self, support: Tensor, support_y: Tensor, queries: Tensor, outputs: int) -> Tensor:
+        """As ``Comparison``, but that the order of the support set matters."""
+        known, asked = self.context(support, support_y != IGNORE, queries)
+        answers: Tensor = self.attention(known, support_y, asked, outputs)
+        return answers
+
+    def describe(self) -> dict[str, object]:
+        """Its scale, and how often a query reads the support set."""
+        return {**self.attention.describe(), "reads": self.context.reads}
+
+
+def matching_fce(
+    model: nn.Module,
+    *,
+    reads: int = 5,
+    learned_scale: bool = False,
+    seed: int = 0,
+    batch_norm: BatchNormMode = "running",
+    kind: Kind = "classification",
+) -> EpisodicLearner:
+    """Matching networks whose features, by LSTMs, depend on the whole support set, read in the order it comes in.
+
+    Vinyals, Blundell, Lillicrap, Kavukcuoglu & Wierstra 2016, "Matching networks for one shot learning", §2.1.2 and
+    appendix A. Support examples come in a random order of classes, as in their episodes.
+
+    Deviations: appendix A leaves K, the number of reads, open; it is 5. ``learned_scale`` is as in ``matching``.
+
+    Args:
+        model: any module whose last block is a linear head, which is left out.
+        reads: K, how often a query reads the support set.
+        learned_scale: whether cosines are multiplied by a meta-trained number, at first 10.
+        seed: of the LSTMs' initial weights; torch's global random state is left as it was.
+        batch_norm: "running", "transductive" or "inductive" (see ``TaskFeatures``).
+        kind: must be "classification".
+
+    Returns:
+        The learner.
+
+    Raises:
+        MetaftError: for a regression, an unknown option, no reads, or a network without a linear head.
+    """
+    require_classes(kind, "matching-fce")
+    if reads < 1:
+        raise MetaftError(f"reads must be 1 or more, not {reads}; without any it is 'matching'")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        context = FullContext(feature_width(model), reads)
+    attention = Attention(SCALE, learned=True) if learned_scale else Attention()
+    return EpisodicLearner("matching-fce", model, ContextAttention(context, attention), batch_norm, kind)

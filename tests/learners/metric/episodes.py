@@ -2,7 +2,7 @@
 
 import torch
 
-from metaft.learners.metric import in_context, matching, protonet, r2d2
+from metaft.learners.metric import in_context, matching, matching_fce, protonet, r2d2
 from metaft.models import MLP, Conv4
 from metaft.tasks.batch import IGNORE, TaskBatch
 
@@ -12,7 +12,7 @@ METHODS = {
     "protonet-cosine": (protonet, {"distance": "cosine"}),
     "matching": (matching, {}),
     "matching-scaled": (matching, {"learned_scale": True}),
-    "matching-context": (matching, {"reads": 2}),
+    "matching-fce": (matching_fce, {"reads": 2}),
     "r2d2": (r2d2, {}),
     "r2d2-mean": (r2d2, {"fit": "mean", "regularisation": 0.1}),
     "in-context": (in_context, {"token_width": 16}),

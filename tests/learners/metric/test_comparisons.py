@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.linear_model import Ridge
 
-from metaft.learners.metric.full_context import FullContext
+from metaft.learners.metric.full_context import ContextAttention, FullContext
 from metaft.learners.metric.in_context import SupportSetTransformer
 from metaft.learners.metric.matching import Attention
 from metaft.learners.metric.protonet import Prototypes
@@ -23,7 +23,7 @@ def comparison(name, width=4):
         "cosine": lambda: Prototypes("cosine"),
         "attention": lambda: Attention(),
         "scaled": lambda: Attention(10.0, learned=True),
-        "context": lambda: Attention(context=FullContext(width, 3)),
+        "context": lambda: ContextAttention(FullContext(width, 3), Attention()),
         "sum": lambda: RidgeHead(0.5),
         "mean": lambda: RidgeHead(0.5, "mean"),
         "transformer": lambda: SupportSetTransformer(width, None, 2, 8, 2),

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from metaft.errors import MetaftError
-from metaft.learners.metric import in_context, matching, protonet, r2d2
+from metaft.learners.metric import in_context, matching, matching_fce, protonet, r2d2
 from metaft.models import Conv4
 from metaft.models.heads import without_head
 from metaft.tasks.batch import IGNORE, TaskBatch
@@ -180,7 +180,7 @@ def test_regression(method):
     torch.testing.assert_close(learner.adapt(batch.support_x, batch.support_y)(batch.query_x[:, :1]), answers[0, :, :1])
 
 
-@pytest.mark.parametrize("method", [protonet, matching])
+@pytest.mark.parametrize("method", [protonet, matching, matching_fce])
 def test_regressions_are_refused(method):
     with pytest.raises(MetaftError, match="this is a regression; use in-context, r2d2 or maml"):
         method(mlp(), kind="regression")
@@ -193,7 +193,7 @@ def test_regressions_are_refused(method):
         (protonet, {"batch_norm": "runing"}, "did you mean 'running'"),
         (r2d2, {"regularisation": 0.0}, "regularisation must be above 0"),
         (r2d2, {"fit": "maen"}, "did you mean 'mean'"),
-        (matching, {"reads": -1}, "reads must be 0 or more, not -1"),
+        (matching_fce, {"reads": 0}, "reads must be 1 or more, not 0; without any it is 'matching'"),
         (in_context, {"token_width": 30}, "heads must divide the width"),
         (in_context, {"layers": 0}, "must be 1 or more"),
     ],
@@ -208,11 +208,12 @@ def test_a_network_without_a_head_is_refused():
         protonet(torch.nn.Sequential(torch.nn.Conv2d(1, 3, 3), torch.nn.Flatten()))
 
 
-def test_the_model_given_is_copied_and_the_seed_decides_the_rest():
+@pytest.mark.parametrize("method", [in_context, matching_fce])
+def test_the_model_given_is_copied_and_the_seed_decides_the_rest(method):
     model = network()
     before = copy.deepcopy(model.state_dict())
     state = torch.random.get_rng_state()
-    one, same, other = in_context(model), in_context(model), in_context(model, seed=1)
+    one, same, other = method(model), method(model), method(model, seed=1)
     assert torch.equal(torch.random.get_rng_state(), state)
     one.meta_gradient(tasks())
     assert all(torch.equal(value, before[n]) for n, value in model.state_dict().items())

@@ -92,12 +92,12 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "draw_episode", lambda *args: None)
-        for name in ("protonet", "matching", "r2d2", "in-context"):
+        for name in ("protonet", "matching", "matching-fce", "r2d2", "in-context"):
             metaft("meta-train", "--learner", name, *OWN, *SHORT, "--out", folder / name)
     return folder
 
 
-@pytest.mark.parametrize("name", ["protonet", "matching", "r2d2", "in-context"])
+@pytest.mark.parametrize("name", ["protonet", "matching", "matching-fce", "r2d2", "in-context"])
 def test_a_run_is_evaluated_at_other_ways_and_shots(runs, name):
     record = json.loads((runs / name / "run.json").read_text())
     assert record["settings"]["family"]["ways"] == 5
