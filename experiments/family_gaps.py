@@ -50,7 +50,7 @@ def _gap(report: Report, method: Method, course: str, place: tuple[str, int, str
     if row is None or abs(row.score.mean - aim) <= GAP:
         return None
     gap = 100 * (row.score.mean - aim)
-    return f"{name} {100 * row.score.mean:.1f} for {100 * aim:g} ({'+' if gap > 0 else '−'}{abs(gap):.1f}, {row.mode})"
+    return f"{name} {100 * row.score.mean:.1f} for {100 * aim:g} ({'+' if gap > 0 else '−'}{abs(gap):.1f}, {_short(row.mode)})"
 
 
 def _why(report: Report, method: Method, course: str, one: Facts) -> str:
@@ -64,7 +64,7 @@ def _why(report: Report, method: Method, course: str, one: Facts) -> str:
     suite = "5-way" if course == "any-way" else course
     mode = report.held_against(suite, method.key)
     row = report.row(suite, method.key, mode, 1) if mode is not None else None
-    test = f", test {100 * row.score.mean:.1f} ({row.mode})" if row is not None else ""
+    test = f", test {100 * row.score.mean:.1f} ({_short(row.mode)})" if row is not None else ""
     ways = "; training tasks have more ways than the other two" if course == "any-way" else ""
     said.append(
         f"At 1 shot: training tasks {_percent(one.training)}, validation {_percent(one.validation)}{test}{ways}"
@@ -77,3 +77,8 @@ def _why(report: Report, method: Method, course: str, one: Facts) -> str:
 
 def _percent(accuracy: float) -> str:
     return f"{100 * accuracy:.1f}" if accuracy == accuracy else "not logged"
+
+
+def _short(mode: str) -> str:
+    """Transductive or inductive, whosever statistics those are."""
+    return mode.partition(" ")[0]
