@@ -10,21 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments import family
-from experiments.family_collect import _by_suite, untrained
-from experiments.family_facts import Facts, facts, mean
+from experiments.family_collect import untrained
+from experiments.family_facts import facts, mean
 from experiments.family_gaps import gap_lines
 from experiments.family_jobs import forget_scores, scores_folder, scoring_job, work
-from experiments.family_kept import read_kept
-from experiments.family_page import page, write_pages
+from experiments.family_page import page
 from experiments.family_plan import (
     SUITES,
-    Method,
     Training,
     chosen_names,
     plan,
@@ -34,16 +31,13 @@ from experiments.family_plan import (
     with_scheme,
 )
 from experiments.family_plots import curves_figure, spread
-from experiments.family_scores import scored, together
-from experiments.family_tables import Report, median_text, omniglot_table, processors_table, sinusoid_table, time_table
+from experiments.family_tables import median_text, omniglot_table, processors_table, sinusoid_table, time_table
 from metaft.cli import cli
 from metaft.errors import MetaftError
-from metaft.evaluation.comparison import Cell
-from metaft.evaluation.result import Result
-from metaft.evaluation.statistics import summarise
 from metaft.runs.comparing import CELLS
 from metaft.runs.directory import read_record
 from metaft.runs.processes import Job
+from tests.experiments.family_parts import report
 
 HERE = Path(family.__file__).parent
 COURSES, METHODS = read_plan(HERE / "family.toml")
@@ -138,28 +132,6 @@ def test_facts_are_what_the_run_logged(tmp_path: Path) -> None:
     np.testing.assert_allclose(both.curve, [[2, 0.3], [10, 0.5]])
     assert both.iterations == (37 + 17) / 2
     assert facts(write_run(tmp_path / "c", 3.0, [0.4, 0.5])).late is None  # the first validation came at two thirds
-
-
-def cell(label: str, seed: int, shots: int, per_task: list[float], mode: str = "transductive", steps: int = 1) -> Cell:
-    values = torch.tensor(per_task, dtype=torch.float64)
-    metric = "mse" if steps > 1 else "accuracy"
-    summaries = tuple(summarise(values + steps - 1 - k) for k in range(steps))
-    result = Result(metric, mode == "transductive", values, summaries, (), 1.0, {"name": "maml"}, {}, 1.0)
-    return Cell(label, seed, shots, "sum", 0.001, None, result)
-
-
-def report() -> Report:
-    told = {"mode": "transductive", "5-way 1-shot": "98.7 ± .4", "5-way 5-shot": "91.5", "tasks": {"5-way": 1000},
-            "5 shots, step 1": "1.13 ± .18"}  # fmt: skip
-    maml = Method("maml", "MAML", "", ("5-way", "sinusoid"), published=told)
-    cells = [cell(f"maml {mode}", seed, shots, [0.9, 0.92 + seed / 50], mode)
-             for mode in ("inductive", "transductive") for seed in (0, 1) for shots in (1, 5)]  # fmt: skip
-    waves = [cell("maml inductive", seed, shots, [1.0, 2.0], "inductive", 11) for seed in (0, 1) for shots in (5, 10)]
-    ran = Facts(10, 100, 60.0, 0.95, 0.93, 0.01, np.array([[1.0, 0.5], [60.0, 0.93]]), 0, "AMD EPYC")
-    scores = {"5-way": scored("5-way", "maml", cells), "sinusoid": scored("sinusoid", "maml", waves)}
-    return Report(
-        {"maml": maml}, {("maml", "5-way"): [ran]}, scores, {"5-way": 1.0, "sinusoid": 1.0}, "maml", {"x": "why"}
-    )
 
 
 def test_published_numbers_stand_beside_the_mode_they_belong_to() -> None:
@@ -331,140 +303,3 @@ def test_scores_of_a_training_to_be_made_anew_are_forgotten(tmp_path: Path) -> N
     file.write_text('{"seed": 0, "shots": 1}\n{"seed": 1, "shots": 1}\n{"seed": 1, "shots": 5}\n')
     forget_scores(trainings[1:], {"5-way": 4})
     assert file.read_text() == '{"seed": 0, "shots": 1}\n'
-
-
-def of_maml(seeds: int, folder: Path) -> list[Training]:
-    return plan([METHODS["maml"]], {"5-way": COURSES["5-way"]}, seeds, {"5-way": 2.0}, folder)[0]
-
-
-def test_a_page_says_again_what_it_said(tmp_path: Path) -> None:
-    told = dataclasses.replace(report(), remarks=("All of it on a train.",))
-    assert "\nAll of it on a train.\n" in page(told, [], "")
-    (training,) = of_maml(1, tmp_path)
-    kept = read_kept(tmp_path / f"{write_pages(told, [training], tmp_path)}.json")
-    assert [*told.scores["5-way"], *told.scores["sinusoid"]] == list(kept.scores)
-    assert kept.commands == {"maml 5-way seed 0": training.command()}
-    (one,) = kept.facts["maml", "5-way"]
-    assert one.to_json() == told.facts["maml", "5-way"][0].to_json()
-    suites = {suite: [score for score in kept.scores if score.suite == suite] for suite in ("5-way", "sinusoid")}
-    again = dataclasses.replace(told, facts=kept.facts, scores=suites, remarks=kept.remarks)
-    assert page(again, [], "") == page(told, [], "")
-    (origin,) = kept.origins
-    assert set(origin) == {"commit", "versions", "machine", "date"}
-    added = dataclasses.replace(again, origins=kept.origins)
-    twice = read_kept(tmp_path / f"{write_pages(added, [training], tmp_path)}.json")
-    assert twice.origins[0] == origin
-    assert len(twice.origins) == 2
-
-
-def test_what_is_no_page_of_this_experiment_is_not_added_to(tmp_path: Path) -> None:
-    with pytest.raises(MetaftError, match=r"there is no .* to add to; leave --add out"):
-        read_kept(tmp_path / "family.json")
-    (tmp_path / "family.json").write_text('{"results": {}}')
-    with pytest.raises(MetaftError, match=r"is not what experiments\.family writes"):
-        read_kept(tmp_path / "family.json")
-
-
-def test_seeds_scored_apart_come_together() -> None:
-    tasks = {0: [0.5, 0.75, 1.0], 1: [0.25, 0.75, 0.75], 2: [0.5, 0.5, 1.0]}
-    all_seeds, first, others = (
-        scored("5-way", "maml", [cell("as trained", seed, 1, tasks[seed]) for seed in seeds])[0]
-        for seeds in ((0, 1, 2), (0,), (1, 2))
-    )
-    both = together(first, others)
-    assert (both.seeds, both.means, both.bound) == ((0, 1, 2), all_seeds.means, True)
-    assert both.score.mean == pytest.approx(all_seeds.score.mean)
-    assert both.score.ci95 == pytest.approx(sum(summarise(tasks[seed]).ci95 for seed in tasks) / 3)
-    assert both.score.ci95 > all_seeds.score.ci95, "never narrower than with the tasks at hand"
-    assert together(all_seeds, others).means == all_seeds.means
-    changed = scored("5-way", "maml", [cell("as trained", 0, 1, [0.0, 0.0, 0.5])])[0]
-    assert together(first, changed) == changed, "a seed that was made anew counts"
-    with pytest.raises(MetaftError, match="are of 3 others; score on the same"):
-        together(dataclasses.replace(first, tasks_sha256="other"), others)
-
-
-def test_a_bound_is_marked_as_one_and_said() -> None:
-    told = report()
-    assert "≤" not in page(told, [], "")
-    first = told.scores["5-way"][0]
-    marked = dataclasses.replace(
-        told, scores={"5-way": [dataclasses.replace(first, bound=True), *told.scores["5-way"][1:]]}
-    )
-    assert omniglot_table(marked)[1][0][2].startswith("91.50 ± ≤")
-    assert "\n± ≤: seeds were scored apart" in page(marked, [], "")
-    waves = [dataclasses.replace(one, bound=True) for one in told.scores["sinusoid"]]
-    assert "≤" not in page(dataclasses.replace(told, scores={**told.scores, "sinusoid": waves}), [], "")
-
-
-def told_of_maml(seeds: tuple[int, ...], scored_with: tuple[int, ...]) -> Report:
-    """A report of MAML at 5 ways alone, with trainings of some seeds and scores of others."""
-    cells = [cell("as trained", seed, shots, [0.5, 0.75 + seed / 8]) for seed in scored_with for shots in (1, 5)]
-    ran = [dataclasses.replace(report().facts["maml", "5-way"][0], seed=seed) for seed in seeds]
-    return dataclasses.replace(
-        report(), facts={("maml", "5-way"): ran}, scores={"5-way": scored("5-way", "maml", cells)}
-    )
-
-
-def test_only_trainings_with_the_same_settings_are_kept(tmp_path: Path) -> None:
-    trainings = of_maml(3, tmp_path)
-    other = dataclasses.replace(trainings[1], settings={**trainings[1].settings, "inner_lr": 9.0})
-    made = [trainings[0], other, trainings[2]]
-    file = tmp_path / f"{write_pages(told_of_maml((0, 1, 2), (0, 1, 2)), made, tmp_path)}.json"
-    kept = read_kept(file).of(trainings, COURSES, METHODS)
-    assert list(kept.commands) == ["maml 5-way seed 0", "maml 5-way seed 2"]
-    assert [one.seed for one in kept.facts["maml", "5-way"]] == [0, 2]
-    score, five_shots = kept.scores
-    assert (score.shots, five_shots.shots, five_shots.seeds) == (1, 5, (0, 2))
-    assert (score.seeds, score.means, score.bound) == ((0, 2), [0.625, 0.75], True)
-    # A page without digests is held to its commands.
-    content = json.loads(file.read_text())
-    del content["digests"]
-    file.write_text(json.dumps(content))
-    assert list(read_kept(file).of(trainings, COURSES, METHODS).commands) == ["maml 5-way seed 0", "maml 5-way seed 2"]
-
-
-@pytest.mark.parametrize("change", [{"test_steps": {"5-way": 3}}, {"also": "running"}])
-def test_other_ways_of_scoring_are_other_settings(tmp_path: Path, change: dict[str, object]) -> None:
-    (training,) = of_maml(1, tmp_path)
-    changed = dataclasses.replace(training, method=dataclasses.replace(training.method, **change))  # type: ignore[arg-type]
-    assert changed.command() == training.command()
-    assert changed.digest() != training.digest()
-
-
-def test_the_default_given_is_the_default(tmp_path: Path) -> None:
-    (training,) = of_maml(1, tmp_path)
-    given = dataclasses.replace(training, settings={**training.settings, "inner_lr": 2.0})
-    assert given.command() != training.command()
-    assert given.digest() == training.digest()
-
-
-def test_a_training_without_its_scores_is_not_kept(tmp_path: Path) -> None:
-    trainings = of_maml(2, tmp_path)
-    file = tmp_path / f"{write_pages(told_of_maml((0, 1), (0,)), trainings, tmp_path)}.json"
-    assert list(read_kept(file).of(trainings, COURSES, METHODS).commands) == ["maml 5-way seed 0"]
-
-
-def test_scores_of_other_test_tasks_are_not_added() -> None:
-    one, *others = scored("5-way", "maml", [cell("as trained", 0, shots, [0.5, 1.0]) for shots in (1, 5)])
-    changed = dataclasses.replace(one, key="anil", tasks_sha256="other")
-    with pytest.raises(MetaftError, match="5-way 1 shots: maml transductive is of 2 test tasks and"):
-        _by_suite([one, *others, changed], ["maml", "anil"])
-    family.require_same_counts([one], {"5-way": 2, "20-way": 5})
-    with pytest.raises(MetaftError, match="2 5-way test tasks, and 400 are asked for; give --tasks 2"):
-        family.require_same_counts([one], {"5-way": 400})
-
-
-def test_the_mode_of_training_comes_first_whatever_other_suites_have() -> None:
-    waves = scored("sinusoid", "anil", [cell("as trained", 0, 5, [1.0, 2.0], "inductive", 11)])
-    images = scored("5-way", "anil", [cell(mode, 0, 1, [0.5, 1.0], mode) for mode in ("transductive", "inductive")])
-    assert [one.mode for one in _by_suite([*waves, *images], ["anil"])["5-way"]] == ["transductive", "inductive"]
-
-
-def test_waves_that_diverged_leave_no_interval_to_seeds_scored_apart() -> None:
-    first, second = (
-        scored("sinusoid", "maml", [cell("as trained", seed, 5, [1.0, 2.0], "inductive", 11)])[0] for seed in (0, 1)
-    )
-    assert together(first, second).score.ci95 == pytest.approx(first.score.ci95)
-    lost = dataclasses.replace(second, steps=((dataclasses.replace(second.steps[0][-1], count=1, diverged=1),),))
-    assert np.isnan(together(first, lost).score.ci95)
-    assert together(first, lost).tasks == 2
