@@ -33,7 +33,8 @@ def collect(
         scheme: how characters are divided.
         counts: test tasks by suite.
         runs: the work folder.
-        told: by an earlier page; where the work folder has the same training, that one counts.
+        told: by an earlier page, of trainings with today's settings alone (see `Kept.of`); where the work folder has the same
+            training, that one counts.
 
     Returns:
         What to show, and the trainings that it is of.
@@ -43,25 +44,25 @@ def collect(
     """
     seeds = 1 + max((int(run.parent.name.rpartition("-")[2]) for run in runs.glob("*/*/run.json")), default=0)
     trainings, refused = plan(list(methods.values()), courses, max(seeds, told.seeds), times, runs)
-    seeded, kept = with_seeds(trainings), told.of(trainings, courses, methods)
-    if not seeded and not kept.commands:
+    seeded = with_seeds(trainings)
+    if not seeded and not told.commands:
         asked = f"{times['5-way']:g} minutes with --scheme {scheme}"
         raise MetaftError(f"nothing in {runs} was trained for {asked}; leave --page out")
     ran = {name: [facts(training) for training in several] for name, several in seeded.items()}
     in_order = dict.fromkeys((training.method.key, training.course.name) for training in trainings)
-    both = {name: _of_all_seeds(kept.facts.get(name, []), ran.get(name, [])) for name in in_order}
+    both = {name: _of_all_seeds(told.facts.get(name, []), ran.get(name, [])) for name in in_order}
     found = {name: several for name, several in both.items() if several}
-    scores, unfinished = _scores(seeded, counts, kept.scores)
+    scores, unfinished = _scores(seeded, counts, told.scores)
     failures = {training.name: last_line(log_of(training.folder)) for training in trainings
-                if training.name not in kept.commands
+                if training.name not in told.commands
                 and (training.state() == "failed" or (training.state() == "absent" and log_of(training.folder).exists()))}  # fmt: skip
     waiting = untrained([one for one in trainings if one.name not in failures], found)
     problems = {**refused, **failures, **unfinished, **waiting}
     done = [one for name in found for one in trainings if (one.method.key, one.course.name) == name
-            and (one.name in kept.commands or one.state() == "finished")]  # fmt: skip
+            and (one.name in told.commands or one.state() == "finished")]  # fmt: skip
     by_suite = _by_suite(scores, list(methods))
     return Report(
-        methods, found, by_suite, times, scheme, problems, told.remarks, kept.origins if kept.commands else ()
+        methods, found, by_suite, times, scheme, problems, told.remarks, told.origins if told.commands else ()
     ), done
 
 
