@@ -13,6 +13,7 @@ import click
 
 from experiments.common import HERE
 from experiments.family_collect import collect
+from experiments.family_facts import short_name
 from experiments.family_jobs import choose_on_validation, forget_scores, scoring_job, training_job, work
 from experiments.family_kept import Kept, read_kept
 from experiments.family_page import write_pages
@@ -30,6 +31,7 @@ from experiments.family_plan import (
 )
 from experiments.family_scores import Scored
 from metaft.data.splits import SCHEMES
+from metaft.environment import environment
 from metaft.errors import MetaftError
 from metaft.runs.stopping import StoppedRun
 
@@ -51,6 +53,8 @@ from metaft.runs.stopping import StoppedRun
 @click.option("--plan", "only_plan", is_flag=True, help="say what there is to do, and how long it takes, and stop")
 @click.option("--page", "only_page", is_flag=True, help="train and score nothing: pages of what is there")
 @click.option("--add", is_flag=True, help="keep what the page in --results tells; train, score and add what it lacks")
+@click.option("--this-processor", is_flag=True,
+              help="with --add: make again what of --only, --settings and --seeds ran on another processor")  # fmt: skip
 @click.option(
     "--remark", multiple=True, metavar="TEXT", help="for the page, on how trainings were made; --add keeps it"
 )
@@ -59,7 +63,7 @@ from metaft.runs.stopping import StoppedRun
 def main(
     minutes: float, sinusoid_minutes: float, only: str | None, settings: str | None, scheme: str, seeds: int,
     tasks: int, tasks_20: int, jobs: int, choose: bool, choose_minutes: float | None, only_plan: bool, only_page: bool,
-    add: bool, remark: tuple[str, ...], runs: Path, results: Path,
+    add: bool, this_processor: bool, remark: tuple[str, ...], runs: Path, results: Path,
 ) -> None:  # fmt: skip
     """Train every method for the same time, score all on the same tasks, write the pages; what is done is kept."""
     try:
@@ -77,10 +81,12 @@ def main(
                 for method in wanted:
                     choose_on_validation(method, course, choose_minutes or times[course.name] / 2, runs, jobs)
         everything, _ = plan(list(methods.values()), courses, told.seeds, times, runs)
+        trainings, refused = plan(wanted, asked, seeds, times, runs)
+        if this_processor:
+            told = told.without(ran_elsewhere(told, trainings, add))
         before, told = told, told.of(everything, courses, methods)
         for name in [name for name in before.commands if name not in told.commands]:
             click.echo(f"not kept, as it was made with other settings or not scored to its end: {name}")
-        trainings, refused = plan(wanted, asked, seeds, times, runs)
         for name, reason in refused.items():
             click.echo(f"left out: {name}: {reason}")
         kept = [one.name for one in trainings if one.name in told.commands]
@@ -99,6 +105,26 @@ def main(
         click.echo(f"written: {results / written}.md, {written}.json and pictures")
     except (MetaftError, StoppedRun) as error:
         raise click.ClickException(str(error)) from None
+
+
+def ran_elsewhere(told: Kept, trainings: Iterable[Training], add: bool) -> list[str]:
+    """Names of asked trainings that the page tells of and that ran on another processor than this one.
+
+    Args:
+        told: by the page.
+        trainings: that are asked for.
+        add: whether ``--add`` was given.
+
+    Returns:
+        The names.
+
+    Raises:
+        MetaftError: without ``--add``, which alone keeps anything.
+    """
+    if not add:
+        raise MetaftError("--this-processor says what --add keeps; give --add too")
+    others = told.elsewhere(short_name(str(environment()["machine"]["cpu"])))
+    return [one.name for one in trainings if one.name in others]
 
 
 def require_same_counts(scores: Iterable[Scored], counts: Mapping[str, int]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,35 @@ class Kept:
     def seeds(self) -> int:
         """One more than the highest."""
         return 1 + max((int(name.rpartition(" ")[2]) for name in self.commands), default=-1)
+
+    def elsewhere(self, processor: str) -> list[str]:
+        """Names of the trainings that ran on another processor.
+
+        Args:
+            processor: as `short_name` gives it.
+
+        Returns:
+            Those of which the page tells.
+        """
+        ran = {
+            f"{key} {course} seed {one.seed}": one.processor
+            for (key, course), several in self.facts.items()
+            for one in several
+        }
+        return [name for name in self.commands if ran.get(name) != processor]
+
+    def without(self, names: Collection[str]) -> Kept:
+        """What is told but for some trainings, so that they are made again (see `of`).
+
+        Args:
+            names: of trainings.
+
+        Returns:
+            The rest.
+        """
+        commands, digests = ({name: told for name, told in several.items() if name not in names}
+                             for several in (self.commands, self.digests))  # fmt: skip
+        return replace(self, commands=commands, digests=digests)
 
     def of(self, trainings: Iterable[Training], courses: Mapping[str, Course], methods: Mapping[str, Method]) -> Kept:
         """What is told of some trainings, of each only if it was made with the same settings.

@@ -71,7 +71,7 @@ class Method:
     """One method.
 
     Args:
-        key: what ``--learner`` calls it.
+        key: of its row in the file; what ``--learner`` calls it, unless ``learner`` says otherwise.
         label: what tables call it.
         source: its paper.
         courses: names of the courses it is trained on.
@@ -82,6 +82,7 @@ class Method:
         eager_below: by course, the minutes of training below which compiling costs more than it gains.
         published: by place (see `Suite.places`), and ``mode``, ``source``, ``tasks`` (seen in training, by course) and
             ``notes`` (what else the published training or test had, by course).
+        learner: what ``--learner`` calls it, where several rows are of one learner.
     """
 
     key: str
@@ -94,6 +95,12 @@ class Method:
     test_steps: Mapping[str, int] = field(default_factory=dict)
     eager_below: Mapping[str, float] = field(default_factory=dict)
     published: Mapping[str, Any] = field(default_factory=dict)
+    learner: str = ""
+
+    @property
+    def trained_as(self) -> str:
+        """What ``--learner`` calls it."""
+        return self.learner or self.key
 
 
 @dataclass(frozen=True)
@@ -268,12 +275,12 @@ def settings_of(method: Method, course: Course, minutes: float) -> dict[str, Any
     loop: dict[str, Any] = {"minutes": minutes, "validate_every": every, "log_every": every, "workers": 1}
     if minutes < method.eager_below.get(course.name, 0):
         loop["engine"] = "eager"
-    return {"learner": method.key, **course.settings, **loop, **method.settings.get(course.name, {})}
+    return {"learner": method.trained_as, **course.settings, **loop, **method.settings.get(course.name, {})}
 
 
 def _training(method: Method, course: Course, seed: int, minutes: float, runs: Path) -> Training:
-    if method.key not in META_TRAINED:
-        raise MetaftError(f"unknown learner {method.key!r}{nearest(method.key, META_TRAINED)}")
+    if method.trained_as not in META_TRAINED:
+        raise MetaftError(f"unknown learner {method.trained_as!r}{nearest(method.trained_as, META_TRAINED)}")
     settings = {**settings_of(method, course, minutes), **choice(runs, method, course), "seed": seed}
     validated(RunConfig, settings)
     scheme = f"-{settings['scheme']}" if "scheme" in settings else ""

@@ -113,6 +113,33 @@ def test_only_trainings_with_the_same_settings_are_kept(tmp_path: Path) -> None:
     assert list(read_kept(file).of(trainings, COURSES, METHODS).commands) == ["maml 5-way seed 0", "maml 5-way seed 2"]
 
 
+def test_what_ran_on_another_processor_is_made_again_where_asked(tmp_path: Path) -> None:
+    trainings = of_maml(3, tmp_path)
+    told = told_of_maml((0, 1, 2), (0, 1, 2))
+    first, second, third = told.facts["maml", "5-way"]
+    here = family.short_name(family.environment()["machine"]["cpu"])
+    ran = {("maml", "5-way"): [first, dataclasses.replace(second, processor=here), third]}
+    kept = read_kept(tmp_path / f"{write_pages(dataclasses.replace(told, facts=ran), trainings, tmp_path)}.json")
+    assert kept.elsewhere(here) == ["maml 5-way seed 0", "maml 5-way seed 2"]
+    names = family.ran_elsewhere(kept, trainings[:2], add=True)
+    assert names == ["maml 5-way seed 0"], "seed 2 was not asked for"
+    left = kept.without(names).of(trainings, COURSES, METHODS)
+    assert list(left.commands) == ["maml 5-way seed 1", "maml 5-way seed 2"]
+    assert left.scores[0].seeds == (1, 2)
+    with pytest.raises(MetaftError, match="give --add too"):
+        family.ran_elsewhere(kept, trainings, add=False)
+
+
+def test_two_rows_of_one_learner(tmp_path: Path) -> None:
+    rows = [METHODS["matching"], METHODS["matching-scaled"]]
+    plain, scaled = plan(rows, {"any-way": COURSES["any-way"]}, 1, {"any-way": 2.0}, tmp_path)[0]
+    assert plain.settings["learner"] == scaled.settings["learner"] == "matching"
+    assert (plain.name, scaled.name) == ("matching any-way seed 0", "matching-scaled any-way seed 0")
+    assert plain.folder != scaled.folder
+    assert scaled.words()[:2] == ["--learner", "matching"]
+    assert "--learned-scale" in scaled.words()
+
+
 @pytest.mark.parametrize("change", [{"test_steps": {"5-way": 3}}, {"also": "running"}])
 def test_other_ways_of_scoring_are_other_settings(tmp_path: Path, change: dict[str, object]) -> None:
     (training,) = of_maml(1, tmp_path)
