@@ -9,6 +9,13 @@ from metaft.errors import MetaftError
 torch.set_num_threads(1)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The whole grid of methods takes longer than all other tests together."""
+    parser.addoption(
+        "--whole-grid", action="store_true", help="every scope × rule × objective × estimator"
+    )
+
+
 @pytest.fixture(scope="session")
 def l2l():
     """The real learn2learn; `.ci/run` sees to it that it is there."""

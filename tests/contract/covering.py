@@ -4,6 +4,18 @@ import itertools
 import random
 
 
+def every(axes: dict[str, tuple]) -> list[dict]:
+    """All points.
+
+    Args:
+        axes: name → values.
+
+    Returns:
+        The points, name → value.
+    """
+    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+
+
 def covering(axes: dict[str, tuple], more: int = 0, seed: int = 0) -> list[dict]:
     """Points such that each two values of different axes meet in one of them at least.
 
@@ -16,8 +28,7 @@ def covering(axes: dict[str, tuple], more: int = 0, seed: int = 0) -> list[dict]
         The points, name → value.
     """
     draw = random.Random(seed)
-    names = list(axes)
-    points = [dict(zip(names, values, strict=True)) for values in itertools.product(*axes.values())]
+    points = every(axes)
     draw.shuffle(points)
     pairs = lambda point: set(itertools.combinations(sorted(point.items()), 2))
     missing = set().union(*map(pairs, points))

@@ -1,7 +1,8 @@
 """Every method, and scope × meta-scope × rule × objective × estimator: it trains, or is refused with the reason.
 
 The product has 2800 points, which is too long to try each time. Tried are all named methods, and of the product as
-many points as it takes for every two values of different parts to meet, and a dozen more at random.
+many points as it takes for every two values of different parts to meet, and a dozen more at random; all of them with
+``pytest -n auto tests/contract --whole-grid``.
 """
 
 import json
@@ -19,7 +20,7 @@ from metaft.learners import META_TRAINED, build
 from metaft.learners.compositions import COMPOSITIONS
 from metaft.outer.meta_gradient import ESTIMATORS
 from metaft.tasks.batch import TaskBatch
-from tests.contract.covering import covering
+from tests.contract.covering import covering, every
 
 NAMES = ("0.weight", "0.bias", "2.weight", "2.bias")
 SCOPES = {
@@ -91,7 +92,12 @@ def train(learner, batch, iterations=12, rate=0.02):
     return losses
 
 
-@pytest.mark.parametrize("point", covering(AXES, more=12), ids=named)
+def pytest_generate_tests(metafunc):
+    if "point" in metafunc.fixturenames:
+        whole = metafunc.config.getoption("--whole-grid")
+        metafunc.parametrize("point", every(AXES) if whole else covering(AXES, more=12), ids=named)
+
+
 def test_any_parts_together(point):
     options = {"inner_lr": RATES.get(point["rule"], 0.2), "steps": STEPS, **point}
     reason = refusal(point)
