@@ -30,6 +30,7 @@ class Facts:
         curve: ``[points, 2]``, seconds and validation score.
         seed: of the training; None of a mean.
         processor: that it ran on; "" where the run does not say, and of a mean.
+        commit: that it ran at, likewise.
     """
 
     iterations: float
@@ -41,6 +42,7 @@ class Facts:
     curve: np.ndarray
     seed: int | None = None
     processor: str = ""
+    commit: str = ""
 
     @property
     def speed(self) -> float:
@@ -57,6 +59,7 @@ class Facts:
         return {
             "seed": self.seed,
             "processor": self.processor,
+            "commit": self.commit,
             "iterations": round(self.iterations),
             "tasks": round(self.tasks),
             "seconds": self.seconds,
@@ -72,6 +75,7 @@ class Facts:
             entry["iterations"], entry["tasks"], entry["seconds"],
             *(float("nan") if entry[name] is None else entry[name] for name in ("training", "validation")),
             entry["late_change"], np.array(entry["curve"], dtype=float).reshape(-1, 2), entry["seed"], entry["processor"],
+            entry.get("commit", ""),
         )  # fmt: skip
 
 
@@ -85,6 +89,7 @@ def facts(training: Training) -> Facts:
         The facts.
     """
     record, rows = read_record(training.folder), read_rows(training.folder / "metrics.jsonl")
+    where = record.get("environment", {})
     metric = "mse" if "best_validation_mse" in record else "accuracy"
     logged = {row["iteration"]: row for row in rows if row["kind"] == "train"}
     last = list(logged.values())[-LAST_ROWS:]
@@ -101,7 +106,8 @@ def facts(training: Training) -> Facts:
         late=_late(curve),
         curve=curve,
         seed=training.seed,
-        processor=short_name(record.get("environment", {}).get("machine", {}).get("cpu") or ""),
+        processor=short_name(where.get("machine", {}).get("cpu") or ""),
+        commit=where.get("commit") or "",
     )
 
 

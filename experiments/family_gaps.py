@@ -62,8 +62,8 @@ def _why(report: Report, method: Method, course: str, one: Facts) -> str:
     if course in method.published.get("notes", {}):
         said.append(method.published["notes"][course])
     suite = "5-way" if course == "any-way" else course
-    mode = report.held_against(suite, method.key)
-    row = report.row(suite, method.key, mode, 1) if mode is not None else None
+    own = next(iter(report.modes(method.key, [suite])), None)  # that of training, as the other two are in
+    row = report.row(suite, method.key, own, 1) if own is not None else None
     test = f", test {100 * row.score.mean:.1f} ({_short(row.mode)})" if row is not None else ""
     ways = "; training tasks have more ways than the other two" if course == "any-way" else ""
     said.append(

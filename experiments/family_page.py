@@ -120,7 +120,7 @@ def page(report: Report, drawn: Sequence[str], example: str) -> str:
             "Published numbers are of learners trained at 5 shots.",
             markdown_table(*sinusoid_table(report)).rstrip(),
         ]
-    parts += ["## What the time bought", markdown_table(*time_table(report)).rstrip(), *report.remarks]
+    parts += ["## What the time bought", markdown_table(*time_table(report)).rstrip(), *_settings(report), *report.remarks]
     if (processors := processors_table(report)) is not None:
         parts += [
             "Where one course's trainings ran on several processors, equal times are not equal work. The same test scores, "
@@ -142,6 +142,18 @@ def page(report: Report, drawn: Sequence[str], example: str) -> str:
     parts += [f"Command: `{_command(report.minutes, report.scheme)}`. One training alone: `{example}`. All commands, seeds, "
               f"versions and machine: `{stem(report.minutes, report.scheme)}.json`; settings: `experiments/family.toml`.{added}"]  # fmt: skip
     return "\n\n".join(parts) + "\n"
+
+
+def _settings(report: Report) -> list[str]:
+    """What methods were told that is not their own default; nothing where there is nothing."""
+    said = []
+    for key, method in report.methods.items():
+        for course in method.courses:
+            told = dict(method.settings.get(course, {}))
+            told |= {"test_steps": method.test_steps[course]} if course in method.test_steps else {}
+            if told and (key, course) in report.facts:
+                said.append(f"{method.label} {course}: {', '.join(f'`{name} = {value}`' for name, value in told.items())}")
+    return [f"Rates and steps are each method's own (docs/methods.md), but for {'; '.join(said)}."] if said else []
 
 
 def _best(report: Report) -> str:

@@ -54,9 +54,10 @@ These learn features end to end through episodes and answer in one pass (`metaft
 
 
 OPTIONS = """
-Their own options: `--distance` (protonet); `--learned-scale` (matching, whose plain cosines keep probabilities far from 1)
-and `--reads` (matching-fce); `--regularisation` and `--fit` (r2d2: the penalty stands against the sum of the squared
-errors, as in its paper, or their mean, as in its code); `--layers`, `--token-width`, `--heads` (in-context).
+Their own options: `--distance` (protonet); `--learned-scale` (matching, matching-fce: plain cosines keep probabilities far from 1)
+and `--reads` (matching-fce); `--regularisation`, `--fixed-regularisation` and `--fit` (r2d2: the penalty stands against
+the sum of the squared errors and is trained, as in its paper; in its code against their mean, and it stays at 50);
+`--layers`, `--token-width`, `--heads` (in-context).
 """
 
 

@@ -11,9 +11,7 @@ torch.set_num_threads(1)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The whole grid of methods takes longer than all other tests together."""
-    parser.addoption(
-        "--whole-grid", action="store_true", help="every scope × rule × objective × estimator"
-    )
+    parser.addoption("--whole-grid", action="store_true", help="every scope × rule × objective × estimator")
 
 
 @pytest.fixture(scope="session")

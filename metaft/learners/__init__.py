@@ -71,9 +71,21 @@ def build(name: str, model: nn.Module | None = None, **given: Any) -> Learner:
     Raises:
         MetaftError: if the name or an option is unknown, a value does not fit, or the network is missing.
     """
+    require_known(name)
+    return construct(f"learner {name!r}", LEARNERS[name], model, given)
+
+
+def require_known(name: str) -> None:
+    """Refuse a name that is not in the table.
+
+    Args:
+        name: of the table `LEARNERS`.
+
+    Raises:
+        MetaftError: naming the nearest one.
+    """
     if name not in LEARNERS:
         raise MetaftError(f"unknown learner {name!r}{nearest(name, LEARNERS)}")
-    return construct(f"learner {name!r}", LEARNERS[name], model, given)
 
 
 def construct(whose: str, builder: Builder, model: nn.Module | None, given: Mapping[str, Any]) -> Learner:

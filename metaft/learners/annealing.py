@@ -24,7 +24,7 @@ class Annealing:
         MetaftError: if there is no epoch, or less than none, or more are annealed than there are.
     """
 
-    epochs: int = 100
+    epochs: int = 150
     multi_step: int = 10
     first_order: int = 50
 

@@ -39,9 +39,10 @@ class MAML:
 
     Scope, rule, objective and estimator are free; the paper's choice is all parameters, SGD, the task loss, exact.
 
-    Deviations: batch norm's scale and shift adapt too, as in the authors' code; batch norm uses the statistics of
-    the batch at hand in training and test (transductive, as theirs) unless ``inductive`` is chosen. Padding of ragged
-    tasks is left out of losses and statistics; a task of fewer ways has fewer labels among the same outputs.
+    Batch norm uses the statistics of the batch at hand in training and test (transductive, as the authors' code does)
+    unless ``inductive`` is chosen. Deviation: batch norm's scale and shift adapt too. In their code its shift is
+    meta-trained and does not adapt, and it has no scale; scope ``"all,!*.norm.*"`` is theirs on Conv4. Padding of
+    ragged tasks is left out of losses and statistics; a task of fewer ways has fewer labels among the same outputs.
 
     Args:
         model: any module; it is copied.

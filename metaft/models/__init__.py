@@ -70,8 +70,7 @@ def build(name: str, *, outputs: int, input_shape: tuple[int, ...], seed: int, *
     """
     if is_import_path(name):
         return _own(name, seed, {"outputs": outputs, "input_shape": input_shape, **options})
-    if name not in MODELS:
-        raise MetaftError(f"unknown model {name!r}{nearest(name, MODELS)}")
+    require_known(name)
     make, kind = MODELS[name]
     known = set(inspect.signature(kind).parameters) - {"inputs", "outputs", "channels", "size"}
     for option in options:
@@ -86,6 +85,19 @@ def build(name: str, *, outputs: int, input_shape: tuple[int, ...], seed: int, *
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return make(outputs, input_shape, **options)
+
+
+def require_known(name: str) -> None:
+    """Refuse a name that is not in the table.
+
+    Args:
+        name: of the table `MODELS`, or an import path, which is not looked at.
+
+    Raises:
+        MetaftError: naming the nearest one.
+    """
+    if not is_import_path(name) and name not in MODELS:
+        raise MetaftError(f"unknown model {name!r}{nearest(name, MODELS)}")
 
 
 def _own(path: str, seed: int, arguments: dict[str, Any]) -> nn.Module:

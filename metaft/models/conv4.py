@@ -17,7 +17,9 @@ class Conv4(nn.Module):
 
     With ``pool="stride"`` the convolutions have stride 2 and the head sees the spatial mean, as in MAML on Omniglot;
     with ``pool="max"`` each block ends in 2×2 max-pooling and the head sees everything, as on mini-ImageNet.
-    Convolutions start Xavier-uniform, the head truncated normal with σ = 0.01, biases 0, as in that paper's code.
+    Convolutions start Xavier-uniform and biases at 0, as in that paper's code. Deviation: the head starts truncated
+    normal with σ = 0.01, which there is the fully connected network's; Conv4's head has σ = 1 on Omniglot and Xavier on
+    mini-ImageNet.
 
     Args:
         channels: of the input.

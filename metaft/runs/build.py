@@ -62,6 +62,8 @@ def build(config: RunConfig) -> Parts:
             cannot teach it, or data that is absent or does not suffice.
     """
     _require_meta_trained(config.learner)
+    _require_known(config)
+    require_no_idle_steps(config)
     _require_any_ways(config)
     train, validation = build_family(config, "train"), build_family(config, "val")
     if isinstance(train, Episodes) and isinstance(validation, Episodes):
@@ -82,6 +84,34 @@ def _require_meta_trained(name: str) -> None:
         raise MetaftError(
             f"learner {name!r} cannot be meta-trained (only {', '.join(META_TRAINED)} can): train a network with "
             f"metaft pretrain --out RUN, then score the learner with metaft compare {backbone}"
+        )
+
+
+def _require_known(config: RunConfig) -> None:
+    """Refuse an unknown learner or network, or a setting that the learner has no use for, before data is read."""
+    from metaft import learners, models
+
+    models.require_known(config.model)
+    if not is_import_path(config.learner):
+        learners.require_known(config.learner)
+        builder = learners.LEARNERS[config.learner]
+        learners.convert(f"learner {config.learner!r}", builder, _asked(_told(config), learners.options(builder)))
+
+
+def require_no_idle_steps(config: RunConfig) -> None:
+    """Refuse a number of steps at test where there is no inner loop.
+
+    Args:
+        config: the settings.
+
+    Raises:
+        MetaftError: naming the learner.
+    """
+    from metaft.learners.metric import METRIC
+
+    if config.learner in METRIC and config.test_steps is not None:
+        raise MetaftError(
+            f"test_steps = {config.test_steps}: learner {config.learner!r} has no inner steps; leave it out"
         )
 
 
@@ -145,16 +175,19 @@ def build_learner(config: RunConfig, family: TaskFamily) -> Learner:
     from metaft import learners
 
     model = build_model(config, family)
-    how: dict[str, Any] = {
-        n: getattr(config, n) for n in LearnerSettings.model_fields if n not in ("learner", "workers")
-    }
-    how = {name: value for name, value in how.items() if value is not None}
+    how = _told(config)
     how |= {"kind": family.kind, "workers": worker_count(config), "seed": config.seed}
     if is_import_path(config.learner):
         return _own_learner(config.learner, model, how)
     if config.learner in learners.LEARNERS:
         how = _asked(how, learners.options(learners.LEARNERS[config.learner]))
     return cast(Learner, learners.build(config.learner, model, **how))
+
+
+def _told(config: RunConfig) -> dict[str, Any]:
+    """What the settings say of the learner."""
+    values = {n: getattr(config, n) for n in LearnerSettings.model_fields if n not in ("learner", "workers")}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _asked(how: dict[str, Any], known: Container[str]) -> dict[str, Any]:

@@ -83,7 +83,8 @@ def compare_in(
     specs = [parse(swept.get(text, text)) for text in learners]
     given = {name: value for name, value in settings.items() if value is not None}
     counts = read_numbers("shots", shots, 1) if shots is not None else None
-    config = validated(RunConfig, {**given, **({"shots": counts[0]} if counts else {})})
+    # Published steps at test are those of one method, and each learner has its own here.
+    config = validated(RunConfig, {"test_steps": None, **given, **({"shots": counts[0]} if counts else {})})
     names = labels(specs) if specs else []
     aliases = dict(zip(learners, names, strict=True))
     chosen = aliases.get(str(baseline), baseline)

@@ -71,6 +71,8 @@ class RunConfig(
         defaults = BY_DATASET.get(str(given.get("dataset")), {}) | method_defaults(given)
         if given.get("minutes") is not None:
             defaults.pop("iterations", None)
+        if given.get("steps") is not None:  # what was published for the test goes with the steps of its training
+            defaults.pop("test_steps", None)
         return {**defaults, **given}
 
     @model_validator(mode="after")

@@ -16,7 +16,7 @@ from metaft.evaluation.benchmark import Entrant, rehearse
 from metaft.learners.learner import Learner
 from metaft.learners.spec import SEED, Spec, labels
 from metaft.plugins import call, is_import_path, load_attribute
-from metaft.runs.build import build_model, load_run, worker_count
+from metaft.runs.build import build_model, load_run, require_no_idle_steps, worker_count
 from metaft.runs.config import RunConfig, validated
 from metaft.runs.families import build_family
 from metaft.runs.family_settings import REGRESSIONS
@@ -46,7 +46,8 @@ def build_entrants(
         families: the test tasks, by shots.
         config: how those are drawn, and the network of a random start.
         seeds: of learners that have randomness; others take part once.
-        steps: inner steps of learners that have some and are not told their own.
+        steps: inner steps of learners that have some and are not told their own; by default a run's are those that it
+            has for the test.
 
     Returns:
         The entrants, in order.
@@ -131,8 +132,10 @@ def _trained(spec: Spec, family: TaskFamily, config: RunConfig, steps: int | Non
     if weights not in ("best", "last"):
         raise MetaftError(f"{spec.target}: weights = {weights}: should be 'best' or 'last'")
     overrides: dict[str, Any] = {name: spec.options[name] for name in spec.options if name == "batch_norm"}
-    _, learner = load_run(spec.target, weights, family, workers=config.workers, **overrides)
-    count = spec.options.get("steps", steps)
+    own, learner = load_run(spec.target, weights, family, workers=config.workers, **overrides)
+    if "steps" in spec.options:
+        require_no_idle_steps(validated(RunConfig, {**own.model_dump(), "test_steps": spec.options["steps"]}))
+    count = spec.options.get("steps", own.test_steps if steps is None else steps)
     if count is not None:
         # Set afterwards, as rates that were learned for each step are stored for as many as were trained.
         learner.steps = validated(RunConfig, {"steps": count}).steps  # type: ignore[attr-defined]

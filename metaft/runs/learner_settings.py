@@ -56,7 +56,7 @@ class LearnerSettings(Settings):
         None, ge=1, le=10**6, description="implicit: conjugate-gradient iterations a task [imaml: 5, else 20]"
     )
     context: int | None = Field(None, ge=1, le=65_536, description="cavia: numbers that adapt [100 for images, else 5]")
-    epochs: int | None = Field(None, ge=1, le=10**6, description="maml++: parts of the run, to anneal by [100]")
+    epochs: int | None = Field(None, ge=1, le=10**6, description="maml++: parts of the run, to anneal by [150]")
     multi_step_epochs: int | None = Field(
         None, ge=0, le=10**6, description="maml++: so many begin with a loss after every step [10]"
     )
@@ -64,14 +64,14 @@ class LearnerSettings(Settings):
         None, ge=0, le=10**6, description="maml++: so many begin with first-order gradients [50]"
     )
     distance: Literal["euclidean", "cosine"] | None = Field(None, description="protonet: to class means [euclidean]")
-    learned_scale: bool = Field(False, description="matching: cosines times a meta-trained number, at first 10")
+    learned_scale: bool = Field(
+        False, description="matching, matching-fce: cosines times a meta-trained number, at first 10"
+    )
     reads: int | None = Field(
-        None,
-        ge=0,
-        le=1000,
-        description="matching: how often a query reads the support set, full context embeddings [0]",
+        None, ge=1, le=1000, description="matching-fce: how often a query reads the support set [5]"
     )
     regularisation: float | None = Field(None, gt=0, le=1e9, description="r2d2: the penalty to begin with [1]")
+    fixed_regularisation: bool = Field(False, description="r2d2: the penalty stays, as in its code")
     fit: Literal["sum", "mean"] | None = Field(
         None, description="r2d2: what of the squared errors stands against the penalty [sum]"
     )

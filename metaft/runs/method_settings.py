@@ -13,12 +13,23 @@ MANY = 10
 
 Defaults = dict[str, Any]
 _FIVE_STEPS: Defaults = {"steps": 5}
+_MAML: dict[str, Defaults] = {  # one step in training and three at test, five and five, five and ten
+    "characters": {"test_steps": 3},
+    "many ways": {"steps": 5, "test_steps": None},
+    "natural": {"test_steps": 10},
+}
 _NO_INNER_LOOP: Defaults = {"inner_lr": None, "steps": None, "test_steps": None}
 
 # method → kind of tasks → settings. "characters" holds for images of all kinds, unless "many ways" or "natural" says
 # otherwise. What stands nowhere is the data set's own, which is MAML's (metaft/runs/family_settings.py).
 BY_METHOD: dict[str, dict[str, Defaults]] = {
-    **{name: {"many ways": _FIVE_STEPS} for name in ("maml", "fomaml", "anil", "meta-curvature")},
+    "maml": _MAML,
+    "fomaml": {
+        "characters": {"inner_lr": 0.3, "test_steps": 3},
+        "many ways": {"inner_lr": 1.0, "steps": 5, "test_steps": None},
+        "natural": {"inner_lr": 0.05, "test_steps": 10},
+    },
+    **{name: {"many ways": _FIVE_STEPS} for name in ("anil", "meta-curvature")},
     "boil": {
         "characters": {"inner_lr": 0.5},
         "natural": {"inner_lr": 0.5, "steps": 1, "test_steps": None},
@@ -42,7 +53,7 @@ BY_METHOD: dict[str, dict[str, Defaults]] = {
     },
     "maml++": {
         "characters": {"inner_lr": 0.1, "steps": 5, "schedule": "cosine"},
-        "natural": {"inner_lr": 0.01, "steps": 5, "test_steps": None},
+        "natural": {"inner_lr": 0.01, "steps": 5, "test_steps": None, "multi_step_epochs": 15},
         "regression": {"inner_lr": 0.01, "steps": 5, "schedule": "cosine"},
     },
     "cavia": {

@@ -11,6 +11,7 @@ from metaft.data.class_lists import require_disjoint
 from metaft.distributed.place import place
 from metaft.errors import MetaftError
 from metaft.learners.supervised import Supervised
+from metaft.models import require_known
 from metaft.models.heads import with_cosine_head
 from metaft.runs.build import build_model
 from metaft.runs.config import RunConfig, validated
@@ -45,6 +46,7 @@ def build_pretraining(config: PretrainConfig) -> PretrainParts:
     Raises:
         MetaftError: for an unknown data set or model, data that is absent, or that is not images with classes.
     """
+    require_known(config.model)
     own = as_run_config(config)
     smallest = {"ways": 2, "shots": 1, "queries": 1, "fewest_ways": None, "fewest_shots": None}
     drawn, validation = build_family(own.model_copy(update=smallest), "train"), build_family(own, "val")

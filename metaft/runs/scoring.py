@@ -15,7 +15,7 @@ from metaft.errors import MetaftError, nearest
 from metaft.evaluation.result import Result
 from metaft.learners import ANY_WAYS
 from metaft.learners.learner import MetaLearner as Learner
-from metaft.runs.build import build_family, load_run, run_config
+from metaft.runs.build import build_family, load_run, require_no_idle_steps, run_config
 from metaft.runs.config import RunConfig
 from metaft.runs.transfer import evaluation_config
 from metaft.runs.unseen import require_unseen
@@ -65,6 +65,7 @@ def evaluate_run(
         raise MetaftError("--protocol lake and --runs PATH (the folder or zip with run01 … run20) go together")
     own = run_config(path)
     config = evaluation_config(own, overrides)
+    require_no_idle_steps(config)
     if protocol == "lake":
         result, what = _lake(path, weights, config, str(runs), progress)
     else:

@@ -156,6 +156,24 @@ def test_a_median_of_waves_that_diverged_is_no_number() -> None:
     assert median_text([0.1, 1e18, 51.0]) == "over 50 in 2 of 3 seeds"
 
 
+def test_the_page_says_what_methods_were_told() -> None:
+    told = report()
+    assert "but for" not in page(told, [], "")
+    methods = {"maml": dataclasses.replace(told.methods["maml"], settings={"5-way": {"steps": 1}}, test_steps={"5-way": 3})}
+    assert "but for MAML 5-way: `steps = 1`, `test_steps = 3`.\n" in page(dataclasses.replace(told, methods=methods), [], "")
+
+
+def test_training_and_test_tasks_are_in_the_same_mode() -> None:
+    """Whatever mode the published number is of."""
+    told = report()
+    (inductive,) = {one.mode for one in told.scores["5-way"]} - {told.held_against("5-way", "maml")}
+    row = told.row("5-way", "maml", told.modes("maml", ["5-way"])[0], 1)
+    assert row is not None
+    assert row.mode == inductive, "this report's mode of training is not the published one"
+    (line,) = gap_lines(told)
+    assert f"test {100 * row.score.mean:.1f} (inductive)" in line
+
+
 def test_a_gap_of_more_than_a_point_is_explained_and_no_other() -> None:
     (line,) = gap_lines(report())
     assert "5-way 1-shot 91.5 for 98.7 (−7.2, transductive)" in line

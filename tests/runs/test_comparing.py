@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,15 @@ def test_a_run_scores_as_evaluate_says() -> None:
     (cell,) = read_cells(Path("c2/results.jsonl"))
     assert cell.result.mean == alone["mean"]
     assert cell.seed is None, "nothing is random about a run without {seed}"
+
+
+def test_a_run_takes_the_steps_that_it_has_for_the_test() -> None:
+    shutil.copytree("waves-0", "waves-more")
+    config = Path("waves-more/config.toml")
+    config.write_text(config.read_text().replace("[evaluate]\n", "[evaluate]\ntest_steps = 3\n"))
+    assert metaft("compare", "waves-more", "waves-more:steps=1,label=fewer", *WAVES, "--out", "steps").exit_code == 0
+    page = json.loads(Path("steps/comparison.json").read_text())["results"]
+    assert [len(page[name]["shots"]["10"]["steps"]) for name in ("waves-more", "fewer")] == [4, 2]
 
 
 def test_images_and_a_learner_of_ones_own() -> None:

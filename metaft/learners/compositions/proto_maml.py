@@ -17,10 +17,12 @@ def proto_maml(model: nn.Module, *, inner_lr: float = 0.1, steps: int = 1, **par
     and 5: w_c = 2 μ_c, b_c = −‖μ_c‖². Gradients flow through that start into the body. The head is no meta-parameter
     and has as many rows as a task has ways: a learner trained at 20 ways answers tasks of 5.
 
-    Published, chosen on Meta-Dataset for pretrained networks: α = 0.005, 6 steps; nothing on Omniglot or mini-ImageNet,
-    and the rate here is ours.
+    Published, chosen on Meta-Dataset for pretrained networks: α = 0.005, 6 steps, trained on ImageNet alone; nothing on
+    Omniglot or mini-ImageNet, and the rate here is ours.
 
-    Deviation: exact, where the paper is first-order (``estimator="first-order"`` still differentiates the start).
+    Deviations: exact, where the paper's tables and code are first-order (``estimator="first-order"``, which still
+    differentiates the start). And batch norm's scale and shift adapt, where they do not in the code
+    (``scope="all,!*.norm.*"`` on Conv4).
 
     Args:
         model: any module whose last block is a linear layer with biases; it is copied.

@@ -131,7 +131,8 @@ def matching_fce(
     """Matching networks whose features, by LSTMs, depend on the whole support set, read in the order it comes in.
 
     Vinyals, Blundell, Lillicrap, Kavukcuoglu & Wierstra 2016, "Matching networks for one shot learning", §2.1.2 and
-    appendix A. Support examples come in a random order of classes, as in their episodes.
+    appendix A. Support examples come shot by shot, the classes in a random order that is the same for each shot;
+    theirs is not told. A support set in another order, grouped by class for instance, is unlike what it was trained on.
 
     Deviations: appendix A leaves K, the number of reads, open; it is 5. ``learned_scale`` is as in ``matching``.
 

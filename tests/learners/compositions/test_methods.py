@@ -99,13 +99,20 @@ def test_reptile_is_adam_without_momentum_towards_the_adapted_parameters():
 @pytest.mark.parametrize(
     ("settings", "rate", "steps", "at_test"),
     [
-        ({"learner": "maml"}, 2.0, 1, None),
+        ({"learner": "maml"}, 2.0, 1, 3),
+        ({"learner": "maml", "steps": 2}, 2.0, 2, None),
+        ({"learner": "fomaml"}, 0.3, 1, 3),
+        ({"learner": "fomaml", "ways": 20}, 1.0, 5, None),
+        ({"learner": "fomaml", "dataset": "mini-imagenet"}, 0.05, 5, 10),
+        ({"learner": "fomaml", "dataset": "sinusoid"}, 0.01, 1, None),
+        ({"learner": "anil"}, 2.0, 1, None),
         ({"learner": "maml", "ways": 20}, 2.0, 5, None),
         ({"learner": "maml", "ways": 20, "steps": 1}, 2.0, 1, None),
         ({"learner": "maml", "dataset": "sinusoid"}, 0.01, 1, None),
         ({"learner": "boil"}, 0.5, 1, None),
         ({"learner": "boil", "dataset": "mini-imagenet"}, 0.5, 1, None),
         ({"learner": "maml", "dataset": "mini-imagenet"}, 0.05, 5, 10),
+        ({"learner": "maml", "dataset": "mini-imagenet", "steps": 3}, 0.05, 3, None),
         ({"learner": "reptile"}, 0.001, 3, 5),
         ({"learner": "reptile", "ways": "15-20"}, 0.00046, 12, 97),
         ({"learner": "reptile", "dataset": "sinusoid"}, 0.02, 5, None),
@@ -155,11 +162,28 @@ def test_methods_keep_to_their_own_names_and_learn_sinusoids_too(name):
     assert learner.meta_gradient(metaft.families.sinusoid(seed=0).batch(0, 2)).loss.isfinite()
 
 
-def test_a_setting_that_a_method_has_no_use_for_is_refused():
-    with pytest.raises(metaft.MetaftError, match="learner 'protonet' has no option 'inner_lr'"):
-        parts_of(validated(RunConfig, {"learner": "protonet", "inner_lr": 1.0}))
-    with pytest.raises(metaft.MetaftError, match="learner 'maml' has no option 'context'"):
-        parts_of(validated(RunConfig, {"learner": "maml", "context": 3}))
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"learner": "protonet", "inner_lr": 1.0}, "learner 'protonet' has no option 'inner_lr'"),
+        ({"learner": "maml", "context": 3}, "learner 'maml' has no option 'context'"),
+        ({"learner": "protonet", "test_steps": 3}, "test_steps = 3: learner 'protonet' has no inner steps"),
+        ({"learner": "mamll"}, "unknown learner 'mamll'; did you mean 'maml'"),
+        ({"model": "conv5"}, "unknown model 'conv5'; did you mean 'conv4'"),
+    ],
+)
+def test_what_no_method_can_use_is_refused_before_data_is_read(settings, says, monkeypatch):
+    monkeypatch.setattr("metaft.runs.build.build_family", lambda *_: pytest.fail("data was read"))
+    with pytest.raises(metaft.MetaftError, match=says):
+        parts_of(validated(RunConfig, settings))
+
+
+@pytest.mark.parametrize("rule", ["meta-sgd", "lslr", "meta-curvature"])
+@pytest.mark.parametrize("scope", [None, "head"])
+def test_reptile_refuses_rules_that_it_cannot_train(rule, scope):
+    parts = {"rule": rule, "inner_lr": 0.1, **({"scope": scope} if scope else {})}
+    with pytest.raises(metaft.MetaftError, match="estimator 'reptile' cannot train learned rates"):
+        build("reptile", MLP(2, 3), **parts)
 
 
 @pytest.mark.parametrize("name", ["reptile", "imaml", "protonet"])

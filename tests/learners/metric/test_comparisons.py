@@ -26,12 +26,13 @@ def comparison(name, width=4):
         "context": lambda: ContextAttention(FullContext(width, 3), Attention()),
         "sum": lambda: RidgeHead(0.5),
         "mean": lambda: RidgeHead(0.5, "mean"),
+        "fixed": lambda: RidgeHead(0.5, "mean", fixed=True),
         "transformer": lambda: SupportSetTransformer(width, None, 2, 8, 2),
     }
     return made[name]().double()
 
 
-UNORDERED = ("euclidean", "cosine", "attention", "scaled", "sum", "mean", "transformer")
+UNORDERED = ("euclidean", "cosine", "attention", "scaled", "sum", "mean", "fixed", "transformer")
 ALL = (*UNORDERED, "context")
 
 
@@ -132,6 +133,16 @@ def test_the_gradient_through_the_solve_by_finite_differences(support):
         return torch.func.functional_call(head, own, (x, y, q, 3))
 
     assert torch.autograd.gradcheck(answer, (x.requires_grad_(), q.requires_grad_(), log_penalty, log_scale))
+
+
+def test_a_penalty_that_stays_is_the_same_one_and_not_trained():
+    x, y, q = features()
+    trained, fixed = comparison("mean"), comparison("fixed")
+    assert torch.equal(trained(x, y, q, 3), fixed(x, y, q, 3))
+    assert [name for name, _ in trained.named_parameters()] == ["log_penalty", "log_scale"]
+    assert [name for name, _ in fixed.named_parameters()] == ["log_scale"]
+    assert "log_penalty" not in fixed.state_dict(), "a setting, not a weight"
+    assert fixed.describe()["fixed"]
 
 
 def test_ridge_is_safe_in_float32():
