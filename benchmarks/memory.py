@@ -127,7 +127,7 @@ def page(probes: Sequence[Probe], quick: bool = False) -> str:
         "Made by `python -m benchmarks memory`. One exact meta-gradient of 8 tasks, 5-way 1-shot, 15 queries a class, "
         "28×28; each number from a fresh process: peak resident memory above what was resident after imports and a "
         "first small meta-gradient, in MiB, the allocator told to keep no free blocks. Uncompiled, one worker, one "
-        "thread. All hold one task at a time.\n",
+        "thread. All hold one task at a time. Versions, machine and commit: `memory.json`.\n",
         "`flat` keeps the parameters after each step and recomputes the step in the reverse pass: it grows by those "
         "parameters, and by the holes that the C library leaves between them, which are not there where it puts each "
         "block in a place of its own (*without holes*); `checkpoints` keeps only √K of those. `graph`, like the peers, "

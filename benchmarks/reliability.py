@@ -52,6 +52,13 @@ def write_section(
     write_atomically(file.with_suffix(".md"), page(sections).encode())
 
 
+def _told(failure: Any) -> str:
+    """A failure in words: what was tried, and how it ended."""
+    return (
+        ", ".join(f"{name} {value}" for name, value in failure.items()) if isinstance(failure, dict) else str(failure)
+    )
+
+
 def page(sections: dict[str, Any]) -> str:
     """The page in Markdown.
 
@@ -68,6 +75,7 @@ def page(sections: dict[str, Any]) -> str:
         machine, versions = measured["machine"], measured["versions"]
         parts.append(f"## {section['title']}\n\n{section['note']}\n")
         parts.append(markdown_table(section["heads"], section["rows"]))
+        parts += [f"\nNot as it should be: {_told(one)}." for one in (section["details"] or {}).get("failures", ())]
         parts.append(
             f"\n`{section['command']}`, {measured['date'][:10]}, commit {measured['commit']}, {machine['cpu']}, "
             f"{machine['cores']} cores, torch {versions['torch']}, Python {versions['python']}.\n"

@@ -39,7 +39,7 @@ def page(rows: Mapping[str, Mapping[str, Any]], missing: Mapping[str, str]) -> s
         "(A B C A B C …), so that a machine that changes its pace is fair to all. Each lives in a process of its own, "
         "as its users run it, unless the row says otherwise. Times are medians over the turns; "
         "a ratio is taken within each turn, and its range over the turns stands in brackets. A ratio of 3 means that "
-        "the fastest peer takes three times as long as metaft.\n",
+        "the fastest peer, the one with the lowest median, takes three times as long as metaft.\n",
         f"{machine['cpu']}, {machine['cores']} cores; torch {installed['torch']} for all, Python "
         f"{installed['python']}; {peers}. Peers run as their own examples do, with torch's default number of threads. "
         "metaft runs as `metaft meta-train` sets it up.\n",

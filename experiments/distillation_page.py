@@ -69,7 +69,7 @@ def _soft_labels(name: str, results: Path, pictures: Mapping[str, Path]) -> str:
 
 
 def _made(entry: Mapping[str, Any]) -> str:
-    lines = "\n".join(entry["commands"].values())
+    lines = "\n".join(reversed(entry["commands"].values()))  # what others start from comes first
     seeds = ", ".join(map(str, entry["seeds"]))
     return f"\nMade by ({entry['minutes']:.0f} minutes of one core for seeds {seeds}; each seed and level alike):\n\n```\n{lines}\n```\n"
 

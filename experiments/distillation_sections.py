@@ -129,6 +129,7 @@ def born_again(entry: Mapping[str, Any], results: Path) -> str:
     ways = {name: ("generations", name, name) for name in GENERATIONS}
     ways |= {f"ensemble of {name}": ("generations", name, "") for name in ensembles}
     ways |= {f"control: {label}": (run, "generation 1", run) for run, label in CONTROLS.items()}
+    ways |= {f"ensemble of generation 0 and a control: {run}": (run, "generations 0–1", "") for run in CONTROLS}
     few = few_shot(entry)
     first = by_seed(entry["rows"], "test", run="generations", name="generation 0")
     rows, gained = [], {"classification": {}, **{head: {} for head in few}}
@@ -162,6 +163,24 @@ def born_again(entry: Mapping[str, Any], results: Path) -> str:
         *(text for head in few for text in (f"few-shot, {head}, %", "gain")),
     ]
     named = f"Of the generations, clear: {', '.join(clear) or 'none'}; all others are within the seed spread."
+    last, longer = (
+        {
+            "test accuracy": by_seed(entry["rows"], "test", run=run, name=name),
+            **{head: found.get(network, {}) for head, found in few.items()},
+        }
+        for run, name, network in (
+            ("generations", GENERATIONS[-1], GENERATIONS[-1]),
+            ("longer", "generation 1", "longer"),
+        )
+    )
+    beside = [verdict(place, points(last[place], longer[place])) for place in last]
+    against = (
+        f"\nIs it the soft labels, or the longer training? {GENERATIONS[-1].capitalize()} against labels for a second time as long: "
+        f"{'; '.join(text for text in beside if text)}. That control is as long as generations 0 and 1 together; none is as long "
+        "as all four.\n"
+        if any(beside)
+        else ""
+    )
     return f"""Furlanello et al. 2018: the same network again, from new initial weights, taught by the one before. The 792 characters of 25
 alphabets are classified (a tenth of each one's drawings chooses the checkpoint, a fifth is the test). The same networks, frozen,
 then answer 5-way 1-shot tasks of the evaluation alphabets, which none of them has seen, by class means and by a logistic head on
@@ -170,9 +189,23 @@ soft labels and leave the labels' own share of the loss as it is.
 
 {markdown_table(heads, rows)}
 Gains are in points over generation 0 of the same seed; **bold** where the interval over seeds excludes 0. {named}
-
+{_of_tasks(entry)}
+{against}
 ![gains over generation 0](./distillation-born-again.png)
 """
+
+
+def _of_tasks(entry: Mapping[str, Any]) -> str:
+    """On how many few-shot tasks, in which mode, and how far an interval over those reaches."""
+    scores = entry["scores"]
+    if not scores:
+        return ""
+    modes = " and ".join(sorted({"transductive" if one["transductive"] else "inductive" for one in scores}))
+    widest = 100 * max(one["ci95"] for one in scores)
+    return (
+        f"Few-shot scores are of {scores[0]['tasks']} tasks with 10 queries a class, the same for all, {modes}; one network's 95% interval "
+        f"over tasks is at most ± {widest:.2f} points."
+    )
 
 
 def _is_clear(gaps: list[float]) -> bool:
@@ -221,6 +254,8 @@ half the labels' and half T² · KL to those answers (T = 4). Both students trai
 answers cost is paid for in meta-updates. Omniglot 5-way 1-shot, evaluation alphabets, transductive:
 
 {markdown_table(heads, rows)}
+{_of_tasks(entry)}
+
 {f"{told}." if told else ""}
 """
 

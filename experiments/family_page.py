@@ -120,7 +120,12 @@ def page(report: Report, drawn: Sequence[str], example: str) -> str:
             "Published numbers are of learners trained at 5 shots.",
             markdown_table(*sinusoid_table(report)).rstrip(),
         ]
-    parts += ["## What the time bought", markdown_table(*time_table(report)).rstrip(), *_settings(report), *report.remarks]
+    parts += [
+        "## What the time bought",
+        markdown_table(*time_table(report)).rstrip(),
+        *_settings(report),
+        *report.remarks,
+    ]
     if (processors := processors_table(report)) is not None:
         parts += [
             "Where one course's trainings ran on several processors, equal times are not equal work. The same test scores, "
@@ -152,7 +157,9 @@ def _settings(report: Report) -> list[str]:
             told = dict(method.settings.get(course, {}))
             told |= {"test_steps": method.test_steps[course]} if course in method.test_steps else {}
             if told and (key, course) in report.facts:
-                said.append(f"{method.label} {course}: {', '.join(f'`{name} = {value}`' for name, value in told.items())}")
+                said.append(
+                    f"{method.label} {course}: {', '.join(f'`{name} = {value}`' for name, value in told.items())}"
+                )
     return [f"Rates and steps are each method's own (docs/methods.md), but for {'; '.join(said)}."] if said else []
 
 

@@ -147,7 +147,7 @@ Finn, Abbeel & Levine 2017, §5.1, at full length: {iterations:,} iterations of 
 10 queries in training. Mean squared error ± 95% interval over {tasks} test waves with 100 queries each; every method
 and seed is tested on the same waves. A wave whose error exceeds 50 after adapting counts as diverged and is left out
 of the mean (not of the median). There is no batch norm, so every answer is inductive. The last column is the range over
-three seeds of an independent JAX program.
+three seeds of an independent program in JAX, measured before this project began and not part of it.
 
 {markdown_table(heads, rows)}
 

@@ -92,11 +92,13 @@ def stub(seeds: int = 3) -> dict[str, Any]:
              for run in ("generations", "longer", "smoothing") for name in GENERATIONS]  # fmt: skip
     again = [row("generations", name, seed) for seed in every for name in (*GENERATIONS, "generations 0–1")]
     again += [row(run, "generation 1", seed) for seed in every for run in ("dkpp", "cwtm", "longer", "smoothing")]
-    few = [{"label": f"{name} + {head}", "seed": seed, "accuracy": 0.9 + 0.01 * draw.random()} for seed in every
-           for head in ("class means", "logistic") for name in (*GENERATIONS, "dkpp", "cwtm")]  # fmt: skip
+    on_tasks = {"ci95": 0.0123, "tasks": 200, "transductive": False}
+    names = [f"{name} + {head}" for head in ("class means", "logistic") for name in (*GENERATIONS, "dkpp", "cwtm")]
+    few = [{"label": name, "seed": seed, "accuracy": 0.9 + 0.01 * draw.random(), **on_tasks} for seed in every
+           for name in names]  # fmt: skip
     maml = {"5 steps (teacher)": "slow", "1 step, alone": "alone", "1 step, taught": "taught"}
     trained = [row(run, run, seed, iterations=900) for seed in every for run in maml.values()]
-    answered = [{"label": label, "seed": seed, "accuracy": 0.95} for seed in every for label in maml]
+    answered = [{"label": label, "seed": seed, "accuracy": 0.95, **on_tasks} for seed in every for label in maml]
     made = {"mnist": (mnist, []), "noise": (noise, []), "born-again": (again, few), "representation": (again, few),
             "fewshot": (trained, answered)}  # fmt: skip
     results = {

@@ -158,9 +158,10 @@ def test_a_median_of_waves_that_diverged_is_no_number() -> None:
 
 def test_the_page_says_what_methods_were_told() -> None:
     told = report()
-    assert "but for" not in page(told, [], "")
-    methods = {"maml": dataclasses.replace(told.methods["maml"], settings={"5-way": {"steps": 1}}, test_steps={"5-way": 3})}
-    assert "but for MAML 5-way: `steps = 1`, `test_steps = 3`.\n" in page(dataclasses.replace(told, methods=methods), [], "")
+    assert "Rates and steps are" not in page(told, [], "")
+    own = dataclasses.replace(told.methods["maml"], settings={"5-way": {"steps": 1}}, test_steps={"5-way": 3})
+    text = page(dataclasses.replace(told, methods={"maml": own}), [], "")
+    assert "but for MAML 5-way: `steps = 1`, `test_steps = 3`.\n" in text
 
 
 def test_training_and_test_tasks_are_in_the_same_mode() -> None:
