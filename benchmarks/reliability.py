@@ -75,7 +75,9 @@ def page(sections: dict[str, Any]) -> str:
         machine, versions = measured["machine"], measured["versions"]
         parts.append(f"## {section['title']}\n\n{section['note']}\n")
         parts.append(markdown_table(section["heads"], section["rows"]))
-        parts += [f"\nNot as it should be: {_told(one)}." for one in (section["details"] or {}).get("failures", ())]
+        details = section["details"]
+        failures = details.get("failures", ()) if isinstance(details, dict) else ()
+        parts += [f"\nNot as it should be: {_told(one)}." for one in failures]
         parts.append(
             f"\n`{section['command']}`, {measured['date'][:10]}, commit {measured['commit']}, {machine['cpu']}, "
             f"{machine['cores']} cores, torch {versions['torch']}, Python {versions['python']}.\n"

@@ -159,7 +159,8 @@ def page(results: Mapping[str, Mapping[str, Any]], command: str) -> str:
     parts = [
         "# Ranks\n",
         f"Made by `{command}`; the cost model is explained in [docs/scaling.md](../docs/scaling.md). Eager engine, "
-        "one thread a rank, all ranks on this machine, over its loopback. Versions, machine and commit: `scaling.json`.\n",
+        "one thread a rank, all ranks on this machine, over its loopback. Versions, machine and commit: "
+        "`scaling.json`.\n",
     ]
     for name, row in results.items():
         work = WORKS[name]
