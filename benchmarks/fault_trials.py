@@ -111,7 +111,9 @@ def disk_errors(folder: Path, step: int) -> Tally:
         for nth in range(1, calls + 1, step):
             out = folder / "disk"
             ended = train(out, SHORT, nth=nth, action=action)
-            wrong = "" if ended.code == 0 and not ended.call else one_line(ended)
+            # A temporary file's removal after its renaming has nothing left to do: the run may end well.
+            harmless = not ended.call or (ended.call.startswith("remove ") and ended.call.endswith(".partial"))
+            wrong = "" if ended.code == 0 and harmless else one_line(ended)
             tally.add(kind, wrong or finish(out, whole, SHORT), nth=nth, call=ended.call)
             shutil.rmtree(out, ignore_errors=True)
     for kibibytes in (16, 40, 70, 100, 130)[::step] if can_mount() else ():

@@ -52,6 +52,13 @@ def write_pages(report: Report, trainings: Sequence[Training], results: Path) ->
     """
     name_of_page = stem(report.minutes, report.scheme)
     results.mkdir(parents=True, exist_ok=True)
+    extra: dict[str, Any] = {"minutes": dict(report.minutes), "absent": dict(report.problems)}
+    extra |= {"commands": {one.name: one.command() for one in trainings}}
+    extra |= {"digests": {one.name: one.digest() for one in trainings}}
+    extra |= {"remarks": list(report.remarks), "origins": [dict(one) for one in report.origins]}
+    seeds = sorted({one.seed for several in report.facts.values() for one in several if one.seed is not None})
+    # First, so that the commit it tells of is not called dirty for the page and the pictures that follow.
+    write_result(results / f"{name_of_page}.json", _json(report), _command(report.minutes, report.scheme), seeds, extra)
     drawn = []
     for name, (title, courses) in PICTURES.items():
         curves = {report.methods[key].label: mean(report.facts[key, course]).curve
@@ -64,13 +71,6 @@ def write_pages(report: Report, trainings: Sequence[Training], results: Path) ->
             drawn.append(name)
     text = page(report, drawn, next((one.command() for one in trainings), "metaft meta-train"))
     write_atomically(results / f"{name_of_page}.md", text.encode())
-    extra: dict[str, Any] = {"minutes": dict(report.minutes), "absent": dict(report.problems)}
-    extra |= {"commands": {one.name: one.command() for one in trainings}}
-    extra |= {"digests": {one.name: one.digest() for one in trainings}}
-    extra |= {"remarks": list(report.remarks), "origins": [dict(one) for one in report.origins]}
-    seeds = sorted({one.seed for several in report.facts.values() for one in several if one.seed is not None})
-    command = _command(report.minutes, report.scheme)
-    write_result(results / f"{name_of_page}.json", _json(report), command, seeds, extra)
     return name_of_page
 
 
