@@ -82,15 +82,15 @@ def main(
                     choose_on_validation(method, course, choose_minutes or times[course.name] / 2, runs, jobs)
         everything, _ = plan(list(methods.values()), courses, told.seeds, times, runs)
         trainings, refused = plan(wanted, asked, seeds, times, runs)
-        if this_processor:
-            told = told.without(ran_elsewhere(told, trainings, add))
+        again = ran_elsewhere(told, trainings, add, only_page) if this_processor else []
         before, told = told, told.of(everything, courses, methods)
         for name in [name for name in before.commands if name not in told.commands]:
             click.echo(f"not kept, as it was made with other settings or not scored to its end: {name}")
         for name, reason in refused.items():
             click.echo(f"left out: {name}: {reason}")
-        kept = [one.name for one in trainings if one.name in told.commands]
-        todo = [one for one in trainings if one.name not in told.commands and one.state() not in ("finished", "failed")]
+        known = set(told.commands) - set(again)
+        kept = [one.name for one in trainings if one.name in known]
+        todo = [one for one in trainings if one.name not in known and one.state() not in ("finished", "failed")]
         length = sum(training.minutes for training in todo)
         click.echo(f"{len(todo)} of {len(trainings)} trainings to do{f', {len(kept)} kept' if kept else ''}: {length:g} minutes of "
                    f"one core, {length / jobs:g} with {jobs} side by side; scoring comes after them")  # fmt: skip
@@ -100,6 +100,9 @@ def main(
             forget_scores(todo, counts)
             work([training_job(training) for training in todo], jobs)
             score(trainings, counts, jobs)
+            # Only now: what could not be made again keeps the numbers that it has.
+            anew = [one.name for one in trainings if one.name in again and one.state() == "finished"]
+            told = told.without(anew).of(everything, courses, methods)
         report, done = collect(courses, methods, times, scheme, counts, runs, told)
         written = write_pages(report, done, results)
         click.echo(f"written: {results / written}.md, {written}.json and pictures")
@@ -107,22 +110,23 @@ def main(
         raise click.ClickException(str(error)) from None
 
 
-def ran_elsewhere(told: Kept, trainings: Iterable[Training], add: bool) -> list[str]:
+def ran_elsewhere(told: Kept, trainings: Iterable[Training], add: bool, only_page: bool = False) -> list[str]:
     """Names of asked trainings that the page tells of and that ran on another processor than this one.
 
     Args:
         told: by the page.
         trainings: that are asked for.
         add: whether ``--add`` was given.
+        only_page: whether ``--page`` was.
 
     Returns:
         The names.
 
     Raises:
-        MetaftError: without ``--add``, which alone keeps anything.
+        MetaftError: without ``--add``, which alone keeps anything; with ``--page``, which makes nothing again.
     """
-    if not add:
-        raise MetaftError("--this-processor says what --add keeps; give --add too")
+    if not add or only_page:
+        raise MetaftError("--this-processor says what --add makes again; give it with --add and without --page")
     others = told.elsewhere(short_name(str(environment()["machine"]["cpu"])))
     return [one.name for one in trainings if one.name in others]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,9 @@ from metaft.data.splits import SCHEMES
 from metaft.evaluation.report import markdown_table, write_result
 from metaft.evaluation.style import save
 from metaft.files import write_atomically
+from metaft.runs.build import COMPUTING
+from metaft.runs.config import RunConfig, validated
+from metaft.runs.learner_settings import LearnerSettings
 
 SPLITS = {
     "alphabets": "Trained on 25 background alphabets, validated on the other 5, tested on the 20 evaluation alphabets: all "
@@ -69,18 +72,21 @@ def write_pages(report: Report, trainings: Sequence[Training], results: Path) ->
                 results / f"{name_of_page}-{name}.png",
             )
             drawn.append(name)
-    text = page(report, drawn, next((one.command() for one in trainings), "metaft meta-train"))
+    text = page(
+        report, drawn, next((one.command() for one in trainings), "metaft meta-train"), settings_told(trainings)
+    )
     write_atomically(results / f"{name_of_page}.md", text.encode())
     return name_of_page
 
 
-def page(report: Report, drawn: Sequence[str], example: str) -> str:
+def page(report: Report, drawn: Sequence[str], example: str, told: Sequence[str] = ()) -> str:
     """The page.
 
     Args:
         report: what to show.
         drawn: names of the pictures that exist.
         example: the command of one training.
+        told: what methods were told, see `settings_told`.
 
     Returns:
         Markdown.
@@ -123,7 +129,11 @@ def page(report: Report, drawn: Sequence[str], example: str) -> str:
     parts += [
         "## What the time bought",
         markdown_table(*time_table(report)).rstrip(),
-        *_settings(report),
+        *(
+            [f"Rates, steps and parts are each method's own (docs/methods.md), but for {'; '.join(told)}."]
+            if told
+            else []
+        ),
         *report.remarks,
     ]
     if (processors := processors_table(report)) is not None:
@@ -149,18 +159,29 @@ def page(report: Report, drawn: Sequence[str], example: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _settings(report: Report) -> list[str]:
-    """What methods were told that is not their own default; nothing where there is nothing."""
-    said = []
-    for key, method in report.methods.items():
-        for course in method.courses:
-            told = dict(method.settings.get(course, {}))
-            told |= {"test_steps": method.test_steps[course]} if course in method.test_steps else {}
-            if told and (key, course) in report.facts:
-                said.append(
-                    f"{method.label} {course}: {', '.join(f'`{name} = {value}`' for name, value in told.items())}"
-                )
-    return [f"Rates and steps are each method's own (docs/methods.md), but for {'; '.join(said)}."] if said else []
+def settings_told(trainings: Iterable[Training]) -> list[str]:
+    """What methods were told of learning and testing that is not their own default.
+
+    Args:
+        trainings: of all methods, courses and seeds.
+
+    Returns:
+        ``MAML 5-way: `steps = 1```, one a method and course that was told something.
+    """
+    said = {}
+    for one in trainings:
+        own = validated(RunConfig, {"learner": one.method.trained_as, **one.course.settings})
+        now, steps = validated(RunConfig, one.settings), one.method.test_steps.get(one.course.name)
+        told = {name: getattr(now, name) for name in LearnerSettings.model_fields if name not in COMPUTING}
+        told = {name: value for name, value in told.items() if value != getattr(own, name)}
+        at_test = now.test_steps if steps is None else steps
+        told |= {"test_steps": at_test or now.steps} if at_test != own.test_steps else {}
+        shown = [
+            f"`{name} = {str(value).lower() if isinstance(value, bool) else value}`" for name, value in told.items()
+        ]
+        if shown:
+            said[one.method.label, one.course.name] = f"{one.method.label} {one.course.name}: {', '.join(shown)}"
+    return list(said.values())
 
 
 def _best(report: Report) -> str:

@@ -63,7 +63,6 @@ def build(config: RunConfig) -> Parts:
     """
     _require_meta_trained(config.learner)
     _require_known(config)
-    require_no_idle_steps(config)
     _require_any_ways(config)
     train, validation = build_family(config, "train"), build_family(config, "val")
     if isinstance(train, Episodes) and isinstance(validation, Episodes):
@@ -98,21 +97,20 @@ def _require_known(config: RunConfig) -> None:
         learners.convert(f"learner {config.learner!r}", builder, _asked(_told(config), learners.options(builder)))
 
 
-def require_no_idle_steps(config: RunConfig) -> None:
-    """Refuse a number of steps at test where there is no inner loop.
+def require_no_idle_steps(config: RunConfig, asked: object) -> None:
+    """Refuse a number of inner steps that is asked for where there is no inner loop.
 
     Args:
-        config: the settings.
+        config: of a run.
+        asked: the number; None for none.
 
     Raises:
         MetaftError: naming the learner.
     """
     from metaft.learners.metric import METRIC
 
-    if config.learner in METRIC and config.test_steps is not None:
-        raise MetaftError(
-            f"test_steps = {config.test_steps}: learner {config.learner!r} has no inner steps; leave it out"
-        )
+    if config.learner in METRIC and asked is not None:
+        raise MetaftError(f"steps = {asked}: learner {config.learner!r} has no inner steps; leave it out")
 
 
 def _require_adjoint(config: RunConfig, learner: Learner) -> None:

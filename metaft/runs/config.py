@@ -14,7 +14,7 @@ from metaft.errors import MetaftError, nearest
 from metaft.plugins import found_in_file, trust
 from metaft.runs.family_settings import BY_DATASET, REGRESSIONS, FamilySettings, Settings, is_flag
 from metaft.runs.learner_settings import LearnerSettings, ModelSettings
-from metaft.runs.method_settings import method_defaults
+from metaft.runs.method_settings import CHANGES_TEST, method_defaults
 from metaft.runs.teacher_settings import TeacherSettings
 from metaft.runs.train_settings import MetaTrainSettings
 
@@ -30,7 +30,12 @@ class EvaluateSettings(Settings):
     """What ``metaft evaluate`` does unless told otherwise."""
 
     test_tasks: int = Field(600, ge=2, le=10**8, description="test tasks")
-    test_steps: int | None = Field(None, ge=0, le=10_000, description="inner steps at test [as in training]")
+    test_steps: int | None = Field(
+        None,
+        ge=0,
+        le=10_000,
+        description="inner steps at test [the method's own; as in training where steps or parts are given]",
+    )
 
 
 class CommandSettings(Settings):
@@ -71,7 +76,7 @@ class RunConfig(
         defaults = BY_DATASET.get(str(given.get("dataset")), {}) | method_defaults(given)
         if given.get("minutes") is not None:
             defaults.pop("iterations", None)
-        if given.get("steps") is not None:  # what was published for the test goes with the steps of its training
+        if any(given.get(name) is not None for name in CHANGES_TEST):
             defaults.pop("test_steps", None)
         return {**defaults, **given}
 

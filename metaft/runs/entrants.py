@@ -86,7 +86,8 @@ def make_learner(
         seed: of its randomness, already filled into the spec; None where there is none.
         family: tasks it is to answer.
         config: the network of a random start, and the workers.
-        steps: inner steps, unless the spec says.
+        steps: inner steps, unless the spec says; None for a learner's own, a run's being those that it has for the
+            test.
 
     Returns:
         The learner, and all the weights that it stands on.
@@ -133,8 +134,7 @@ def _trained(spec: Spec, family: TaskFamily, config: RunConfig, steps: int | Non
         raise MetaftError(f"{spec.target}: weights = {weights}: should be 'best' or 'last'")
     overrides: dict[str, Any] = {name: spec.options[name] for name in spec.options if name == "batch_norm"}
     own, learner = load_run(spec.target, weights, family, workers=config.workers, **overrides)
-    if "steps" in spec.options:
-        require_no_idle_steps(validated(RunConfig, {**own.model_dump(), "test_steps": spec.options["steps"]}))
+    require_no_idle_steps(own, spec.options.get("steps"))
     count = spec.options.get("steps", own.test_steps if steps is None else steps)
     if count is not None:
         # Set afterwards, as rates that were learned for each step are stored for as many as were trained.

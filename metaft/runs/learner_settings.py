@@ -58,7 +58,7 @@ class LearnerSettings(Settings):
     context: int | None = Field(None, ge=1, le=65_536, description="cavia: numbers that adapt [100 for images, else 5]")
     epochs: int | None = Field(None, ge=1, le=10**6, description="maml++: parts of the run, to anneal by [150]")
     multi_step_epochs: int | None = Field(
-        None, ge=0, le=10**6, description="maml++: so many begin with a loss after every step [10]"
+        None, ge=0, le=10**6, description="maml++: so many begin with a loss after every step [10; natural images 15]"
     )
     first_order_epochs: int | None = Field(
         None, ge=0, le=10**6, description="maml++: so many begin with first-order gradients [50]"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from metaft.plugins import is_import_path
 from metaft.runs.family_settings import REGRESSIONS
 
 NATURAL = ("mini-imagenet", "cifar-fs", "folder")
@@ -18,6 +19,10 @@ _MAML: dict[str, Defaults] = {  # one step in training and three at test, five a
     "many ways": {"steps": 5, "test_steps": None},
     "natural": {"test_steps": 10},
 }
+CHANGES_TEST = ("steps", "scope", "rule", "objective", "estimator")
+"""With one of these given a method is another one, and as many steps are taken at test as in training."""
+
+_ANNEALED: Defaults = {"epochs": 150, "multi_step_epochs": 10, "first_order_epochs": 50}
 _NO_INNER_LOOP: Defaults = {"inner_lr": None, "steps": None, "test_steps": None}
 
 # method → kind of tasks → settings. "characters" holds for images of all kinds, unless "many ways" or "natural" says
@@ -52,9 +57,9 @@ BY_METHOD: dict[str, dict[str, Defaults]] = {
         "regression": {"inner_lr": 0.05},
     },
     "maml++": {
-        "characters": {"inner_lr": 0.1, "steps": 5, "schedule": "cosine"},
+        "characters": {"inner_lr": 0.1, "steps": 5, "schedule": "cosine", **_ANNEALED},
         "natural": {"inner_lr": 0.01, "steps": 5, "test_steps": None, "multi_step_epochs": 15},
-        "regression": {"inner_lr": 0.01, "steps": 5, "schedule": "cosine"},
+        "regression": {"inner_lr": 0.01, "steps": 5, "schedule": "cosine", **_ANNEALED},
     },
     "cavia": {
         "characters": {"inner_lr": 1.0, "steps": 2},
@@ -95,6 +100,8 @@ def method_defaults(given: Defaults) -> Defaults:
     ranged = given.get("fewest_ways") is not None or "-" in str(given.get("ways", ""))
     if str(given.get("dataset") or "glyphs") in _MANY_CLASSES and not ranged:
         found |= _TRAINED_WIDER.get(str(given.get("learner")), {})
+    if is_import_path(dataset):
+        found.pop("test_steps", None)  # nobody published any for it
     if dataset in NATURAL:
         found |= published.get("natural", {})
     elif ways and int(ways[0][:9]) >= MANY:

@@ -65,7 +65,7 @@ def evaluate_run(
         raise MetaftError("--protocol lake and --runs PATH (the folder or zip with run01 … run20) go together")
     own = run_config(path)
     config = evaluation_config(own, overrides)
-    require_no_idle_steps(config)
+    require_no_idle_steps(own, overrides.get("test_steps"))
     if protocol == "lake":
         result, what = _lake(path, weights, config, str(runs), progress)
     else:

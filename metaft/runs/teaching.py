@@ -57,11 +57,13 @@ def taught(student: MetaLearner, config: RunConfig, family: TaskFamily) -> MetaL
     """
     if config.teacher is None:
         return student
+    from metaft.runs.build import run_config
     from metaft.runs.entrants import check_runs, make_learner, weights_digest
 
     spec = _spec(config)
     check_runs(spec, config, {config.shots: build_family(config, "test")})
-    teacher, weights = make_learner(spec, config.seed, family, config, None)
+    trained = run_config(spec.target).steps if spec.kind == "run" else None  # not those that it has for the test
+    teacher, weights = make_learner(spec, config.seed, family, config, trained)
     label = f"teacher {spec.text}"
     rehearse(label, teacher, {config.shots: family})
     outputs = last_answers(teacher, family.batch(0, 1)).shape[-1]

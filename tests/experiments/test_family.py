@@ -19,7 +19,7 @@ from experiments.family_collect import untrained
 from experiments.family_facts import facts, mean
 from experiments.family_gaps import gap_lines
 from experiments.family_jobs import forget_scores, scores_folder, scoring_job, work
-from experiments.family_page import page
+from experiments.family_page import page, settings_told
 from experiments.family_plan import (
     SUITES,
     Training,
@@ -156,12 +156,20 @@ def test_a_median_of_waves_that_diverged_is_no_number() -> None:
     assert median_text([0.1, 1e18, 51.0]) == "over 50 in 2 of 3 seeds"
 
 
-def test_the_page_says_what_methods_were_told() -> None:
-    told = report()
-    assert "Rates and steps are" not in page(told, [], "")
-    own = dataclasses.replace(told.methods["maml"], settings={"5-way": {"steps": 1}}, test_steps={"5-way": 3})
-    text = page(dataclasses.replace(told, methods={"maml": own}), [], "")
-    assert "but for MAML 5-way: `steps = 1`, `test_steps = 3`.\n" in text
+def test_the_page_says_what_methods_were_told(tmp_path: Path) -> None:
+    courses, methods = read_plan(Path(family.__file__).parent / "family.toml")
+    wanted = [methods[key] for key in ("maml", "fomaml", "anil", "reptile", "matching-scaled")]
+    told = settings_told(plan(wanted, courses, 2, dict.fromkeys(courses, 1.0), tmp_path)[0])
+    assert told == [
+        "MAML 5-way: `test_steps = 1`",
+        "FOMAML 5-way: `test_steps = 1`",
+        "MAML 20-way: `steps = 1`",
+        "ANIL 20-way: `steps = 1`",
+        "Reptile 20-way: `test_steps = 12`",
+        "Matching Networks, learned scale any-way: `learned_scale = true`",
+    ]
+    assert f"but for {'; '.join(told)}.\n" in page(report(), [], "", told)
+    assert "each method's own" not in page(report(), [], "")
 
 
 def test_training_and_test_tasks_are_in_the_same_mode() -> None:

@@ -126,8 +126,9 @@ def test_what_ran_on_another_processor_is_made_again_where_asked(tmp_path: Path)
     left = kept.without(names).of(trainings, COURSES, METHODS)
     assert list(left.commands) == ["maml 5-way seed 1", "maml 5-way seed 2"]
     assert left.scores[0].seeds == (1, 2)
-    with pytest.raises(MetaftError, match="give --add too"):
-        family.ran_elsewhere(kept, trainings, add=False)
+    for add, only_page in ((False, False), (True, True)):
+        with pytest.raises(MetaftError, match="give it with --add and without --page"):
+            family.ran_elsewhere(kept, trainings, add, only_page)
 
 
 def test_two_rows_of_one_learner(tmp_path: Path) -> None:

@@ -38,5 +38,8 @@ def reptile(model: nn.Module, *, inner_lr: float = 1e-3, steps: int = 3, **parts
     Raises:
         MetaftError: if the estimator is another, or the parts do not go together.
     """
-    own = {"rule": "rmsprop", "meta_scope": f"{parts.get('scope') or 'all'},rates"}
+    moves = parts.get("scope", "all")
+    if parts.get("rule", "rmsprop") not in ("rmsprop", "sgd", "momentum", "adam"):
+        moves += ",rates"  # which this estimator cannot train: refused with that reason
+    own = {"rule": "rmsprop", "meta_scope": moves}
     return compose("reptile", model, inner_lr, steps, parts, fixed={"estimator": "reptile"}, **own)

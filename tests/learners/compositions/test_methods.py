@@ -101,6 +101,9 @@ def test_reptile_is_adam_without_momentum_towards_the_adapted_parameters():
     [
         ({"learner": "maml"}, 2.0, 1, 3),
         ({"learner": "maml", "steps": 2}, 2.0, 2, None),
+        ({"learner": "maml", "scope": "biases"}, 2.0, 1, None),
+        ({"learner": "maml", "inner_lr": 0.5}, 0.5, 1, 3),
+        ({"learner": "maml", "dataset": "mine:Waves"}, 2.0, 1, None),
         ({"learner": "fomaml"}, 0.3, 1, 3),
         ({"learner": "fomaml", "ways": 20}, 1.0, 5, None),
         ({"learner": "fomaml", "dataset": "mini-imagenet"}, 0.05, 5, 10),
@@ -167,7 +170,6 @@ def test_methods_keep_to_their_own_names_and_learn_sinusoids_too(name):
     [
         ({"learner": "protonet", "inner_lr": 1.0}, "learner 'protonet' has no option 'inner_lr'"),
         ({"learner": "maml", "context": 3}, "learner 'maml' has no option 'context'"),
-        ({"learner": "protonet", "test_steps": 3}, "test_steps = 3: learner 'protonet' has no inner steps"),
         ({"learner": "mamll"}, "unknown learner 'mamll'; did you mean 'maml'"),
         ({"model": "conv5"}, "unknown model 'conv5'; did you mean 'conv4'"),
     ],
