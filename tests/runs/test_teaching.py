@@ -62,6 +62,15 @@ def student(teacher: Path) -> Path:
     return out
 
 
+def test_a_teacher_answers_as_it_was_trained_whatever_steps_it_has_for_the_test(teacher: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(teacher, tmp_path / "slow")
+    config = other / "config.toml"
+    config.write_text(config.read_text().replace("[evaluate]\n", "[evaluate]\ntest_steps = 9\n"))
+    assert load_config(config).test_steps == 9
+    for text, steps in ((str(other), 3), (f"{other}:steps=5", 5)):
+        assert build(settings(teacher=text)).learner.describe()["teacher_steps"] == steps
+
+
 def test_the_record_names_the_teacher_and_the_command_gives_it_back(teacher: Path, student: Path) -> None:
     told = json.loads((student / "run.json").read_text())["settings"]["learner"]
     assert told["teacher"] == str(teacher)

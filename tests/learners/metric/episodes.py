@@ -15,7 +15,7 @@ METHODS = {
     "matching-fce": (matching_fce, {"reads": 2}),
     "r2d2": (r2d2, {}),
     "r2d2-mean": (r2d2, {"fit": "mean", "regularisation": 0.1}),
-    "r2d2-fixed": (r2d2, {"fit": "mean", "regularisation": 50.0, "fixed_regularisation": True}),
+    "r2d2-fixed": (r2d2, {"fit": "mean", "regularisation": 0.1, "fixed_regularisation": True}),
     "in-context": (in_context, {"token_width": 16}),
 }
 

@@ -118,6 +118,18 @@ def test_runs_are_compared_at_other_ways(runs):
     assert "2-way 5-shot" in told
 
 
+def test_inner_steps_are_refused_where_there_are_none(runs):
+    run = runs / "protonet"
+    for call in (
+        ["evaluate", run, "--steps", 3],
+        ["compare", f"{run}:steps=3", *OWN[:4], "--ways", 2, "--queries", 3, "--out", runs / "no"],
+    ):
+        result = CliRunner().invoke(cli, [str(word) for word in call])
+        assert result.exit_code == 2, result.stdout
+        assert "steps = 3: learner 'protonet' has no inner steps; leave it out" in result.stderr
+    assert not (runs / "no").exists()
+
+
 def test_saved_and_loaded_scores_are_equal(runs, tmp_path):
     scores = []
     for _ in range(2):
