@@ -66,7 +66,8 @@ class RidgeHead(Comparison):
 
     def describe(self) -> dict[str, object]:
         """Its settings; the penalty is that before meta-training."""
-        return {"regularisation": self.regularisation, "fit": self.fit} | ({"fixed": True} if self.fixed else {})
+        told: dict[str, object] = {"regularisation": self.regularisation, "fit": self.fit}
+        return {**told, "fixed": True} if self.fixed else told
 
 
 def ridge(x: Tensor, y: Tensor, penalty: Tensor) -> Tensor:
