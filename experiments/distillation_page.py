@@ -38,6 +38,9 @@ def write_page(found: Mapping[str, Any], results: Path, pictures: Mapping[str, P
             entry = found["results"][name]
             text = section(entry, results) + _soft_labels(name, results, pictures) + _made(entry)
             parts.append(f"## {entry['title']}\n\n{text}")
+    if absent := [name for name in SECTIONS if name not in found["results"]]:
+        words = " and ".join(f"`python -m experiments.distillation --only {name}`" for name in absent)
+        parts.append(f"## Absent\n\nPlanned in `distillation.toml` and not made yet: {words}.\n")
     if (results / SPEED).exists():
         parts.append(_speed(read_json(results / SPEED)))
     write_atomically(results / "distillation.md", "\n".join(parts).encode())

@@ -134,6 +134,7 @@ def test_a_page_of_what_is_there_so_far(tmp_path: Path) -> None:
     text = (tmp_path / "distillation.md").read_text()
     assert "student, distilled" in text
     assert "Label noise" not in text
+    assert "--only noise`" in text.split("## Absent")[1]
 
 
 def test_the_state_is_that_of_the_folder(tmp_path: Path) -> None:
