@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -18,6 +19,7 @@ from experiments.distillation_page import write_page
 from experiments.distillation_plan import SHOWN, Experiment, Run, plan, read_plan, scored
 from experiments.family_jobs import log_of, work
 from experiments.family_plan import chosen_names
+from metaft.environment import environment
 from metaft.errors import MetaftError
 from metaft.evaluation.report import write_result
 from metaft.runs.comparing import CELLS, read_cells
@@ -95,13 +97,33 @@ def write(
         name: collect(experiment, planned[name], scores_folder(experiment, runs))
         for name, experiment in everything.items()
     }
-    found = {name: entry for name, entry in found.items() if entry["rows"]}
+    file, here = results / "distillation.json", environment()
+    earlier = json.loads(file.read_text(encoding="utf-8")) if file.exists() and not short else {"results": {}}
+    found = {
+        name: {**entry, "measured": here} if entry["rows"] else told_before(earlier, name)
+        for name, entry in found.items()
+        if entry["rows"] or name in earlier["results"]
+    }
     results.mkdir(parents=True, exist_ok=True)
     command = f"python -m experiments.distillation{' --short' if short else ''}"
     seeds = sorted({seed for entry in found.values() for seed in entry["seeds"]})
-    write_result(results / "distillation.json", found, command, seeds)
-    write_page(json.loads((results / "distillation.json").read_text(encoding="utf-8")), results, _pictures(planned))
+    write_result(file, found, command, seeds)
+    write_page(json.loads(file.read_text(encoding="utf-8")), results, _pictures(planned))
     click.echo(f"written: {results}/distillation*")
+
+
+def told_before(page: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """An experiment that the work folder has nothing of, as the page tells of it; and where that was measured.
+
+    Args:
+        page: results/distillation.json.
+        name: the experiment's.
+
+    Returns:
+        Its entry, with ``measured``: commit, versions, machine and date.
+    """
+    of_page = {key: page[key] for key in ("versions", "commit", "machine", "date")}
+    return {"measured": of_page, **page["results"][name]}
 
 
 def _pictures(planned: dict[str, list[Run]]) -> dict[str, Path]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments import distillation_sections as sections
+from experiments.family_facts import short_name
 from metaft.evaluation.report import markdown_table
 from metaft.files import write_atomically
 from metaft.runs.reading import read_json
@@ -58,7 +59,7 @@ Means over seeds ± 95% intervals over seeds (Student's t). A gain is a differen
 differences drop out; it is clear where its interval excludes 0, and else *within the seed spread*.
 
 Command: `{found["command"]}`. Settings: `experiments/distillation.toml`. Numbers of every seed, versions, machine:
-`distillation.json` ({found["machine"]["cpu"]}, one core a run).
+`distillation.json` (one core a run).
 """
 
 
@@ -74,7 +75,9 @@ def _soft_labels(name: str, results: Path, pictures: Mapping[str, Path]) -> str:
 def _made(entry: Mapping[str, Any]) -> str:
     lines = "\n".join(reversed(entry["commands"].values()))  # what others start from comes first
     seeds = ", ".join(map(str, entry["seeds"]))
-    return f"\nMade by ({entry['minutes']:.0f} minutes of one core for seeds {seeds}; each seed and level alike):\n\n```\n{lines}\n```\n"
+    measured = entry.get("measured")
+    where = f" of an {short_name(measured['machine']['cpu'])}" if measured else ""
+    return f"\nMade by ({entry['minutes']:.0f} minutes of one core{where} for seeds {seeds}; each seed and level alike):\n\n```\n{lines}\n```\n"
 
 
 def _speed(found: Mapping[str, Any]) -> str:

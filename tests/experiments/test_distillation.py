@@ -11,6 +11,7 @@ import pytest
 from scipy import stats
 
 from experiments.common import HERE
+from experiments.distillation import write
 from experiments.distillation_numbers import by_seed, gain, mean_of, points, verdict
 from experiments.distillation_page import write_page
 from experiments.distillation_plan import Run, folder_name, plan, read_plan, scored
@@ -135,6 +136,22 @@ def test_a_page_of_what_is_there_so_far(tmp_path: Path) -> None:
     assert "student, distilled" in text
     assert "Label noise" not in text
     assert "--only noise`" in text.split("## Absent")[1]
+
+
+def test_an_experiment_whose_runs_are_gone_stays_on_the_page(tmp_path: Path) -> None:
+    found = stub() | {"versions": {}, "commit": "abc", "date": "today"}
+    del found["results"]["representation"]
+    (tmp_path / "distillation.json").write_text(json.dumps(found))
+    planned = {name: plan(experiment, 1, False, tmp_path / "runs") for name, experiment in EXPERIMENTS.items()}
+    for _ in range(2):
+        write(EXPERIMENTS, planned, False, tmp_path, tmp_path / "runs")
+        page = json.loads((tmp_path / "distillation.json").read_text())
+        assert set(page["results"]) == set(found["results"])
+        assert page["results"]["mnist"]["rows"] == found["results"]["mnist"]["rows"]
+        assert page["results"]["mnist"]["measured"]["commit"] == "abc"
+    text = (tmp_path / "distillation.md").read_text()
+    assert "3 minutes of one core of an a processor" in text
+    assert "--only representation`" in text
 
 
 def test_the_state_is_that_of_the_folder(tmp_path: Path) -> None:
