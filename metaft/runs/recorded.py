@@ -53,10 +53,13 @@ def command_words(config: CommandSettings) -> list[str]:
     values = config.model_dump()
     # Defaults depend on other settings (the data set, the limit), so one is left out only if that changes nothing.
     needed = {name: value for name, value in values.items() if value is not None}
-    for name in list(needed):
-        fewer = {key: value for key, value in needed.items() if key != name}
-        if validated(type(config), fewer).model_dump() == values:
-            needed = fewer
+    left = len(needed) + 1
+    while len(needed) < left:  # again: some can go only after others
+        left = len(needed)
+        for name in list(needed):
+            fewer = {key: value for key, value in needed.items() if key != name}
+            if validated(type(config), fewer).model_dump() == values:
+                needed = fewer
     return [config.command, *(word for name, value in needed.items() for word in option_words(name, value))]
 
 
