@@ -21,8 +21,8 @@ def environment() -> dict[str, Any]:
     """Versions, machine and time, as plain JSON values without any path or host name.
 
     Returns:
-        ``versions`` (metaft, python, torch, numpy), ``commit`` of the checkout (ending in ``-dirty`` when
-        tracked files are changed; ``None`` outside a checkout), ``machine`` (cpu, cores that this process may
+        ``versions`` (metaft, python, torch, numpy), ``commit`` of the checkout (ending in ``-dirty`` when tracked files
+        other than results are changed; ``None`` outside a checkout), ``machine`` (cpu, cores that this process may
         use, threads of torch, accelerator or ``None``, system) and ``date`` (UTC, ISO 8601, to the second).
     """
     return {
@@ -66,12 +66,15 @@ def _commit() -> str | None:
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return None
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    git = ["git", "-C", str(root)]
+    ask: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 10}
     try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        found = subprocess.run([*git, "describe", "--always", "--abbrev=12", "--exclude=*"], check=True, **ask)
+        # What earlier numbers wrote changes nothing about the next ones.
+        changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", ".", ":(exclude)results"], check=False, **ask)
     except (OSError, subprocess.SubprocessError):
         return None
-    return found.stdout.strip()
+    return found.stdout.strip() + ("-dirty" if changed.returncode else "")
 
 
 def _cpu() -> str:

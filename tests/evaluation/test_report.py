@@ -1,6 +1,8 @@
+import importlib
 import json
 import math
 import os
+import subprocess
 from datetime import datetime
 from io import StringIO
 
@@ -146,3 +148,22 @@ def test_environment_is_plain_and_names_no_path():
     assert os.getcwd() not in text
     assert found["machine"]["cores"] >= 1
     assert datetime.fromisoformat(found["date"]).utcoffset().total_seconds() == 0
+
+
+def test_the_commit_is_dirty_by_what_made_numbers_not_by_numbers(tmp_path, monkeypatch):
+    module = importlib.import_module("metaft.environment")
+    (tmp_path / "metaft").mkdir()
+    (tmp_path / "results").mkdir()
+    for name in ("metaft/code.py", "results/page.md"):
+        (tmp_path / name).write_text("one")
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "one"]):
+        subprocess.run([*git, *words], check=True)
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "metaft" / "environment.py"))
+    clean = module.environment()["commit"]
+    assert len(clean) == 12
+    (tmp_path / "results/page.md").write_text("two")
+    (tmp_path / "new.txt").write_text("not tracked")
+    assert module.environment()["commit"] == clean
+    (tmp_path / "metaft/code.py").write_text("two")
+    assert module.environment()["commit"] == f"{clean}-dirty"
