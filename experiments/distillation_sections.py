@@ -229,7 +229,10 @@ def representation(entry: Mapping[str, Any], results: Path) -> str:
 training classes (here with rotations as further classes); checkpoints are chosen by tasks of validation classes. 5-way 1-shot tasks
 of the evaluation alphabets, gains in points over generation 0 of the same seed, **bold** where the interval excludes 0:
 
-{markdown_table(heads, rows)}"""
+{markdown_table(heads, rows)}
+{_of_tasks(entry)} No control was trained on labels for as long as these generations, so this does not tell soft labels from longer training;
+where there was one (born again, above) it came close to the last generation.
+"""
 
 
 def fewshot(entry: Mapping[str, Any], results: Path) -> str:
