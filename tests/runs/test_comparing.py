@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from metaft.cli import cli
 from metaft.errors import MetaftError
-from metaft.runs.comparing import PICTURES, read_cells
+from metaft.runs.comparing import PICTURES, compare_in, read_cells
 from metaft.runs.config import RunConfig, validated
 from metaft.runs.families import build_family
 from metaft.runs.unseen import require_unseen
@@ -114,6 +114,24 @@ def test_a_run_takes_the_steps_that_it_has_for_the_test() -> None:
     assert metaft("compare", "waves-more", "waves-more:steps=1,label=fewer", *WAVES, "--out", "steps").exit_code == 0
     page = json.loads(Path("steps/comparison.json").read_text())["results"]
     assert [len(page[name]["shots"]["10"]["steps"]) for name in ("waves-more", "fewer")] == [4, 2]
+
+
+@pytest.mark.parametrize("dataset", ["glyphs", "mini-imagenet"])
+def test_published_steps_of_one_method_are_not_those_of_every_learner(
+    dataset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Asked(Exception):
+        pass
+
+    def asked(*given: object) -> None:
+        raise Asked(given[-1])
+
+    assert validated(RunConfig, {"dataset": dataset}).test_steps is not None
+    for name, what in (("build_family", lambda *_: None), ("with_shots", lambda *_: {}), ("build_entrants", asked)):
+        monkeypatch.setattr(f"metaft.runs.comparing.{name}", what)
+    for given in (None, 7):
+        with pytest.raises(Asked, match=f"^{given}$"):
+            compare_in("none", ["nearest-neighbour"], dataset=dataset, test_steps=given)
 
 
 def test_images_and_a_learner_of_ones_own() -> None:
