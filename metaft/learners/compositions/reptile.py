@@ -38,8 +38,6 @@ def reptile(model: nn.Module, *, inner_lr: float = 1e-3, steps: int = 3, **parts
     Raises:
         MetaftError: if the estimator is another, or the parts do not go together.
     """
-    moves = parts.get("scope", "all")
-    if parts.get("rule", "rmsprop") not in ("rmsprop", "sgd", "momentum", "adam"):
-        moves += ",rates"  # which this estimator cannot train: refused with that reason
-    own = {"rule": "rmsprop", "meta_scope": moves}
+    # Rates that a rule learns are named too: this estimator cannot train them, and says so.
+    own = {"rule": "rmsprop", "meta_scope": f"{parts.get('scope', 'all')},rates"}
     return compose("reptile", model, inner_lr, steps, parts, fixed={"estimator": "reptile"}, **own)
