@@ -60,7 +60,6 @@ def write_pages(report: Report, trainings: Sequence[Training], results: Path) ->
     extra |= {"digests": {one.name: one.digest() for one in trainings}}
     extra |= {"remarks": list(report.remarks), "origins": [dict(one) for one in report.origins]}
     seeds = sorted({one.seed for several in report.facts.values() for one in several if one.seed is not None})
-    # First, so that the commit it tells of is not called dirty for the page and the pictures that follow.
     write_result(results / f"{name_of_page}.json", _json(report), _command(report.minutes, report.scheme), seeds, extra)
     drawn = []
     for name, (title, courses) in PICTURES.items():
@@ -166,7 +165,7 @@ def settings_told(trainings: Iterable[Training]) -> list[str]:
         trainings: of all methods, courses and seeds.
 
     Returns:
-        ``MAML 5-way: `steps = 1```, one a method and course that was told something.
+        Such as ``MAML 20-way: steps = 1``, one a method and course that was told something.
     """
     said = {}
     for one in trainings:
