@@ -16,7 +16,7 @@ def padding(x: Tensor) -> Tensor:
     return torch.arange(3) >= (1 + torch.arange(len(x)) % 3).unsqueeze(1)
 
 
-def attend(call, variant: str, random: bool = False, **options) -> Case:
+def attend(call, variant: str, random: str = "", **options) -> Case:
     """Self-attention of 3 tokens of 4 features by ``call(layer, x)``; examples come first where the options say so."""
     return layer(
         lambda: nn.MultiheadAttention(4, 2, **options),
@@ -40,7 +40,7 @@ def with_weights(layer: nn.Module, x: Tensor, **options) -> Tensor:
     return torch.cat([out.flatten(1), weights.flatten(1)], dim=1)
 
 
-def sdpa(variant: str, random: bool = False, heads: int = 2, shared: int = 2, **options) -> Case:
+def sdpa(variant: str, random: str = "", heads: int = 2, shared: int = 2, **options) -> Case:
     """``scaled_dot_product_attention`` with learned queries, keys and values."""
 
     def call(x: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ def sdpa(variant: str, random: bool = False, heads: int = 2, shared: int = 2, **
     )
 
 
-def encoder(variant: str, call=None, stack: int = 0, random: bool = False, **options) -> Case:
+def encoder(variant: str, call=None, stack: int = 0, random: str = "", **options) -> Case:
     settings = {"dim_feedforward": 5, "dropout": 0.0, "batch_first": True} | options
     one = lambda: nn.TransformerEncoderLayer(4, 2, **settings)
     build = (lambda: nn.TransformerEncoder(one(), stack, norm=nn.LayerNorm(4))) if stack else one
@@ -140,8 +140,8 @@ CASES: list[Case] = [
         batch_first=True,
     ),
     attend(lambda layer, x: layer(x[:, :2], x[:, 1:], x[:, 1:], need_weights=False), "across", batch_first=True),
-    attend(itself(need_weights=False), "dropout", dropout=0.3, batch_first=True, random=True),
-    attend(with_weights, "dropout, with weights", dropout=0.3, batch_first=True, random=True),
+    attend(itself(need_weights=False), "dropout", dropout=0.3, batch_first=True, random="training"),
+    attend(with_weights, "dropout, with weights", dropout=0.3, batch_first=True, random="training"),
     sdpa(""),
     sdpa("causal", is_causal=True),
     sdpa("mask", attn_mask=~CAUSAL),
@@ -149,7 +149,7 @@ CASES: list[Case] = [
     sdpa("added mask", attn_mask=torch.eye(3, dtype=torch.float64)),
     sdpa("scale", scale=0.3),
     sdpa("grouped queries", enable_gqa=True, heads=4),
-    sdpa("dropout", dropout_p=0.3, random=True),
+    sdpa("dropout", dropout_p=0.3, random="always"),
     function(
         "F.scaled_dot_product_attention", lambda x: F.scaled_dot_product_attention(x, x, x), 3, 4, variant="one head"
     ),
@@ -164,11 +164,11 @@ CASES: list[Case] = [
         "causal", lambda layer, x: layer(x, src_mask=nn.Transformer.generate_square_subsequent_mask(3), is_causal=True)
     ),
     encoder("padding", lambda layer, x: layer(x, src_key_padding_mask=padding(x))),
-    encoder("dropout", dropout=0.3, random=True),
+    encoder("dropout", dropout=0.3, random="training"),
     encoder("", stack=2),
     encoder("norm first, gelu", stack=2, norm_first=True, activation="gelu"),
     encoder("padding", lambda layer, x: layer(x, src_key_padding_mask=padding(x)), stack=2),
-    encoder("dropout", stack=2, dropout=0.3, random=True),
+    encoder("dropout", stack=2, dropout=0.3, random="training"),
     decoder(""),
     decoder("norm first, gelu", norm_first=True, activation="gelu"),
     decoder("causal", lambda layer, x: layer(x[:, :3], x[:, 3:], tgt_mask=CAUSAL, tgt_is_causal=True)),

@@ -58,7 +58,7 @@ class Case:
         x, y: one task's inputs and targets, of so many examples.
         loss: ``loss(call, x, y) → scalar``; ``call(x)`` is the network's answer.
         kind: what a learner takes these tasks for; None where its own two losses do not fit them.
-        random: whether the forward pass draws random numbers in training.
+        random: whether the forward pass draws random numbers: in training, or always.
         stateful: whether the forward pass in training depends on buffers that it changes. A caller's own loss then has
             to hand the buffers in.
     """
@@ -70,7 +70,7 @@ class Case:
     y: Draw = normal(2)
     loss: Callable[[Call, Tensor, Tensor], Tensor] = squared
     kind: Literal["regression", "classification"] | None = "regression"
-    random: bool = False
+    random: Literal["", "training", "always"] = ""
     stateful: bool = False
 
     def __str__(self) -> str:
@@ -192,5 +192,5 @@ def layers(of: str, *feeds: int, **options: Any) -> Callable[..., Case]:
 def function(of: str, call: Callable[..., Any], *feeds: int, variant: str = "", **parameters: Any) -> Case:
     """The case of a function called as ``call(fed [examples, *feeds], **parameters)``."""
     own = {n: parameters.pop(n) for n in ("random", "batch_axis", "scale") if n in parameters}
-    random = own.pop("random", False)
+    random = own.pop("random", "")
     return Case(of, lambda: Between(Holds(call, **parameters), *feeds, **own), variant, random=random)

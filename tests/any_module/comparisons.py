@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from tests.any_module.reference import Params, difference
 
 # What the relative error of the whole gradient may be. Finite differences are no more exact than that.
 TIGHT, LOOSE = 1e-12, 1e-5
-HELD = metaft.L2ToStart(1.0) if hasattr(metaft, "L2ToStart") else None
+HELD = metaft.L2ToStart(10.0) if hasattr(metaft, "L2ToStart") else None
 
 
 class Ways:
@@ -39,7 +39,7 @@ class Ways:
     def plain(self, batch: TaskBatch | None = None, **options: Any) -> MetaGradient:
         """By ``metaft.meta_gradient`` and a loss with ``functional_call``."""
         return metaft.meta_gradient(
-            self.case.plain_loss(copy.deepcopy(self.module)), self.params, batch or self.batch,
+            self.case.plain_loss(self.module), self.params, batch or self.batch,
             **{"rule": metaft.SGD(RATE), "steps": STEPS} | options,
         )  # fmt: skip
 
@@ -71,7 +71,7 @@ class Ways:
     def autograd(self, second: bool = True) -> Params:
         """By plain autograd, task by task."""
         if second not in self._known:
-            loss = self.case.plain_loss(copy.deepcopy(self.module), own_buffers=True)
+            loss = self.case.plain_loss(self.module, own_buffers=True)
             tasks = list(zip(*self.batch.tensors()[:4], strict=True))
             self._known[second] = reference.meta_gradient(loss, self.params, tasks, RATE, STEPS, second)[1]
         return self._known[second]
@@ -83,11 +83,13 @@ class Ways:
         return self._known["together"]
 
 
-def errors(case: Case, compiled: bool = False) -> dict[str, float | Exception]:
-    """Every comparison of one case: the relative error of the whole gradient, or what was raised."""
+def errors(case: Case, compiled: bool = False, only: Collection[str] = ()) -> dict[str, float | Exception]:
+    """Every comparison of one case, or some: the relative error of the whole gradient, or what was raised."""
     ways, still = Ways(case), Ways(case, training=False)
     found: dict[str, float | Exception] = {}
     for name, compare in comparisons(ways, still, compiled).items():
+        if only and name not in only:
+            continue
         try:
             found[name] = compare()
         except Exception as error:
@@ -131,6 +133,8 @@ def comparisons(ways: Ways, still: Ways, compiled: bool = False) -> dict[str, Ca
                 difference(ways.learner(workers=w).grads, ways.learner().grads) for w in (2, 3)
             ),
         }
+    if case.random == "always":  # plain autograd draws other numbers, whatever the mode
+        table = {name: compare for name, compare in table.items() if name not in ("autograd", "first-order", "learner")}
     if compiled:
         table["compiled"] = lambda: difference(ways.plain(engine="compile").grads, exact())
         if case.kind:

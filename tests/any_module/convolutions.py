@@ -73,10 +73,11 @@ CASES: list[Case] = [
             *SPACE[d],
             w=(4, *WEIGHT[d][1:]),
             b=(4,),
+            scale=0.3,
         )
         for d in (1, 2, 3)
     ),
-    function("F.conv_tbc", lambda x, w, b: F.conv_tbc(x.contiguous(), w, b), 5, 4, batch_axis=1, w=(2, 4, 2), b=(2,)),
+    function("F.conv_tbc", lambda x, w, b: F.conv_tbc(x, w, b, pad=1), 2, 4, w=(3, 4, 2), b=(2,)),
     function("F.linear", F.linear, 6, weight=(4, 6), bias=(4,)),
     function("F.bilinear", lambda x, w, b: F.bilinear(x[:, 0], x[:, 1], w, b), 2, 3, w=(2, 3, 3), b=(2,)),
 ]

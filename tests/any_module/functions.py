@@ -149,7 +149,7 @@ CASES: list[Case] = [
     f("linalg.inv", lambda x: torch.linalg.inv(positive(x)), 3, 3),
     f("linalg.solve", lambda x, w: torch.linalg.solve(positive(x), w.expand(len(x), 3, 2)), 3, 3, w=(3, 2)),
     f("linalg.cholesky", lambda x: torch.linalg.cholesky(positive(x)), 3, 3),
-    f("linalg.det", lambda x: torch.linalg.det(positive(x)).unsqueeze(1), 3, 3),
+    f("linalg.det", lambda x: torch.linalg.det(positive(x)).unsqueeze(1), 3, 3, scale=0.3),
     f("linalg.slogdet", lambda x: torch.linalg.slogdet(positive(x))[1].unsqueeze(1), 3, 3),
     f("linalg.qr", lambda x: torch.linalg.qr(x + torch.eye(3, dtype=x.dtype))[1].abs(), 3, 3),
     f("linalg.svdvals", lambda x: torch.linalg.svdvals(x), 3, 3),

@@ -71,8 +71,8 @@ class Adaptive(nn.Module):
 
     def __init__(self, **options) -> None:
         super().__init__()
-        self.before = nn.Linear(3, 8)
-        self.layer = nn.AdaptiveLogSoftmaxWithLoss(8, 6, cutoffs=[2, 4], **options)
+        self.before = nn.Linear(3, 16)
+        self.layer = nn.AdaptiveLogSoftmaxWithLoss(16, 6, cutoffs=[2, 4], **options)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         hidden = self.before(x).tanh()

@@ -74,7 +74,7 @@ CASES: list[Case] = [
     on_images("InstanceNorm2d", lambda: nn.InstanceNorm2d(4, affine=True)),
     on_images("LayerNorm", lambda: nn.LayerNorm((4, 3, 3))),
     on_images("MaxPool2d", lambda: nn.MaxPool2d(3, 1, padding=1)),
-    on_images("Dropout2d", lambda: nn.Dropout2d(0.3), random=True),
+    on_images("Dropout2d", lambda: nn.Dropout2d(0.3), random="training"),
     layer(
         lambda: nn.Sequential(nn.Linear(6, 6), nn.LayerNorm(6), nn.ReLU(), nn.Linear(6, 6), nn.LayerNorm(6), nn.ReLU()),
         6,

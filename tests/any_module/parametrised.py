@@ -70,10 +70,10 @@ CASES: list[Case] = [
     of_convolution("utils.weight_norm", lambda m: nn.utils.weight_norm(m), "of a convolution"),
     of_linear("utils.spectral_norm", lambda m: nn.utils.spectral_norm(m), "", stateful=True),
     layer(
-        lambda: parametrizations.weight_norm(nn.LSTM(2, 3, batch_first=True), "weight_hh_l0"),
+        lambda: nn.utils.weight_norm(nn.LSTM(2, 3, batch_first=True), "weight_hh_l0"),
         3,
         2,
-        of="parametrizations.weight_norm",
+        of="utils.weight_norm",
         variant="of an LSTM",
     ),
     layer(lambda: nn.Sequential(nn.Linear(6, 6), nn.Tanh()), 6, of="Sequential"),

@@ -81,7 +81,7 @@ def recurrent(of: str, variant: str, tokens: int = 3, **options) -> Case:
         of=of,
         variant=variant,
         batch_axis=batch_axis,
-        random=bool(options.get("dropout")),
+        random="training" if options.get("dropout") else "",
     )
 
 

@@ -1,4 +1,4 @@
-"""The meta-gradient as its users write it: task by task, plain autograd with a stored graph. It knows nothing of metaft."""
+"""The meta-gradient as its users write it: task by task, plain autograd, a stored graph. It knows nothing of metaft."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from tests.any_module.written import WrittenOut
 
 Params = dict[str, Tensor]
 Loss = Callable[[Params, Tensor, Tensor], Tensor]
@@ -27,7 +29,8 @@ def meta_gradient(
     """
     start = {name: p.detach().clone().requires_grad_() for name, p in params.items()}
     losses = []
-    with sdpa_kernel(SDPBackend.MATH):  # the fused ones have no second derivative
+    # Neither the fused attentions nor the functions of `written` have a second derivative.
+    with sdpa_kernel(SDPBackend.MATH), WrittenOut():
         for support_x, support_y, query_x, query_y in tasks:
             fast = start
             for _ in range(steps):

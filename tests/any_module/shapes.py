@@ -31,7 +31,7 @@ CASES: list[Case] = [
         for kind in ("Circular", "Reflection", "Replication", "Zero")
         for d in (1, 2, 3)
     ),
-    *(layers(f"ConstantPad{d}d", *SPACE[d])("", 1, 0.7) for d in (1, 2, 3)),
+    *(layers(f"ConstantPad{d}d", *SPACE[d], scale=0.3)("", 1, 0.2) for d in (1, 2, 3)),
     layers("ReflectionPad2d", 2, 3, 4)("uneven", (1, 0, 2, 1)),
     layers("ZeroPad2d", 2, 3, 4)("cut off", (-1, 1, 0, -1)),
     layers("PixelShuffle", 4, 2, 2)("", 2),
