@@ -61,6 +61,8 @@ class Case:
         random: whether the forward pass draws random numbers: in training, or always.
         stateful: whether the forward pass in training depends on buffers that it changes. A caller's own loss then has
             to hand the buffers in.
+        held: whether the forward pass holds fixed what depends on the parameters, such as spectral norm's vectors. Its
+            gradient then is not the slope of what it computes, and no difference of gradients is its second derivative.
     """
 
     of: str
@@ -72,6 +74,7 @@ class Case:
     kind: Literal["regression", "classification"] | None = "regression"
     random: Literal["", "training", "always"] = ""
     stateful: bool = False
+    held: bool = False
 
     def __str__(self) -> str:
         return f"{self.of}: {self.variant}" if self.variant else self.of
@@ -87,10 +90,11 @@ class Case:
         return module
 
     def batch(self, seed: int = 0, tasks: int = TASKS) -> TaskBatch:
-        """Tasks, whose support and query sets differ in size."""
+        """Tasks, whose support and query sets differ in size, each with random numbers of its own."""
         g = Generator().manual_seed(seed)
         stack = lambda draw, examples: torch.stack([draw(examples, g) for _ in range(tasks)])
-        return TaskBatch(stack(self.x, SUPPORT), stack(self.y, SUPPORT), stack(self.x, QUERY), stack(self.y, QUERY))
+        sets = stack(self.x, SUPPORT), stack(self.y, SUPPORT), stack(self.x, QUERY), stack(self.y, QUERY)
+        return TaskBatch(*sets).with_keys(seed)
 
     def plain_loss(self, module: nn.Module, own_buffers: bool = False) -> Callable[[dict, Tensor, Tensor], Tensor]:
         """``loss(params, x, y)`` as a user writes it, with ``torch.func.functional_call``.

@@ -126,7 +126,8 @@ def comparisons(ways: Ways, still: Ways, compiled: bool = False) -> dict[str, Ca
     }
     if case.kind:
         table |= {
-            "learner": lambda: difference(fixed.learner().grads, fixed.autograd()),
+            # In training the learner draws what the plain engine draws.
+            "learner": lambda: difference(ways.learner().grads, ways.together() if case.random else ways.autograd()),
             "learner alone": lambda: difference(ways.learner().grads, ways.alone(ways.learner)),
             "learner graph": lambda: difference(ways.learner(memory="graph").grads, ways.learner().grads),
             "learner workers": lambda: max(
@@ -134,7 +135,9 @@ def comparisons(ways: Ways, still: Ways, compiled: bool = False) -> dict[str, Ca
             ),
         }
     if case.random == "always":  # plain autograd draws other numbers, whatever the mode
-        table = {name: compare for name, compare in table.items() if name not in ("autograd", "first-order", "learner")}
+        table = {name: compare for name, compare in table.items() if name not in ("autograd", "first-order")}
+    if case.held:
+        del table["finite-difference"]
     if compiled:
         table["compiled"] = lambda: difference(ways.plain(engine="compile").grads, exact())
         if case.kind:

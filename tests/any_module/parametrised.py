@@ -47,11 +47,11 @@ class Tied(nn.Module):
 
 
 def of_linear(of: str, wrap, variant: str = "", stateful: bool = False) -> Case:
-    return layer(lambda: wrap(nn.Linear(6, 6)), 6, of=of, variant=variant, stateful=stateful)
+    return layer(lambda: wrap(nn.Linear(6, 6)), 6, of=of, variant=variant, stateful=stateful, held=stateful)
 
 
 def of_convolution(of: str, wrap, variant: str, stateful: bool = False) -> Case:
-    return layer(lambda: wrap(nn.Conv1d(3, 3, 2)), 3, 4, of=of, variant=variant, stateful=stateful)
+    return layer(lambda: wrap(nn.Conv1d(3, 3, 2)), 3, 4, of=of, variant=variant, stateful=stateful, held=stateful)
 
 
 ORTHOGONAL = ("matrix_exp", "cayley", "householder")
@@ -74,6 +74,13 @@ CASES: list[Case] = [
         3,
         2,
         of="utils.weight_norm",
+        variant="of an LSTM",
+    ),
+    layer(
+        lambda: parametrizations.weight_norm(nn.LSTM(2, 3, batch_first=True), "weight_hh_l0"),
+        3,
+        2,
+        of="parametrizations.weight_norm",
         variant="of an LSTM",
     ),
     layer(lambda: nn.Sequential(nn.Linear(6, 6), nn.Tanh()), 6, of="Sequential"),
