@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -93,7 +94,7 @@ def laid_out(params: dict[str, Tensor], batch: TaskBatch) -> tuple[dict[str, Ten
     support_x, query_x = channels_last(batch.support_x), channels_last(batch.query_x)
     return (
         {n: channels_last(p) if p.dim() == 4 else p for n, p in params.items()},
-        TaskBatch(support_x, batch.support_y, query_x, batch.query_y),
+        replace(batch, support_x=support_x, query_x=query_x),
     )
 
 
