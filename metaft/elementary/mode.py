@@ -38,12 +38,14 @@ class Elementary(TorchFunctionMode):
     """Torch's functions, some of them written out (see the module).
 
     Args:
-        key: of the task's random numbers, an ``int64`` scalar; None leaves them to torch's generator.
+        key: of the task's random numbers, an ``int64`` scalar; None leaves them to torch's generator. Where a minibatch
+            of independent examples runs, ``[examples]``.
+        moving: whether batch norm moves the running statistics that it is given, as in ordinary training.
     """
 
-    def __init__(self, key: Tensor | None = None) -> None:
+    def __init__(self, key: Tensor | None = None, moving: bool = False) -> None:
         super().__init__()
-        self.key, self.calls = key, 0
+        self.key, self.moving, self.calls = key, moving, 0
         self.own: dict[int, tuple[Tensor, Tensor]] = {}
 
     def __torch_function__(
@@ -53,7 +55,7 @@ class Elementary(TorchFunctionMode):
         kwargs = kwargs or {}
         if self.own:
             args, kwargs = self.with_own((args, kwargs))
-        if kwargs.get("out") is not None and _captured(kwargs["out"]):
+        if isinstance(kwargs.get("out"), Tensor) and _captured(kwargs["out"]):
             out = kwargs.pop("out")
             self.keep(out, func(*args, **kwargs))
             return out
@@ -104,7 +106,7 @@ def _norm(written: Handler, mode: Elementary, func: Handler, /, *args: Any, **kw
 
 
 def _instance_norm(mode: Elementary, func: Handler, /, *args: Any, **kwargs: Any) -> Any:
-    return norms.instance_norm(*args, **kwargs) if transformed() else func(*args, **kwargs)
+    return norms.instance_norm(*args, **kwargs) if transformed() and not mode.moving else func(*args, **kwargs)
 
 
 def _batch_norm(
@@ -121,6 +123,8 @@ def _batch_norm(
     eps: float = 1e-5,
 ) -> Tensor:
     """Running statistics are used where they are asked for, and never moved."""
+    if mode.moving:
+        return F.batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
     own = training or running_mean is None or running_var is None
     if not batched():
         kept = (None, None) if own else (running_mean, running_var)
@@ -159,7 +163,8 @@ def _max_pool2d(mode: Elementary, func: Handler, /, *args: Any, **kwargs: Any) -
 
 
 def _attention(mode: Elementary, func: Handler, /, query: Tensor, *args: Any, **kwargs: Any) -> Any:
-    if not transformed() or query.is_nested:
+    thins = mode.key is not None and (kwargs.get("dropout_p") or (len(args) > 3 and args[3]))
+    if query.is_nested or not (transformed() or thins):
         return func(query, *args, **kwargs)
     return attention(query, *args, **kwargs, thin=mode.thin)
 
@@ -168,7 +173,7 @@ def _recurrent(
     cell: recurrent.Cell, single: bool, mode: Elementary, func: Handler, /, x: Tensor, *args: Any, **kwargs: Any
 ) -> Any:
     """``torch.lstm`` and its kin, of plain or packed sequences; these have the steps' sizes before the state."""
-    if not transformed():
+    if not transformed() and mode.key is None:
         return func(x, *args, **kwargs)
     sizes: list[int] | None = None
     if not isinstance(args[2], bool):
