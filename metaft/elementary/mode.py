@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -22,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch._C._functorch import TransformType, maybe_get_level, peek_interpreter_stack
 from torch._functorch.pyfunctorch import retrieve_all_functorch_interpreters
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 from torch.utils._pytree import tree_map_only
 
 from metaft.elementary import draws, functions, norms, random_layers, recurrent
@@ -85,6 +86,14 @@ class Elementary(TorchFunctionMode):
         """From now on take a value for a tensor, which is left as it is."""
         self.own[id(tensor)] = tensor, value
         return value
+
+
+def written_out() -> AbstractContextManager[object]:
+    """The mode, where something is transformed outside of the engine; within the engine it is there already."""
+    if torch.compiler.is_dynamo_compiling() or peek_interpreter_stack() is None:
+        return nullcontext()
+    there = any(isinstance(mode, Elementary) for mode in _get_current_function_mode_stack())
+    return nullcontext() if there else Elementary()
 
 
 def batched() -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, Literal, get_args
 
 import torch
@@ -15,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from metaft.elementary.batch_norm import normalise, var_mean
+from metaft.elementary.mode import written_out
 from metaft.errors import MetaftError, first_line, nearest
 
 BatchNormMode = Literal["transductive", "inductive", "running"]
@@ -136,9 +138,8 @@ class Functional:
         buffers = {n: b.to(x.device) for n, b in self.buffers.items()} | (running or {})
         buffers |= {n: buffers[n].clone() for n in self._changing}
         module = self._own_module(self.batch_norm == "running" or running is not None)
-        if statistics_from is None and counted is None:
-            return functional_call(module, (params, buffers), (x,))
-        with BatchStatistics(statistics_from, counted):
+        plain = statistics_from is None and counted is None
+        with written_out(), nullcontext() if plain else BatchStatistics(statistics_from, counted):
             return functional_call(module, (params, buffers), (x,))
 
     def statistics(self, params: Params, x: Tensor, counted: Tensor | None = None) -> Params:
