@@ -311,17 +311,23 @@ def _without_a_stream(mode: Elementary, func: Handler, /, *args: Any, **kwargs: 
     )
 
 
-def _opened(function: Any) -> Handler:
+def _projected(q: Tensor, k: Tensor, v: Tensor, weight: Tensor, bias: Tensor | None = None) -> list[Tensor]:
+    """Queries, keys and values; torch's own reshapes in a way that the compiler does not follow under a mode."""
+    biases = (None, None, None) if bias is None else bias.chunk(3)
+    return [F.linear(x, w, b) for x, w, b in zip((q, k, v), weight.chunk(3), biases, strict=True)]
+
+
+def _opened(function: Any, **more: Handler) -> Handler:
     """A copy of one of torch's Python functions that does not hand itself to a mode, so that its parts are seen."""
     closed = {name: lambda *args: False for name in function.__globals__ if name.startswith("has_torch_function")}
     copy = types.FunctionType(
-        function.__code__, {**function.__globals__, **closed}, function.__name__, function.__defaults__
+        function.__code__, {**function.__globals__, **closed, **more}, function.__name__, function.__defaults__
     )
     copy.__kwdefaults__ = function.__kwdefaults__
     return copy
 
 
-_open_attention = _opened(F.multi_head_attention_forward)
+_open_attention = _opened(F.multi_head_attention_forward, _in_projection_packed=_projected)
 
 
 def _multi_head(mode: Elementary, func: Handler, /, *args: Any, **kwargs: Any) -> Any:

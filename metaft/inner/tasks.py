@@ -34,8 +34,11 @@ def over_tasks(
     """
 
     def right(key: Tensor | None, *args: Any) -> Any:
-        with Elementary(key, moving) as mode:
-            return mode.with_own(one(*args))
+        mode = Elementary(key, moving)
+        with mode:
+            found = one(*args)
+        # Compiled code keeps its changes in place to itself, and its tracer does not follow a mode's own.
+        return found if torch.compiler.is_dynamo_compiling() else mode.with_own(found)
 
     batched = vmap(right, (None if keys is None else 0, *in_dims), randomness="different")
 

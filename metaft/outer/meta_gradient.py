@@ -46,6 +46,8 @@ ESTIMATORS: dict[str, Estimator] = {
     "reptile": reptile,
 }
 MEMORY = ("flat", "graph", "checkpoints")
+LARGE = 12
+"""Parameter tensors beyond which a network takes long to compile several times over, once a step."""
 ENGINES = ("eager", "compile", "higher")
 
 
@@ -180,7 +182,8 @@ def meta_gradient(
     compiling = engine == "compile"
     # Over several steps a large network is compiled piece by piece: a step, its way back, the query pass. That takes
     # the same time whatever K.
-    piecewise = compiling and steps > 1 and memory != "graph" and batch.query_x.dim() >= 5
+    large = batch.query_x.dim() >= 5 or len(network(params)) > LARGE
+    piecewise = compiling and steps > 1 and memory != "graph" and large
     compile_it = compiled.compile_if_small if images_on_cpu(batch.query_x) else compiled.compile_if_possible
     wrap = compile_it if piecewise else None
     setting = (inner, query_loss, estimate, memory, trains, diagnose, wrap, asked)
