@@ -9,7 +9,7 @@ from pathlib import Path
 
 from metaft.data import image_folder, locate
 from metaft.data.class_lists import published
-from metaft.data.decode import SUFFIXES, check_size
+from metaft.data.decode import check_size, is_image
 from metaft.data.image_folder import ClassFiles
 from metaft.data.images import LabelledImages
 from metaft.data.splits import check_split
@@ -91,7 +91,7 @@ def _flat(folder: Path, split: str) -> ClassFiles | None:
     except OSError:
         return None
     for name in names:
-        if name[:9] in files and os.path.splitext(name)[1].lower() in SUFFIXES:
+        if name[:9] in files and is_image(name):
             files[name[:9]].append(folder / name)
     if not any(files.values()):
         return None
