@@ -11,6 +11,7 @@ from types import ModuleType
 
 from metaft.data import cache, cifar_fs, image_folder, mini_imagenet, mnist, omniglot, splits
 from metaft.data.images import LabelledImages, together
+from metaft.data.splits import Division
 from metaft.errors import MetaftError, nearest
 
 ImageLoader = Callable[..., LabelledImages]
@@ -43,7 +44,7 @@ class DatasetInfo:
     channels: int
     where: Callable[[str | Path | None], str | None]
     load: ImageLoader | None = None
-    division: Callable[..., splits.Division] | None = None
+    division: Callable[..., Division] | None = None
 
     @property
     def options(self) -> dict[str, object]:

@@ -18,6 +18,7 @@ from metaft.data.decode import check_size, scaled
 from metaft.data.image_folder import ClassFiles
 from metaft.data.images import LabelledImages
 from metaft.data.splits import check_split
+from metaft.data.text import decoded
 from metaft.errors import MetaftError
 
 FOLDERS = ("cifar-fs", "cifar_fs", "CIFAR-FS", "cifar100", "cifar-100", "")
@@ -112,7 +113,7 @@ def _binary(path: Path, split: str, size: int) -> LabelledImages:
     missing = [name for name in MEMBERS if name not in parts]
     if missing:
         raise MetaftError(f"{path}: {missing[0]} is missing; fetch it again")
-    names = parts["fine_label_names.txt"].decode("ascii", "replace").split()
+    names = decoded(parts["fine_label_names.txt"], f"{path}: fine_label_names.txt", "one class a line").split()
     if sorted(names) != sorted(name for split in published(LIST).classes.values() for name in split):
         raise MetaftError(f"{path}: fine_label_names.txt does not hold the 100 classes of CIFAR-100; fetch it again")
     records = np.concatenate([_records(path, name, parts[name]) for name in ("train.bin", "test.bin")])

@@ -22,10 +22,12 @@ class Layout:
     Args:
         folders: split → class → its folder.
         divided: how the classes were divided, in words.
+        by_seed: whether a seed divided them.
     """
 
     folders: dict[str, dict[str, Path]]
     divided: str
+    by_seed: bool = False
 
 
 def layout(base: Path, seed: int, least: int | None = None) -> Layout:
@@ -52,7 +54,7 @@ def layout(base: Path, seed: int, least: int | None = None) -> Layout:
     if lists is None:
         _say_unread(base)
         lists = by_seed(list(known), seed, f"class folders in {base}", WAY_OUT)
-        return Layout({split: {name: known[name] for name in names} for split, names in lists.items()}, _by(seed))
+        return Layout({split: {name: known[name] for name in names} for split, names in lists.items()}, _by(seed), True)
     folders = {split: {name: known[name] for name in names if name in known} for split, names in lists.items()}
     files = ", ".join(file.name for file in list_files(base).values())
     return Layout(_none_empty(base, folders), f"as {files} say")

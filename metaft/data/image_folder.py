@@ -69,7 +69,12 @@ def class_folders(base: Path, seed: int) -> dict[str, dict[str, Path]]:
 
 
 def division(
-    split: str, *, root: str | Path | None = None, split_seed: int = 0, min_examples: int | None = None, **others: object
+    split: str,
+    *,
+    root: str | Path | None = None,
+    split_seed: int = 0,
+    min_examples: int | None = None,
+    **others: object,
 ) -> Division:
     """How many classes there are in each split, for messages.
 
@@ -85,9 +90,9 @@ def division(
     """
     base = Path(os.path.expanduser(str(root)))
     if split == ALL:
-        return Division({ALL: len(all_classes(base, min_examples))}, "all together")
+        return Division({ALL: len(all_classes(base, min_examples))}, "all together", by_seed=False)
     found = layout(base, split_seed, min_examples)
-    return Division({split: len(classes) for split, classes in found.folders.items()}, found.divided)
+    return Division({split: len(classes) for split, classes in found.folders.items()}, found.divided, found.by_seed)
 
 
 def files_of(folders: Mapping[str, Path]) -> ClassFiles:

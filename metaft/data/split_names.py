@@ -30,6 +30,23 @@ def split_of(name: str) -> str | None:
     return next((split for split, words in WORDS.items() if _is_one_of(words, name)), None)
 
 
+def meanings(names: Iterable[str]) -> dict[str, str]:
+    """What names mean beside each other: where one is for testing and none for validation, "eval" is for validation.
+
+    Args:
+        names: of folders, or in a table's column.
+
+    Returns:
+        Name → split, of those that mean one.
+    """
+    meant = {name: split for name in names if (split := split_of(name))}
+    undecided = {name for name, split in meant.items() if split == "test" and _is_one_of(UNDECIDED, name)}
+    decided = {split for name, split in meant.items() if name not in undecided}
+    if "test" in decided and "val" not in decided:
+        meant |= dict.fromkeys(undecided, "val")
+    return meant
+
+
 def splits_among(names: Iterable[str], where: object) -> dict[str, str]:
     """Find the splits among some names.
 
@@ -44,13 +61,8 @@ def splits_among(names: Iterable[str], where: object) -> dict[str, str]:
         MetaftError: if two names mean the same split.
     """
     found: dict[str, list[str]] = {split: [] for split in SPLITS}
-    for name in names:
-        if split := split_of(name):
-            found[split].append(name)
-    undecided = [name for name in found["test"] if _is_one_of(UNDECIDED, name)]
-    if len(found["test"]) > len(undecided) and not found["val"]:
-        found["val"] = undecided
-        found["test"] = [name for name in found["test"] if name not in undecided]
+    for name, split in meanings(names).items():
+        found[split].append(name)
     for split, said in found.items():
         if len(said) > 1:
             raise MetaftError(f"{where}: {said[0]!r} and {said[1]!r} both mean the {split} classes; keep one")

@@ -47,10 +47,12 @@ class Division:
     Args:
         classes: split → how many it has.
         divided: by what, in words.
+        by_seed: whether a seed divided them.
     """
 
     classes: dict[str, int]
     divided: str
+    by_seed: bool
 
 
 @functools.cache

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
+from metaft.data.splits import ALL
 from metaft.errors import MetaftError
 from metaft.plugins import is_import_path
 from metaft.runs.config import RunConfig, validated
@@ -36,8 +37,10 @@ def require_unseen(run: str | Path, config: RunConfig, tests: TaskFamily) -> Non
     trained = found if isinstance(found, dict) else {}
     if trained.get("dataset") != config.dataset or not _names(tests):
         return
-    division = {name: trained[name] for name in ("scheme", "split_seed") if name in trained}
-    alike = all(getattr(config, name) == value for name, value in division.items())
+    division = {name: trained[name] for name in ("scheme", "split_seed", "min_examples") if name in trained}
+    alike = getattr(tests, "split", None) != ALL and all(
+        getattr(config, name) == value for name, value in division.items()
+    )
     if alike and trained.get("split") == "train" and not is_import_path(config.dataset):
         return  # readers of our own keep the splits of one division apart
     settings = {
