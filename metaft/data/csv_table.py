@@ -112,11 +112,12 @@ def _parsed(path: str | Path, text: str) -> tuple[list[str], list[list[str]], li
             if not header:
                 header = _header(path, row)
                 continue
-            if not rows and len(row) == len(header) + 1 and row[-1].strip():
-                header = ["", *header]  # R's write.table: rows have names, and their column has none
             if len(row) != len(header):
+                # Which of the two it is cannot be told, and taking one for the other would move all columns.
+                hint = "; R writes names of rows so (row.names = FALSE leaves them out), and so look commas in decimals"
                 raise MetaftError(
                     f"{path}, line {reader.line_num}: {len(row)} values, the header names {len(header)} columns"
+                    f"{hint if len(row) == len(header) + 1 else ''}"
                 )
             if _is_remark(row):
                 raise MetaftError(
