@@ -193,7 +193,8 @@ DATASETS = {
         DatasetInfo(
             name="folder",
             description="your own images, one folder a class: --dataset folder --data-root PATH",
-            counts="yours; divided by subfolders train, val, test, by lists train.txt, …, or 64 : 16 : 20 by a seed",
+            counts="yours; divided by subfolders train, val, test, by lists train.txt, …, or 64 : 16 : 20 by a seed; "
+            "--split all takes all classes together",
             licence="yours",
             splits=(*splits.SPLITS, splits.ALL),
             schemes=(),

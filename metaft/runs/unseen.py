@@ -67,7 +67,7 @@ def require_unseen(run: str | Path, config: RunConfig, tests: TaskFamily) -> Non
 
 
 def _told(division: Mapping[str, object]) -> str:
-    return "".join(f", {name} {value}" for name, value in division.items())
+    return "".join(f", {name} {value}" for name, value in division.items() if value is not None)
 
 
 @lru_cache(maxsize=16)

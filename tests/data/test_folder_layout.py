@@ -50,7 +50,11 @@ def test_the_usual_names_of_splits_are_known_and_what_was_understood_is_said(tmp
         for name in names:
             fill(tmp_path / split / name)
     (tmp_path / "__MACOSX").mkdir()
-    assert named(image_folder.class_folders(tmp_path, 0)) == {"train": ["a", "b"], "val": ["c", "d"], "test": ["e", "f"]}
+    assert named(image_folder.class_folders(tmp_path, 0)) == {
+        "train": ["a", "b"],
+        "val": ["c", "d"],
+        "test": ["e", "f"],
+    }
     assert f"taken '{train}' for train, '{val}' for val, '{test}' for test" in caplog.text
     assert sorted(image_folder.load("all", root=tmp_path, size=8).names) == list("abcdef")
 
@@ -72,7 +76,9 @@ def test_two_names_of_one_split_are_refused(tmp_path):
 def test_a_split_that_is_not_there_is_named_with_its_usual_names(tmp_path):
     for name in ("Train", "Test"):
         fill(tmp_path / name / f"of-{name}")
-    with pytest.raises(MetaftError, match=r"a folder 'Train' and 'Test' but no 'val' \(or val, valid, validation, dev\)"):
+    with pytest.raises(
+        MetaftError, match=r"a folder 'Train' and 'Test' but no 'val' \(or val, valid, validation, dev\)"
+    ):
         image_folder.class_folders(tmp_path, 0)
 
 
@@ -144,7 +150,11 @@ def test_names_with_accents_signs_and_spaces(flat):
 
 @pytest.mark.parametrize(
     "names",
-    [("Train.txt", "VAL.TXT", "test.txt"), ("training.txt", "valid.txt", "testing.txt"), ("train.txt", "dev.txt", "eval.txt")],
+    [
+        ("Train.txt", "VAL.TXT", "test.txt"),
+        ("training.txt", "valid.txt", "testing.txt"),
+        ("train.txt", "dev.txt", "eval.txt"),
+    ],
 )
 def test_lists_have_the_usual_names_too(flat, caplog, names):
     write_lists(flat, b"c00", names)
@@ -159,7 +169,10 @@ def test_lists_have_the_usual_names_too(flat, caplog, names):
     [
         (b"c00\nC01\n", r"no folder for the listed class 'C01' \(train.txt, line 2\); did you mean 'c01'"),
         (b"c00/0.png 0\n", r"no folder for the listed class 'c00/0.png 0' \(train.txt, line 1\)"),
-        ("Zürich\n".encode("latin-1"), r"train.txt is not a text file in UTF-8 \(byte 1\); save it as UTF-8; expected one"),
+        (
+            "Zürich\n".encode("latin-1"),
+            r"train.txt is not a text file in UTF-8 \(byte 1\); save it as UTF-8; expected one",
+        ),
         ("c00\nc01".encode("utf-16-le"), "train.txt is not a text file in UTF-8 .it holds zero bytes"),
         (codecs.BOM_UTF8, "train.txt names no class"),
         (b"# nothing\r\n\r\n", "train.txt names no class"),
@@ -212,7 +225,7 @@ def test_a_folder_that_cannot_be_looked_into_is_no_empty_one(tmp_path, monkeypat
         return []
 
     monkeypatch.setattr("metaft.data.folder_files.os.walk", walk)
-    with pytest.raises(MetaftError, match="cannot read the folder .*inner: Permission denied"):
+    with pytest.raises(MetaftError, match=r"cannot read the folder .*inner: Permission denied"):
         image_folder.files_of({"a": tmp_path / "a"})
 
 
@@ -245,7 +258,9 @@ def six(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize(("split", "has", "ways"), [("train", "4 classes", 5), ("val", "1 class", 2), ("test", "1 class", 2)])
+@pytest.mark.parametrize(
+    ("split", "has", "ways"), [("train", "4 classes", 5), ("val", "1 class", 2), ("test", "1 class", 2)]
+)
 def test_a_small_folder_gets_one_message_with_all_that_can_be_done(six, split, has, ways):
     with pytest.raises(MetaftError) as error:
         metaft.families.episodes("folder", ways, 1, 5, split, root=six, size=8)
@@ -253,7 +268,7 @@ def test_a_small_folder_gets_one_message_with_all_that_can_be_done(six, split, h
     assert f"{ways} ways asked for, but folder ({split}) has only {has}: its 6 classes are divided 4 / 1 / 1" in said
     assert "by split_seed = 0, so the most ways possible are 1 in all three, and a task needs 2;" in said
     assert "divide them by hand in train.txt, val.txt and test.txt (up to --ways 2)" in said
-    assert f"add classes ({ {5: 29, 2: 10}[ways]} are enough for {ways} ways)" in said
+    assert f"add classes ({ {5: 29, 2: 10}[ways] } are enough for {ways} ways)" in said
     assert f"metaft compare … --split all --ways {ways}" in said
 
 
@@ -266,7 +281,9 @@ def test_what_the_message_proposes_works(six, tmp_path):
     for split, names in (("train", "c0\nc1"), ("val", "c2\nc3"), ("test", "c4\nc5")):
         (six / f"{split}.txt").write_text(names)
     assert metaft.families.episodes("folder", 2, 1, 5, "test", root=six, size=8).images.names == ("c4", "c5")
-    with pytest.raises(MetaftError, match=r"2 / 2 / 2 .train / val / test., as train.txt, val.txt, test.txt say, so the m"):
+    with pytest.raises(
+        MetaftError, match=r"2 / 2 / 2 .train / val / test., as train.txt, val.txt, test.txt say, so the m"
+    ):
         metaft.families.episodes("folder", 3, 1, 5, "test", root=six, size=8)
 
 
@@ -280,7 +297,9 @@ def test_two_classes_can_be_compared_on_all_together(tmp_path):
 
 def test_a_class_of_too_few_images_is_told_with_the_way_to_leave_it_out(six):
     (six / "c0" / "0.png").unlink()
-    with pytest.raises(MetaftError, match=r"only 19 \(c0\): ask for fewer, or leave out the 1 of 6 .*--min-examples 20"):
+    with pytest.raises(
+        MetaftError, match=r"only 19 \(c0\): ask for fewer, or leave out the 1 of 6 .*--min-examples 20"
+    ):
         metaft.families.episodes("folder", 2, 5, 15, "all", root=six, size=8)
     family = metaft.families.episodes("folder", 2, 5, 15, "all", root=six, size=8, min_examples=20)
     assert family.images.names == ("c1", "c2", "c3", "c4", "c5")

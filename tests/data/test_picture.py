@@ -85,7 +85,7 @@ def test_every_reader_turns_images(tmp_path, monkeypatch):
     held = image_folder.load("train", root=tmp_path / "own", size=SIDE)
     assert near(held.images[0], turned(6), 10)
     names = {"train": ("n00000001",), "val": ("n00000002",), "test": ("n00000003",)}
-    own = Published(names, dict.fromkeys("n00000001 n00000002 n00000003".split(), 1), {})
+    own = Published(names, dict.fromkeys(["n00000001", "n00000002", "n00000003"], 1), {})
     monkeypatch.setattr(mini_imagenet, "published", lambda name: own)
     monkeypatch.setattr(mini_imagenet, "_compare", lambda files: None)
     monkeypatch.setattr(cifar_fs, "published", lambda name: own)
@@ -130,7 +130,9 @@ def test_an_orientation_that_there_is_not_leaves_the_image_as_it_is(tmp_path, or
 
 def test_damaged_exif_leaves_the_image_as_it_is(tmp_path, recwarn):
     path = tmp_path / "a.jpg"
-    corners().save(path, quality=95, exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x63\xff\xff\xff\xff\xff\xff\xff\xff")
+    corners().save(
+        path, quality=95, exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x63\xff\xff\xff\xff\xff\xff\xff\xff"
+    )
     assert near(decode.decode([path], SIDE)[0], turned(1), 10)
     assert not recwarn.list
 
@@ -157,7 +159,7 @@ def on_transparent(mode, colour=(0, 0, 0)):
         indexed.putpalette([*(0, 0, 0), *colour])
         return indexed, {"transparency": 0}
     if mode in ("1", "L", "RGB"):
-        ground = {"1": 1, "L": 255, "RGB": (9, 9, 9)}[mode]
+        ground = {"1": 1, "L": 77, "RGB": (9, 9, 9)}[mode]
         image = Image.new(mode, DRAWN.size, ground)
         image.paste({"1": 0, "L": colour[0], "RGB": colour}[mode], mask=DRAWN)
         return image, {"transparency": ground}
@@ -167,8 +169,10 @@ def on_transparent(mode, colour=(0, 0, 0)):
 @pytest.mark.parametrize("colour", [(0, 0, 0), (200, 30, 90)])
 @pytest.mark.parametrize(
     ("mode", "suffix"),
-    [("RGBA", ".png"), ("LA", ".png"), ("P", ".png"), ("1", ".png"), ("L", ".png"), ("RGB", ".png"), ("P", ".gif")]
-    + [("RGBA", ".webp"), ("RGBA", ".tif"), ("RGBA", ".tga"), ("RGBA", ".ico")],
+    [
+        *((mode, ".png") for mode in ("RGBA", "LA", "P", "1", "L", "RGB")),
+        *(("P", ".gif"), ("RGBA", ".webp"), ("RGBA", ".tif"), ("RGBA", ".tga"), ("RGBA", ".ico")),
+    ],
 )
 def test_what_is_drawn_on_transparent_ground_is_laid_on_white(tmp_path, mode, suffix, colour):
     image, options = on_transparent(mode, colour)
@@ -254,8 +258,10 @@ def test_sixteen_bit_images_are_refused_by_name(tmp_path):
 
 @pytest.mark.parametrize(
     "suffix",
-    [".png", ".PNG", ".jpg", ".JPEG", ".jfif", ".tif", ".TIFF", ".bmp", ".dib", ".gif", ".webp", ".ppm", ".pnm", ".jp2"]
-    + [".tga", ".pcx", ".ico", ".sgi", ".qoi", ".dds", ".avif"],
+    [
+        *(".png", ".PNG", ".jpg", ".JPEG", ".jfif", ".tif", ".TIFF", ".bmp", ".dib", ".gif", ".webp", ".ppm", ".pnm"),
+        *(".jp2", ".tga", ".pcx", ".ico", ".sgi", ".qoi", ".dds", ".avif"),
+    ],
 )
 def test_every_format_that_pillow_reads_is_read(tmp_path, suffix):
     if Image.registered_extensions().get(suffix.lower()) not in Image.OPEN:

@@ -1,4 +1,4 @@
-"""Tables as pandas, R, polars and spreadsheets write them: row numbers left out aloud, cells read as spreadsheets do."""
+"""Tables as pandas, R, polars and spreadsheets write them: row numbers are left out aloud, cells are numbers or not."""
 
 import codecs
 import math
@@ -66,7 +66,10 @@ def test_columns_that_only_count_rows_are_left_out_and_it_is_said(table, caplog,
     assert features() == "x"
     gone = header.replace('"', "").split(",")[:-3]
     assert caplog.text.count("left out") == len(gone)
-    assert all((f"column {name.strip()!r}" if name.strip() else f"column {i + 1}") in caplog.text for i, name in enumerate(gone))
+    assert all(
+        (f"column {name.strip()!r}" if name.strip() else f"column {i + 1}") in caplog.text
+        for i, name in enumerate(gone)
+    )
 
 
 def test_the_tasks_are_those_of_the_table_without_the_column(table):
@@ -140,9 +143,49 @@ def test_numbers_that_spreadsheets_read(tmp_path, cell, value):
     assert one(tmp_path, cell, quote=True) == value
 
 
-REFUSED = ["2020_01", "1_000", "1_000.5", "1,5", "1,000", "1.000,5", "1 000", "1'000", "12%", "$5", "5 €", "TRUE", "false"]
-REFUSED += ["2020-01-31", "31.01.2020", "1/2", "12:30", "0x1A", "0b1", "1e", "e5", "1e5.5", "--1", "1-", "+", ".", "1d5"]
-REFUSED += ["\uff11\uff12", "\u0661\u0662", "\u0967", "\u00b2", "\u22125", "1\u00a0000", "\u20031", "1\u00a0", "NA", "N/A"]
+REFUSED = [
+    "2020_01",
+    "1_000",
+    "1_000.5",
+    "1,5",
+    "1,000",
+    "1.000,5",
+    "1 000",
+    "1'000",
+    "12%",
+    "$5",
+    "5 €",
+    "TRUE",
+    "false",
+]
+REFUSED += [
+    "2020-01-31",
+    "31.01.2020",
+    "1/2",
+    "12:30",
+    "0x1A",
+    "0b1",
+    "1e",
+    "e5",
+    "1e5.5",
+    "--1",
+    "1-",
+    "+",
+    ".",
+    "1d5",
+]
+REFUSED += [
+    "\uff11\uff12",
+    "\u0661\u0662",
+    "\u0967",
+    "\u00b2",
+    "\u22125",
+    "1\u00a0000",
+    "\u20031",
+    "1\u00a0",
+    "NA",
+    "N/A",
+]
 REFUSED += ["null", "None", "-", "?", "#N/A", "1j", "(5)", "=1+1", "1.2.3", "five"]
 
 
@@ -161,7 +204,7 @@ def test_what_is_not_finite_is_refused_too(tmp_path, cell):
 
 @pytest.mark.parametrize("cell", ["", "  ", "\t"])
 def test_a_missing_value_is_refused(tmp_path, cell):
-    with pytest.raises(MetaftError, match="t.csv, line 3: column 'x' is empty"):
+    with pytest.raises(MetaftError, match=r"t.csv, line 3: column 'x' is empty"):
         one(tmp_path, cell)
 
 
@@ -202,7 +245,10 @@ def test_quoted_cells_hold_commas_quotes_and_line_ends(tmp_path):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"g;x;y\na;1,5;2\n", "its columns are separated by semicolons; expected commas between columns and points in d"),
+        (
+            b"g;x;y\na;1,5;2\n",
+            "its columns are separated by semicolons; expected commas between columns and points in d",
+        ),
         (b"g\tx\ty\na\t1\t2\n", "its columns are separated by tabs"),
         (b"g|x|y\na|1|2\n", "its columns are separated by bars"),
         (b"sep=;\ng;x;y\n", "its columns are separated by semicolons"),
@@ -256,10 +302,13 @@ def test_two_groups_have_a_way_out_and_small_ones_can_be_left_out(tmp_path, capl
 
 def test_a_constant_is_not_blown_up_by_a_rounding_error(tmp_path):
     """0.1 three times has a standard deviation of 1.4e-17."""
-    rows = [f"g{group},{0.1 if group < 8 else 0.3},{i},{i % 3}" for group in range(10) for i in range(7)]
-    (tmp_path / "t.csv").write_text("\n".join(["g,x,z,y", *rows]))
+    parts = ["train"] * 5 + ["val"] * 2 + ["test"] * 2
+    rows = [
+        f"g{g},{part},{0.1 if part == 'train' else 0.3},{i},{i % 3}" for g, part in enumerate(parts) for i in range(7)
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(["g,part,x,z,y", *rows]))
     assert np.full(35, 0.1).std() > 0
     for split in ("train", "val", "test"):
-        made = metaft.families.table(tmp_path / "t.csv", **SHAPE, split=split)
+        made = metaft.families.table(tmp_path / "t.csv", **SHAPE, split=split, split_column="part")
         assert np.abs(made.x).max() < 3
         assert all(map(math.isfinite, made.y.flatten().tolist()))
