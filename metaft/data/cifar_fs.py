@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from metaft.data import cache, image_folder, locate
 from metaft.data.class_lists import published
 from metaft.data.decode import check_size, scaled
+from metaft.data.folder_files import split_folders
 from metaft.data.image_folder import ClassFiles
 from metaft.data.images import LabelledImages
 from metaft.data.splits import check_split
@@ -97,7 +98,7 @@ class _Found(NamedTuple):
 def _below(root: Path, split: str) -> _Found | None:
     for folder in FOLDERS:
         base = root / folder
-        places = (place for inner in INSIDE for place in (base / inner, base / inner / split))
+        places = (place for inner in INSIDE for place in (base / inner, *split_folders(base / inner, split)))
         found = image_folder.find_classes(places, published(LIST).classes[split], "CIFAR-FS")
         if found:
             return _Found(found)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from metaft.data.decode import is_image
 from metaft.data.notes import counted, say
+from metaft.data.split_names import meanings
 from metaft.errors import MetaftError
 
 SYSTEMS_OWN = frozenset(
@@ -32,6 +33,23 @@ def subfolders(folder: Path) -> dict[str, Path]:
         MetaftError: if it is not a folder that can be read.
     """
     return {name: folder / name for name, is_folder in _entries(folder) if is_folder}
+
+
+def split_folders(folder: Path, split: str) -> list[Path]:
+    """The folders in a folder that one split's classes may lie in: "test", "Test", "testing", …
+
+    Args:
+        folder: may be absent.
+        split: "train", "val" or "test".
+
+    Returns:
+        Our own name first, whether or not it is there; then the usual ones that are.
+    """
+    try:
+        found = subfolders(folder)
+    except MetaftError:
+        found = {}
+    return list(dict.fromkeys([folder / split, *(found[name] for name in found if meanings(found).get(name) == split)]))
 
 
 def images_in(folder: Path) -> list[str]:

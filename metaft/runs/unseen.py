@@ -35,7 +35,15 @@ def require_unseen(run: str | Path, config: RunConfig, tests: TaskFamily) -> Non
     """
     found = dig(read_record(run), "settings", "family")
     trained = found if isinstance(found, dict) else {}
-    if trained.get("dataset") != config.dataset or not _names(tests):
+    if trained.get("dataset") != config.dataset:
+        return
+    told = tests.describe()
+    if told.get("split") == ALL and "digest" in told and trained.get("digest") == told["digest"]:
+        raise MetaftError(
+            f"{run} was trained on groups of this table, and --split all has them in it; leave --split out to test it "
+            "on groups that it has not seen"
+        )
+    if not _names(tests):
         return
     division = {name: trained[name] for name in ("scheme", "split_seed", "min_examples") if name in trained}
     alike = getattr(tests, "split", None) != ALL and all(

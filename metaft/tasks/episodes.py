@@ -64,11 +64,12 @@ class Episodes:
         if self.shots + self.queries > fewest:
             name, needed = self.images.names[int(self.images.counts.argmin())], self.shots + self.queries
             small = int((self.images.counts < needed).sum())
-            left_out = f"leave out the {small} of {self.images.classes} classes of fewer than {needed} examples"
             option = f" (--min-examples {needed})" if "min_examples" in self.details else ""
+            left_out = f", or leave out the {small} of {self.images.classes} classes of fewer than {needed} examples"
             raise MetaftError(
                 f"{self.shots} shots + {self.queries} queries need {needed} examples a class, "
-                f"but {where} has a class with only {fewest} ({name}): ask for fewer, or {left_out}{option}"
+                f"but {where} has a class with only {fewest} ({name}): ask for fewer"
+                f"{left_out + option if small < self.images.classes else ''}"
             )
 
     @property

@@ -128,6 +128,8 @@ def test_what_another_data_set_brings_with_it(small_glyphs: None) -> None:
     assert evaluation_config(own, {"shots": None}) == own
     other = evaluation_config(own, {"dataset": "cifar-fs", "shots": 5})
     assert (other.colours, other.fewest_shots, other.fewest_ways, other.image_size) == ("grey", None, 2, 16)
+    least = own.model_copy(update={"dataset": "folder", "min_examples": 9, "colours": "rgb"})
+    assert evaluation_config(least, {"dataset": "cifar-fs"}).min_examples is None
 
 
 @pytest.fixture
@@ -151,6 +153,9 @@ def test_a_table_from_training_to_evaluation(tmp_path: Path, table: Path) -> Non
     assert result.exit_code == 0, result.stderr
     written = next(iter(result_of(tmp_path / "run")["results"].values()))
     assert (written["metric"], written["family"]["features"]) == ("mse", "hours,sleep")
+    unsound = metaft("evaluate", "run", "--tasks", 4, "--split", "all")
+    assert unsound.exit_code == 2
+    assert "run was trained on groups of this table, and --split all has them in it" in unsound.stderr
     again = metaft("evaluate", "run", "--tasks", 4, "--ways", 5, "--shots", 3)
     assert again.exit_code == 0, again.stderr
 
@@ -223,7 +228,7 @@ def test_no_run_is_scored_on_all_classes_of_what_it_was_trained_on(birds: Path, 
     assert metaft("meta-train", *folder, *shape, *QUICK, "--out", "run").exit_code == 0
     for command in (
         ["evaluate", "run", "--split", "all"],
-        ["compare", "run", *folder, *shape, "--split", "all", "--out", "table"],
+        ["compare", "run", *folder, *shape, "--queries", 3, "--split", "all", "--out", "table"],
     ):
         result = metaft(*command, "--tasks", 4)
         assert result.exit_code == 2
