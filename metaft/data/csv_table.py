@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metaft.data import row_numbers
+from metaft.data.notes import say
 from metaft.data.text import MARK, decoded
 from metaft.errors import MetaftError, nearest
 
@@ -75,16 +76,18 @@ def read_table(
         raise MetaftError(f"{path} has no rows below its header")
     if numbers is None:
         named = {header.index(name) for name in (*texts, *targets)}
-        left_out = row_numbers.left_out(path, header, rows, named)
+        left_out, to_say = row_numbers.left_out(path, header, rows, named)
         taken = [i for i, name in enumerate(header) if name not in texts and i not in left_out]
     else:
-        taken = [header.index(name) for name in numbers]
+        taken, to_say = [header.index(name) for name in numbers], []
     words = {name: header.index(name) for name in texts}
     values, said = list[list[float]](), {name: list[str]() for name in texts}
     for line, row in zip(lines, rows, strict=True):
         values.append([_number(path, line, header[i], row[i]) for i in taken])
         for name, i in words.items():
             said[name].append(_word(path, line, name, row[i]))
+    for note in to_say:
+        say(note)
     digest = hashlib.sha256(content).hexdigest()[:16]
     return Table(np.array(values), said, np.array(lines), tuple(header[i] for i in taken), digest)
 

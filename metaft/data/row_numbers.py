@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 
-from metaft.data.notes import say
 from metaft.errors import MetaftError
 
 NAMELESS = re.compile(r"unnamed:? ?\d+(_level_\d+)?(\.\d+)*|\.\.\.\d+|__index_level_\d+__", re.IGNORECASE)
@@ -23,8 +22,10 @@ OF_R = frozenset({"X", "X.1", "X.2", "X1"})
 _WHOLE = re.compile(r"[+-]?[0-9]{1,400}(\.0*)?")
 
 
-def left_out(path: object, header: Sequence[str], rows: Sequence[Sequence[str]], named: Collection[int]) -> set[int]:
-    """Which columns only number or name the rows; each is said aloud, and so is one that may and is taken.
+def left_out(
+    path: object, header: Sequence[str], rows: Sequence[Sequence[str]], named: Collection[int]
+) -> tuple[set[int], list[str]]:
+    """Which columns only number or name the rows; what to say of each, and of one that may and is taken.
 
     A column without a name is left out if it is empty, whole numbers or text. One at the front that is called as such
     columns often are is left out if it counts the rows, unless no feature would remain.
@@ -36,7 +37,7 @@ def left_out(path: object, header: Sequence[str], rows: Sequence[Sequence[str]],
         named: places of columns that were named by the user.
 
     Returns:
-        Places of the columns to leave out.
+        Places of the columns to leave out; and lines to say once the table is read.
 
     Raises:
         MetaftError: if a column has no name and holds measurements.
@@ -46,7 +47,7 @@ def left_out(path: object, header: Sequence[str], rows: Sequence[Sequence[str]],
     nameless = [i for i in free if not header[i] or NAMELESS.fullmatch(header[i])]
     if len(nameless) == len(free):
         nameless = [i for i in nameless if not header[i]]
-    gone: set[int] = set()
+    gone, lines = set[int](), list[str]()
     for i in nameless:
         cells = [row[i].strip() for row in rows]
         shown = next((cell for cell in cells if _is_number(cell) and not _WHOLE.fullmatch(cell)), None)
@@ -56,26 +57,27 @@ def left_out(path: object, header: Sequence[str], rows: Sequence[Sequence[str]],
                 f"that count no rows, such as {shown}; name it in the header, or name the features with --features"
             )
         gone.add(i)
-        _say(path, header, i, "has no name of its own and only numbers or names the rows" if any(cells) else "is empty")
+        what = "has no name of its own and only numbers or names the rows" if any(cells) else "is empty"
+        lines.append(_told(path, header, i, what))
     for i in free:
         if i in gone or not _count_rows([row[i] for row in rows]):
             continue
         may_number = header[i].lower() in NUMBERING or header[i] in OF_R
-        if may_number and gone >= set(range(i)) and len(gone) + 1 < len(free):
+        if may_number and gone.issuperset(free[: free.index(i)]) and len(gone) + 1 < len(free):
             gone.add(i)
-            _say(path, header, i, "only numbers the rows")
+            lines.append(_told(path, header, i, "only numbers the rows"))
         else:
-            say(
+            lines.append(
                 f"{path}: column {header[i]!r} counts the rows and is taken as a feature; if it is none, name the "
                 "others with --features"
             )
-    return gone
+    return gone, lines
 
 
-def _say(path: object, header: Sequence[str], place: int, what: str) -> None:
+def _told(path: object, header: Sequence[str], place: int, what: str) -> str:
     called = f"column {header[place]!r}" if header[place] else f"column {place + 1}"
     way = "name it with --features" if header[place] else "give it a name in the header"
-    say(f"{path}: {called} {what}: left out; if it is a feature, {way}")
+    return f"{path}: {called} {what}: left out; if it is a feature, {way}"
 
 
 def _count_rows(cells: Sequence[str]) -> bool:

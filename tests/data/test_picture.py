@@ -215,7 +215,7 @@ def blank(kind):
     noise = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 4), dtype=np.uint8)
     noise[..., 3] = 0
     if kind == "wholly transparent":
-        return Image.fromarray(noise, "RGBA"), {}
+        return Image.fromarray(noise), {}
     return Image.new("RGBA", DRAWN.size, (0, 0, 0, 0)), {}
 
 

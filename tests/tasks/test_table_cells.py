@@ -78,6 +78,21 @@ def test_the_tasks_are_those_of_the_table_without_the_column(table):
     assert all((one == other).all() for one, other in zip(made.tensors(), plain.tensors(), strict=True))
 
 
+def test_a_row_number_behind_the_group_is_left_out_too(tmp_path, caplog):
+    (tmp_path / "t.csv").write_text("g,id,x,y\n" + "".join(f"g{i // 5},{i},{i % 7},{i * i}\n" for i in range(30)))
+    assert features(tmp_path / "t.csv") == "x"
+    assert "column 'id' only numbers the rows: left out; if it is a feature, name it with --features" in caplog.text
+
+
+def test_a_mistake_is_said_alone(table, caplog):
+    table(",g,x,y", lambda row: [row])
+    with open("t.csv", "a") as file:
+        file.write("30,g5,2020_01,3\n")
+    with pytest.raises(MetaftError, match="line 32: column 'x' is '2020_01', not a number"):
+        features()
+    assert not caplog.text
+
+
 KEPT = {
     "a coordinate": ("X,g,x,y", lambda row: [f"{row * 0.5}"], "X,x"),
     "whole numbers that count nothing": ("X,g,x,y", lambda row: [row * row], "X,x"),
