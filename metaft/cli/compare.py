@@ -22,6 +22,9 @@ TASKS = tuple(name for name in FamilySettings.model_fields if not name.startswit
 @click.option("--shots", metavar="COUNT,…", help="support examples a class, such as 1,5,10 [default: as configured]")
 @click.option("--tasks", "test_tasks", metavar="COUNT", help="how many at each number of shots [default: 600]")
 @click.option("--seeds", default="1", show_default=True, metavar="COUNT|SEED,…", help="of learners with randomness")
+@click.option(
+    "--split", default="test", show_default=True, help="test; or all: every class, for learners that train nothing"
+)
 @click.option("--seed", default="1000", show_default=True, metavar="COUNT", help="of the tasks")
 @click.option("--steps", "test_steps", metavar="COUNT", help="inner steps [default: each learner's own]")
 @click.option("--baseline", metavar="LEARNER", help="what others are held against [default: the first]")

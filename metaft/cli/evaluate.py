@@ -13,7 +13,7 @@ from metaft.cli.options import setting_options
 @click.argument("run", type=click.Path(file_okay=False))
 @click.option("--tasks", "test_tasks", metavar="COUNT", help="how many test tasks [default: as configured, 600]")
 @click.option("--steps", "test_steps", metavar="COUNT", help="inner steps [default: as the run has it]")
-@click.option("--split", default="test", show_default=True, help="train, val or test")
+@click.option("--split", default="test", show_default=True, help="train, val or test; all: of unseen data sets")
 @click.option("--weights", default="best", show_default=True, help="best (by validation) or last")
 @click.option("--protocol", default="episodes", show_default=True, help="episodes, or lake: the one-shot benchmark")
 @click.option("--runs", type=click.Path(), help="folder or zip with run01 … run20, for --protocol lake")

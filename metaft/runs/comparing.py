@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from metaft.data.splits import ALL
 from metaft.distributed.place import place
 from metaft.distributed.ranks import join
 from metaft.errors import MetaftError
@@ -52,6 +53,7 @@ def compare_in(
     overwrite: bool = False,
     every_step: bool = True,
     progress: Progress | None = None,
+    split: str = "test",
     **settings: Any,
 ) -> Comparison:
     """Compare learners on test tasks, into a folder; under torchrun the ranks share the tasks, and rank 0 writes.
@@ -67,6 +69,7 @@ def compare_in(
         overwrite: replace them.
         every_step: score after every inner step, for the picture against steps; otherwise after the last alone.
         progress: called with tasks done and tasks in all that are to be done.
+        split: "test", or "all" for the classes of all splits, where no learner was trained on any of them.
         settings: of the tasks (``dataset``, ``ways``, ``queries``, ``seed``, …), of a random start's network, and
             ``test_tasks`` and ``test_steps``; None means not given.
 
@@ -91,7 +94,11 @@ def compare_in(
     require_baseline(chosen, names)
     if not every_step and config.test_steps is not None:
         raise MetaftError("--steps goes with --curves; with --no-curves give each learner its own steps")
-    families = with_shots(build_family(config, "test"), counts)
+    if split not in ("test", ALL):
+        raise MetaftError(
+            f"split = {split!r}: learners are compared on 'test' classes, or on {ALL!r} if they train none"
+        )
+    families = with_shots(build_family(config, split), counts)
     entrants = build_entrants(specs, families, config, read_seeds(seeds), config.test_steps)
     held = RunDirectory(folder)
     with join() as world, closing(held):

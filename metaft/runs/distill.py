@@ -160,7 +160,7 @@ def _require_same_classes(config: DistillConfig, teacher: nn.Module, data: Disti
         )
     family = dig(read_record(str(config.teacher)), "settings", "family")
     ours = data.train.describe()
-    for name in ("dataset", "scheme", "rotations", "split_seed"):
+    for name in ("dataset", "scheme", "rotations", "split_seed", "min_examples"):
         if isinstance(family, dict) and name in family and family[name] != ours.get(name, family[name]):
             raise MetaftError(
                 f"the teacher {config.teacher} was trained on {name} = {family[name]}, not {ours[name]}: "

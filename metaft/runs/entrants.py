@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from metaft import learners
+from metaft.data.splits import ALL
 from metaft.errors import MetaftError, nearest
 from metaft.evaluation.benchmark import Entrant, rehearse
 from metaft.learners.learner import Learner
@@ -155,6 +156,11 @@ def _backbone(
 
     if where != RANDOM:
         return load_backbone(where)
+    if getattr(family, "split", None) == ALL and family.kind != "regression":
+        raise MetaftError(
+            f"learner {spec.target!r}: backbone={RANDOM} takes its batch norm's statistics from training classes, and "
+            "--split all leaves none; give a run as backbone, or leave --split out"
+        )
     model = build_model(config.model_copy(update={"seed": seed or 0}), family)
     if family.kind == "regression":
         return model

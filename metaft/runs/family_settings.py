@@ -62,6 +62,9 @@ class FamilySettings(Settings):
     rotations: bool = Field(True, description="90° rotations as further classes")
     colours: Literal["grey", "rgb"] | None = Field(None, description="turn images grey, or into colour [as they are]")
     split_seed: int = Field(0, ge=0, lt=2**63, description="how classes (folder) or groups (table) are divided")
+    min_examples: int | None = Field(
+        None, ge=1, le=10**9, description="leave out classes (folder) or groups (table) of fewer examples [none]"
+    )
     group: str | None = Field(None, description="table: the column that tells tasks apart")
     target: str | None = Field(None, description="table: the columns to predict, joined by commas")
     features: str | None = Field(None, description="table: the columns to predict from [all others]")

@@ -84,7 +84,7 @@ def read_grid(path: str | Path) -> Grid:
         MetaftError: if the file cannot be read, or one of its members is not sound.
     """
     try:
-        text = read_bytes(path, most=2**20).decode()
+        text = read_bytes(path, most=2**20).decode("utf-8-sig")
         tree = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or a number of thousands of digits
         raise MetaftError(f"grid {path} is not valid TOML: {error}") from None

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from metaft.data.splits import ALL
 from metaft.distributed.place import place
 from metaft.errors import MetaftError, nearest
 from metaft.evaluation.result import Result
@@ -20,7 +21,7 @@ from metaft.runs.config import RunConfig
 from metaft.runs.transfer import evaluation_config
 from metaft.runs.unseen import require_unseen
 
-WEIGHTS, SPLITS, PROTOCOLS = ("best", "last"), ("train", "val", "test"), ("episodes", "lake")
+WEIGHTS, SPLITS, PROTOCOLS = ("best", "last"), ("train", "val", "test", ALL), ("episodes", "lake")
 
 
 def evaluate_run(
@@ -39,7 +40,7 @@ def evaluate_run(
 
     Args:
         path: the run directory.
-        split: whose classes to draw tasks from.
+        split: whose classes to draw tasks from; "all" is those of all splits, of a data set that the run has not seen.
         weights: "best" or "last".
         protocol: "episodes", or "lake" for the benchmark of Lake et al. (20 runs of 20-way 1-shot).
         runs: the benchmark's folder or zip.
@@ -87,7 +88,7 @@ def _episodes(
     from metaft.evaluation.evaluate import evaluate
 
     family = build_family(config, split)
-    if split == "test":
+    if split in ("test", ALL):
         require_unseen(path, config, family)
     learner = _learner(path, weights, config, family)
     result = evaluate(learner, family, config.test_tasks, steps=config.test_steps, progress=progress)
