@@ -19,6 +19,7 @@ from metaft.distillation.losses import (
     soft_targets,
 )
 from metaft.errors import MetaftError, nearest
+from metaft.seeds import require_seed
 
 Match = Literal["soft", "logits", "hidden", "hidden-cosine"]
 Control = Literal["none", "dkpp", "cwtm"]
@@ -56,6 +57,7 @@ class DistillationLoss:
                 raise MetaftError(f"unknown {name} {given!r}{nearest(str(given), get_args(known))}")
         require_temperature(self.temperature)
         require_weight(self.label_weight)
+        require_seed(self.seed)
         if not 0 <= self.label_smoothing < 1:
             raise MetaftError(f"label_smoothing must lie in [0, 1), not {self.label_smoothing!r}")
         if self.hidden and self.label_weight == 0:

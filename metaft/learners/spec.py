@@ -13,6 +13,7 @@ from typing import Literal
 from metaft.errors import MetaftError, nearest
 from metaft.learners import LEARNERS
 from metaft.plugins import is_import_path
+from metaft.seeds import require_seed
 
 SEED = "{seed}"
 _IMPORT = re.compile(r"([^:]+:[^:]+)(?::(.*))?")
@@ -169,6 +170,8 @@ def read_seeds(text: str) -> tuple[int, ...]:
         MetaftError: if it is neither.
     """
     numbers = read_numbers("seeds", text, 0)
+    for number in numbers:
+        require_seed(number, "seeds")
     if "," in text:
         return numbers
     if not 1 <= numbers[0] <= 1000:

@@ -15,6 +15,7 @@ from metaft.data.class_lists import ClassLists, by_seed
 from metaft.data.csv_table import Table, read_table
 from metaft.data.splits import SPLITS, check_split
 from metaft.errors import MetaftError, nearest
+from metaft.seeds import require_seed
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.episodes import distinct
 from metaft.tasks.family import Kind
@@ -52,6 +53,7 @@ class GroupTasks:
     kind: ClassVar[Kind] = "regression"
 
     def __post_init__(self) -> None:
+        require_seed(self.seed)
         if self.shots < 1 or self.queries < 1:
             raise MetaftError(f"shots and queries must be at least 1, not shots={self.shots}, queries={self.queries}")
         smallest = int(self.counts.argmin())
