@@ -12,6 +12,59 @@ from pathlib import Path
 from metaft.errors import MetaftError
 
 _PARTIAL = ".partial"
+_SHOWN = 160
+"""Characters of a path that a message shows."""
+
+
+def folder_path(path: str | Path) -> Path:
+    """A folder that a user names, to be made if it is not there.
+
+    Args:
+        path: as given. ``missing/../runs`` is taken for ``runs``, as shells' completion and editors do.
+
+    Returns:
+        The path.
+
+    Raises:
+        MetaftError: if a folder cannot be made there, or not be written to: an empty or too long name, a file or a
+            link that leads nowhere in its place or above it, no permission. Nothing is made.
+    """
+    if not str(path) or "\0" in str(path):
+        raise MetaftError(f"{str(path)!r} is no name of a folder; give another --out")
+    found = Path(path)
+    try:
+        if ".." in found.parts and not os.path.lexists(found):
+            found = Path(os.path.normpath(found))
+        above = _nearest_there(found)
+        if above.is_symlink() and not above.exists():
+            raise MetaftError(f"{shown(above)} is a link that leads nowhere ({shown(os.readlink(above))}); mend it")
+        if not above.is_dir():
+            below = "" if above == found else f", so {shown(found)} cannot lie in it"
+            raise MetaftError(f"{shown(above)} is a file, a folder is needed{below}; give another --out")
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise MetaftError(f"no permission to write in {shown(above)}; give another --out")
+    except OSError as error:
+        raise MetaftError(f"{shown(found)} cannot be used: {error.strerror or error}; give another --out") from None
+    return found
+
+
+def _nearest_there(path: Path) -> Path:
+    """A path itself, or the nearest above it that exists; a link that leads nowhere does."""
+    while True:
+        try:
+            os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            if path == path.parent:
+                return path
+            path = path.parent
+        else:
+            return path
+
+
+def shown(path: str | Path) -> str:
+    """A path for a message: one too long to read is cut."""
+    text = str(path)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN // 2]}…{text[-_SHOWN // 4 :]}"
 
 
 def write_synced(path: Path, content: bytes) -> None:

@@ -91,11 +91,11 @@ def test_a_grid_refuses_them(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", [1.0, 1.5, "1.0", True, 2**32, -1])
 def test_settings_refuse_them(seed: object) -> None:
-    with pytest.raises(MetaftError, match="^seed = "):
+    with pytest.raises(MetaftError, match=r"^seed = "):
         validated(RunConfig, {"seed": seed})
     assert validated(RunConfig, {"seed": " 7"}).seed == validated(RunConfig, {"seed": np.int64(7)}).seed == 7
     if seed not in (-1, 2**32):
-        with pytest.raises(MetaftError, match="^split_seed = "):
+        with pytest.raises(MetaftError, match=r"^split_seed = "):
             validated(RunConfig, {"split_seed": seed})
 
 

@@ -105,7 +105,7 @@ def _scope(rows: Any) -> Section:
 
 def _checkpoints(folder: Path) -> Section:
     found: Section = {}
-    for path in sorted((folder / "checkpoints").glob("iteration-*")):
+    for path in checkpoint.folders(folder / "checkpoints"):
         try:
             checkpoint.read(path)
             found[path.name] = "whole"
