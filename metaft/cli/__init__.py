@@ -93,6 +93,12 @@ class LazyGroup(click.Group):
             # The reader of our output, such as head, has seen enough.
             sys.stderr.close()
             sys.exit(0)
+        except OSError as error:
+            if error.filename is None:
+                raise
+            from metaft.files import shown
+
+            _fail(f"{shown(os.fsdecode(error.filename))}: {error.strerror or error}", 2)
         sys.exit(result if isinstance(result, int) else 0)
 
 

@@ -65,7 +65,7 @@ def parse(text: str) -> Spec:
     kind: Literal["table", "run", "import"]
     if target in LEARNERS:
         kind = "table"
-    elif os.sep in target or SEED in target or Path(target).is_dir():
+    elif os.sep in target or SEED in target or os.path.isdir(target):
         kind = "run"
     elif imported and is_import_path(imported[1]):
         kind, target, rest = "import", imported[1], imported[2] or ""

@@ -168,8 +168,8 @@ def read_record(path: str | Path) -> dict[str, Any]:
         MetaftError: if the folder holds no run, or the file is damaged.
     """
     file = Path(path) / RECORD
-    if not file.exists():
-        raise MetaftError(f"no run in {path} (there is no {file.name}); give a folder that metaft meta-train made")
+    if not os.path.exists(file):
+        raise MetaftError(f"no run in {shown(path)} (there is no {file.name}); give a folder that metaft meta-train made")
     return read_json(file)
 
 

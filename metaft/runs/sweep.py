@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from metaft.errors import MetaftError
-from metaft.files import clear_disk_errors, write_atomically
+from metaft.files import clear_disk_errors, folder_path, write_atomically
 from metaft.runs.directory import RunDirectory
 from metaft.runs.grid import VALIDATE, Grid, Member, read_grid
 from metaft.runs.processes import Job, Silent, Watch, run_jobs
@@ -40,7 +40,7 @@ def sweep(
         MetaftError: for a grid that is not sound, or a folder that is taken.
         StoppedRun: after SIGINT or SIGTERM, once the members have written their checkpoints.
     """
-    folder = Path(out)
+    folder = folder_path(out)
     if not 1 <= jobs <= 1024:
         raise MetaftError(f"jobs = {jobs}: should be from 1 to 1024")
     taken = (folder / RECORD).exists()
