@@ -16,11 +16,12 @@ _SHOWN = 160
 """Characters of a path that a message shows."""
 
 
-def folder_path(path: str | Path) -> Path:
+def folder_path(path: str | Path, option: str = "--out") -> Path:
     """A folder that a user names, to be made if it is not there.
 
     Args:
         path: as given. ``missing/../runs`` is taken for ``runs``, as shells' completion and editors do.
+        option: by which it was given, for the message.
 
     Returns:
         The path.
@@ -30,22 +31,27 @@ def folder_path(path: str | Path) -> Path:
             link that leads nowhere in its place or above it, no permission. Nothing is made.
     """
     if not str(path) or "\0" in str(path):
-        raise MetaftError(f"{str(path)!r} is no name of a folder; give another --out")
+        raise MetaftError(f"{str(path)!r} is no name of a folder: give another {option}")
     found = Path(path)
     try:
-        if ".." in found.parts and not os.path.lexists(found):
+        if os.pardir in found.parts and not os.path.exists(_up_to_last_step_up(found)):
             found = Path(os.path.normpath(found))
         above = _nearest_there(found)
         if above.is_symlink() and not above.exists():
             raise MetaftError(f"{shown(above)} is a link that leads nowhere ({shown(os.readlink(above))}); mend it")
         if not above.is_dir():
             below = "" if above == found else f", so {shown(found)} cannot lie in it"
-            raise MetaftError(f"{shown(above)} is a file, a folder is needed{below}; give another --out")
+            raise MetaftError(f"{shown(above)} is a file, a folder is needed{below}; give another {option}")
         if not os.access(above, os.W_OK | os.X_OK):
-            raise MetaftError(f"no permission to write in {shown(above)}; give another --out")
+            raise MetaftError(f"no permission to write in {shown(above)}; give another {option}")
     except OSError as error:
-        raise MetaftError(f"{shown(found)} cannot be used: {error.strerror or error}; give another --out") from None
+        raise MetaftError(f"{shown(found)} cannot be used: {error.strerror or error}; give another {option}") from None
     return found
+
+
+def _up_to_last_step_up(path: Path) -> Path:
+    parts = path.parts
+    return Path(*parts[: len(parts) - parts[::-1].index(os.pardir)])
 
 
 def _nearest_there(path: Path) -> Path:
@@ -116,7 +122,7 @@ def write_atomically(path: str | Path, content: bytes) -> None:
     Raises:
         MetaftError: if the file cannot be written (no space, no permission).
     """
-    with clear_disk_errors(str(path), "choose another place, or make room"):
+    with clear_disk_errors(shown(path), "choose another place, or make room"):
         replace_file(Path(path), content)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from metaft.cli.options import setting_options
+from metaft.cli.options import OutFolder, setting_options
 from metaft.runs.family_settings import FamilySettings
 
 TASKS = tuple(name for name in FamilySettings.model_fields if not name.startswith("fewest") and name != "shots")
@@ -25,7 +25,7 @@ TASKS = tuple(name for name in FamilySettings.model_fields if not name.startswit
 @click.option("--seed", default="1000", show_default=True, metavar="COUNT", help="of the tasks")
 @click.option("--steps", "test_steps", metavar="COUNT", help="inner steps [default: each learner's own]")
 @click.option("--baseline", metavar="LEARNER", help="what others are held against [default: the first]")
-@click.option("--out", type=click.Path(), help="folder of the results [default: comparisons/DATASET]")
+@click.option("--out", type=OutFolder(), help="folder of the results [default: comparisons/DATASET]")
 @click.option("--resume", is_flag=True, help="go on with the comparison in --out")
 @click.option("--overwrite", is_flag=True, help="replace the comparison in --out")
 @click.option(

@@ -8,10 +8,19 @@ from typing import Any, get_args
 import click
 from pydantic.fields import FieldInfo
 
+from metaft.files import folder_path
 from metaft.runs.config import CommandSettings, RunConfig, section_of
 from metaft.runs.family_settings import BY_DATASET, is_flag
 
 F = Callable[..., Any]
+
+
+class OutFolder(click.Path):
+    """A folder to write to; one that cannot be made is refused before anything else is looked at."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check it, without making it."""
+        return str(folder_path(value, param.opts[0] if param is not None else "--out"))
 
 
 class SectionedCommand(click.Command):
@@ -67,7 +76,7 @@ def run_options(folder: str, resume: str = "to the same end", overwrite: str = "
     """
     options = (
         click.option("--config", "file", type=click.Path(dir_okay=False), help="TOML file, overridden by options"),
-        click.option("--out", type=click.Path(), help=f"run directory [default: {folder}]"),
+        click.option("--out", type=OutFolder(), help=f"run directory [default: {folder}]"),
         click.option("--resume", is_flag=True, help=f"go on with the run in --out, {resume}"),
         click.option("--overwrite", is_flag=True, help=f"replace the run in --out{overwrite}"),
         click.option("--quiet", is_flag=True, help="no progress, no table"),

@@ -169,7 +169,9 @@ def read_record(path: str | Path) -> dict[str, Any]:
     """
     file = Path(path) / RECORD
     if not os.path.exists(file):
-        raise MetaftError(f"no run in {shown(path)} (there is no {file.name}); give a folder that metaft meta-train made")
+        raise MetaftError(
+            f"no run in {shown(path)} (there is no {file.name}); give a folder that metaft meta-train made"
+        )
     return read_json(file)
 
 
