@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from metaft.cli.options import OutFolder, setting_options
+from metaft.cli.folders import OutFolder
+from metaft.cli.options import setting_options
 from metaft.runs.family_settings import FamilySettings
 
 TASKS = tuple(name for name in FamilySettings.model_fields if not name.startswith("fewest") and name != "shots")

@@ -8,19 +8,11 @@ from typing import Any, get_args
 import click
 from pydantic.fields import FieldInfo
 
-from metaft.files import folder_path
+from metaft.cli.folders import OutFolder
 from metaft.runs.config import CommandSettings, RunConfig, section_of
 from metaft.runs.family_settings import BY_DATASET, is_flag
 
 F = Callable[..., Any]
-
-
-class OutFolder(click.Path):
-    """A folder to write to; one that cannot be made is refused before anything else is looked at."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Check it, without making it."""
-        return str(folder_path(value, param.opts[0] if param is not None else "--out"))
 
 
 class SectionedCommand(click.Command):

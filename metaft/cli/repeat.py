@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from metaft.cli.options import OutFolder
+from metaft.cli.folders import OutFolder
 
 
 def _beside(run: str) -> Path:

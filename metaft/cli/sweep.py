@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from metaft.cli.options import OutFolder
+from metaft.cli.folders import OutFolder
 
 
 @click.command("sweep", epilog="Example:  metaft sweep experiments/fine_tuning_rate.toml --out runs/rates --jobs 2")
