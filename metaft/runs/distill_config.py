@@ -38,7 +38,7 @@ class TeacherSettings(Settings):
     teacher_hidden: int | None = Field(None, ge=1, le=65_536, description="its channels or units [the student's]")
     teacher_shift: int | None = Field(None, ge=0, le=256, description="its augmentation in pixels [the student's]")
     teacher_dropout: float | None = Field(None, ge=0, lt=1, description="its dropout (mlp) [the student's]")
-    teacher_input_dropout: float | None = Field(None, ge=0, lt=1, description="likewise of its inputs")
+    teacher_input_dropout: float | None = Field(None, ge=0, lt=1, description="likewise of its inputs [the student's]")
     teacher_epochs: float | None = Field(None, gt=0, le=1e7, description="its length in epochs [the student's length]")
 
 
@@ -64,7 +64,7 @@ class DistillationSettings(Settings):
         "auto", description="keep the teacher's answers on the disk: always, never, or where that is quicker"
     )
     validation: Literal["classification", "few-shot"] | None = Field(
-        None, description="choose by held-out examples of the classes, or by tasks of other classes [by data set]"
+        None, description="choose by held-out examples of the classes, or by tasks of other classes"
     )
     validation_share: float = Field(
         0.1, gt=0, le=1e6, description="of each class's examples, or how many of them (classification)"
