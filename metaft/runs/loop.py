@@ -125,7 +125,7 @@ def meta_train(
         run = RunDirectory(out)
         metrics: Metrics | NoMetrics = NoMetrics()
         if world.first:
-            run, metrics = _open(stack, out, state, resume, overwrite, command, config, s, learner, family)
+            run, metrics = _open(stack, out, state, resume, overwrite, command, config, s, learner, family, validation)
         start_alike(world, state, s, learner, family)
         learner.params, at = state.weights, state.progress
         done = fraction_done(at.iteration, s.iterations, at.seconds, s.minutes)
@@ -176,15 +176,15 @@ def _open(
     s: TrainSettings,
     learner: Learner,
     family: TaskFamily,
+    validation: TaskFamily | None,
 ) -> tuple[RunDirectory, Metrics]:
     """Take the run directory and its log, on the one rank that writes; a resumed run's state is restored."""
     run = RunDirectory.open(out, resume=resume, overwrite=overwrite)
     stack.callback(run.close)
     found = resume and checkpoint.newest_name(run.checkpoints) is not None
     stored = checkpoint.load_newest(run.checkpoints) if found else None
-    if stored is not None:
-        state.restore(stored)
-    begin(run, resume, command, config, s, learner, family)
+    restore = (lambda: None) if stored is None else lambda: state.restore(stored)
+    begin(run, resume, command, config, s, learner, family, validation, restore)
     if stored is not None and stored.path is not None:
         checkpoint.give_up_after(run.checkpoints, stored.path)
     at = state.progress

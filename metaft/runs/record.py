@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -18,12 +18,10 @@ from metaft.runs.config import CommandSettings, to_toml
 from metaft.runs.directory import RunDirectory, first_record
 from metaft.runs.metrics import Metrics
 from metaft.runs.reading import dig
+from metaft.runs.resuming import MAY_CHANGE, require_same_config, require_same_settings
 from metaft.runs.train_settings import TrainSettings
 from metaft.tasks.digest import digest
 from metaft.tasks.family import TaskFamily
-
-MAY_CHANGE = ("iterations", "minutes", "device", "threads", "checkpoint_every")
-"""Training settings that a resumed run may be given anew."""
 
 
 def begin(
@@ -34,6 +32,8 @@ def begin(
     train: TrainSettings,
     learner: Learner,
     family: TaskFamily,
+    validation: TaskFamily | None = None,
+    restore: Callable[[], None] = lambda: None,
 ) -> None:
     """Write ``run.json`` and ``config.toml``.
 
@@ -45,23 +45,31 @@ def begin(
         train: the training settings.
         learner: what is trained.
         family: what it is trained on.
+        validation: the tasks that the best weights are chosen by.
+        restore: takes up a resumed run's state; called when all that was compared is alike, before anything is written.
 
     Raises:
-        MetaftError: if a resumed run would go on with other settings than it began with.
+        MetaftError: if a resumed run would go on with other settings, tasks or data than it began with.
     """
-    settings = {"train": train.model_dump(), "learner": learner.describe(), "family": family.describe()}
-    settings = json.loads(json.dumps(settings, default=str))
+    told: dict[str, Any] = {"train": train.model_dump(), "learner": learner.describe(), "family": family.describe()}
+    told |= {"validation": None if validation is None else validation.describe()}
+    settings = json.loads(json.dumps(told, default=str))
     record = first_record(command or " ".join(sys.argv), settings)
     # For readers who cannot or will not rebuild the run: its table of parameters, and whether they have its data.
     record |= {"scope": learner.scope_rows(), "first_task_sha256": digest(family.batch(0, 1))}
-    record |= {"kind": config.command} if config is not None else {}
+    if config is not None:
+        record |= {"kind": config.command, "config": config.model_dump()}
     if resume:
         earlier = run.record()
-        _require_same(earlier, settings)
+        if config is not None:
+            require_same_config(run.path, config)
+        require_same_settings(earlier, settings)
+        _require_same_data(earlier, record, family)
         before = {k: earlier.get(k) for k in ("command", "started", "state")}
         before |= {name: dig(earlier, "settings", "train", name) for name in MAY_CHANGE}
         past = earlier.get("history")
         history = [*(past if isinstance(past, list) else []), before]
+        restore()
         record |= {"history": history, "started": earlier.get("started"), "resumed": record["started"]}
     # The record last: a folder is a run, and can be resumed, once all that resuming needs is there.
     if config is not None:
@@ -69,18 +77,14 @@ def begin(
     run.write_record(**record)
 
 
-def _require_same(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    for part, values in now.items():
-        before = dig(earlier, "settings", part)
-        if not isinstance(before, dict):
-            raise MetaftError(f"run.json is damaged: it does not say with which {part} settings the run was begun")
-        # A record made by an older metaft lacks what has been added to it since.
-        for name in sorted(before):
-            if before.get(name) != values.get(name) and not (part == "train" and name in MAY_CHANGE):
-                raise MetaftError(
-                    f"the run was begun with {part} {name} = {before.get(name)}, not {values.get(name)}; "
-                    f"only {', '.join(MAY_CHANGE)} may change when resuming"
-                )
+def _require_same_data(earlier: Mapping[str, Any], now: Mapping[str, Any], family: TaskFamily) -> None:
+    """Refuse images that have changed since: numbers that are computed may differ from machine to machine."""
+    before = earlier.get("first_task_sha256")
+    if len(family.input_shape) >= 3 and before is not None and before != now["first_task_sha256"]:
+        raise MetaftError(
+            "the data are not those that the run was begun with: its first task is another one; bring them back, or "
+            "give another --out"
+        )
 
 
 def not_finite(
