@@ -39,7 +39,7 @@ def other(value: Any, annotation: Any) -> Any:
     choices = [c for c in get_args(annotation) if isinstance(c, str)]
     choices += [c for part in get_args(annotation) for c in get_args(part) if isinstance(c, str)]
     if choices:
-        return next(choice for choice in choices if choice != value)
+        return next((choice for choice in choices if choice != value), 3)
     if isinstance(value, bool):
         return not value
     if isinstance(value, int | float):
