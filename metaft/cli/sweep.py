@@ -56,6 +56,8 @@ def command(grid: str | None, out: str, jobs: int | None, resume: bool, quiet: b
         )
         for candidate in found.chosen:
             console.print(Text(f"next  {next_command(found, candidate)}"))
+    for name, text in found.warnings.items():
+        click.echo(f"warning: {name}: {text}", err=True)
     for name, reason in found.reasons.items():
         click.echo(f"failed: {name}: {reason}", err=True)
     return 0 if found.finished else 1

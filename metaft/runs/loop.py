@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import shlex
 import time
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from metaft.learners.learner import tell
 from metaft.outer.compiled import cache_folder, seconds_compiling
 from metaft.outer.meta_gradient import MetaGradient
 from metaft.runs import checkpoint
+from metaft.runs.clock import Clock, few_updates
 from metaft.runs.config import CommandSettings, to_toml, validated
 from metaft.runs.directory import RunDirectory
 from metaft.runs.distributed import NoMetrics, start_alike
@@ -41,6 +43,8 @@ from metaft.runs.update import meta_update
 from metaft.tasks.ahead import Ahead
 from metaft.tasks.family import TaskFamily
 
+log = logging.getLogger("metaft")
+
 
 @dataclass(frozen=True)
 class TrainResult:
@@ -49,7 +53,7 @@ class TrainResult:
     Args:
         out: the run directory.
         iterations: meta-updates made.
-        seconds: time they took, earlier parts of a resumed run included.
+        seconds: time they took, earlier parts of a resumed run included, compiling not.
         metric: "accuracy" or "mse".
         best: best validation metric (mean squared errors capped at 50 a task), None without validation.
         best_iteration: when it was reached.
@@ -153,12 +157,16 @@ def meta_train(
             raise StoppedRun(f"stopped after iteration {at.iteration}, saved; go on with: {hint}", signum)
         if isinstance(metrics, Metrics):
             draw_episode(run, metrics, learner, validation or family, device, at.iteration)
+        few = few_updates(at.iteration, s.iterations, s.minutes, counted)
+        if few and world.first:
+            log.warning("%s: %s", run.path, few)
         best = abs(at.best_score) if at.best_score is not None else None
         record(
             state="finished",
             ended=datetime.now(UTC).isoformat(timespec="seconds"),
             iteration=at.iteration,
             seconds=at.seconds,
+            warning=few or None,
             compile_seconds=round(seconds_compiling() - compiling, 1),
             **{f"best_validation_{name}": best, "best_iteration": at.best_iteration},
         )
@@ -210,13 +218,10 @@ def _train(
     world: World,
 ) -> None:
     at, name = state.progress, metric_name(family.kind)
-    start = time.perf_counter() - at.seconds
+    clock = Clock(at.seconds)
 
     def refuse(loss: float, out: MetaGradient) -> Exception:
         return not_finite(at.iteration + 1, loss, out, s, learner, checkpoint.newest_name(run.checkpoints))
-
-    def clock() -> float:
-        return time.perf_counter() - start
 
     def look(share: Share) -> list[float]:
         curve, batch = learner.curve(share.batch), share.batch
@@ -234,6 +239,7 @@ def _train(
             share = share.to(device)
         world.seed(s.seed, at.iteration)
         tell(learner, done)
+        clock.tick()
         logs = (at.iteration + 1) % s.log_every == 0
         lr = learning_rate(s.outer_lr, s.schedule, done)
         loss, size, seconds, adapting = update(share, lr, clock, stop, look if logs else None)
@@ -258,6 +264,7 @@ def _train(
                 row["adjoint_norm_per_step"] = world.mean(learner.adjoint_norms(share.batch), share)
             metrics.write("train", at.iteration, row | {"tasks_per_second": speed, "seconds": at.seconds})
             at.window_loss, at.window, logged = 0.0, 0, (now, at.iteration)
+        clock.tick()
         if validation is not None and (at.iteration % s.validate_every == 0 or done >= 1):
             learner.params = state.scored
             tell(learner, done)

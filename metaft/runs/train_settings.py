@@ -14,7 +14,9 @@ class LoopSettings(Settings):
     """A training loop, whatever it trains on."""
 
     iterations: int | None = Field(None, ge=1, le=10**10, description="meta-updates")
-    minutes: float | None = Field(None, gt=0, le=1e7, description="time budget; the schedule then follows the clock")
+    minutes: float | None = Field(
+        None, gt=0, le=1e7, description="time budget, compiling not counted; the schedule then follows the clock"
+    )
     outer_lr: float = Field(1e-3, gt=0, le=1e3, description="Adam's learning rate")
     schedule: Literal["constant", "cosine"] = Field("constant", description="course of the outer learning rate")
     clip: float | None = Field(None, gt=0, description="largest norm of the meta-gradient [no clipping]")
