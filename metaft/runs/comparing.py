@@ -205,6 +205,8 @@ def _board(folder: Path, comparison: Comparison, pictures: dict[str, str]) -> No
     clear_board(folder, comparison.labels)
     for label in comparison.labels:
         with closing(EventFile(folder / EVENTS / board_name(label), 0)) as board:
+            first = next(cell.result for cell in comparison.cells if cell.label == label)
+            board.settings({**first.family, **first.learner})
             for shots in comparison.shots:
                 row = next(row for row in comparison.rows(shots) if row.label == label)
                 board.scalar(f"shots/{comparison.metric}", row.score.mean, shots)

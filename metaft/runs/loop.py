@@ -33,7 +33,7 @@ from metaft.runs.directory import RunDirectory
 from metaft.runs.distributed import NoMetrics, start_alike
 from metaft.runs.metrics import Metrics
 from metaft.runs.progress import RunProgress
-from metaft.runs.record import begin, draw_episode, not_finite
+from metaft.runs.record import begin, draw_episode, not_finite, show_episode
 from metaft.runs.schedule import fraction_done, learning_rate
 from metaft.runs.scores import metric_name, per_step, validate
 from metaft.runs.state import TrainState
@@ -156,7 +156,11 @@ def meta_train(
             hint = f"{program()} {config.command} --resume --out {shlex.quote(str(out))}" if config else "resume=True"
             raise StoppedRun(f"stopped after iteration {at.iteration}, saved; go on with: {hint}", signum)
         if isinstance(metrics, Metrics):
-            draw_episode(run, metrics, learner, validation or family, device, at.iteration)
+            draw_episode(run, learner, validation or family, device)
+            if validation is None:
+                show_episode(metrics, learner, family, device, at.iteration)
+            metrics.scores(at.iteration, {"iterations": at.iteration, "minutes": at.seconds / 60})
+            metrics.finish()
         few = few_updates(at.iteration, s.iterations, s.minutes, counted)
         if few and world.first:
             log.warning("%s: %s", run.path, few)
@@ -198,6 +202,7 @@ def _open(
     at = state.progress
     metrics = Metrics(run.metrics, run.tensorboard, at.metrics_offset, at.iteration)
     stack.callback(metrics.close)
+    metrics.settings(config.model_dump() if config else {**learner.describe(), **s.model_dump()})
     if at.iteration == 0:
         metrics.text("config", to_toml(config) if config else str(s.model_dump()))
         metrics.text("parameters", markdown_table(SCOPE_HEADS, learner.scope_rows()))
@@ -269,8 +274,11 @@ def _train(
             learner.params = state.scored
             tell(learner, done)
             v = validate(learner, validation, s.validate_tasks, device, world)
+            if isinstance(metrics, Metrics):
+                show_episode(metrics, learner, validation, device, at.iteration)
             learner.params = state.weights
             is_best = state.keep_best(v.score)
+            metrics.scores(at.iteration, {f"best_validation_{name}": abs(state.progress.best_score or 0.0)})
             row = {"loss": v.loss, name: v.metric, "ci95": v.ci95, "best": is_best, **v.more}
             metrics.write("validation", at.iteration, row)
             display.validated(v.metric, v.ci95)

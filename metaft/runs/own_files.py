@@ -18,6 +18,9 @@ RECORD = "run.json"
 MADE_BY = {"program": "metaft"}
 """Stands in every record that metaft writes."""
 
+SCORES = "scores"
+"""Folder of TensorBoard's settings and final scores, in that of the run's events."""
+
 _FILES = ("distillation.json", "soft_labels.png", "config.toml", "metrics.jsonl", "episode.png")
 _GENERATION, _CANDIDATE = re.compile(r"generation-\d+"), re.compile(r"temperature-[\w.+-]+")
 CHECKPOINT, _UNFINISHED = re.compile(r"iteration-\d{10,}"), re.compile(r"\.writing-\d+")
@@ -65,6 +68,7 @@ def remove_run(folder: Path) -> None:
         remove_checkpoint(entry)
     for entry in _folders(folder / "checkpoints", _UNFINISHED):
         shutil.rmtree(entry)
+    remove_events(folder / "tensorboard" / SCORES)
     remove_events(folder / "tensorboard")
     _remove_evaluations(folder / "evaluations")
     for name in ("candidates", "checkpoints"):

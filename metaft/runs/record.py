@@ -20,6 +20,7 @@ from metaft.runs.metrics import Metrics
 from metaft.runs.reading import dig
 from metaft.runs.resuming import MAY_CHANGE, require_same_config, require_same_settings
 from metaft.runs.train_settings import TrainSettings
+from metaft.tasks.batch import TaskBatch
 from metaft.tasks.digest import digest
 from metaft.tasks.family import TaskFamily
 
@@ -119,31 +120,47 @@ def not_finite(
     return MetaftError(f"iteration {iteration}: {cause} ({rates}); {saved}; try a smaller rate or --clip")
 
 
-def draw_episode(
-    run: RunDirectory,
-    metrics: Metrics,
-    learner: Learner,
-    family: TaskFamily,
-    device: torch.device,
-    iteration: int,
-) -> None:
-    """Picture one task with the learner's answers, as a file and in TensorBoard, where a task can be drawn.
+def show_episode(metrics: Metrics, learner: Learner, family: TaskFamily, device: torch.device, iteration: int) -> None:
+    """Picture one task with the learner's answers in TensorBoard, where a task can be drawn; the same task every time.
 
     Args:
-        run: the run directory.
         metrics: the open log.
-        learner: with its final weights.
+        learner: with the weights to show.
         family: its first task is shown.
         device: where the learner computes.
         iteration: the step to show it at.
     """
+    from metaft.evaluation.episode_card import episode_card
+
+    batch = _drawn(family)
+    if batch is not None:
+        with torch.random.fork_rng(devices=[]):  # a picture changes no number
+            answers = learner.curve(batch.to(device))[-1].detach().cpu()
+        card = episode_card(batch, answers)
+        if card is not None:
+            metrics.picture("episode", card, iteration)
+
+
+def draw_episode(run: RunDirectory, learner: Learner, family: TaskFamily, device: torch.device) -> None:
+    """Picture one task with the learner's answers as a file, where a task can be drawn.
+
+    Args:
+        run: the run directory.
+        learner: with its final weights.
+        family: its first task is shown.
+        device: where the learner computes.
+    """
     from metaft.evaluation.plots import episode_figure, save
 
+    batch = _drawn(family)
+    if batch is not None:
+        figure = episode_figure(batch, learner.curve(batch.to(device))[-1].cpu())
+        save(figure, run.path / "episode.png")
+
+
+def _drawn(family: TaskFamily) -> TaskBatch | None:
+    """The task that is shown; None for inputs that are neither images nor points on a line."""
     if len(family.input_shape) != 3 and family.input_shape != (1,):
-        return  # neither images nor points on a line: there is nothing to draw
+        return None
     batch = family.batch(0, 1)
-    if not batch.support_x.shape[1]:
-        return  # examples of classes known from training: no episode
-    figure = episode_figure(batch, learner.curve(batch.to(device))[-1].cpu())
-    save(figure, run.path / "episode.png")
-    metrics.picture("episode", run.path / "episode.png", iteration)
+    return batch if batch.support_x.shape[1] else None  # else examples of classes known from training: no episode
