@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import click
 
+from metaft.cli.folders import OutFolder
+
 
 @click.command("sweep", epilog="Example:  metaft sweep experiments/fine_tuning_rate.toml --out runs/rates --jobs 2")
 @click.argument("grid", type=click.Path(dir_okay=False), required=False)
-@click.option("--out", type=click.Path(), required=True, help="folder of the sweep")
+@click.option("--out", type=OutFolder(), required=True, help="folder of the sweep")
 @click.option("--jobs", type=click.IntRange(1, 1024), help="processes side by side [default: the cores]")
 @click.option("--resume", is_flag=True, help="go on with the sweep in --out")
 @click.option("--quiet", is_flag=True, help="no progress, no table")
@@ -54,6 +56,8 @@ def command(grid: str | None, out: str, jobs: int | None, resume: bool, quiet: b
         )
         for candidate in found.chosen:
             console.print(Text(f"next  {next_command(found, candidate)}"))
+    for name, text in found.warnings.items():
+        click.echo(f"warning: {name}: {text}", err=True)
     for name, reason in found.reasons.items():
         click.echo(f"failed: {name}: {reason}", err=True)
     return 0 if found.finished else 1

@@ -6,11 +6,10 @@ All follow one convention. Divergences are **summed over classes** (or features)
 
 from __future__ import annotations
 
-import math
-
 import torch.nn.functional as F
 from torch import Tensor
 
+from metaft.distillation.choices import require_temperature, require_weight
 from metaft.errors import MetaftError
 
 
@@ -121,28 +120,6 @@ def matching_hidden(features: Tensor, teacher_features: Tensor, *, cosine: bool 
     if cosine:
         return 1 - F.cosine_similarity(features, teacher_features, dim=-1)
     return (features - teacher_features).square().sum(-1) / 2
-
-
-def require_temperature(temperature: float) -> None:
-    """Refuse a temperature that is not a positive, finite number.
-
-    Raises:
-        MetaftError: then.
-    """
-    if isinstance(temperature, bool) or not (math.isfinite(temperature) and temperature > 0):
-        raise MetaftError(f"temperature must be a number above 0, not {temperature!r}; usual are 1 to 20")
-
-
-def require_weight(label_weight: float) -> None:
-    """Refuse a weight of the labels outside [0, 1].
-
-    Raises:
-        MetaftError: then.
-    """
-    if not 0 <= label_weight <= 1:
-        raise MetaftError(
-            f"label_weight must lie in [0, 1], not {label_weight!r}: 0 is the teacher alone, 1 the labels alone"
-        )
 
 
 def require_alike(scores: Tensor, teacher_scores: Tensor) -> None:

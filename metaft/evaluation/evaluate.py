@@ -15,6 +15,7 @@ from metaft.errors import MetaftError
 from metaft.evaluation.result import Result
 from metaft.evaluation.statistics import Summary, diverged_errors, summarise
 from metaft.learners.answering import last_answers
+from metaft.seeds import require_seed
 from metaft.tasks.batch import IGNORE, TaskBatch
 from metaft.tasks.check import require_sound
 from metaft.tasks.family import TaskFamily
@@ -85,7 +86,7 @@ def evaluate(
     """
     _at_least(1, tasks=tasks, batch_size=BLOCK if batch_size is None else batch_size)
     if seed is not None:
-        family = _reseeded(family, seed)
+        family = _reseeded(family, require_seed(seed))
     batches = draw(family, tasks, BLOCK if batch_size is None else batch_size)
     return evaluate_batches(learner, batches, tasks, family=family.describe(), steps=steps, every_step=every_step,
                             progress=progress)  # fmt: skip

@@ -22,6 +22,7 @@ from metaft.learners.stages import Answer, descend
 from metaft.models.functional import BatchNormMode, Functional
 from metaft.models.heads import head_name
 from metaft.outer.chunks import default_size, map_chunks
+from metaft.seeds import require_seed
 from metaft.tasks.batch import IGNORE, TaskBatch
 
 HEADS_AT_ONCE = 16
@@ -97,7 +98,7 @@ class FineTuning:
         self.schedule, self.head_steps, self.head = schedule, head_steps, head
         self.objective_name, self.weight = objective, weight
         # Forward-mode derivatives are numbered for the whole process: threads would take each other's for their own.
-        self.linearised, self.seed, self.workers = linearised, seed, 1 if linearised else workers
+        self.linearised, self.seed, self.workers = linearised, require_seed(seed), 1 if linearised else workers
         self.objective: Objective = OBJECTIVES[objective](weight, self._pretrained_answer)
         self._networks: dict[int, Renewed] = {}
         self._old_head = tuple(name for name in self.params if name.startswith(f"{head_name(model)}."))

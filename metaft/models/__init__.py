@@ -15,6 +15,7 @@ from metaft.models.functional import Functional
 from metaft.models.mlp import MLP
 from metaft.models.resnet12 import ResNet12
 from metaft.plugins import call, is_import_path, load_attribute
+from metaft.seeds import require_seed
 
 __all__ = ["MLP", "MODELS", "Conv4", "Functional", "ResNet12", "build"]
 
@@ -83,7 +84,7 @@ def build(name: str, *, outputs: int, input_shape: tuple[int, ...], seed: int, *
         asked = ", ".join(f"{option} = {value}" for option, value in options.items())
         raise MetaftError(f"model {name!r} with {asked} would have {weights:,} weights; at most {MAX_WEIGHTS:,}")
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(require_seed(seed))
         return make(outputs, input_shape, **options)
 
 
@@ -106,7 +107,7 @@ def _own(path: str, seed: int, arguments: dict[str, Any]) -> nn.Module:
     if not callable(make):
         raise MetaftError(f"{path} is not a network's class, nor a function that makes one")
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(require_seed(seed))
         model = call(path, make, arguments)
     if not isinstance(model, nn.Module):
         raise MetaftError(f"{path} made a {type(model).__name__}; expected a torch.nn.Module")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from metaft.errors import MetaftError, nearest
 from metaft.models.blocks import blocks
+from metaft.seeds import require_seed
 
 HeadStart = Literal["zeros", "random"]
 SCALE = 10.0
@@ -82,7 +83,7 @@ def with_new_head(model: nn.Module, outputs: int, seed: int, start: HeadStart = 
     old = renewed.get_submodule(name)
     assert isinstance(old, nn.Linear)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(require_seed(seed))
         new = type(old)(old.in_features, outputs, bias=old.bias is not None)
     if start == "zeros" and not isinstance(old, CosineHead):
         for parameter in new.parameters():
@@ -108,7 +109,7 @@ def with_cosine_head(model: nn.Module, seed: int) -> nn.Module:
     old = changed.get_submodule(name)
     assert isinstance(old, nn.Linear)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(require_seed(seed))
         _put(changed, name, CosineHead(old.in_features, old.out_features).to(old.weight))
     return changed
 

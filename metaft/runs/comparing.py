@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
+import os
 import shlex
-import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,21 +22,26 @@ from metaft.evaluation.comparison import Cell, Comparison, require_baseline
 from metaft.evaluation.comparison_report import markdown, results
 from metaft.evaluation.report import write_result
 from metaft.evaluation.style import save
-from metaft.files import clear_disk_errors, write_atomically
+from metaft.files import clear_disk_errors, folder_path, write_atomically
 from metaft.learners.spec import labels, parse, read_numbers, read_seeds
+from metaft.runs.comparison_files import (
+    BOARD,
+    CELLS,
+    EVENTS,
+    PAGE,
+    PICTURES,
+    TABLES,
+    board_name,
+    check,
+    clear,
+    clear_board,
+)
 from metaft.runs.config import RunConfig, validated
 from metaft.runs.directory import RunDirectory
 from metaft.runs.entrants import build_entrants
 from metaft.runs.families import build_family
 from metaft.runs.stopping import StoppedRun
 from metaft.runs.sweep_record import RECORD, chosen_learner
-
-CELLS, TABLES, PAGE, EVENTS = "results.jsonl", "comparison.json", "comparison.md", "tensorboard"
-PICTURES = {
-    "score against shots": "against_shots.png",
-    "score against inner steps": "against_steps.png",
-    "score against time": "against_time.png",
-}
 
 Progress = Callable[[int, int], object]
 
@@ -79,10 +83,10 @@ def compare_in(
     Raises:
         MetaftError: for bad input, found before the first evaluation; or if the folder cannot be written.
     """
-    folder, first = Path(out), place().first
+    folder, first = folder_path(out), place().first
     if first:
-        _check(folder, resume, overwrite)
-    swept = {text: chosen_learner(text) for text in learners if (Path(text) / RECORD).is_file()}
+        check(folder, resume, overwrite)
+    swept = {text: chosen_learner(text) for text in learners if os.path.isfile(Path(text) / RECORD)}
     specs = [parse(swept.get(text, text)) for text in learners]
     given = {name: value for name, value in settings.items() if value is not None}
     counts = read_numbers("shots", shots, 1) if shots is not None else None
@@ -110,7 +114,7 @@ def compare_in(
         if world.size > 1:
             stored = _read(world.from_first(_lines(stored)).decode())
         if overwrite and first:
-            _clear(folder)
+            clear(folder)
         cells = _evaluate(folder, entrants, families, config.test_tasks, stored, every_step, progress)
         comparison = Comparison(tuple(cells), chosen or names[0])
         if first:
@@ -138,30 +142,6 @@ def read_cells(path: Path) -> list[Cell]:
 
 def _read(lines: str) -> list[Cell]:
     return [Cell.from_json(json.loads(line)) for line in lines.splitlines()]
-
-
-def _check(folder: Path, resume: bool, overwrite: bool) -> None:
-    if resume and overwrite:
-        raise MetaftError("resume and overwrite exclude each other; choose one")
-    if folder.exists() and not folder.is_dir():
-        raise MetaftError(f"{folder} is a file, a comparison needs a folder")
-    is_comparison = (folder / CELLS).exists()
-    if resume and not is_comparison:
-        raise MetaftError(f"no comparison in {folder} to resume; leave out --resume to start one")
-    if is_comparison and not resume and not overwrite:
-        raise MetaftError(
-            f"{folder} already holds a comparison; give --resume to go on with it, "
-            "--overwrite to replace it, or another --out"
-        )
-    if not is_comparison and folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
-        raise MetaftError(f"{folder} is not empty and holds no comparison; give another --out")
-
-
-def _clear(folder: Path) -> None:
-    with clear_disk_errors(str(folder)):
-        for name in (TABLES, PAGE, *PICTURES.values(), CELLS):
-            (folder / name).unlink(missing_ok=True)
-        shutil.rmtree(folder / EVENTS, ignore_errors=True)
 
 
 def _evaluate(
@@ -229,9 +209,11 @@ def _board(folder: Path, comparison: Comparison, pictures: dict[str, str]) -> No
 
     from metaft.runs.events import EventFile
 
-    shutil.rmtree(folder / EVENTS, ignore_errors=True)
+    clear_board(folder, comparison.labels)
     for label in comparison.labels:
-        with closing(EventFile(folder / EVENTS / re.sub(r"[^\w.=+-]+", "_", label), 0)) as board:
+        with closing(EventFile(folder / EVENTS / board_name(label), 0)) as board:
+            first = next(cell.result for cell in comparison.cells if cell.label == label)
+            board.settings({**first.family, **first.learner})
             for shots in comparison.shots:
                 row = next(row for row in comparison.rows(shots) if row.label == label)
                 board.scalar(f"shots/{comparison.metric}", row.score.mean, shots)
@@ -240,7 +222,7 @@ def _board(folder: Path, comparison: Comparison, pictures: dict[str, str]) -> No
                     board.scalar(f"shots/difference_to_{comparison.baseline}", row.gap.mean, shots)
                 for step, (mean, _) in enumerate(row.steps):
                     board.scalar(f"inner_steps/{comparison.metric}_{shots}_shots", mean, step)
-    with closing(EventFile(folder / EVENTS / "comparison", 0)) as board:
+    with closing(EventFile(folder / EVENTS / BOARD, 0)) as board:
         board.text("table", (folder / PAGE).read_text(encoding="utf-8"), 0)
         for caption, name in pictures.items():
             with Image.open(folder / name) as image:

@@ -251,6 +251,6 @@ def _write(report: Report, command: str) -> None:
         scores = answers(Supervised(teacher.network), probe.images.images)
         temperature = line.generations[-1].temperature or 1.0
         if draw_soft_labels(probe.images, scores, temperature, line.out / "soft_labels.png"):
-            metrics.picture("soft_labels", line.out / "soft_labels.png", teacher.number)
+            metrics.picture_of("soft_labels", line.out / "soft_labels.png", teacher.number)
     finally:
         metrics.close()

@@ -97,6 +97,7 @@ def page(found: Sweep) -> str:
         lines += [f"Chosen on validation classes: `{found.learner(candidate)}`", ""]
     lines += [markdown_table(heads(found.candidates), rows)]
     lines += [f"- {name} failed: {reason}" for name, reason in found.reasons.items()]
+    lines += [f"- {name}: {text}" for name, text in found.warnings.items()]
     return "\n".join([*lines, ""])
 
 

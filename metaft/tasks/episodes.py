@@ -12,6 +12,7 @@ import torch
 
 from metaft.data.images import LabelledImages
 from metaft.errors import MetaftError
+from metaft.seeds import require_seed
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.family import Kind
 from metaft.tasks.random import generator
@@ -52,6 +53,7 @@ class Episodes:
     kind: ClassVar[Kind] = "classification"
 
     def __post_init__(self) -> None:
+        require_seed(self.seed)
         if self.ways < 2 or self.shots < 1 or self.queries < 1:
             raise MetaftError(
                 f"an episode needs ways ≥ 2, shots ≥ 1 and queries ≥ 1, "

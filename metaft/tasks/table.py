@@ -18,6 +18,7 @@ from metaft.data.notes import counted, say
 from metaft.data.split_names import meanings
 from metaft.data.splits import ALL, SPLITS, check_split
 from metaft.errors import MetaftError
+from metaft.seeds import require_seed
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.episodes import distinct
 from metaft.tasks.family import Kind
@@ -55,6 +56,7 @@ class GroupTasks:
     kind: ClassVar[Kind] = "regression"
 
     def __post_init__(self) -> None:
+        require_seed(self.seed)
         if self.shots < 1 or self.queries < 1:
             raise MetaftError(f"shots and queries must be at least 1, not shots={self.shots}, queries={self.queries}")
         smallest = int(self.counts.argmin())
