@@ -14,7 +14,7 @@ from metaft.inner.adapt import Begin, Inner, adapt, network
 from metaft.inner.losses import cross_entropy, mean_squared_error
 from metaft.inner.objectives import OBJECTIVES, Loss
 from metaft.inner.rules import Params, Rule
-from metaft.inner.scope import table
+from metaft.inner.scope import spelled_out, table
 from metaft.inner.tasks import laid_out, over_tasks
 from metaft.learners import step_statistics
 from metaft.learners.annealing import Annealing
@@ -95,10 +95,11 @@ class MAML:
         own, begun = self.model.params(), self.prototypes.names if self.prototypes else ()
         self.per_step = step_statistics.affine(self.model) if per_step_norm else ()
         learned = {n: p for n, p in own.items() if n not in begun}
-        adapts, _ = resolve((*learned, *begun), scope, "all", begun, self.per_step)
+        self._scopes = spelled_out(scope, model), spelled_out(meta_scope, model)
+        adapts, _ = resolve((*learned, *begun), self._scopes[0], "all", begun, self.per_step)
         rates = rule.learned({n: own[n] for n in adapts})
         self.params = step_statistics.for_each_step(learned, self.per_step, steps) | rates
-        self.adapts, self.trains = resolve((*self.params, *begun), scope, meta_scope, begun, self.per_step)
+        self.adapts, self.trains = resolve((*self.params, *begun), *self._scopes, begun, self.per_step)
         self.gathered = step_statistics.initial(self.model, steps) if self.per_step else {}
         self.params |= self.gathered
         self.begun = {n: own[n] for n in begun}
@@ -186,8 +187,8 @@ class MAML:
             steps=self.steps,
             estimator=annealing.estimator(self.estimator, self.done) if annealing else self.estimator,
             memory=self.memory,
-            scope=self.scope,
-            meta_scope=self.meta_scope,
+            scope=self._scopes[0],
+            meta_scope=self._scopes[1],
             objective=self.objective,
             query_loss=query_loss,
             step_weights=annealing.step_weights(self.steps, self.done) if annealing else None,
