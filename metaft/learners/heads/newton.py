@@ -9,8 +9,10 @@ from torch import Tensor
 
 from metaft.errors import MetaftError
 
-TOLERANCE = 1e-8
-"""No entry of the gradient is larger at the end, relative to the largest at the beginning (or to 1)."""
+TOLERANCE = 1e-18
+"""How far a value may still fall, relative to it, by what the Newton decrement promises."""
+STALLED = 1e-6
+"""The same where rounding lets it fall no further."""
 MOST_STEPS = 200
 HALVINGS = 40
 
@@ -25,13 +27,16 @@ def minimise(
 ) -> Tensor:
     """Newton steps, shortened where the value would not fall enough (Nocedal & Wright 2006, §3.3).
 
-    A task that has arrived stands still, so its result does not depend on the other tasks.
+    The end is told by Newton's decrement gᵀH⁻¹g, twice what the value can still fall by (Boyd & Vandenberghe 2004,
+    §9.5.1): unlike the gradient it has no unit of its own, so the end does not depend on the scale of what the
+    function is of. At least one step is made. A task that has arrived stands still, so its result does not depend on
+    the other tasks.
 
     Args:
         value: ``[*tasks, width, outputs] -> [*tasks]``; convex, and bounded below.
         derivatives: the gradient, and a function that solves ``H d = right`` for d, all ``[*tasks, width, outputs]``.
         start: where to begin.
-        tolerance: the largest entry of the gradient at the end.
+        tolerance: the decrement at the end, relative to the value.
 
     Returns:
         The minimisers.
@@ -40,48 +45,53 @@ def minimise(
         MetaftError: if a task does not arrive within `MOST_STEPS` steps.
     """
     here, height = start, value(start)
-    slope, newton = derivatives(here)
-    steepest = slope.abs().amax((-2, -1))
-    goal = tolerance * steepest.clamp(min=1)
-    for _ in range(MOST_STEPS):
-        moving = steepest > goal
+    before = torch.full_like(height, torch.inf)
+    for count in range(MOST_STEPS):
+        slope, newton = derivatives(here)
+        flat = ~slope.flatten(-2).any(-1)
+        direction = newton(-slope)
+        fall = -(slope * direction).sum((-2, -1))
+        size = height.abs()
+        arrived = (fall <= tolerance * size) | ((fall <= STALLED * size) & (fall >= before / 4))
+        moving = ~flat if count == 0 else ~(flat | arrived)
         if not moving.any():
             return here
-        direction = newton(-slope * moving[..., None, None])
-        here, height = _descend(value, derivatives, here, height, slope, direction, moving)
-        slope, newton = derivatives(here)
-        steepest = slope.abs().amax((-2, -1))
+        here, height = _descend(value, derivatives, here, height, slope, direction * moving[..., None, None], moving)
+        before = torch.where(moving, fall, torch.zeros_like(fall))
     raise MetaftError(
-        f"a head did not converge in {MOST_STEPS} Newton steps (gradient {float(steepest.max()):.1e}); "
+        f"a head did not converge in {MOST_STEPS} Newton steps (it could still fall by {float(fall.max()):.1e}); "
         "raise its regularisation, normalise the features, or take solver=scikit-learn"
     )
 
 
-def conjugate_gradients(curvature: Map, right: Tensor) -> Tensor:
-    """Solve ``H d = right`` as precisely as the distance to the minimum makes worth while (ibid., alg. 7.1).
+def conjugate_gradients(curvature: Map, right: Tensor, size: Tensor | None = None) -> Tensor:
+    """Solve ``H d = right`` as precisely as the distance to the minimum makes worth while (ibid., alg. 7.1 and 5.3).
 
     Args:
         curvature: the product of the Hessian, at least positive semi-definite, with a direction.
         right: ``[*tasks, width, outputs]``, the negative gradient.
+        size: above 0, shaped like it, about the Hessian's diagonal, to precondition by; 1 if None.
 
     Returns:
         The direction.
     """
-    size = lambda t: t.square().sum((-2, -1), keepdim=True)
-    direction, residual, step = torch.zeros_like(right), right, right
-    square = first = size(right)
+    within = lambda a, b: (a * b).sum((-2, -1), keepdim=True)
+    scaled = (lambda t: t) if size is None else (lambda t: t / size)
+    direction, residual = torch.zeros_like(right), right
+    step = scaled(residual)
+    square = first = within(residual, step)
     goal = first * first.sqrt().clamp(max=0.01)
     for _ in range(right.shape[-2] * right.shape[-1]):
         working = square > goal
         if not working.any():
             break
         bent = curvature(step)
-        curve = (step * bent).sum((-2, -1), keepdim=True)
+        curve = within(step, bent)
         working = working & (curve > 0)
         length = torch.where(working, square / torch.where(curve > 0, curve, 1), 0)
         direction, residual = direction + length * step, residual - length * bent
-        after = torch.where(working, size(residual), square)
-        step = torch.where(working, residual + after / torch.where(square > 0, square, 1) * step, step)
+        after = torch.where(working, within(residual, scaled(residual)), square)
+        step = torch.where(working, scaled(residual) + after / torch.where(square > 0, square, 1) * step, step)
         square = torch.where(working, after, torch.zeros_like(after))
     return direction
 
