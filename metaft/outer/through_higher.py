@@ -53,7 +53,7 @@ def _rooted_adam() -> Callable[[list[Tensor], Adam], torch.optim.Optimizer]:
         def __init__(self, params: list[Tensor], rule: Adam) -> None:
             super().__init__(params, {"rule": rule})
 
-    class DifferentiableRootedAdam(higher.optim.DifferentiableOptimizer):  # type: ignore[misc]
+    class DifferentiableRootedAdam(higher.optim.DifferentiableOptimizer):
         def _update(self, grouped_grads: Any, **kwargs: Any) -> None:
             for index, (group, grads) in enumerate(zip(self.param_groups, grouped_grads, strict=True)):
                 rule = group["rule"]

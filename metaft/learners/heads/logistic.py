@@ -15,6 +15,7 @@ from metaft.learners.heads.newton import conjugate_gradients, minimise
 from metaft.learners.heads.per_task import per_task
 from metaft.learners.heads.positive import require_positive
 from metaft.learners.heads.principal import principal
+from metaft.tasks.batch import IGNORE
 
 DIRECT = 320
 """Numbers of a task whose Hessian is formed and solved with; more are left to conjugate gradients."""
@@ -75,7 +76,16 @@ class Logistic:
                 return z.mT @ change + penalty * direction
 
             bent = z.square().mT @ (chance * (chance.sum(-1, keepdim=True) - chance)) + penalty
-            return slope, lambda right: conjugate_gradients(curvature, right, torch.where(bent > 0, bent, 1.0))
+            size = torch.where(bent > 0, bent, 1.0)
+
+            def newton(right: Tensor) -> Tensor:
+                direction, solved = conjugate_gradients(curvature, right, size)
+                for task in (~solved).nonzero().flatten().tolist():  # large features, one after another
+                    own = slice(task, task + 1)
+                    direction[own] = _solve(z[own], chance[own], penalty[own], present[own], right[own])
+                return direction
+
+            return slope, newton
 
         found = minimise(value, derivatives, z.new_zeros(*z.shape[:-2], z.shape[-1], outputs))
         weight = parts.weights(found[..., :-1, :])
@@ -84,8 +94,17 @@ class Logistic:
     def _scikit_learn(self, x: Tensor, y: Tensor, outputs: int) -> Fitted:
         from sklearn import linear_model
 
-        make = lambda: linear_model.LogisticRegression(C=1 / self.regularisation, tol=1e-8, max_iter=10_000)
-        return per_task(make, x, y, outputs)
+        # Features of size 1 about 0, for a test of the end that depends on their size: with C in proportion to the
+        # square of what they are divided by, the minimum is the same.
+        given = (y != IGNORE).unsqueeze(-1).double()
+        count = given.sum(-2, keepdim=True)
+        centre = (x.double() * given).sum(-2, keepdim=True) / count
+        spread = ((x.double() - centre) * given).square().sum((-2, -1), keepdim=True) / (count * x.shape[-1])
+        size = torch.where(spread > 0, spread, 1.0).sqrt()
+        strengths = iter((size.square() / self.regularisation).flatten().tolist())
+        make = lambda: linear_model.LogisticRegression(C=next(strengths), tol=1e-8, max_iter=10_000)
+        fitted = per_task(make, (x.double() - centre) / size, y, outputs)
+        return Fitted(lambda q: fitted.scores((q.double() - centre) / size).to(q.dtype), fitted.numbers)
 
     def describe(self) -> dict[str, Any]:
         """Its settings, flat."""

@@ -15,6 +15,8 @@ STALLED = 1e-6
 """The same where rounding lets it fall no further."""
 MOST_STEPS = 200
 HALVINGS = 40
+PRECISION, MOST_PRODUCTS = 1e-3, 300
+"""Of a system that conjugate gradients solve: its residual at the end, relative to that at the beginning."""
 
 Map = Callable[[Tensor], Tensor]
 
@@ -45,55 +47,58 @@ def minimise(
         MetaftError: if a task does not arrive within `MOST_STEPS` steps.
     """
     here, height = start, value(start)
-    before = torch.full_like(height, torch.inf)
+    least = torch.full_like(height, torch.inf)
     for count in range(MOST_STEPS):
         slope, newton = derivatives(here)
         flat = ~slope.flatten(-2).any(-1)
         direction = newton(-slope)
         fall = -(slope * direction).sum((-2, -1))
         size = height.abs()
-        arrived = (fall <= tolerance * size) | ((fall <= STALLED * size) & (fall >= before / 4))
+        arrived = (fall <= tolerance * size) | ((fall <= STALLED * size) & (fall >= least / 4))
         moving = ~flat if count == 0 else ~(flat | arrived)
         if not moving.any():
             return here
         here, height = _descend(value, derivatives, here, height, slope, direction * moving[..., None, None], moving)
-        before = torch.where(moving, fall, torch.zeros_like(fall))
+        least = torch.where(moving, torch.minimum(least, fall), least)
     raise MetaftError(
         f"a head did not converge in {MOST_STEPS} Newton steps (it could still fall by {float(fall.max()):.1e}); "
         "raise its regularisation, normalise the features, or take solver=scikit-learn"
     )
 
 
-def conjugate_gradients(curvature: Map, right: Tensor, size: Tensor | None = None) -> Tensor:
-    """Solve ``H d = right`` as precisely as the distance to the minimum makes worth while (ibid., alg. 7.1 and 5.3).
+def conjugate_gradients(curvature: Map, right: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+    """Solve ``H d = right`` by preconditioned conjugate gradients (ibid., alg. 5.3).
 
     Args:
         curvature: the product of the Hessian, at least positive semi-definite, with a direction.
         right: ``[*tasks, width, outputs]``, the negative gradient.
-        size: above 0, shaped like it, about the Hessian's diagonal, to precondition by; 1 if None.
+        size: above 0, shaped like it: about the Hessian's diagonal.
 
     Returns:
-        The direction.
+        The direction; and ``bool [*tasks]``, which are solved to `PRECISION`: a system may be too ill-conditioned.
     """
     within = lambda a, b: (a * b).sum((-2, -1), keepdim=True)
-    scaled = (lambda t: t) if size is None else (lambda t: t / size)
-    direction, residual = torch.zeros_like(right), right
-    step = scaled(residual)
-    square = first = within(residual, step)
-    goal = first * first.sqrt().clamp(max=0.01)
-    for _ in range(right.shape[-2] * right.shape[-1]):
+    unit = right.abs().amax((-2, -1), keepdim=True)
+    unit = torch.where(unit > 0, unit, 1.0)
+    direction, residual = torch.zeros_like(right), right / unit
+    step = residual / size
+    square = within(residual, step)
+    goal = PRECISION**2 * square
+    for _ in range(MOST_PRODUCTS):
         working = square > goal
         if not working.any():
             break
         bent = curvature(step)
         curve = within(step, bent)
         working = working & (curve > 0)
-        length = torch.where(working, square / torch.where(curve > 0, curve, 1), 0)
+        length = torch.where(working, square / torch.where(working, curve, 1), 0)
         direction, residual = direction + length * step, residual - length * bent
-        after = torch.where(working, within(residual, scaled(residual)), square)
-        step = torch.where(working, scaled(residual) + after / torch.where(square > 0, square, 1) * step, step)
-        square = torch.where(working, after, torch.zeros_like(after))
-    return direction
+        after = torch.where(working, within(residual, residual / size), square)
+        step = torch.where(working, residual / size + after / torch.where(working, square, 1) * step, step)
+        square = after
+        if not working.any():
+            break
+    return unit * direction, (square <= goal).squeeze(-1).squeeze(-1)
 
 
 def _descend(

@@ -15,6 +15,9 @@ from metaft.learners.heads.per_task import per_task
 from metaft.learners.heads.positive import require_positive
 from metaft.learners.heads.principal import principal
 
+LOST = 1e-8
+"""A penalty so far below the data's curvature, which is at most 2, would be felt in the solution's last digits."""
+
 
 @dataclass(frozen=True)
 class SVM:
@@ -73,11 +76,15 @@ class SVM:
 
 
 def _newton(z: Tensor, active: Tensor, penalty: Tensor, right: Tensor) -> Tensor:
-    """Solve (2 Z_aᵀ Z_a + diag(penalty)) d = right, in variables in which the penalty is 1 in all directions."""
+    """Solve (2 Z_aᵀ Z_a + diag(penalty)) d = right."""
+    if bool((penalty > LOST).all()):
+        hessian = 2 * (active * z).mT @ z + torch.diag_embed(penalty.squeeze(-1))
+        return torch.linalg.solve(hessian, right)
     scale = penalty.rsqrt()
     rows = active * z * scale.mT
     wide = torch.eye(z.shape[-1], dtype=z.dtype, device=z.device).expand(*rows.shape[:-2], -1, -1)
-    # By the triangle of [√2 Z_a; 1] and not by its square, which would lose the penalty of large features.
+    # In variables in which the penalty is 1 in all directions; by the triangle of [√2 Z_a; 1] and not by its square,
+    # which would lose the penalty of large features.
     triangle = torch.linalg.qr(torch.cat([2**0.5 * rows, wide], dim=-2), mode="r")[1]
     half = torch.linalg.solve_triangular(triangle.mT, scale * right, upper=False)
     return scale * torch.linalg.solve_triangular(triangle, half, upper=True)
