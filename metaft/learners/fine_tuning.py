@@ -24,6 +24,7 @@ from metaft.models.functional import BatchNormMode, Functional
 from metaft.models.heads import head_name
 from metaft.outer.chunks import default_size, map_chunks
 from metaft.tasks.batch import IGNORE, TaskBatch
+from metaft.tasks.check import require_support
 
 HEADS_AT_ONCE = 16
 """Tasks computed together where the head alone adapts: its steps are small, and the calls are what they cost."""
@@ -255,6 +256,7 @@ class FineTuning:
 
     def _ways(self, batch: TaskBatch) -> int:
         """How many outputs these tasks ask for."""
+        require_support(batch.support_y)
         values, kl = batch.support_y.is_floating_point(), self.objective_name == "kl"
         if values and kl:
             raise MetaftError("objective 'kl' compares class probabilities, and this is a regression; use 'l2'")

@@ -18,6 +18,7 @@ from metaft.inner.scope import spelled_out, table
 from metaft.inner.tasks import laid_out, over_tasks
 from metaft.learners import step_statistics
 from metaft.learners.annealing import Annealing
+from metaft.learners.first_batch import FirstBatch
 from metaft.learners.learner import Predictor
 from metaft.learners.prototypes import Prototypes
 from metaft.models.functional import BatchNormMode, Functional
@@ -120,6 +121,7 @@ class MAML:
         # Bound once: a loss that is the same object every iteration is compiled only once.
         self._even = self.support_loss, self.query_loss
         self._ragged = self.ragged_support_loss, self.ragged_query_loss
+        self._check = FirstBatch(type(model).__name__)
         self._require_sense()
 
     @property
@@ -177,6 +179,7 @@ class MAML:
         """
         if update is not None and self.gathered:
             raise MetaftError("this learner gathers running statistics of its weights; update them afterwards instead")
+        self._require_fit(batch)
         support_loss, query_loss = self._losses(batch.ragged)
         begin, annealing = self._begin(batch), self.annealing
         out = meta_gradient(
@@ -234,6 +237,7 @@ class MAML:
             ``query_x [tasks, query, *input] → predictions [tasks, query, outputs]``.
         """
         batch = TaskBatch(support_x, support_y, support_x, support_y)
+        self._require_fit(batch)
         ragged, size = batch.ragged, default_size(batch)
         inner = self._inner(self.steps, ragged, self._begin(batch))
         params, batch = laid_out(self.params, batch)
@@ -262,6 +266,7 @@ class MAML:
         Returns:
             ``[steps + 1, tasks, query, outputs]``.
         """
+        self._require_fit(batch)
         ragged = batch.ragged
         inner = self._inner(self.steps if steps is None else steps, ragged, self._begin(batch))
         params, batch = laid_out(self.params, batch)
@@ -274,6 +279,12 @@ class MAML:
                 return torch.stack([self._predict(inner, k, p, *asked) for k, p in enumerate(path)])
 
         return torch.cat(map_chunks(answers, batch, self.workers), dim=1)
+
+    def _require_fit(self, batch: TaskBatch) -> None:
+        """Refuse tasks that do not go with the network, before anything is computed."""
+        params = network(Inner(self.support_loss, self.rule, 1, per_step=self.per_step).at_step(0, self.params))
+        own = {n: p for n, p in params.items() if n not in self.gathered} | self.begun
+        self._check(self.model, own, batch, self.kind, any_ways=self.prototypes is not None)
 
     def _losses(self, ragged: bool) -> tuple[Loss, QueryLoss]:
         """Of the support and the query set; without batch norm, ignoring padded labels is all there is to do."""
