@@ -17,7 +17,7 @@ from metaft.evaluation.statistics import Summary, diverged_errors, summarise
 from metaft.learners.answering import last_answers
 from metaft.seeds import require_seed
 from metaft.tasks.batch import IGNORE, TaskBatch
-from metaft.tasks.check import require_sound
+from metaft.tasks.check import require_answers, require_fit, require_sound
 from metaft.tasks.family import TaskFamily
 
 BLOCK = 50
@@ -87,7 +87,7 @@ def evaluate(
     _at_least(1, tasks=tasks, batch_size=BLOCK if batch_size is None else batch_size)
     if seed is not None:
         family = _reseeded(family, require_seed(seed))
-    batches = draw(family, tasks, BLOCK if batch_size is None else batch_size)
+    batches = fitting(family, draw(family, tasks, BLOCK if batch_size is None else batch_size))
     return evaluate_batches(learner, batches, tasks, family=family.describe(), steps=steps, every_step=every_step,
                             progress=progress)  # fmt: skip
 
@@ -130,7 +130,7 @@ def evaluate_batches(
         require_sound(batch, first=first)
         batch_begin = time.perf_counter()
         answers = learner.curve(batch.to(device), steps) if every_step else last_answers(learner, batch.to(device))
-        predictions = answers.detach().cpu()
+        predictions = require_answers(answers, batch, f"learner {learner.name!r}: its answer").detach().cpu()
         spent = (time.perf_counter() - batch_begin) / batch.tasks
         metric, scores, bad = score(predictions, batch.query_y.cpu(), batch.support_y.cpu())
         if progress is not None and world.first:
@@ -183,6 +183,15 @@ def draw(family: TaskFamily, tasks: int, batch_size: int = BLOCK) -> Iterator[Ta
             pieces.append(held[1][max(start - first, 0) : stop - first])
         columns = zip(*(piece.tensors() for piece in pieces), strict=True)
         yield TaskBatch(*(torch.cat(column) for column in columns))
+
+
+def fitting(family: TaskFamily, batches: Iterable[TaskBatch]) -> Iterator[TaskBatch]:
+    """Batches that are what their family says; the first that is not is refused."""
+    first = 0
+    for batch in batches:
+        require_fit(batch, family, first)
+        first += batch.tasks
+        yield batch
 
 
 def score(predictions: Tensor, query_y: Tensor, support_y: Tensor | None = None) -> tuple[str, Tensor, Tensor]:

@@ -11,6 +11,7 @@ from torch import nn
 
 from metaft.errors import MetaftError, nearest
 from metaft.models.conv4 import Conv4
+from metaft.models.examples import INPUT_SHAPE
 from metaft.models.functional import Functional
 from metaft.models.mlp import MLP
 from metaft.models.resnet12 import ResNet12
@@ -70,7 +71,10 @@ def build(name: str, *, outputs: int, input_shape: tuple[int, ...], seed: int, *
         MetaftError: if the name or an option is unknown, or the examples do not suit the network.
     """
     if is_import_path(name):
-        return _own(name, seed, {"outputs": outputs, "input_shape": input_shape, **options})
+        own = _own(name, seed, {"outputs": outputs, "input_shape": input_shape, **options})
+        if not hasattr(own, INPUT_SHAPE):  # its layers are told apart by what they do with an example
+            setattr(own, INPUT_SHAPE, tuple(input_shape))
+        return own
     require_known(name)
     make, kind = MODELS[name]
     known = set(inspect.signature(kind).parameters) - {"inputs", "outputs", "channels", "size"}

@@ -41,5 +41,5 @@ def read_weights_each_time(layer: nn.RNNBase) -> None:
 
 @lru_cache(maxsize=64)
 def _reading(kind: type[nn.RNNBase]) -> type[nn.RNNBase]:
-    bases: tuple[type, ...] = (_ReadEachTime, kind)
-    return kind if issubclass(kind, _ReadEachTime) else type(kind.__name__, bases, {})
+    make: Any = type
+    return kind if issubclass(kind, _ReadEachTime) else make(kind.__name__, (_ReadEachTime, kind), {})

@@ -23,6 +23,7 @@ from metaft.outer.checks import asked_after, require_path
 from metaft.outer.chunks import batched_or_alone, default_size, map_chunks
 from metaft.outer.exact import exact
 from metaft.outer.finite_difference import finite_difference
+from metaft.outer.first_call import require_problem
 from metaft.outer.first_order import first_order
 from metaft.outer.implicit import ITERATIONS, implicit
 from metaft.outer.problem import Estimate, Problem, QueryLoss, Wrap
@@ -171,6 +172,7 @@ def meta_gradient(
         raise MetaftError(
             f"the rule learns {missing[0]!r}, which params lacks: pass params | rule.learned(adapting params)"
         )
+    require_problem(loss, params, batch, whole=begin is None and not per_step)
     inner = Inner(loss, rule, steps, adapts, objective or TaskLoss(), begin, per_step)
     asked, weights = asked_after(step_weights, steps, next(iter(params.values())))
     require_path(estimator, engine, inner, weights is not None)

@@ -31,6 +31,7 @@ from metaft.runs.clock import Clock, few_updates
 from metaft.runs.config import CommandSettings, to_toml, validated
 from metaft.runs.directory import RunDirectory
 from metaft.runs.distributed import NoMetrics, start_alike
+from metaft.runs.first_batch import require_first
 from metaft.runs.metrics import Metrics
 from metaft.runs.progress import RunProgress
 from metaft.runs.record import begin, draw_episode, not_finite, show_episode
@@ -41,6 +42,7 @@ from metaft.runs.stopping import StoppedRun, StopRequest
 from metaft.runs.train_settings import TrainSettings
 from metaft.runs.update import meta_update
 from metaft.tasks.ahead import Ahead
+from metaft.tasks.check import require_fit
 from metaft.tasks.family import TaskFamily
 
 log = logging.getLogger("metaft")
@@ -238,8 +240,12 @@ def _train(
     saved = at.iteration
     done = fraction_done(at.iteration, s.iterations, at.seconds, s.minutes)
     compiling = seconds_compiling()
+    if done < 1:
+        require_first(learner, family, validation, batches.peek(at.iteration), device)
     while done < 1 and not world.stopping(stop.signum):
-        share = world.share(batches.batch(at.iteration).with_keys(s.seed, at.iteration))
+        drawn = batches.batch(at.iteration)
+        require_fit(drawn, family)
+        share = world.share(drawn.with_keys(s.seed, at.iteration))
         if device.type != "cpu":
             share = share.to(device)
         world.seed(s.seed, at.iteration)

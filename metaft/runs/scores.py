@@ -14,6 +14,7 @@ from metaft.evaluation.evaluate import draw, score
 from metaft.evaluation.statistics import DIVERGED_ABOVE, mean_interval
 from metaft.learners.learner import MetaLearner as Learner
 from metaft.tasks.batch import IGNORE, TaskBatch
+from metaft.tasks.check import require_answers, require_fit
 from metaft.tasks.family import TaskFamily
 
 
@@ -102,7 +103,9 @@ def validate(
         return family.score(learner, tasks, device, world)
 
     def scored(batch: TaskBatch, first: int) -> Tensor:
-        adapted = learner.curve(batch.to(device))[-1:].cpu()
+        require_fit(batch, family, first)
+        answers = learner.curve(batch.to(device))
+        adapted = require_answers(answers, batch, f"learner {learner.name!r}: its curve")[-1:].cpu()
         metric = score(adapted, batch.query_y, batch.support_y)[1][0]
         return torch.stack([losses(family.kind, adapted[0], batch.query_y).double(), metric])
 
