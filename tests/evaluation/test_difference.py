@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 
@@ -12,6 +13,7 @@ import metaft
 from metaft.errors import MetaftError
 from metaft.evaluation.comparison_report import note, table_rows
 from metaft.evaluation.difference import BOTH, METHOD, TASKS, WEIGHTS, Spreading, difference, half_width, spreading
+from metaft.evaluation.memory import Peak
 from metaft.learners import NearestNeighbour
 from tests.evaluation.toys import Blobs
 
@@ -139,6 +141,12 @@ def test_one_task_or_none_gives_no_verdict() -> None:
         found = difference(np.ones((3, tasks)), np.zeros((3, tasks)))
         assert math.isnan(found.ci95)
         assert found.verdict(True) == ""
+
+
+@pytest.fixture(autouse=True)
+def _memory_unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its collection of garbage takes far longer than these small evaluations."""
+    monkeypatch.setattr("metaft.evaluation.benchmark.peak_memory", lambda: contextlib.nullcontext(Peak()))
 
 
 @dataclasses.dataclass
