@@ -33,6 +33,11 @@ SHOTS = help_text("shots", RunConfig).replace("; 1-5 draws it task by task", "")
 @click.option("--seed", default="1000", show_default=True, metavar="COUNT", help="of the tasks")
 @click.option("--steps", "test_steps", metavar="COUNT", help="inner steps [default: each learner's own]")
 @click.option("--baseline", metavar="LEARNER", help="what others are held against [default: the first]")
+@click.option(
+    "--paired-seeds",
+    is_flag=True,
+    help="hold seed s against the baseline's seed s, where both stand on one pretrained network, say",
+)
 @click.option("--out", type=OutFolder(), help="folder of the results [default: comparisons/DATASET]")
 @click.option("--resume", is_flag=True, help="go on with the comparison in --out")
 @click.option("--overwrite", is_flag=True, help="replace the comparison in --out")
@@ -45,7 +50,10 @@ SHOTS = help_text("shots", RunConfig).replace("; 1-5 draws it task by task", "")
 )
 @setting_options(*TASKS, "model", "hidden", "pool", "widths", "workers")
 def command(learners: tuple[str, ...], out: str | None, **options: Any) -> None:
-    """Compare LEARNERs on the same test tasks: mean ± 95% interval, paired differences, time and memory.
+    """Compare LEARNERs on the same test tasks: mean ± 95% interval, differences, time and memory.
+
+    A difference's interval ranges over tasks and, where --seeds gives several, over seeds; with one seed a verdict is
+    of these weights alone, and the table says so.
 
     A LEARNER is a name with options (nearest-neighbour:metric=cosine), a run directory (runs/om-{seed}, where {seed}
     stands for each of --seeds) or an import path (mypackage.mymodule:MyLearner:option=value). Options of all:

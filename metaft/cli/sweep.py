@@ -37,7 +37,7 @@ def command(grid: str | None, out: str, jobs: int | None, resume: bool, quiet: b
 
     from metaft.cli.sweep_progress import SweepProgress
     from metaft.environment import environment
-    from metaft.runs.choice import heads
+    from metaft.runs.choice import heads, note
     from metaft.runs.sweep import sweep
     from metaft.runs.sweep_page import next_command, table_rows
 
@@ -51,9 +51,8 @@ def command(grid: str | None, out: str, jobs: int | None, resume: bool, quiet: b
         for candidate, cells in zip(found.candidates, table_rows(found), strict=True):
             table.add_row(*map(Text, cells), style="bold" if candidate.chosen else None)
         console.print(table)
-        console.print(
-            Text(f"mean ± 95% interval over validation tasks; written: {found.path / 'sweep.md'}", style="dim")
-        )
+        console.print(Text(note(found.candidates), style="dim"))
+        console.print(Text(f"written: {found.path / 'sweep.md'}", style="dim"))
         for candidate in found.chosen:
             console.print(Text(f"next  {next_command(found, candidate)}"))
     for name, text in found.warnings.items():

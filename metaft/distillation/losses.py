@@ -6,11 +6,13 @@ All follow one convention. Divergences are **summed over classes** (or features)
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from metaft.distillation.choices import require_temperature, require_weight
 from metaft.errors import MetaftError
+from metaft.tasks.answers import log_probabilities
 
 
 def soft_targets(scores: Tensor, teacher_scores: Tensor, temperature: float) -> Tensor:
@@ -33,9 +35,10 @@ def soft_targets(scores: Tensor, teacher_scores: Tensor, temperature: float) -> 
     """
     require_temperature(temperature)
     require_alike(scores, teacher_scores)
-    own, taught = (s.div(temperature).log_softmax(-1) for s in (scores, teacher_scores))
-    # Not F.kl_div, which torch.func.vmap cannot batch over tasks.
-    return temperature**2 * (taught.exp() * (taught - own)).sum(-1)
+    own, taught = (log_probabilities(s.div(temperature)) for s in (scores, teacher_scores))
+    shares = taught.exp()
+    # Not F.kl_div, which torch.func.vmap cannot batch over tasks. A class that cannot be (−inf) has no share: 0 · ∞.
+    return temperature**2 * (shares * torch.where(shares > 0, taught - own, torch.zeros_like(own))).sum(-1)
 
 
 def labels(scores: Tensor, truth: Tensor, smoothing: float = 0.0) -> Tensor:

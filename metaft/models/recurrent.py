@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 from torch import Tensor, nn
@@ -36,10 +35,11 @@ def read_weights_each_time(layer: nn.RNNBase) -> None:
         layer: changed in place; of another class afterwards.
     """
     vars(layer).pop("_flat_weights", None)
-    layer.__class__ = _reading(type(layer))
+    kind = type(layer)
+    if kind not in _reading and not issubclass(kind, _ReadEachTime):
+        make: Any = type
+        _reading[kind] = make(kind.__name__, (_ReadEachTime, kind), {})
+    layer.__class__ = _reading.get(kind, kind)
 
 
-@lru_cache(maxsize=64)
-def _reading(kind: type[nn.RNNBase]) -> type[nn.RNNBase]:
-    make: Any = type
-    return kind if issubclass(kind, _ReadEachTime) else make(kind.__name__, (_ReadEachTime, kind), {})
+_reading: dict[type[nn.RNNBase], type[nn.RNNBase]] = {}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -25,16 +24,18 @@ from metaft.evaluation.style import save
 from metaft.files import clear_disk_errors, folder_path, write_atomically
 from metaft.learners.spec import labels, parse, read_numbers, read_seeds
 from metaft.runs.comparison_files import (
-    BOARD,
     CELLS,
     EVENTS,
     PAGE,
     PICTURES,
     TABLES,
-    board_name,
     check,
     clear,
-    clear_board,
+    draw_board,
+    lines_of,
+    newest,
+    parse_cells,
+    read_cells,
 )
 from metaft.runs.config import RunConfig, validated
 from metaft.runs.directory import RunDirectory
@@ -42,6 +43,8 @@ from metaft.runs.entrants import build_entrants
 from metaft.runs.families import build_family
 from metaft.runs.stopping import StoppedRun
 from metaft.runs.sweep_record import RECORD, chosen_learner
+
+__all__ = ["CELLS", "PICTURES", "compare_in", "newest", "read_cells"]
 
 Progress = Callable[[int, int], object]
 
@@ -53,6 +56,7 @@ def compare_in(
     shots: str | None = None,
     seeds: str = "1",
     baseline: str | None = None,
+    paired_seeds: bool = False,
     resume: bool = False,
     overwrite: bool = False,
     every_step: bool = True,
@@ -69,7 +73,9 @@ def compare_in(
         shots: numbers joined by commas; the settings' own by default.
         seeds: a count or numbers joined by commas.
         baseline: a learner or its label, the first by default.
-        resume: keep the evaluations that are there.
+        paired_seeds: hold seed s of a learner against seed s of the baseline, for learners that share what a seed
+            stands for, such as the pretrained network; by default the seeds of two learners are independent.
+        resume: keep the evaluations that are there, and take those that were made of equal learners on equal tasks.
         overwrite: replace them.
         every_step: score after every inner step, for the picture against steps; otherwise after the last alone.
         progress: called with tasks done and tasks in all that are to be done.
@@ -112,36 +118,14 @@ def compare_in(
             held.lock()
         stored = read_cells(folder / CELLS) if resume and first else []
         if world.size > 1:
-            stored = _read(world.from_first(_lines(stored)).decode())
+            stored = parse_cells(world.from_first(lines_of(stored)).decode())
         if overwrite and first:
             clear(folder)
         cells = _evaluate(folder, entrants, families, config.test_tasks, stored, every_step, progress)
-        comparison = Comparison(tuple(cells), chosen or names[0])
+        comparison = Comparison(tuple(cells), chosen or names[0], paired_seeds)
         if first:
             _write(folder, comparison, config, read_seeds(seeds), swept)
     return comparison
-
-
-def read_cells(path: Path) -> list[Cell]:
-    """The evaluations in a file of JSON lines.
-
-    Args:
-        path: the file.
-
-    Returns:
-        One a line.
-
-    Raises:
-        MetaftError: if it was not written by a comparison.
-    """
-    try:
-        return _read(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise MetaftError(f"{path} cannot be read ({type(error).__name__}); give --overwrite to begin anew") from None
-
-
-def _read(lines: str) -> list[Cell]:
-    return [Cell.from_json(json.loads(line)) for line in lines.splitlines()]
 
 
 def _evaluate(
@@ -153,12 +137,12 @@ def _evaluate(
     every_step: bool,
     progress: Progress | None,
 ) -> list[Cell]:
-    kept = {(cell.label, cell.seed, cell.shots): cell for cell in stored}
+    kept = list(stored)
 
     def keep(cell: Cell) -> None:
-        kept[cell.label, cell.seed, cell.shots] = cell
+        kept.append(cell)  # Beside what was made of other tasks or settings: nothing that was evaluated is lost.
         if place().first:
-            write_atomically(folder / CELLS, _lines(kept.values()))
+            write_atomically(folder / CELLS, lines_of(kept))
 
     found: list[Cell] = []
     try:
@@ -173,10 +157,6 @@ def _evaluate(
     return found
 
 
-def _lines(cells: Iterable[Cell]) -> bytes:
-    return "".join(json.dumps(cell.to_json(), ensure_ascii=False) + "\n" for cell in cells).encode()
-
-
 def _write(
     folder: Path, comparison: Comparison, config: RunConfig, seeds: Sequence[int], swept: Mapping[str, str]
 ) -> None:
@@ -186,6 +166,7 @@ def _write(
         "tasks": comparison.tasks,
         "tasks_sha256": {str(shots): total for shots, total in comparison.checksums.items()},
         "baseline": comparison.baseline,
+        "paired_seeds": comparison.paired_seeds,
         "family": comparison.family,
         "chosen_on_validation_classes_by_sweep": dict(swept),
     }
@@ -199,31 +180,4 @@ def _write(
             drawn[caption] = name
     write_atomically(folder / PAGE, markdown(comparison, command, drawn).encode())
     with clear_disk_errors(str(folder / EVENTS)):
-        _board(folder, comparison, drawn)
-
-
-def _board(folder: Path, comparison: Comparison, pictures: dict[str, str]) -> None:
-    """The same in TensorBoard: a run a learner, and one for the tables and pictures."""
-    import numpy as np
-    from PIL import Image
-
-    from metaft.runs.events import EventFile
-
-    clear_board(folder, comparison.labels)
-    for label in comparison.labels:
-        with closing(EventFile(folder / EVENTS / board_name(label), 0)) as board:
-            first = next(cell.result for cell in comparison.cells if cell.label == label)
-            board.settings({**first.family, **first.learner})
-            for shots in comparison.shots:
-                row = next(row for row in comparison.rows(shots) if row.label == label)
-                board.scalar(f"shots/{comparison.metric}", row.score.mean, shots)
-                board.scalar("shots/ms_a_task", 1000 * row.seconds_per_task, shots)
-                if row.gap is not None:
-                    board.scalar(f"shots/difference_to_{comparison.baseline}", row.gap.mean, shots)
-                for step, (mean, _) in enumerate(row.steps):
-                    board.scalar(f"inner_steps/{comparison.metric}_{shots}_shots", mean, step)
-    with closing(EventFile(folder / EVENTS / BOARD, 0)) as board:
-        board.text("table", (folder / PAGE).read_text(encoding="utf-8"), 0)
-        for caption, name in pictures.items():
-            with Image.open(folder / name) as image:
-                board.image(caption.replace(" ", "_"), np.asarray(image.convert("RGB")), 0)
+        draw_board(folder, comparison, drawn)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 from metaft.errors import MetaftError
+from metaft.evaluation.comparison import Cell, Comparison
 from metaft.files import clear_disk_errors
 from metaft.runs.own_files import remove_events
 from metaft.runs.reading import dig, read_json, read_rows
@@ -107,4 +109,77 @@ def board_name(label: str) -> str:
     Args:
         label: the learner's.
     """
-    return re.sub(r"[^\w.=+-]+", "_", label)
+    return re.sub(r"[^\w.=+-]+", "_", label).lstrip(".") or "_"
+
+
+def read_cells(path: Path) -> list[Cell]:
+    """The evaluations in a file of JSON lines.
+
+    Args:
+        path: the file.
+
+    Returns:
+        One a line.
+
+    Raises:
+        MetaftError: if it was not written by a comparison.
+    """
+    try:
+        return parse_cells(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise MetaftError(f"{path} cannot be read ({type(error).__name__}); give --overwrite to begin anew") from None
+
+
+def newest(cells: Iterable[Cell]) -> list[Cell]:
+    """The last evaluation of each learner, seed and number of shots: a resumed comparison may have added to a file.
+
+    Args:
+        cells: in the order of the file.
+
+    Returns:
+        One each.
+    """
+    return list({(cell.label, cell.seed, cell.shots): cell for cell in cells}.values())
+
+
+def parse_cells(lines: str) -> list[Cell]:
+    """The evaluations in JSON lines, one a line."""
+    return [Cell.from_json(json.loads(line)) for line in lines.splitlines()]
+
+
+def lines_of(cells: Iterable[Cell]) -> bytes:
+    """Evaluations as JSON lines."""
+    return "".join(json.dumps(cell.to_json(), ensure_ascii=False) + "\n" for cell in cells).encode()
+
+
+def draw_board(folder: Path, comparison: Comparison, pictures: dict[str, str]) -> None:
+    """A comparison in TensorBoard: a run a learner, and one for the tables and pictures.
+
+    Args:
+        folder: of the comparison, its page written.
+        comparison: what to show.
+        pictures: file name by caption.
+    """
+    import numpy as np
+    from PIL import Image
+
+    from metaft.runs.events import EventFile
+
+    clear_board(folder, {*comparison.labels, *_labels(folder)})
+    for label in comparison.labels:
+        with closing(EventFile(folder / EVENTS / board_name(label), 0)) as board:
+            first = next(cell.result for cell in comparison.cells if cell.label == label)
+            board.settings({**first.family, **first.learner})
+            for shots in comparison.shots:
+                row = next(row for row in comparison.rows(shots) if row.label == label)
+                board.scalar(f"shots/{comparison.metric}", row.score.mean, shots)
+                board.scalar("shots/ms_a_task", 1000 * row.seconds_per_task, shots)
+                if row.gap is not None:
+                    board.scalar(f"shots/difference_to_{comparison.baseline}", row.gap.mean, shots)
+                for step, (mean, _) in enumerate(row.steps):
+                    board.scalar(f"inner_steps/{comparison.metric}_{shots}_shots", mean, step)
+    with closing(EventFile(folder / EVENTS / BOARD, 0)) as board:
+        board.text("table", (folder / PAGE).read_text(encoding="utf-8"), 0)
+        for caption, name in pictures.items():
+            with Image.open(folder / name) as image:
+                board.image(caption.replace(" ", "_"), np.asarray(image.convert("RGB")), 0)

@@ -185,4 +185,11 @@ def _stored_score(file: Path) -> Score:
     if mean is None or page.get("metric") not in ("accuracy", "mse") or not isinstance(per_task, list):
         raise MetaftError(f"{file} is damaged: it holds no score; remove it and --resume")
     values = tuple(number(value) or 0.0 for value in per_task)
-    return Score(page["metric"], printable(page.get("mode")), mean, number(page.get("ci95")), values)
+    return Score(
+        page["metric"],
+        printable(page.get("mode")),
+        mean,
+        number(page.get("ci95")),
+        values,
+        page.get("deterministic") is True,
+    )
