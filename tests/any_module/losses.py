@@ -1,7 +1,8 @@
-"""Losses, of the module kind and the functions, as what a task descends; cross-entropy and squared error inside learners too."""
+"""Losses, modules and functions, as what a task descends; cross-entropy and squared error inside learners too."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +29,7 @@ def loss_of(
 ) -> list[Case]:
     """The module's and the function's case of one loss: ``loss(ready(answers), aim(y))``."""
     cases = []
+    warnings.filterwarnings("ignore", "`NLLLoss2d`", FutureWarning)
     for of, make in ((module, lambda: getattr(nn, module)(**options)), (function, lambda: _with(function, options))):
         if of is None:
             continue
