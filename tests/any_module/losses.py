@@ -29,11 +29,12 @@ def loss_of(
 ) -> list[Case]:
     """The module's and the function's case of one loss: ``loss(ready(answers), aim(y))``."""
     cases = []
-    warnings.filterwarnings("ignore", "`NLLLoss2d`", FutureWarning)
     for of, make in ((module, lambda: getattr(nn, module)(**options)), (function, lambda: _with(function, options))):
         if of is None:
             continue
-        loss = make()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of NLLLoss2d, which is another name of NLLLoss
+            loss = make()
         name = of if of is module else f"F.{of}"
         given = lambda call, x, y, loss=loss: loss(ready(call(x)), aim(y))
         cases.append(Case(name, network(outputs), variant, y=y, loss=given, kind=None))

@@ -25,6 +25,8 @@ WHOLLY = (
     "TransformerEncoderLayer: dropout", "parametrizations.spectral_norm", "AdaptiveLogSoftmaxWithLoss",
     "Module: a count in a buffer", "Module: a way that depends on data",
 )  # fmt: skip
+# One compilation for norms, attention, embeddings and dropout, one for recurrent layers, one for images.
+COMPILED = ("TransformerEncoder: on words with padding, dropout", "LSTM: at the entrance", "BatchNorm2d: on images")
 OTHER_WAYS = ("checkpoints", "first-order", "first-order alone", "finite-difference", "implicit", "chunks", "workers")
 
 
@@ -62,6 +64,13 @@ def test_one_more_way(name, request):
 @pytest.mark.parametrize("name", WHOLLY)
 def test_all_ways(name):
     compare(name, list(table(name)))
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_compiled_as_eager(name):
+    case = CASES[name]
+    made = comparisons(Ways(case, steps=2), Ways(case, training=False, steps=2), compiled=True)
+    assert made["learner compiled"]() <= tolerance("learner compiled")
 
 
 @pytest.mark.parametrize("name", REFUSED)
