@@ -62,6 +62,12 @@ NO_FUNCTION = {
 REFUSED = {
     "Embedding: max norm": "without max_norm",
     "EmbeddingBag: max norm": "without max_norm",
+    "Embedding: scaled by frequency": "without scale_grad_by_freq",
+    "EmbeddingBag: scaled by frequency": "without scale_grad_by_freq",
+    "CTCLoss": "first-order",
+    "F.ctc_loss": "first-order",
+    "CrossMapLRN2d": "LocalResponseNorm",
+    "torch.utils.checkpoint": "call the function itself",
 }
 
 

@@ -15,6 +15,10 @@ from tests.any_module.cases import CASES, NO_FUNCTION, NO_LAYER, REFUSED, every_
 from tests.any_module.comparisons import Ways, comparisons, difference, tolerance
 from tests.any_module.reference import Params
 
+# Old names of functions, and operators that torch batches one by one, are tried as well.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*performance drop", "ignore:.*deprecated", "ignore:`torch.nn.utils.weight_norm`"
+)
 COMPUTED = [name for name in CASES if name not in REFUSED]
 FIRST_OF_CLASS = list({CASES[name].of: name for name in reversed(COMPUTED)}.values())
 # One for each way the engine has with layers: all comparisons are made of these.
@@ -80,6 +84,12 @@ def test_refused_in_one_line_with_the_way_out(name):
         with pytest.raises(MetaftError, match=REFUSED[name]) as refusal:
             getattr(Ways(case, steps=2), way)()
         assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["CTCLoss", "F.ctc_loss"])
+def test_first_order_is_a_way_out(name):
+    ways = Ways(CASES[name], steps=2)
+    close(ways.plain(estimator="first-order").grads, ways.autograd(second=False))
 
 
 def table(name: str):
