@@ -35,7 +35,7 @@ def page(found: Found, kinds: Mapping[str, Sequence[str]], command: str) -> str:
         command: what made it.
     """
     wrong = {name: faults(one) for name, one in found.items() if name not in REFUSED and faults(one)}
-    refused = [[f"`{name}`", one["refused"]] for name, one in found.items() if one["refused"]]
+    refused = [[f"`{name}`", one["refused"]] for name, one in found.items() if name in REFUSED]
     classes = {CASES[name].of for name in found}
     loops = sum(bool(one["alone"]) for one in found.values())
     where = environment()
@@ -87,7 +87,7 @@ def section(kind: str, names: Sequence[str], found: Found) -> str:
 
 def cell(ones: Sequence[Mapping[str, Any]], ways: Sequence[str]) -> str:
     """The worst error of some comparisons."""
-    if any(way in one["raised"] for one in ones for way in ways):
+    if any(way in one["raised"] for one in ones for way in ways):  # what is refused is not among them
         return "**fails**"
     errors = {way: one["errors"][way] for one in ones for way in ways if way in one["errors"]}
     worst = [max(one["errors"][way] for one in ones if way in one["errors"]) for way in errors]
@@ -106,8 +106,8 @@ def looped(ones: Sequence[Mapping[str, Any]]) -> str:
 
 def faults(one: Mapping[str, Any]) -> list[str]:
     """What is wrong with a case, a line each."""
-    off = [f"{w}: {e:.1e}" for w, e in one["errors"].items() if e > tolerance(w)]
-    return off + [f"{way}: {said}" for way, said in one["raised"].items()]
+    said = {w: f"{e:.1e}" for w, e in one["errors"].items() if e > tolerance(w)} | one["raised"]
+    return [f"{', '.join(w for w in said if said[w] == what)}: {what}" for what in dict.fromkeys(said.values())]
 
 
 def wrong_list(wrong: Mapping[str, Sequence[str]]) -> str:
