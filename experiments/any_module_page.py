@@ -14,7 +14,7 @@ from tests.any_module.comparisons import tolerance
 # Heads of the table and the comparisons whose worst error stands below.
 COLUMNS = {
     "= alone": ("alone", "chunks"),
-    "= autograd": ("autograd",),
+    "= autograd": ("autograd", "evaluation"),
     "first-order": ("first-order", "first-order alone"),
     "implicit": ("implicit",),
     "finite difference": ("finite-difference",),
@@ -50,7 +50,8 @@ counted as right up to {tolerance("autograd"):.0e}; finite differences up to {to
 
 - **= alone**: the tasks together against the mean of each alone, and in chunks of 1 and 3.
 - **= autograd**: against plain `torch.autograd.grad` with a stored graph, task by task, which shares no code with metaft.
-  Random layers are in evaluation mode here, as plain autograd draws other numbers; what draws always has no entry.
+  Modules are in training mode, and once more in evaluation mode; random layers only in the latter, as plain autograd
+  draws other numbers, and what draws always has no entry.
 - **first-order** against plain autograd without second derivatives, and alone; **implicit** (with `L2ToStart`) together
   against alone; **finite difference** against exact. Where a layer holds fixed what depends on its parameters (spectral
   norm's vectors), its gradient is no slope, and there is no entry.

@@ -106,7 +106,7 @@ def comparisons(ways: Ways, still: Ways, compiled: bool = False) -> dict[str, Ca
 
     Args:
         ways: of the case in training.
-        still: of the case in evaluation, for what draws random numbers: plain autograd draws others.
+        still: of the case in evaluation; where random numbers are drawn in training, plain autograd draws others.
         compiled: compare compiled code too, which takes seconds.
     """
     case = ways.case
@@ -115,6 +115,7 @@ def comparisons(ways: Ways, still: Ways, compiled: bool = False) -> dict[str, Ca
     table: dict[str, Callable[[], float]] = {
         "alone": lambda: difference(exact(), ways.alone()),
         "autograd": lambda: difference(fixed.together(), fixed.autograd()),
+        "evaluation": lambda: difference(still.together(), still.autograd()),
         "graph": lambda: difference(ways.plain(memory="graph").grads, exact()),
         "checkpoints": lambda: difference(ways.plain(memory="checkpoints").grads, exact()),
         "first-order": lambda: difference(fixed.plain(estimator="first-order").grads, fixed.autograd(False)),
@@ -139,7 +140,9 @@ def comparisons(ways: Ways, still: Ways, compiled: bool = False) -> dict[str, Ca
             ),
         }
     if case.random == "always":  # plain autograd draws other numbers, whatever the mode
-        table = {name: compare for name, compare in table.items() if name not in ("autograd", "first-order")}
+        table = {
+            name: compare for name, compare in table.items() if name not in ("autograd", "evaluation", "first-order")
+        }
     if case.held:
         del table["finite-difference"]
     if compiled:

@@ -11,6 +11,7 @@ import zlib
 import pytest
 
 from metaft.errors import MetaftError
+from tests.any_module import attention, norms
 from tests.any_module.cases import CASES, NO_FUNCTION, NO_LAYER, REFUSED, every_function, every_layer
 from tests.any_module.comparisons import Ways, comparisons, difference, tolerance
 from tests.any_module.reference import Params
@@ -20,6 +21,8 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:.*performance drop", "ignore:.*deprecated", "ignore:`torch.nn.utils.weight_norm`"
 )
 COMPUTED = [name for name in CASES if name not in REFUSED]
+# Norms have other statistics in evaluation, attention has ways of its own.
+OTHERWISE_IN_EVALUATION = [str(c) for c in (*norms.CASES, *attention.CASES) if not c.random and str(c) not in REFUSED]
 FIRST_OF_CLASS = list({CASES[name].of: name for name in reversed(COMPUTED)}.values())
 # One for each way the engine has with layers: all comparisons are made of these.
 WHOLLY = (
@@ -56,6 +59,12 @@ def test_together_as_by_plain_autograd(name):
     if case.random == "training":
         still = Ways(case, training=False, steps=2)
         close(still.together(), still.autograd())
+
+
+@pytest.mark.parametrize("name", OTHERWISE_IN_EVALUATION)
+def test_in_evaluation_as_by_plain_autograd(name):
+    still = Ways(CASES[name], training=False, steps=2)
+    close(still.together(), still.autograd())
 
 
 @pytest.mark.parametrize("name", FIRST_OF_CLASS)
