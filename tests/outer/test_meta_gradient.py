@@ -182,8 +182,13 @@ def test_compiled_agrees_with_eager():
 
 @pytest.mark.parametrize(
     "options",
-    [{"objective": metaft.L2ToStart(0.3)}, {"diagnose": True}, {"memory": "checkpoints", "steps": 4}],
-    ids=["l2", "diagnose", "checkpoints"],
+    [
+        {"objective": metaft.L2ToStart(0.3), "diagnose": True, "memory": "checkpoints", "steps": 4},
+        pytest.param({"objective": metaft.L2ToStart(0.3)}, marks=pytest.mark.long),
+        pytest.param({"diagnose": True}, marks=pytest.mark.long),
+        pytest.param({"memory": "checkpoints", "steps": 4}, marks=pytest.mark.long),
+    ],
+    ids=["all at once", "l2", "diagnose", "checkpoints"],
 )
 def test_compiled_as_a_whole_agrees_with_eager(options):
     """Small networks over several steps: the reverse pass itself is traced."""
@@ -255,15 +260,21 @@ class Tiny(nn.Sequential):
 @pytest.mark.parametrize(
     ("estimator", "rule"),
     [
-        ("exact", metaft.SGD(0.1)),
+        # One of each kind: a step as one piece, with rates of each step; as several, with a state; conjugate gradients.
         ("exact", metaft.LSLR(0.1, 2)),
-        ("exact", metaft.Momentum(0.1)),
-        ("exact", metaft.MetaSGD(0.1)),
-        ("finite-difference", metaft.SGD(0.1)),
         ("exact", metaft.Adam(0.1)),
-        ("reptile", metaft.Adam(0.1)),
-        ("reptile", metaft.SGD(0.1)),
         ("implicit", metaft.SGD(0.1)),
+        *(
+            pytest.param(estimator, rule, marks=pytest.mark.long)
+            for estimator, rule in (
+                ("exact", metaft.SGD(0.1)),
+                ("exact", metaft.Momentum(0.1)),
+                ("exact", metaft.MetaSGD(0.1)),
+                ("finite-difference", metaft.SGD(0.1)),
+                ("reptile", metaft.Adam(0.1)),
+                ("reptile", metaft.SGD(0.1)),
+            )
+        ),
     ],
 )
 def test_compiled_piece_by_piece_agrees_with_eager(estimator, rule):

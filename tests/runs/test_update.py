@@ -90,7 +90,7 @@ def test_adam_changes_nothing_where_something_is_not_finite(where: str) -> None:
 
 
 @needs_compiler
-@pytest.mark.parametrize("estimator", ["exact", "reptile"])
+@pytest.mark.parametrize("estimator", ["exact", pytest.param("reptile", marks=pytest.mark.long)])
 def test_compiled_updates_are_those_in_parts(estimator: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     how: dict[str, Any] = {"outer_lr": 0.01, "clip": 1.0, "average": 0.9, "schedule": "cosine", "progress": False}
     found = []
@@ -104,7 +104,7 @@ def test_compiled_updates_are_those_in_parts(estimator: str, tmp_path: Path, mon
 
 
 @needs_compiler
-@pytest.mark.parametrize("at", [3, 13])
+@pytest.mark.parametrize("at", [pytest.param(3, marks=pytest.mark.long), 13])
 def test_a_stopped_run_of_compiled_updates_resumes_to_the_same_end(tmp_path: Path, at: int) -> None:
     run(tmp_path / "whole")
     with pytest.raises(StoppedRun):
@@ -128,8 +128,14 @@ def test_one_learner_is_trained_with_and_without_an_average(tmp_path: Path) -> N
 @needs_compiler
 @pytest.mark.parametrize(
     "parts",
-    [{"meta_scope": "head"}, {"rule": MetaSGD(0.01)}, {"rule": LSLR(0.01, 2), "steps": 2}, {"dtype": torch.float64}],
-    ids=["part of the weights", "learned rates", "rates of each step", "float64"],
+    [
+        {"rule": MetaSGD(0.01), "meta_scope": "head,rates", "dtype": torch.float64},
+        pytest.param({"meta_scope": "head"}, marks=pytest.mark.long),
+        pytest.param({"rule": MetaSGD(0.01)}, marks=pytest.mark.long),
+        pytest.param({"rule": LSLR(0.01, 2), "steps": 2}, marks=pytest.mark.long),
+        pytest.param({"dtype": torch.float64}, marks=pytest.mark.long),
+    ],
+    ids=["all at once", "part of the weights", "learned rates", "rates of each step", "float64"],
 )
 def test_compiled_updates_of_other_parts_are_those_uncompiled(parts: dict[str, Any], tmp_path: Path) -> None:
     found = []
