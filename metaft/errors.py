@@ -37,6 +37,12 @@ def printable(value: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in str(value))
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says, on one line of moderate length."""
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return printable(text if len(text) <= 160 else f"{text[:160]}…")
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Say which known name is closest to a misspelt one.
 

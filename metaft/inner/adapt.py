@@ -58,12 +58,12 @@ class Inner:
         begun = self.begin.names if self.begin else ()
         return {name: params[name] for name in self.adapts if name not in begun}
 
-    def begun(self, params: Params, support_x: Tensor, support_y: Tensor) -> Params:
+    def begun(self, params: Params, support_x: Tensor, support_y: Tensor, keys: Tensor | None = None) -> Params:
         """The adapting parameters that begin from the support set, stacked over tasks; none for most learners."""
         if self.begin is None:
             return {}
         own = network(self.at_step(0, params))
-        return over_tasks(self.begin.of_task, (None, 0, 0))(own, support_x, support_y)
+        return over_tasks(self.begin.of_task, (None, 0, 0), keys)(own, support_x, support_y)
 
     def at_step(self, k: int, params: Params) -> Params:
         """The meta-parameters as step k = 0, 1, … uses them: of those that are learned for each step, its own."""
@@ -80,7 +80,7 @@ class Inner:
         """Where step k's stand among parameters of several steps, ``[steps, …]``."""
         return min(k, stack.shape[0] - 1)
 
-    def gradient(self, support_x: Tensor, support_y: Tensor, shared: bool) -> Gradient:
+    def gradient(self, support_x: Tensor, support_y: Tensor, shared: bool, keys: Tensor | None = None) -> Gradient:
         """The inner gradient of every task.
 
         Args:
@@ -89,12 +89,13 @@ class Inner:
             shared: whether all tasks stand on one set of parameters (before the first step) or each has its own,
                 stacked on a leading axis. Shared parameters stay one tensor, so that the first pass over them is one
                 large batch and a product with its Jacobian is summed over tasks by the operator itself.
+            keys: ``int64 [tasks]``, of this step's random numbers, if it may draw some.
 
         Returns:
             ``(adapting, params) → gradients``, stacked over tasks; ``params`` are all meta-parameters, of which those
             that adapt count as the start only.
         """
-        of_tasks = over_tasks(grad(self.value), (None if shared else 0, None, 0, 0))
+        of_tasks = over_tasks(grad(self.value), (None if shared else 0, None, 0, 0), keys)
         return lambda adapting, params: of_tasks(adapting, params, support_x, support_y)
 
     def value(self, adapting: Params, params: Params, x: Tensor, y: Tensor) -> Tensor:

@@ -11,28 +11,38 @@ from torch import Tensor
 from torch.func import vmap
 from torch.utils._pytree import tree_leaves, tree_map
 
+from metaft.elementary.mode import Elementary
 from metaft.tasks.batch import TaskBatch
 
 
-def over_tasks(one: Callable[..., Any], in_dims: tuple[int | None, ...]) -> Callable[..., Any]:
+def over_tasks(
+    one: Callable[..., Any], in_dims: tuple[int | None, ...], keys: Tensor | None = None
+) -> Callable[..., Any]:
     """Lift a function of one task to all tasks at once.
 
     Args:
         one: takes tensors, or dictionaries of them, and returns such.
         in_dims: 0 for an argument that is stacked over tasks, None for one that all tasks share.
+        keys: ``int64 [tasks]``, of the random numbers that the function draws; None where it draws none.
 
     Returns:
         The lifted function; its results are stacked over tasks. A single task is computed as it is: its convolutions
-        then are ordinary ones instead of grouped, and batch norm the fused one.
+        then are ordinary ones instead of grouped, and batch norm the fused one. What torch's layers get wrong under
+        the engine's transforms is put right (see ``Elementary``).
     """
-    batched = vmap(one, in_dims, randomness="different")
+
+    def right(key: Tensor | None, *args: Any) -> Any:
+        with Elementary(key) as mode:
+            return mode.with_own(one(*args))
+
+    batched = vmap(right, (None if keys is None else 0, *in_dims), randomness="different")
 
     def lifted(*args: Any) -> Any:
         stacked = next(arg for arg, axis in zip(args, in_dims, strict=True) if axis == 0)
         if tree_leaves(stacked)[0].shape[0] > 1:
-            return batched(*args)
+            return batched(keys, *args)
         own = (a if axis is None else tree_map(_only, a) for a, axis in zip(args, in_dims, strict=True))
-        return tree_map(lambda v: v.unsqueeze(0), one(*own))
+        return tree_map(lambda v: v.unsqueeze(0), right(None if keys is None else keys.squeeze(0), *own))
 
     return lifted
 

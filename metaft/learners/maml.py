@@ -91,14 +91,16 @@ class MAML:
     ) -> None:
         mode: BatchNormMode = "transductive" if batch_norm == "per-step" else batch_norm
         self.model, self.batch_norm = Functional(model, mode), batch_norm
+        self.in_training = self.model.training()
         self.prototypes = Prototypes(model, mode) if start == "prototypes" else None
         own, begun = self.model.params(), self.prototypes.names if self.prototypes else ()
         self.per_step = step_statistics.affine(self.model) if per_step_norm else ()
         learned = {n: p for n, p in own.items() if n not in begun}
-        adapts, _ = resolve((*learned, *begun), scope, "all", begun, self.per_step)
+        self.frozen = tuple(n for n in self.model.frozen if n not in begun)
+        adapts, _ = resolve((*learned, *begun), scope, "all", begun, self.per_step, self.frozen)
         rates = rule.learned({n: own[n] for n in adapts})
         self.params = step_statistics.for_each_step(learned, self.per_step, steps) | rates
-        self.adapts, self.trains = resolve((*self.params, *begun), scope, meta_scope, begun, self.per_step)
+        self.adapts, self.trains = resolve((*self.params, *begun), scope, meta_scope, begun, self.per_step, self.frozen)
         self.gathered = step_statistics.initial(self.model, steps) if self.per_step else {}
         self.params |= self.gathered
         self.begun = {n: own[n] for n in begun}
@@ -111,14 +113,12 @@ class MAML:
         if objective == "kl" and kind != "classification":
             raise MetaftError("objective 'kl' compares class probabilities, and this is a regression; use 'l2'")
         self.objective_name, self.objective_weight = objective, objective_weight
-        self.objective = OBJECTIVES[objective](objective_weight, self.model)
+        self.objective = OBJECTIVES[objective](objective_weight, self.in_training)
+        self.objective_of_answers = OBJECTIVES[objective](objective_weight, self.model)
         self.task_loss = LOSSES[kind]
         # Of the queries; another one where a teacher answers them as well (metaft.distillation.adapted).
         self.outer_loss: Callable[[Tensor, Tensor], Tensor] = self.task_loss
         self.name = "fomaml" if estimator == "first-order" else "maml"
-        # Bound once: a loss that is the same object every iteration is compiled only once.
-        self._even = self.support_loss, self.query_loss
-        self._ragged = self.ragged_support_loss, self.ragged_query_loss
         self._require_sense()
 
     @property
@@ -135,21 +135,29 @@ class MAML:
         self.done = done
 
     def support_loss(self, params: Params, x: Tensor, y: Tensor) -> Tensor:
-        """The inner objective of one task."""
-        return self.task_loss(self.model(params, x), y)
+        """The inner objective of one task in training."""
+        return self.task_loss(self.in_training(params, x), y)
 
     def query_loss(self, params: Params, support_x: Tensor, support_y: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """The outer objective of one task, batch norm in the declared mode."""
-        return self.outer_loss(self.model.query(params, support_x, x), y)
+        return self.outer_loss(self.in_training.query(params, support_x, x), y)
 
     def ragged_support_loss(self, params: Params, x: Tensor, y: Tensor) -> Tensor:
         """The inner objective of a task with padding, which batch norm leaves out."""
+        return self.task_loss(self.in_training(params, x, counted=y != IGNORE), y)
+
+    def answering_loss(self, params: Params, x: Tensor, y: Tensor) -> Tensor:
+        """The inner objective of one task where answers are wanted: random layers are off."""
+        return self.task_loss(self.model(params, x), y)
+
+    def ragged_answering_loss(self, params: Params, x: Tensor, y: Tensor) -> Tensor:
+        """The same of a task with padding."""
         return self.task_loss(self.model(params, x, counted=y != IGNORE), y)
 
     def ragged_query_loss(self, params: Params, support_x: Tensor, support_y: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """The outer objective of a task with padding."""
         counted = support_y != IGNORE, labels_of(y) != IGNORE
-        return self.outer_loss(self.model.query(params, support_x, x, *counted), y)
+        return self.outer_loss(self.in_training.query(params, support_x, x, *counted), y)
 
     @property
     def takes_update(self) -> bool:
@@ -197,6 +205,7 @@ class MAML:
             solver_iterations=self.solver_iterations,
             workers=self.workers,
             diagnose=diagnose,
+            frozen=self.frozen,
             update=update,
             kept=kept,
         )
@@ -219,6 +228,7 @@ class MAML:
     def scope_rows(self) -> list[list[str]]:
         """What adapts and what is meta-trained, a row a parameter: name, shape, "adapts", "meta-trained"."""
         other = dict.fromkeys(self.gathered, "gathered") | dict.fromkeys(self.begun, "prototypes")
+        other |= dict.fromkeys(self.frozen, "frozen")
         rows = table(self.params | self.begun, self.adapts, self.trains)
         return [[*row[:3], other.get(row[0], row[3])] for row in rows]
 
@@ -243,7 +253,8 @@ class MAML:
                 last = adapt(inner, params, chunk.support_x, chunk.support_y)[-1]
             return lambda query_x: self._predict(inner, inner.steps, last, chunk.support_x, query_x, counted)
 
-        parts = map_chunks(adapted, batch, self.workers, size)
+        parts = map_chunks(adapted, batch, self.workers, size, owner=self)
+        size = -(-batch.tasks // len(parts))
 
         def predictor(query_x: Tensor) -> Tensor:
             asked = laid_out({}, TaskBatch(support_x, support_y, query_x, query_x))[1].query_x  # no labels are known
@@ -272,18 +283,18 @@ class MAML:
                 asked = (chunk.support_x, chunk.query_x, *counted)
                 return torch.stack([self._predict(inner, k, p, *asked) for k, p in enumerate(path)])
 
-        return torch.cat(map_chunks(answers, batch, self.workers), dim=1)
+        return torch.cat(map_chunks(answers, batch, self.workers, owner=self), dim=1)
 
     def _losses(self, ragged: bool) -> tuple[Loss, QueryLoss]:
         """Of the support and the query set; without batch norm, ignoring padded labels is all there is to do."""
         if not ragged or not self.model.normalises:
-            return self._even
+            return self.support_loss, self.query_loss
         if self.objective_name == "kl":
             raise MetaftError(
                 "objective 'kl' with batch norm does not leave the padding of ragged tasks out; use objective 'l2', "
                 "or the same ways and shots in every task"
             )
-        return self._ragged
+        return self.ragged_support_loss, self.ragged_query_loss
 
     def _begin(self, batch: TaskBatch) -> Begin | None:
         """Where the head of these tasks begins, if not at meta-parameters."""
@@ -292,7 +303,11 @@ class MAML:
         return self.prototypes.begin(int(batch.support_y.max()) + 1, batch.ragged)
 
     def _inner(self, steps: int, ragged: bool = False, begin: Begin | None = None) -> Inner:
-        return Inner(self._losses(ragged)[0], self.rule, steps, self.adapts, self.objective, begin, self.per_step)
+        """The inner loop where answers are wanted."""
+        loss = (
+            self.ragged_answering_loss if self._losses(ragged)[0] == self.ragged_support_loss else self.answering_loss
+        )
+        return Inner(loss, self.rule, steps, self.adapts, self.objective_of_answers, begin, self.per_step)
 
     @torch.no_grad()
     def _predict(self, inner: Inner, steps: int, adapting: Params, *inputs: Tensor | None) -> Tensor:

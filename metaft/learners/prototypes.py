@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor, nn
 
 from metaft.errors import MetaftError
 from metaft.inner.adapt import Begin
 from metaft.inner.rules import Params, Rule
+from metaft.kept import kept
 from metaft.models.functional import BatchNormMode, Functional
 from metaft.models.heads import CosineHead, head_name, without_head
 from metaft.tasks.batch import IGNORE
@@ -84,9 +83,5 @@ class Prototypes:
 
     def begin(self, ways: int, ragged: bool) -> Begin:
         """The start for tasks of so many ways: the same object every time, so that it is compiled once."""
-        return _begin(self, ways, ragged)
-
-
-@lru_cache(maxsize=64)
-def _begin(prototypes: Prototypes, ways: int, ragged: bool) -> Begin:
-    return Begin(prototypes.names, lambda params, x, y: prototypes.of_task(ways, ragged, params, x, y))
+        make = lambda: Begin(self.names, lambda params, x, y: self.of_task(ways, ragged, params, x, y))
+        return kept(self).once((ways, ragged), make)

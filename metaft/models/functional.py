@@ -10,21 +10,23 @@ from typing import Any, Literal, get_args
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch._C._functorch import TransformType
-from torch._functorch.pyfunctorch import retrieve_all_functorch_interpreters
 from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
-from metaft.errors import MetaftError, nearest
-from metaft.models.written_out import max_pool2d, normalise, plain_max_pool2d, var_mean
+from metaft.elementary.batch_norm import normalise, var_mean
+from metaft.errors import MetaftError, first_line, nearest
 
 BatchNormMode = Literal["transductive", "inductive", "running"]
-MAX_POOLING = (F.max_pool2d, torch.max_pool2d)  # the second is what a mode sees of the first while it is compiled
 Params = dict[str, Tensor]
 
 
 class Functional:
     """A module's forward pass as ``model(params, x)``; the module given is copied and never touched.
+
+    Everything that depends on ``module.training`` is in evaluation mode, whatever the module given is
+    in; ``training()`` is the same network with dropout and its kin on. What a forward pass changes in place, such as a buffer that counts
+    its calls, is gone after it.
 
     Batch norm normalises by the batch it is given, so a query set normalised by itself is **transductive**: a
     prediction depends on the other queries, as in most published MAML numbers. In **inductive** mode queries are
@@ -42,23 +44,57 @@ class Functional:
     def __init__(self, module: nn.Module, batch_norm: BatchNormMode = "transductive") -> None:
         if batch_norm not in get_args(BatchNormMode):
             raise MetaftError(f"unknown batch-norm mode {batch_norm!r}{nearest(batch_norm, get_args(BatchNormMode))}")
-        self.module = copy.deepcopy(module)
-        for part in self.module.modules():
-            if isinstance(part, nn.modules.batchnorm._BatchNorm):
-                part.eval()  # its counter of batches would otherwise be updated in place
-                if batch_norm == "running" and part.running_mean is None:
-                    raise MetaftError(
-                        "batch_norm 'running': this network has no running statistics (meta-training gathers none); "
-                        "use batch_norm 'inductive' or 'transductive'"
-                    )
-        self.batch_norm = batch_norm
-        self._copies: dict[int, nn.Module] = {}
+        _require_seen_weights(module)
+        self.module, self.batch_norm = own_copy(module).eval(), batch_norm
+        norms = self._batch_norms(self.module)
+        if batch_norm == "running" and any(part.running_mean is None for part in norms):
+            raise MetaftError(
+                "batch_norm 'running': this network has no running statistics (meta-training gathers none); "
+                "use batch_norm 'inductive' or 'transductive'"
+            )
+        self.normalises = bool(norms)
         self.buffers = {name: b.detach() for name, b in self.module.named_buffers()}
+        # All norms' statistics are left as they are (see ``Elementary``); other buffers may be changed in place.
+        still = {n for n, part in self.module.named_modules() if isinstance(part, nn.modules.batchnorm._NormBase)}
+        self._changing = tuple(n for n in self.buffers if n.rpartition(".")[0] not in still)
+        self._set_mode(False)
+
+    @staticmethod
+    def _batch_norms(module: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
+        return [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+
+    def _set_mode(self, training: bool) -> None:
+        """Train or evaluate; norms go by the declared mode of batch norm alone."""
+        self._copies: dict[tuple[int, bool], nn.Module] = {}
+        self._by_batch, self._by_running = (self._prepared(training, running) for running in (False, True))
+
+    def _prepared(self, training: bool, running: bool) -> nn.Module:
+        """A copy that shares all tensors, its batch norms by running statistics or by those of the batch."""
+        module = _sharing_copy(self.module).train(training)
+        for part in module.modules():
+            if isinstance(part, nn.modules.instancenorm._InstanceNorm):
+                part.train(not running)
+            elif isinstance(part, nn.modules.batchnorm._BatchNorm):
+                part.train(not running)
+                # So it counts no batches, and asks for the batch's statistics; what a module of the user's own asks
+                # of ``F.batch_norm`` is left as it is.
+                part.track_running_stats = part.track_running_stats and running
+        return module
+
+    def training(self) -> Functional:
+        """The same network with its random layers on, as in meta-training; weights and buffers are shared."""
+        other = copy.copy(self)
+        other._set_mode(True)
+        return other
 
     @property
-    def normalises(self) -> bool:
-        """Whether the module has batch norm at all; without it the mode makes no difference."""
-        return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in self.module.modules())
+    def frozen(self) -> tuple[str, ...]:
+        """Names of the parameters that require no gradient."""
+        return tuple(name for name, p in self.module.named_parameters() if not p.requires_grad)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the threads' copies, which may hold what a transform has left."""
+        return vars(self) | {"_copies": {}}
 
     @property
     def norms(self) -> tuple[str, ...]:
@@ -97,9 +133,13 @@ class Functional:
         Returns:
             ``[examples, outputs]``.
         """
-        buffers = {name: b.to(x.device) for name, b in self.buffers.items()} | (running or {})
-        with BatchStatistics(statistics_from, self.batch_norm == "running" or running is not None, counted):
-            return functional_call(self._own_module(), (params, buffers), (x,))
+        buffers = {n: b.to(x.device) for n, b in self.buffers.items()} | (running or {})
+        buffers |= {n: buffers[n].clone() for n in self._changing}
+        module = self._own_module(self.batch_norm == "running" or running is not None)
+        if statistics_from is None and counted is None:
+            return functional_call(module, (params, buffers), (x,))
+        with BatchStatistics(statistics_from, counted):
+            return functional_call(module, (params, buffers), (x,))
 
     def statistics(self, params: Params, x: Tensor, counted: Tensor | None = None) -> Params:
         """What every batch norm normalises by when it sees these examples.
@@ -112,7 +152,7 @@ class Functional:
         Returns:
             ``LAYER.running_mean`` and ``LAYER.running_var``, ``[channels]``: the mean and the biased variance.
         """
-        module, found, hooks = self._own_module(), Params(), []
+        module, found, hooks = self._own_module(self.batch_norm == "running"), Params(), []
         for name in self.norms:
 
             def seen(part: nn.Module, inputs: tuple[Tensor, ...], name: str = name) -> None:
@@ -127,13 +167,14 @@ class Functional:
                 hook.remove()
         return found
 
-    def _own_module(self) -> nn.Module:
+    def _own_module(self, running: bool) -> nn.Module:
         """This thread's copy: ``functional_call`` puts the parameters into the module while it runs."""
+        prepared = self._by_running if running else self._by_batch
         if torch.compiler.is_dynamo_compiling():  # traced away: compiled code holds no module
-            return self.module
-        thread = threading.get_ident()
+            return prepared
+        thread = threading.get_ident(), running
         if thread not in self._copies:
-            self._copies[thread] = copy.deepcopy(self.module)
+            self._copies[thread] = _sharing_copy(prepared)
         return self._copies[thread]
 
     def query(
@@ -162,33 +203,54 @@ class Functional:
         return self(params, torch.cat([support_x, query_x]), support, support_counted)[support:]
 
 
+def own_copy(module: nn.Module) -> nn.Module:
+    """A copy of a module; what it computed from its parameters and holds beside them is copied as a constant.
+
+    Raises:
+        MetaftError: if it cannot be copied.
+    """
+    held = [v for part in module.modules() for v in vars(part).values()]
+    tensors = [t for value in held for t in tree_leaves(value) if isinstance(t, Tensor) and t.grad_fn is not None]
+    try:
+        return copy.deepcopy(module, {id(t): t.detach().clone() for t in tensors})
+    except Exception as error:
+        raise MetaftError(f"this {type(module).__name__} cannot be copied: {first_line(error)}") from None
+
+
+def _sharing_copy(module: nn.Module) -> nn.Module:
+    """A copy whose parameters and buffers are the module's own tensors."""
+    tensors = [*module.parameters(), *module.buffers()]
+    return copy.deepcopy(module, {id(t): t for t in tensors})
+
+
+def _require_seen_weights(module: nn.Module) -> None:
+    for name, part in module.named_modules():
+        if isinstance(part, nn.RNNBase) and hasattr(part, "parametrizations"):
+            raise MetaftError(
+                f"layer {name or type(part).__name__!r} is a {type(part).__name__} with parametrised weights, which "
+                "torch's recurrent layers never read again after they are made; parametrise another layer, or write "
+                "the recurrence with cells"
+            )
+
+
 class BatchStatistics(TorchFunctionMode):
-    """Within this context every ``F.batch_norm`` normalises by statistics of the first ``examples`` rows.
-
-    Within a ``torch.func.vmap`` it is written out in elementary operations on purpose: torch's fused batch norm,
-    differentiated twice and from outside a vmap, gives a wrong meta-gradient without a word
-    (tests/models/test_functional.py). Elsewhere the fused one is right, and quicker where nothing is compiled.
-
-    In code compiled for a CPU, max-pooling is written out as well.
+    """Within this context batch norm takes the statistics of the first ``examples`` rows that count.
 
     Args:
         examples: how many leading rows give mean and variance; all if None.
-        running: normalise by running statistics instead, whatever the rows.
         counted: ``bool`` over those rows, false for padding, which is left out of both; all count if None.
     """
 
-    def __init__(self, examples: int | None = None, running: bool = False, counted: Tensor | None = None) -> None:
+    def __init__(self, examples: int | None = None, counted: Tensor | None = None) -> None:
         super().__init__()
-        self.examples, self.running, self.counted = examples, running, counted
+        self.examples, self.counted = examples, counted
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        """Replace batch norm and max-pooling; let everything else pass."""
+        """Replace batch norm; let everything else pass."""
         if func is F.batch_norm:
             return self._batch_norm(*args, **(kwargs or {}))
-        if func in MAX_POOLING:
-            return self._max_pool2d(func, *args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
     def _batch_norm(
@@ -202,24 +264,7 @@ class BatchStatistics(TorchFunctionMode):
         momentum: float = 0.1,
         eps: float = 1e-5,
     ) -> Tensor:
-        all_rows = self.examples is None and self.counted is None
-        if all_rows and not torch.compiler.is_dynamo_compiling() and not _vmapped():
-            if self.running and running_mean is not None:
-                return F.batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
-            return F.batch_norm(x, None, None, weight, bias, True, momentum, eps)
-        if self.running and running_mean is not None and running_var is not None:
-            variance, mean = running_var, running_mean
-        else:
-            variance, mean = var_mean(x if self.examples is None else x[: self.examples], self.counted)
+        if not training and running_mean is not None:
+            return F.batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
+        variance, mean = var_mean(x if self.examples is None else x[: self.examples], self.counted)
         return normalise(x, variance, mean, weight, bias, eps)
-
-    def _max_pool2d(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        kernel = plain_max_pool2d(*args, **kwargs)
-        if kernel is None or not torch.compiler.is_dynamo_compiling() or args[0].device.type != "cpu":
-            return func(*args, **kwargs)
-        return max_pool2d(args[0], kernel)
-
-
-def _vmapped() -> bool:
-    """Whether we are inside a ``torch.func.vmap``."""
-    return any(level.key() == TransformType.Vmap for level in retrieve_all_functorch_interpreters())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,15 +12,23 @@ from typing import TypeVar
 
 import torch
 
+from metaft.errors import MetaftError, first_line
 from metaft.inner.tasks import has_large_images, images_on_cpu
+from metaft.kept import kept
 from metaft.tasks.batch import TaskBatch
 
 Result = TypeVar("Result")
 POOL = "metaft-chunks"
+ALONE = "task by task"
+log = logging.getLogger("metaft")
 
 
 def map_chunks(
-    job: Callable[[TaskBatch], Result], batch: TaskBatch, workers: int = 1, size: int | None = None
+    job: Callable[[TaskBatch], Result],
+    batch: TaskBatch,
+    workers: int = 1,
+    size: int | None = None,
+    owner: object | None = None,
 ) -> list[Result]:
     """Run a job on every chunk of a batch.
 
@@ -30,11 +39,14 @@ def map_chunks(
             instead, with so many threads inside an operator: that is as quick there, holds one chunk's activations at a
             time, and threads of our own could not keep the C library's memory of more than 64 MiB a tensor.
         size: tasks a chunk; if None, one where examples are images on a CPU, otherwise all.
+        owner: whose job it is, if tasks may turn out not to be batched (see ``batched_or_alone``).
 
     Returns:
         The results, in the order of the tasks.
     """
     size = size or default_size(batch)
+    if owner is not None:
+        return batched_or_alone(owner, batch.tasks, size, lambda size: map_chunks(job, batch, workers, size))
     chunks = [batch] if 0 < batch.tasks <= size else [batch[i : i + size] for i in range(0, batch.tasks, size)]
     # A job that maps chunks itself does so in its own thread: one that waits for its own pool would wait for ever.
     if workers == 1 or threading.current_thread().name.startswith(POOL):
@@ -43,6 +55,36 @@ def map_chunks(
         with _threads_in_operators(workers):
             return [job(chunk) for chunk in chunks]
     return list(_pool(workers).map(job, chunks))
+
+
+def batched_or_alone(owner: object, tasks: int, size: int, attempt: Callable[[int], Result]) -> Result:
+    """Compute tasks together, or one by one what cannot be batched.
+
+    Args:
+        owner: whose computation it is: what was found out about it is kept with it (see ``metaft.kept``).
+        tasks: how many there are.
+        size: how many to compute together.
+        attempt: the computation, given how many tasks to compute together.
+
+    Returns:
+        What the attempt gives.
+
+    Raises:
+        Exception: what the attempt raises task by task.
+    """
+    if size == 1 or tasks <= 1 or ALONE in kept(owner):
+        return attempt(1 if ALONE in kept(owner) else size)
+    try:
+        return attempt(size)
+    except MetaftError:
+        raise
+    except Exception as error:
+        reason = error
+    # Outside of the handler: an error of this attempt is the user's own, and says nothing of batching.
+    result = attempt(1)
+    kept(owner).once(ALONE, lambda: True)
+    log.warning("tasks are computed one by one, which is slower but the same: together, %s", first_line(reason))
+    return result
 
 
 def default_size(batch: TaskBatch) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import shutil
 import threading
@@ -19,7 +20,9 @@ from torch.fx import Graph
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_is_leaf, tree_leaves, tree_map
 
+from metaft.errors import first_line
 from metaft.inner.tasks import channels_last
+from metaft.kept import kept
 from metaft.outer.kernels import convolutions, once, small_products, sums
 
 log = logging.getLogger("metaft")
@@ -59,16 +62,20 @@ def compiler_found() -> bool:
     return found
 
 
-@lru_cache(maxsize=64)
 def compile_if_possible(function: Function) -> Function:
-    """Compile a function, or call it as it is where no compiler is found; no gradient is recorded either way.
+    """Compile a function, or call it as it is where that cannot be done; no gradient is recorded either way.
 
     Args:
         function: of tensors and dictionaries of tensors, pure but for what it may change in place.
 
     Returns:
-        The compiled function; compiling happens at its first call, and is cached on disk by torch.
+        The compiled function, the same one for the same function; compiling happens at its first call, and is cached
+        on disk by torch. What cannot be compiled runs as it is, which is said once.
     """
+    return kept(function).once(compile_if_possible, lambda: _compiled(function))
+
+
+def _compiled(function: Function) -> Function:
     if not compiler_found():
         return torch.no_grad()(function)  # as compiled below
     # On a CPU the whole graph becomes one C++ call, which releases the interpreter's lock: otherwise the fused kernels
@@ -85,6 +92,7 @@ def compile_if_possible(function: Function) -> Function:
         options["post_grad_custom_post_pass"] = _InTurn(passes)
     built = torch.compile(_with_own_code(function), fullgraph=True, dynamic=False, options=options)
     seen: set[tuple[torch.Size, ...]] = set()
+    refused: list[Exception] = []
 
     @wraps(function)
     def run(*args: Any) -> Any:
@@ -92,19 +100,31 @@ def compile_if_possible(function: Function) -> Function:
         with torch.no_grad():
             if shapes in seen:
                 return built(*args)
+            if refused:
+                return function(*args)
             with _spent.building:  # two worker threads that meet a new shape would both compile it
-                _raise_limits()
-                start = time.perf_counter()
-                result = built(*args)
-                if shapes not in seen:
-                    _spent.seconds += time.perf_counter() - start
-                seen.add(shapes)
-                return result
+                if shapes not in seen and not refused:
+                    _raise_limits()
+                    gc.collect()  # compiled functions refer to themselves: those of learners that are gone go here
+                    start = time.perf_counter()
+                    try:
+                        result = built(*args)
+                    except Exception as error:
+                        refused.append(error)
+                    else:
+                        seen.add(shapes)
+                        return result
+                    finally:
+                        _spent.seconds += time.perf_counter() - start
+            if not refused:
+                return built(*args)
+            result = function(*args)  # an error of its own comes from here, without the compiler's words
+            log.warning("running uncompiled, which is slower but the same: %s", first_line(refused[0]))
+            return result
 
     return run  # type: ignore[return-value]
 
 
-@lru_cache(maxsize=256)
 def compile_if_small(function: Function) -> Function:
     """Compile a computation over images, unless its tensors are so large that it would not pay.
 
@@ -116,6 +136,10 @@ def compile_if_small(function: Function) -> Function:
         it is limited by memory traffic and stays uncompiled. Layouts are settled, so that nothing is compiled twice
         for the sake of one.
     """
+    return kept(function).once(compile_if_small, lambda: _compiled_if_small(function))
+
+
+def _compiled_if_small(function: Function) -> Function:
     built = compile_if_possible(function)
     small: dict[tuple[torch.Size, ...], bool] = {}
 

@@ -17,7 +17,7 @@ def linearise(
     inner: Inner, batch: TaskBatch, shared: bool, adapting: Params, live: Params, fixed: Params
 ) -> tuple[Params, Pullback]:
     """The gradient with its exact transposed Jacobian, by differentiating it once more."""
-    gradient = inner.gradient(batch.support_x, batch.support_y, shared)
+    gradient = inner.gradient(batch.support_x, batch.support_y, shared, batch.keys)
     return vjp(lambda a, b: gradient(a, fixed | b), adapting, live)[:2]
 
 

@@ -43,11 +43,11 @@ def linearise(
         The gradient and the product.
     """
     delta = default_step(next(iter(adapting.values())).dtype) if step is None else step
-    grads = inner.gradient(batch.support_x, batch.support_y, shared)(adapting, fixed | live)
+    grads = inner.gradient(batch.support_x, batch.support_y, shared, batch.keys)(adapting, fixed | live)
 
     def at(where: Params) -> tuple[Params, Params]:
         one = grad(lambda a, b, x, y: inner.value(a, fixed | b, x, y), argnums=(0, 1))
-        return over_tasks(one, (0, None, 0, 0))(where, live, batch.support_x, batch.support_y)
+        return over_tasks(one, (0, None, 0, 0), batch.keys)(where, live, batch.support_x, batch.support_y)
 
     def product(cotangent: Params) -> tuple[Params, Params]:
         length = _norm(cotangent, 1)

@@ -20,7 +20,7 @@ def linearise(
 
     With plain SGD every v_k is then v_K. Learned rates still have their gradient, as they stand outside the Hessian.
     """
-    grads = inner.gradient(batch.support_x, batch.support_y, shared)(adapting, fixed | live)
+    grads = inner.gradient(batch.support_x, batch.support_y, shared, batch.keys)(adapting, fixed | live)
 
     def nothing(cotangent: Params) -> tuple[Params, Params]:
         return {n: torch.zeros_like(p) for n, p in adapting.items()}, {n: torch.zeros_like(p) for n, p in live.items()}

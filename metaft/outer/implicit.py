@@ -65,11 +65,14 @@ def implicit(problem: Problem, tolerance: float = TOLERANCE, iterations: int = I
         def of_one(a: Params, b: Params, x: Tensor, y: Tensor) -> Params:
             return torch.func.grad(lambda a: inner.loss(fixed | b | a, x, y))(a)
 
-        return over_tasks(of_one, (0, None, 0, 0))(a, b, batch.support_x, batch.support_y)
+        # One draw for all products: the system that is solved is of one function.
+        return over_tasks(of_one, (0, None, 0, 0), batch.at_step(inner.steps).keys)(
+            a, b, batch.support_x, batch.support_y
+        )
 
     def query(a: Params, b: Params) -> Tensor:
         of_one = lambda a, b, *data: problem.query_loss(fixed | b | a, *data)
-        return over_tasks(of_one, (0, None, 0, 0, 0, 0))(a, b, *batch.tensors())
+        return over_tasks(of_one, (0, None, 0, 0, 0, 0), batch.after(inner.steps).keys)(a, b, *batch.tensors())
 
     losses, pull = vjp(query, adapted, live)[:2]
     wanted, of_live = pull(torch.ones_like(losses))

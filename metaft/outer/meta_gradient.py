@@ -16,10 +16,11 @@ from metaft.inner.objectives import Loss, Objective, TaskLoss
 from metaft.inner.rules import Params, Rule
 from metaft.inner.scope import select
 from metaft.inner.tasks import images_on_cpu, laid_out
+from metaft.kept import kept as store
 from metaft.memory import keep_freed_memory
 from metaft.outer import compiled
 from metaft.outer.checks import asked_after, require_path
-from metaft.outer.chunks import default_size, map_chunks
+from metaft.outer.chunks import batched_or_alone, default_size, map_chunks
 from metaft.outer.exact import exact
 from metaft.outer.finite_difference import finite_difference
 from metaft.outer.first_order import first_order
@@ -99,6 +100,7 @@ def meta_gradient(
     engine: str = "eager",
     workers: int = 1,
     chunk: int | None = None,
+    frozen: Collection[str] = (),
     solver_iterations: int = ITERATIONS,
     diagnose: bool = False,
     update: Update | None = None,
@@ -109,7 +111,9 @@ def meta_gradient(
     Args:
         loss: ``loss(params, x, y) → scalar``, the loss of one task's examples.
         params: the meta-parameters, ``dict[str, Tensor]``; for a rule with learned rates, ``rule.learned(params)`` too.
-        batch: the tasks, on a leading axis.
+            Where some require a gradient, as a module's parameters do, those that do not are frozen.
+        batch: the tasks, on a leading axis. Random layers draw by its ``keys``; without keys they draw anew each call,
+            after torch's own generator.
         rule: the inner rule, ``metaft.SGD(lr=0.01)`` for instance.
         steps: inner steps K ≥ 0.
         estimator: "exact" (full Hessian), "first-order", "finite-difference", "implicit" or "reptile".
@@ -132,7 +136,9 @@ def meta_gradient(
             on images of 64×64 and more, where operators have these threads. With more than one, ``loss`` must be safe
             to call from several threads: ``metaft.models.Functional`` is, ``torch.func.functional_call`` on one module
             is not.
-        chunk: tasks computed together; chosen from the shape of an example if None.
+        chunk: tasks computed together; chosen from the shape of an example if None. What cannot be batched (an ``if``
+            on values, a buffer that changes with the data) is computed task by task, which is said once.
+        frozen: names that neither adapt nor are trained, whatever the scopes.
         solver_iterations: of "implicit": the most conjugate-gradient iterations a task.
         diagnose: record the adjoint's norm at every inner step.
         update: what to do with loss and gradient at the end, a function of tensors, which may change ``params`` and
@@ -156,7 +162,8 @@ def meta_gradient(
     if solver_iterations < 1:
         raise MetaftError(f"solver_iterations must be 1 or more, not {solver_iterations}")
     begun = begin.names if begin else ()
-    adapts, trains = resolve((*params, *begun), scope, meta_scope, begun, per_step)
+    fixed = tuple(n for n in params if n in frozen or n in _not_required(params))
+    adapts, trains = resolve((*params, *begun), scope, meta_scope, begun, per_step, fixed)
     missing = [n for n in _learned_names(rule, adapts) if n not in params]  # type: ignore[arg-type]
     if missing:
         raise MetaftError(
@@ -176,38 +183,60 @@ def meta_gradient(
     piecewise = compiling and steps > 1 and memory != "graph" and batch.query_x.dim() >= 5
     compile_it = compiled.compile_if_small if images_on_cpu(batch.query_x) else compiled.compile_if_possible
     wrap = compile_it if piecewise else None
-    partial_sum = _partial_sum(inner, query_loss, estimate, memory, trains, diagnose, wrap, asked)  # type: ignore[arg-type]
-    size = chunk or default_size(batch)
-    whole, inside = None, None
-    # How long conjugate gradients run depends on the data, so "implicit" is never compiled as a whole.
-    if compiling and not piecewise and estimator != "implicit":
-        if 0 < batch.tasks <= size:  # all tasks in one chunk: the mean over them is then compiled with the rest
-            # Images are laid out anew, and computed twice the first time: what is changed in place would be another's.
-            inside = None if images_on_cpu(batch.query_x) else update
-            whole = compile_it(_mean_of_all(partial_sum, trains, inside))  # type: ignore[arg-type]
-        else:
-            partial_sum = compile_it(partial_sum)
-
+    setting = (inner, query_loss, estimate, memory, trains, diagnose, wrap, asked)
+    make = lambda: _partial_sum(*setting)
+    # Compiled, one function a setting, so that compiling it once is enough; it goes when the loss goes.
+    partial_sum = store(loss).once((_partial_sum, *setting), make) if compiling else make()
+    weighted = () if weights is None else (weights,)
     if batch.query_x.device.type == "cpu":
         keep_freed_memory()
-    laid, batch = laid_out(params, batch)
-    weighted = () if weights is None else (weights,)
-    if whole is not None:
-        carried = () if inside is None else kept
-        out = map_chunks(lambda c: whole(laid, carried, *c.tensors(), *weighted), batch, workers, size)[0]
-    else:
-        out = _mean(
-            map_chunks(lambda c: partial_sum(laid, *c.tensors(), *weighted), batch, workers, size), trains, batch.tasks
-        )
-    if update is None or inside is not None:
+    if batch.keys is None:
+        batch = batch.with_keys(int(torch.randint(2**62, ())))
+    laid, drawn = laid_out({n: p.detach() for n, p in params.items()}, batch)
+
+    def of_chunks(size: int) -> MetaGradient:
+        # How long conjugate gradients run depends on the data, so "implicit" is never compiled as a whole.
+        whole_graph = compiling and not piecewise and estimator != "implicit"
+        if whole_graph and 0 < drawn.tasks <= size:  # all tasks in one chunk: the mean is compiled with the rest
+            # Images are laid out anew, and computed twice the first time: what is changed in place would be another's.
+            inside = None if images_on_cpu(drawn.query_x) else update
+            whole = store(loss).once(
+                (_mean_of_all, partial_sum, trains, inside),
+                lambda: compile_it(_mean_of_all(partial_sum, trains, inside)),
+            )
+            carried = () if inside is None else kept
+            out = map_chunks(lambda c: whole(laid, carried, weighted, *c.parts()), drawn, workers, size)[0]
+            return _updated(out, params, update, kept) if inside is None else out
+        job = compile_it(partial_sum) if whole_graph else partial_sum
+        parts = map_chunks(lambda c: job(laid, weighted, *c.parts()), drawn, workers, size)
+        return _updated(_mean(parts, trains, drawn.tasks), params, update, kept)
+
+    return batched_or_alone(loss, drawn.tasks, chunk or default_size(drawn), of_chunks)
+
+
+def _updated(out: MetaGradient, params: Params, update: Update | None, kept: Any) -> MetaGradient:
+    """The same, and what an update made of it that is not compiled with it."""
+    if update is None:
         return out
     with torch.no_grad():
         return replace(out, updated=update(params, out.loss, out.grads, kept))
 
 
+def _not_required(params: Params) -> tuple[str, ...]:
+    """Of parameters that differ in it, those that require no gradient; what a rule learns is asked for elsewhere."""
+    own = network(params)
+    wanted = {n for n, p in own.items() if p.requires_grad}
+    return tuple(n for n in own if n not in wanted) if wanted else ()
+
+
 @lru_cache(maxsize=256)
 def resolve(
-    names: tuple[str, ...], scope: str, meta_scope: str, begun: tuple[str, ...] = (), per_step: tuple[str, ...] = ()
+    names: tuple[str, ...],
+    scope: str,
+    meta_scope: str,
+    begun: tuple[str, ...] = (),
+    per_step: tuple[str, ...] = (),
+    frozen: tuple[str, ...] = (),
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The names that adapt and the names that are meta-trained.
 
@@ -217,6 +246,7 @@ def resolve(
         meta_scope: what is meta-trained; "rates" in it stands for none where the rule learns nothing.
         begun: which of the names begin from the support set; they adapt, and are not meta-trained.
         per_step: which are learned for each step; they do not adapt.
+        frozen: which do neither.
 
     Returns:
         Both, in the order of ``names``.
@@ -226,8 +256,13 @@ def resolve(
     """
     has_rates = len(network(dict.fromkeys(names))) < len(names)  # type: ignore[arg-type]
     parts = [p for p in meta_scope.split(",") if has_rates or p.strip() != "rates"]
-    adapts = tuple(n for n in select(names, scope) if n not in per_step)
-    trains = tuple(n for n in select(names, ",".join(parts) or "none") if n not in begun)
+    adapts = tuple(n for n in select(names, scope) if n not in per_step and n not in frozen)
+    trains = tuple(n for n in select(names, ",".join(parts) or "none") if n not in begun and n not in frozen)
+    if frozen and not adapts and scope != "none":
+        raise MetaftError(
+            f"scope {scope!r} names frozen parameters alone ({frozen[0]!r}, …), which do not adapt; let them require a "
+            "gradient, or choose another scope"
+        )
     if per_step and not adapts:
         raise MetaftError(
             f"scope {scope!r} leaves nothing that adapts: {per_step[0]!r} is learned for each step instead"
@@ -252,7 +287,6 @@ def _learned_names(rule: Rule, adapts: tuple[str, ...]) -> tuple[str, ...]:
 PartialSum = Callable[..., Estimate]
 
 
-@lru_cache(maxsize=64)
 def _partial_sum(
     inner: Inner,
     query_loss: QueryLoss | None,
@@ -263,7 +297,7 @@ def _partial_sum(
     wrap: Wrap | None,
     after: tuple[int, ...] | None,
 ) -> PartialSum:
-    """The estimator with its settings bound, one object a setting, so that compiling it once is enough."""
+    """The estimator with its settings bound."""
 
     def asked(params: Params, support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor) -> Tensor:
         own = network(params)
@@ -271,10 +305,9 @@ def _partial_sum(
             return inner.loss(own, query_x, query_y)
         return query_loss(own, support_x, support_y, query_x, query_y)
 
-    def partial_sum(params: Params, *tensors: Tensor) -> Estimate:
-        batch = TaskBatch(*tensors[:4])
-        weights = None if after is None else dict(zip(after, tensors[4], strict=True))
-        return estimator(Problem(inner, asked, params, trains, batch, memory, diagnose, wrap, weights))
+    def partial_sum(params: Params, weights: tuple[Tensor, ...], *parts: Tensor) -> Estimate:
+        weighted = None if after is None else dict(zip(after, weights[0], strict=True))
+        return estimator(Problem(inner, asked, params, trains, TaskBatch(*parts), memory, diagnose, wrap, weighted))
 
     return partial_sum
 
@@ -291,12 +324,11 @@ def _through_higher(estimator: str) -> Estimator:
     return partial(through_higher, estimator == "exact")
 
 
-@lru_cache(maxsize=64)
 def _mean_of_all(partial_sum: PartialSum, names: tuple[str, ...], update: Update | None) -> Callable[..., MetaGradient]:
-    """The mean where all tasks are one chunk, and what is made of it; one object a setting."""
+    """The mean where all tasks are one chunk, and what is made of it."""
 
-    def mean_of_all(params: Params, kept: Any, *tensors: Tensor) -> MetaGradient:
-        out = _mean([partial_sum(params, *tensors)], names, tensors[0].shape[0])
+    def mean_of_all(params: Params, kept: Any, weights: tuple[Tensor, ...], *parts: Tensor) -> MetaGradient:
+        out = _mean([partial_sum(params, weights, *parts)], names, parts[0].shape[0])
         if update is None:
             return out
         return replace(out, updated=update(params, out.loss, out.grads, kept))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Protocol
 
 import torch
@@ -58,13 +57,19 @@ def query_gradient(
     def of_one(adapting: Params, live: Params, *data: Tensor) -> Tensor:
         return query_loss(fixed | live | adapting, *data)
 
-    of_tasks = over_tasks(of_one, (None if shared else 0, None, 0, 0, 0, 0))
+    of_tasks = over_tasks(of_one, (None if shared else 0, None, 0, 0, 0, 0), batch.keys)
     losses, pull = vjp(lambda a, b: of_tasks(a, b, *batch.tensors()), adapting, live)[:2]
     return losses, *pull(torch.ones_like(losses))
 
 
 def begin_gradient(
-    inner: Inner, support_x: Tensor, support_y: Tensor, live: Params, fixed: Params, cotangent: Params
+    inner: Inner,
+    support_x: Tensor,
+    support_y: Tensor,
+    live: Params,
+    fixed: Params,
+    cotangent: Params,
+    keys: Tensor | None = None,
 ) -> Params:
     """Pull a cotangent of the tasks' own starts back to the meta-parameters they were computed from.
 
@@ -75,11 +80,12 @@ def begin_gradient(
         live: the meta-parameters towards which a gradient is wanted.
         fixed: the rest.
         cotangent: of what ``inner.begin`` gives, stacked over tasks.
+        keys: ``int64 [tasks]``, of the random numbers.
 
     Returns:
         Gradients towards ``live``, summed over tasks.
     """
-    pull = vjp(lambda live: inner.begun(fixed | live, support_x, support_y), live)[1]
+    pull = vjp(lambda live: inner.begun(fixed | live, support_x, support_y, keys), live)[1]
     gradients: Params = pull(cotangent)[0]
     return gradients
 
@@ -132,14 +138,14 @@ class Pieces:
     Compiling these, and not the loop around them, takes the same time whatever K.
 
     Args:
-        gradient: ``(adapting, params, support_x, support_y) → inner gradients``.
+        gradient: ``(adapting, params, keys, support_x, support_y) → inner gradients``.
         product: ``(adapting, live, fixed, cotangent, *batch) → (product towards adapting, towards live)``.
-        forward: ``(adapting, state, params, rates, *support) → (adapting, state)`` after any step; for rules that do
-            not count them.
+        forward: ``(adapting, state, params, rates, keys, *support) → (adapting, state)`` after any step; for rules that
+            do not count them.
         back: ``(adapting, state, live, fixed, rates, adjoint, of_state, *batch) → step_back``, likewise.
         query: ``(adapting, live, fixed, *batch) → (losses, gradient towards adapting, towards live)``.
-        begun: ``(params, support_x, support_y) → what begins from the support set``.
-        begin: ``(support_x, support_y, live, fixed, cotangent) → gradient towards live``.
+        begun: ``(params, support_x, support_y, keys) → what begins from the support set``.
+        begin: ``(support_x, support_y, live, fixed, cotangent, keys) → gradient towards live``.
     """
 
     gradient: dict[bool, Callable[..., Params]]
@@ -165,7 +171,7 @@ def pieces_of(linearise: Linearise, inner: Inner, query_loss: QueryLoss, wrap: W
     """
 
     def gradient(shared: bool) -> Callable[..., Params]:
-        return lambda adapting, params, x, y: inner.gradient(x, y, shared)(adapting, params)
+        return lambda adapting, params, keys, x, y: inner.gradient(x, y, shared, keys)(adapting, params)
 
     def product(shared: bool) -> Callable[..., tuple[Params, Params]]:
         return lambda adapting, live, fixed, cotangent, *data: linearise(
@@ -173,8 +179,10 @@ def pieces_of(linearise: Linearise, inner: Inner, query_loss: QueryLoss, wrap: W
         )[1](cotangent)
 
     def forward(shared: bool) -> Callable[..., tuple[Params, State]]:
-        def of_any(adapting: Params, state: State, params: Params, rates: Params, x: Tensor, y: Tensor) -> Any:
-            grads = inner.gradient(x, y, shared)(adapting, params)
+        def of_any(
+            adapting: Params, state: State, params: Params, rates: Params, keys: Tensor | None, x: Tensor, y: Tensor
+        ) -> Any:
+            grads = inner.gradient(x, y, shared, keys)(adapting, params)
             return move_of(inner, 0, shared, len(x))(adapting, state, grads, rates)
 
         return of_any
@@ -211,7 +219,3 @@ def pieces_of(linearise: Linearise, inner: Inner, query_loss: QueryLoss, wrap: W
         wrap(lambda *args: inner.begun(*args)),
         wrap(lambda *args: begin_gradient(inner, *args)),
     )
-
-
-# One set of functions a setting, so that each is compiled only once.
-kept_pieces: Callable[..., Pieces] = lru_cache(maxsize=64)(pieces_of)

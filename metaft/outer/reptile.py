@@ -35,10 +35,10 @@ def reptile(problem: Problem) -> Estimate:
         raise MetaftError("estimator 'reptile' has no adjoint to diagnose")
     everything_x = torch.cat([batch.support_x, batch.query_x], dim=1)
     everything_y = torch.cat([batch.support_y, batch.query_y], dim=1)
-    seen = TaskBatch(everything_x, everything_y, batch.query_x, batch.query_y)
+    seen = TaskBatch(everything_x, everything_y, batch.query_x, batch.query_y, batch.keys)
     adapted = end_of_path(linearise, problem, seen)
     fixed = {n: p for n, p in params.items() if n not in start}
     of_one = lambda a, *data: problem.query_loss(fixed | a, *data)
-    losses = over_tasks(of_one, (0, 0, 0, 0, 0))(adapted, *batch.tensors())
+    losses = over_tasks(of_one, (0, 0, 0, 0, 0), batch.after(problem.inner.steps).keys)(adapted, *batch.tensors())
     grads = {n: (start[n] - adapted[n]).sum(0) for n in trains}
     return Estimate(losses, grads, losses.new_empty(0), losses.new_empty(0))

@@ -11,7 +11,8 @@ from torch.utils._pytree import tree_map
 
 from metaft.inner.adapt import learned, network, per_task
 from metaft.inner.rules import Params, State
-from metaft.outer.pieces import Back, Linearise, Move, Pullback, kept_pieces, move_of, pieces_of, step_back
+from metaft.kept import kept
+from metaft.outer.pieces import Back, Linearise, Move, Pullback, move_of, pieces_of, step_back
 from metaft.outer.problem import Problem
 from metaft.tasks.batch import TaskBatch
 
@@ -36,7 +37,10 @@ class Steps:
         self.inner, self.params, self.trains = inner, params, trains
         self.linearise, self.wrap = linearise, problem.wrap
         wrap = problem.wrap or _as_it_is
-        self.pieces = (kept_pieces if problem.wrap else pieces_of)(linearise, inner, problem.query_loss, wrap)
+        make = lambda: pieces_of(linearise, inner, problem.query_loss, wrap)
+        # Compiled, one set of functions a setting, so that each is compiled only once.
+        setting = (pieces_of, linearise, inner, problem.query_loss, wrap)
+        self.pieces = kept(inner.loss).once(setting, make) if problem.wrap else make()
         self.rates, self.start = learned(params), inner.start(params)
         self.weights: dict[int, Any] = problem.weights or {inner.steps: None}
         # What does not adapt but trains, and the start where the objective depends on it.
@@ -59,31 +63,33 @@ class Steps:
         """The adapting parameters and the rule's state before the first step."""
         adapting = self.start if self.shared_first or self.single else per_task(self.start, self.batch.tasks)
         if self.inner.begin:
-            begun = self.pieces.begun(self.params, self.batch.support_x, self.batch.support_y)
+            begun = self.pieces.begun(self.params, self.batch.support_x, self.batch.support_y, self.batch.keys)
             adapting = adapting | ({n: v.squeeze(0) for n, v in begun.items()} if self.single else begun)
         return adapting, self.inner.rule.init(adapting)
 
     def gradient(self, k: int, adapting: Params) -> Params:
         """Step k's inner gradient, stacked over tasks."""
-        of_step, data = self.pieces.gradient[self.shared(k)], (self.batch.support_x, self.batch.support_y)
-        return of_step(adapting, self.inner.at_step(k, self.params), *data)
+        of_step, here = self.pieces.gradient[self.shared(k)], self.batch.at_step(k)
+        return of_step(adapting, self.inner.at_step(k, self.params), here.keys, here.support_x, here.support_y)
 
     def linearised(self, k: int, adapting: Params) -> Linear:
         """Step k's inner gradient and a product with its transposed Jacobian."""
         now, then = self.inner.at_step(k, self.live), self.inner.at_step(k, self.fixed)
+        batch = self.batch.at_step(k)
         if self.wrap is None:
-            return self.linearise(self.inner, self.batch, self.shared(k), adapting, now, then)
+            return self.linearise(self.inner, batch, self.shared(k), adapting, now, then)
         product = self.pieces.product[self.shared(k)]
         # Only the rule's Jacobian may need the gradient once more, and SGD's does not.
         again = self.inner.rule.uses_gradient
         grads = self.gradient(k, adapting) if again else _zeros_like(adapting, self.batch.tasks, self.shared(k))
-        return grads, lambda w: product(adapting, now, then, w, *self.batch.tensors())
+        return grads, lambda w: product(adapting, now, then, w, *batch.parts())
 
     def forward(self, k: int, adapting: Params, state: State, linear: Linear | None = None) -> tuple[Params, State]:
         """What adapts, and the rule's state, after step k; ``linear`` if that step was linearised already."""
         if self.as_one and linear is None:
-            of_step, support = self.pieces.forward[self.shared(k)], (self.batch.support_x, self.batch.support_y)
-            return of_step(adapting, state, self.inner.at_step(k, self.params), self._rates_alone(k), *support)
+            of_step, here = self.pieces.forward[self.shared(k)], self.batch.at_step(k)
+            params, rates = self.inner.at_step(k, self.params), self._rates_alone(k)
+            return of_step(adapting, state, params, rates, here.keys, here.support_x, here.support_y)
         grads = linear[0] if linear else self.gradient(k, adapting)
         return self.move(k)(adapting, state, grads, self.rates)
 
@@ -94,7 +100,7 @@ class Steps:
         if self.as_one and linear is None:
             now, then = self.inner.at_step(k, self.live), self.inner.at_step(k, self.fixed)
             of_step, rates = self.pieces.back[self.shared(k)], self._rates_alone(k)
-            out: Back = of_step(adapting, state, now, then, rates, adjoint, of_state, *self.batch.tensors())
+            out: Back = of_step(adapting, state, now, then, rates, adjoint, of_state, *self.batch.at_step(k).parts())
             return out[0], out[1], self._among_all(k, out[2]), out[3]
         grads, product = linear or self.linearised(k, adapting)
         return step_back(self.move(k), product, (adapting, state, grads, self.rates), adjoint, of_state)
@@ -107,7 +113,7 @@ class Steps:
         """The query loss of each task after k steps times its weight, its gradient towards adapting and live ones."""
         now = self.inner.after(k, {n: p for n, p in self.live.items() if n not in self.start})
         then = self.inner.after(k, {n: p for n, p in network(self.fixed).items() if n not in self.start})
-        found = self.pieces.query[self.shared(k)](adapting, now, then, *self.batch.tensors())
+        found = self.pieces.query[self.shared(k)](adapting, now, then, *self.batch.after(k).parts())
         weight = self.weights[k]
         return found if weight is None else tree_map(lambda v: weight * v, found)
 
@@ -128,7 +134,7 @@ class Steps:
         own, rest = (
             {n: p for n, p in network(self.params).items() if (n in self.trains) == to} for to in (True, False)
         )
-        through = self.pieces.begin(self.batch.support_x, self.batch.support_y, own, rest, cotangent)
+        through = self.pieces.begin(self.batch.support_x, self.batch.support_y, own, rest, cotangent, self.batch.keys)
         return self._summed({n: v for n, v in adjoint.items() if n not in begun}), through
 
     def _rates_alone(self, k: int) -> Params:

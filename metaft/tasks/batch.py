@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from metaft.elementary import draws
 from metaft.errors import MetaftError
 
 IGNORE = -100
@@ -24,6 +25,8 @@ class TaskBatch:
         support_y: ``[tasks, support]`` (int64 class labels) or ``[tasks, support, outputs]`` (targets).
         query_x: ``[tasks, query, *input]``.
         query_y: like ``support_y``, for the query set.
+        keys: ``int64 [tasks]``: of each task's random numbers (dropout's, say), see ``metaft.elementary.draws``. None
+            where nothing is to be drawn.
 
     Raises:
         MetaftError: if the leading axes do not agree.
@@ -33,6 +36,7 @@ class TaskBatch:
     support_y: Tensor
     query_x: Tensor
     query_y: Tensor
+    keys: Tensor | None = None
 
     def __post_init__(self) -> None:
         support_x, support_y, query_x, query_y = shapes = [t.shape for t in self.tensors()]
@@ -44,6 +48,29 @@ class TaskBatch:
     def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The four tensors, in the order of the constructor."""
         return self.support_x, self.support_y, self.query_x, self.query_y
+
+    def parts(self) -> tuple[Tensor, ...]:
+        """All that the constructor takes: the four tensors, and the keys if there are any."""
+        return self.tensors() if self.keys is None else (*self.tensors(), self.keys)
+
+    def with_keys(self, *seed: int) -> TaskBatch:
+        """The same tasks with random numbers of their own.
+
+        Args:
+            seed: whole numbers that together say which: a seed and an iteration, for instance.
+
+        Returns:
+            The batch; task i draws the same numbers whatever the other tasks, workers or ranks.
+        """
+        return replace(self, keys=draws.keys(self.tasks, draws.stream(*seed), self.support_x.device))
+
+    def at_step(self, step: int) -> TaskBatch:
+        """The same tasks with the random numbers of inner step 0, 1, …."""
+        return self if self.keys is None else replace(self, keys=draws.at(self.keys, step))
+
+    def after(self, steps: int) -> TaskBatch:
+        """The same tasks with the random numbers of their queries after so many steps."""
+        return self.at_step(-steps - 2)
 
     @property
     def tasks(self) -> int:
@@ -58,10 +85,10 @@ class TaskBatch:
 
     def to(self, device: torch.device | str) -> TaskBatch:
         """The same batch on another device."""
-        return TaskBatch(*(t.to(device) for t in self.tensors()))
+        return TaskBatch(*(t.to(device) for t in self.parts()))
 
     def __getitem__(self, tasks: slice) -> TaskBatch:
-        return TaskBatch(*(t[tasks] for t in self.tensors()))
+        return TaskBatch(*(t[tasks] for t in self.parts()))
 
 
 FIELDS = ("support_x", "support_y", "query_x", "query_y")

@@ -27,14 +27,14 @@ class Minibatch(TaskBatch):
         rows: ``int64 [tasks]``, each example's place in the images it was drawn from.
     """
 
-    rows: Tensor
+    rows: Tensor = field(kw_only=True)
 
     def to(self, device: torch.device | str) -> Minibatch:
         """The same minibatch on another device."""
-        return Minibatch(*(t.to(device) for t in (*self.tensors(), self.rows)))
+        return Minibatch(*(t.to(device) for t in self.parts()), rows=self.rows.to(device))
 
     def __getitem__(self, tasks: slice) -> Minibatch:
-        return Minibatch(*(t[tasks] for t in (*self.tensors(), self.rows)))
+        return Minibatch(*(t[tasks] for t in self.parts()), rows=self.rows[tasks])
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Minibatches:
         x = self._moved(self.images.images[rows], index).to(torch.float32).mul_(1 / 255).unsqueeze(1)
         # Classes lie side by side: an image's class is the last that starts at it or before.
         y = torch.searchsorted(self.images.starts, rows, right=True).unsqueeze(1) - 1
-        return Minibatch(x[:, :0], y[:, :0], x, y, rows)
+        return Minibatch(x[:, :0], y[:, :0], x, y, rows=rows)
 
     def _moved(self, images: Tensor, index: int) -> Tensor:
         """Each image moved by its own random offset, ``uint8 [images, channels, height, width]``."""

@@ -12,7 +12,8 @@ from torch._inductor.inductor_prims import force_stride_order
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from metaft.models.written_out import max_pool2d, normalise, var_mean
+from metaft.elementary.batch_norm import normalise, var_mean
+from metaft.elementary.max_pooling import max_pool2d, plain_max_pool2d
 from metaft.outer.kernels.once import LARGE, ComputedOnce
 
 

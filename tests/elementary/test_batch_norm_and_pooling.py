@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from metaft.models.functional import Functional
-from metaft.models.written_out import max_pool2d, normalise, plain_max_pool2d, var_mean
+from metaft.elementary.batch_norm import normalise, var_mean
+from metaft.elementary.max_pooling import max_pool2d, plain_max_pool2d
 
 
 def images(*shape: int) -> torch.Tensor:
