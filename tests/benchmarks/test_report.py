@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,16 @@ ROW: dict[str, Any] = {
 }
 
 
+@pytest.fixture
+def _little_garbage() -> Iterator[None]:
+    """What other tests left is not looked through at each turn."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("_little_garbage")
 def test_entrants_take_turns_and_units_are_divided_out() -> None:
     order = []
     entrants = {
@@ -56,6 +68,7 @@ def test_entrants_take_turns_and_units_are_divided_out() -> None:
     assert torch.get_num_threads() == threads
 
 
+@pytest.mark.usefixtures("_little_garbage")
 def test_an_entrant_that_fails_in_its_turn_is_left_out_and_the_others_go_on() -> None:
     calls = iter(range(100))
 

@@ -172,6 +172,7 @@ def test_a_signal_to_one_rank_stops_all_after_the_same_iteration(tmp_path: Path)
     assert checkpoint.load_newest(tmp_path / "run/checkpoints").progress["iteration"] == 10
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs SIGSTOP")
 def test_a_rank_that_hangs_is_named(tmp_path: Path) -> None:
     processes = start(tmp_path, 2, 4, FAIL="SIGSTOP 1 9")

@@ -211,7 +211,8 @@ def left(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
         pytest.param(product_with, 0, 9, 2, marks=pytest.mark.long),
         pytest.param(product_with, 0, 8, 2, marks=pytest.mark.long),
         (product_with, 0, 11, 3),
-        (forward_product_with, 2, 8, 2),  # with the zeros that x would change by
+        # With the zeros that x would change by.
+        pytest.param(forward_product_with, 2, 8, 2, marks=pytest.mark.long),
     ],
 )
 def test_compiled_derivatives_use_the_kernels_alone(
