@@ -69,7 +69,8 @@ def uniform(key: Tensor, call: int, shape: Sequence[int], dtype: torch.dtype) ->
     """Numbers drawn uniformly from (0, 1).
 
     Args:
-        key: ``int64``, a scalar.
+        key: ``int64``, a scalar; or ``[rows]`` where each of the leading rows draws by its own, such as the examples of
+            a minibatch.
         call: which draw under this key.
         shape: of the result.
         dtype: of the result.
@@ -77,6 +78,8 @@ def uniform(key: Tensor, call: int, shape: Sequence[int], dtype: torch.dtype) ->
     Returns:
         ``shape``; never 0 or 1, so that logarithms are finite.
     """
+    if key.dim():
+        return _by_row(key, call, shape, dtype)
     own = _hash(key + _signed((call + 1) * GOLDEN & _MASK))
     low, high = own.to(torch.int32), (own >> 32).to(torch.int32)
     # 32-bit numbers for the places: processors multiply many of them at once, and none of 64 bits.
@@ -89,6 +92,15 @@ def uniform(key: Tensor, call: int, shape: Sequence[int], dtype: torch.dtype) ->
     else:
         found = (_leading(bits, 23).float() * 2.0**-23 + 2.0**-24).to(dtype)
     return found.reshape(tuple(shape))
+
+
+def _by_row(keys: Tensor, call: int, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """Where the first axis holds each row several times over (an attention's heads, say) they are told apart."""
+    rows = len(keys)
+    if not shape or shape[0] % rows:  # no axis of rows: a draw that all of them have in common
+        return uniform(keys[0], call, shape, dtype)
+    each = torch.func.vmap(lambda key: uniform(key, call, (shape[0] // rows, *shape[1:]), dtype))(keys)
+    return each.flatten(0, 1)
 
 
 def normal(key: Tensor, call: int, shape: Sequence[int], dtype: torch.dtype) -> Tensor:

@@ -38,12 +38,14 @@ class Elementary(TorchFunctionMode):
     """Torch's functions, some of them written out (see the module).
 
     Args:
-        key: of the task's random numbers, an ``int64`` scalar; None leaves them to torch's generator.
+        key: of the task's random numbers, an ``int64`` scalar; None leaves them to torch's generator. Where a minibatch
+            of independent examples runs, ``[examples]``.
+        moving: whether batch norm moves the running statistics that it is given, as in ordinary training.
     """
 
-    def __init__(self, key: Tensor | None = None) -> None:
+    def __init__(self, key: Tensor | None = None, moving: bool = False) -> None:
         super().__init__()
-        self.key, self.calls = key, 0
+        self.key, self.moving, self.calls = key, moving, 0
         self.own: dict[int, tuple[Tensor, Tensor]] = {}
 
     def __torch_function__(
@@ -53,7 +55,7 @@ class Elementary(TorchFunctionMode):
         kwargs = kwargs or {}
         if self.own:
             args, kwargs = self.with_own((args, kwargs))
-        if kwargs.get("out") is not None and _captured(kwargs["out"]):
+        if isinstance(kwargs.get("out"), Tensor) and _captured(kwargs["out"]):
             out = kwargs.pop("out")
             self.keep(out, func(*args, **kwargs))
             return out
@@ -99,17 +101,18 @@ def transformed() -> bool:
     return torch.compiler.is_dynamo_compiling() or peek_interpreter_stack() is not None
 
 
-def _norm(written: Handler, mode: Elementary, func: Handler, *args: Any, **kwargs: Any) -> Any:
+def _norm(written: Handler, mode: Elementary, func: Handler, /, *args: Any, **kwargs: Any) -> Any:
     return written(*args, **kwargs) if batched() else func(*args, **kwargs)
 
 
-def _instance_norm(mode: Elementary, func: Handler, *args: Any, **kwargs: Any) -> Any:
-    return norms.instance_norm(*args, **kwargs) if transformed() else func(*args, **kwargs)
+def _instance_norm(mode: Elementary, func: Handler, /, *args: Any, **kwargs: Any) -> Any:
+    return norms.instance_norm(*args, **kwargs) if transformed() and not mode.moving else func(*args, **kwargs)
 
 
 def _batch_norm(
     mode: Elementary,
     func: Handler,
+    /,
     x: Tensor,
     running_mean: Tensor | None = None,
     running_var: Tensor | None = None,
@@ -120,6 +123,8 @@ def _batch_norm(
     eps: float = 1e-5,
 ) -> Tensor:
     """Running statistics are used where they are asked for, and never moved."""
+    if mode.moving:
+        return F.batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
     own = training or running_mean is None or running_var is None
     if not batched():
         kept = (None, None) if own else (running_mean, running_var)
@@ -131,16 +136,16 @@ def _batch_norm(
 
 
 def _torch_batch_norm(
-    mode: Elementary, func: Handler, x: Tensor, weight: Any, bias: Any, mean: Any, variance: Any, *more: Any
+    mode: Elementary, func: Handler, /, x: Tensor, weight: Any, bias: Any, mean: Any, variance: Any, *more: Any
 ) -> Tensor:
     return _batch_norm(mode, func, x, mean, variance, weight, bias, *more[:3])
 
 
 def _torch_instance_norm(
-    mode: Elementary, func: Handler, x: Tensor, weight: Any, bias: Any, mean: Any, variance: Any, *more: Any
-) -> Tensor:
+    mode: Elementary, func: Handler, /, x: Tensor, weight: Any, bias: Any, mean: Any, variance: Any, *more: Any
+) -> Any:
     if not transformed():
-        return func(x, weight, bias, mean, variance, *more)  # type: ignore[no-any-return]
+        return func(x, weight, bias, mean, variance, *more)
     return norms.instance_norm(x, mean, variance, weight, bias, *more[:3])
 
 
@@ -149,7 +154,7 @@ def _without_last(written: Handler) -> Handler:
     return lambda *args, cudnn_enable=True, cudnn_enabled=True: written(*args[:5])
 
 
-def _max_pool2d(mode: Elementary, func: Handler, *args: Any, **kwargs: Any) -> Any:
+def _max_pool2d(mode: Elementary, func: Handler, /, *args: Any, **kwargs: Any) -> Any:
     """In code compiled for a CPU: torch's own can be neither fused nor vectorised there."""
     kernel = plain_max_pool2d(*args, **kwargs)
     if kernel is None or not torch.compiler.is_dynamo_compiling() or args[0].device.type != "cpu":
@@ -157,24 +162,28 @@ def _max_pool2d(mode: Elementary, func: Handler, *args: Any, **kwargs: Any) -> A
     return max_pool2d(args[0], kernel)
 
 
-def _attention(mode: Elementary, func: Handler, query: Tensor, *args: Any, **kwargs: Any) -> Any:
-    if not transformed() or query.is_nested:
+def _attention(mode: Elementary, func: Handler, /, query: Tensor, *args: Any, **kwargs: Any) -> Any:
+    thins = mode.key is not None and (kwargs.get("dropout_p") or (len(args) > 3 and args[3]))
+    if query.is_nested or not (transformed() or thins):
         return func(query, *args, **kwargs)
     return attention(query, *args, **kwargs, thin=mode.thin)
 
 
 def _recurrent(
-    cell: recurrent.Cell, single: bool, mode: Elementary, func: Handler, x: Tensor, *args: Any, **kwargs: Any
+    cell: recurrent.Cell, single: bool, mode: Elementary, func: Handler, /, x: Tensor, *args: Any, **kwargs: Any
 ) -> Any:
-    """``torch.lstm`` and its kin; a packed sequence is left to torch, which computes one task at a time."""
-    if not transformed() or isinstance(args[2], list | tuple):
+    """``torch.lstm`` and its kin, of plain or packed sequences; these have the steps' sizes before the state."""
+    if not transformed() and mode.key is None:
         return func(x, *args, **kwargs)
+    sizes: list[int] | None = None
+    if not isinstance(args[2], bool):
+        sizes, args = args[0].tolist(), (*args[1:], False)
     state, *rest = args
     states = (state,) if single else tuple(state)
-    return recurrent.recurrent(cell, x, states, *rest, **({"thin": mode.thin} | kwargs))
+    return recurrent.recurrent(cell, x, states, *rest, sizes=sizes, thin=mode.thin)
 
 
-def _cell(cell: recurrent.Cell, single: bool, mode: Elementary, func: Handler, *args: Any, **kwargs: Any) -> Any:
+def _cell(cell: recurrent.Cell, single: bool, mode: Elementary, func: Handler, /, *args: Any, **kwargs: Any) -> Any:
     if not transformed():
         return func(*args, **kwargs)
     x, state, w_ih, w_hh, b_ih, b_hh = (*args, None, None)[:6] if not kwargs else _cell_arguments(*args, **kwargs)
@@ -188,18 +197,20 @@ def _cell_arguments(
     return input, hx, w_ih, w_hh, b_ih, b_hh
 
 
-def _written(written: Handler, mode: Elementary, func: Handler, *args: Any, **kwargs: Any) -> Any:
+def _written(written: Handler, mode: Elementary, func: Handler, /, *args: Any, **kwargs: Any) -> Any:
     """What has no second derivative, or a wrong one, wherever something is differentiated."""
     return written(*args, **kwargs) if transformed() else func(*args, **kwargs)
 
 
-def _written_in_place(written: Handler, mode: Elementary, func: Handler, input: Tensor, inplace: bool = False) -> Any:
+def _written_in_place(
+    written: Handler, mode: Elementary, func: Handler, /, input: Tensor, inplace: bool = False
+) -> Any:
     if not transformed():
         return func(input, inplace=inplace)
     return mode.keep(input, written(input)) if inplace else written(input)
 
 
-def _random(written: Handler, mode: Elementary, func: Handler, *args: Any, **kwargs: Any) -> Any:
+def _random(written: Handler, mode: Elementary, func: Handler, /, *args: Any, **kwargs: Any) -> Any:
     """A random function, by the task's draws where it has a key and no generator is named."""
     if mode.key is None or kwargs.get("generator") is not None:
         return func(*args, **kwargs)
@@ -207,14 +218,14 @@ def _random(written: Handler, mode: Elementary, func: Handler, *args: Any, **kwa
     return written(mode.draw, *args, **kwargs)
 
 
-def _random_in_place(written: Handler, mode: Elementary, func: Handler, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+def _random_in_place(written: Handler, mode: Elementary, func: Handler, /, x: Tensor, *args: Any, **kwargs: Any) -> Any:
     if mode.key is None or kwargs.get("generator") is not None:
         return func(x, *args, **kwargs)
     kwargs.pop("generator", None)
     return mode.keep(x, written(mode.draw, x, *args, **kwargs))
 
 
-def _dropout(written: Handler, mode: Elementary, func: Handler, *args: Any, **kwargs: Any) -> Any:
+def _dropout(written: Handler, mode: Elementary, func: Handler, /, *args: Any, **kwargs: Any) -> Any:
     """Dropout by the task's draws; in place where that is asked for, as others may hold the tensor."""
     if mode.key is None:
         return func(*args, **kwargs)
@@ -271,7 +282,7 @@ def _bernoulli_(draw: random_layers.Draw, x: Tensor, p: Any = 0.5) -> Tensor:
     return (draw(x.shape, torch.float64) < p).to(x.dtype)
 
 
-def _fractional(axes: int, mode: Elementary, func: Handler, input: Tensor, *args: Any, **kwargs: Any) -> Any:
+def _fractional(axes: int, mode: Elementary, func: Handler, /, input: Tensor, *args: Any, **kwargs: Any) -> Any:
     """Fractional pooling (Graham 2014) at places of the task's draws."""
     names = ("kernel_size", "output_size", "output_ratio", "return_indices", "_random_samples")
     given = dict(zip(names, args, strict=False)) | kwargs
@@ -281,7 +292,7 @@ def _fractional(axes: int, mode: Elementary, func: Handler, input: Tensor, *args
     return func(input, **given)
 
 
-def _without_a_stream(mode: Elementary, func: Handler, *args: Any, **kwargs: Any) -> Any:
+def _without_a_stream(mode: Elementary, func: Handler, /, *args: Any, **kwargs: Any) -> Any:
     if mode.key is None or kwargs.get("generator") is not None:
         return func(*args, **kwargs)
     name = getattr(func, "__name__", func)
@@ -304,12 +315,12 @@ def _opened(function: Any) -> Handler:
 _open_attention = _opened(F.multi_head_attention_forward)
 
 
-def _multi_head(mode: Elementary, func: Handler, *args: Any, **kwargs: Any) -> Any:
+def _multi_head(mode: Elementary, func: Handler, /, *args: Any, **kwargs: Any) -> Any:
     with mode:
         return _open_attention(*args, **kwargs)
 
 
-def _in_place(mode: Elementary, func: Handler, x: Any, *args: Any, **kwargs: Any) -> Any:
+def _in_place(mode: Elementary, func: Handler, /, x: Any, *args: Any, **kwargs: Any) -> Any:
     """A change in place: of what the function was given, a copy is changed, and met wherever the tensor is used."""
     if not isinstance(x, Tensor) or not _captured(x):
         return func(x, *args, **kwargs)
@@ -377,6 +388,8 @@ TABLE |= {
     F.pdist: partial(_written, functions.pdist),
     torch.pdist: partial(_written, functions.pdist),
     torch.cdist: partial(_written, functions.cdist),
+    torch._pack_padded_sequence: partial(_written, recurrent.packed),
+    torch._pad_packed_sequence: partial(_written, recurrent.unpacked),
     torch.lstm: partial(_recurrent, recurrent.lstm_cell, False),
     torch.gru: partial(_recurrent, recurrent.gru_cell, True),
     torch.rnn_tanh: partial(_recurrent, recurrent.tanh_cell, True),
@@ -408,6 +421,13 @@ TABLE |= {
     F.fractional_max_pool3d_with_indices: partial(_fractional, 3),
 }
 TABLE |= {function: partial(_dropout, written) for function, written in _DROPOUTS.items()}
+TABLE |= {
+    torch.rrelu_: partial(_random_in_place, random_layers.rrelu),
+    torch.dropout_: partial(_random_in_place, random_layers.dropout),
+    torch.feature_dropout_: partial(_random_in_place, random_layers.dropout2d),
+    torch.alpha_dropout_: partial(_random_in_place, random_layers.alpha_dropout),
+    torch.feature_alpha_dropout_: partial(_random_in_place, random_layers.feature_alpha_dropout),
+}
 TABLE |= dict.fromkeys(
     (
         torch.poisson,

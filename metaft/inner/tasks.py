@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from metaft.tasks.batch import TaskBatch
 
 
 def over_tasks(
-    one: Callable[..., Any], in_dims: tuple[int | None, ...], keys: Tensor | None = None
+    one: Callable[..., Any], in_dims: tuple[int | None, ...], keys: Tensor | None = None, moving: bool = False
 ) -> Callable[..., Any]:
     """Lift a function of one task to all tasks at once.
 
@@ -24,6 +25,7 @@ def over_tasks(
         one: takes tensors, or dictionaries of them, and returns such.
         in_dims: 0 for an argument that is stacked over tasks, None for one that all tasks share.
         keys: ``int64 [tasks]``, of the random numbers that the function draws; None where it draws none.
+        moving: whether batch norm moves the running statistics that it is given.
 
     Returns:
         The lifted function; its results are stacked over tasks. A single task is computed as it is: its convolutions
@@ -32,7 +34,7 @@ def over_tasks(
     """
 
     def right(key: Tensor | None, *args: Any) -> Any:
-        with Elementary(key) as mode:
+        with Elementary(key, moving) as mode:
             return mode.with_own(one(*args))
 
     batched = vmap(right, (None if keys is None else 0, *in_dims), randomness="different")
@@ -93,7 +95,7 @@ def laid_out(params: dict[str, Tensor], batch: TaskBatch) -> tuple[dict[str, Ten
     support_x, query_x = channels_last(batch.support_x), channels_last(batch.query_x)
     return (
         {n: channels_last(p) if p.dim() == 4 else p for n, p in params.items()},
-        TaskBatch(support_x, batch.support_y, query_x, batch.query_y),
+        replace(batch, support_x=support_x, query_x=query_x),
     )
 
 

@@ -7,9 +7,9 @@ from typing import Literal, get_args
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import vmap
 
 from metaft.errors import MetaftError, nearest
+from metaft.inner.tasks import over_tasks
 from metaft.models.functional import BatchNormMode, Functional, Params
 from metaft.models.layers import PENULTIMATE, RAW, Combine, LayerFeatures
 
@@ -72,7 +72,7 @@ class Embedding:
             ``[tasks, support, width]``, and the centre of each task, ``[tasks or 1, 1, width]``.
         """
         if self._by_task:
-            found = vmap(lambda x, counted: self.network(params, x, counted=counted))(x, counted)
+            found = over_tasks(lambda x, counted: self.network(params, x, counted=counted), (0, 0))(x, counted)
         else:
             found = self._all(params, x)
         if self.centre == "base":
@@ -103,7 +103,7 @@ class Embedding:
         """
         if self._by_task:
             answer = lambda s, q, sc, qc: self.network.query(params, s, q, sc, qc)
-            found = vmap(answer)(support_x, x, counted, query_counted)
+            found = over_tasks(answer, (0, 0, 0, 0))(support_x, x, counted, query_counted)
         else:
             found = self._all(params, x)
         return self._transformed(found, centre)

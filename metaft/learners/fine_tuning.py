@@ -137,7 +137,8 @@ class FineTuning:
             *_, last = self._walk(net, chunk.support_x, chunk.support_y, self.steps, ragged)
             return last
 
-        parts = map_chunks(adapted, batch, self.workers, size)
+        parts = map_chunks(adapted, batch, self.workers, size, owner=self)
+        size = -(-batch.tasks // len(parts))
 
         def predictor(query_x: Tensor) -> Tensor:
             pieces = [torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) for x in query_x.split(size)]
@@ -167,7 +168,7 @@ class FineTuning:
             path = self._walk(net, chunk.support_x, chunk.support_y, count, ragged)
             return torch.stack([answer(chunk.query_x, counted) for answer in path])
 
-        return torch.cat(map_chunks(answers, batch, self.workers, self._chunk(net, batch)), dim=1)
+        return torch.cat(map_chunks(answers, batch, self.workers, self._chunk(net, batch), owner=self), dim=1)
 
     def describe(self) -> dict[str, object]:
         """The settings that identify this learner; ``adapts`` counts for the ways of the tasks it answered last."""

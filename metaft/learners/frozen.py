@@ -83,7 +83,7 @@ class FrozenLearner:
             padded = ~_counted(chunk.query_y)
             return self._adapt(chunk.support_x, chunk.support_y, outputs, padded)(chunk.query_x)
 
-        return torch.cat(map_chunks(answers, batch, self.workers)).unsqueeze(0)
+        return torch.cat(map_chunks(answers, batch, self.workers, owner=self)).unsqueeze(0)
 
     def meta_gradient(self, batch: TaskBatch) -> NoReturn:
         """Refuse: there is nothing to meta-train.

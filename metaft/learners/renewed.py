@@ -76,5 +76,5 @@ def renew(
     if head != "kept" and "!head" not in [part.strip() for part in scope.split(",")]:
         chosen |= set(alone.params())
     fresh = {} if head == "kept" else alone.params()
-    adapts = tuple(n for n in order if n in chosen)
+    adapts = tuple(n for n in order if n in chosen and n not in whole.frozen)
     return Renewed(whole, Functional(without_head(renewed), batch_norm), alone, fresh, adapts)

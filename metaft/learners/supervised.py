@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from metaft.elementary.mode import Elementary
 from metaft.errors import MetaftError
 from metaft.learners.class_means import ClassMeans
 from metaft.learners.learner import Predictor
@@ -39,7 +40,8 @@ class Supervised:
             raise MetaftError(f"label_smoothing must lie in [0, 1), not {label_smoothing!r}")
         self.module = copy.deepcopy(model)
         self.label_smoothing = label_smoothing
-        self.trains = tuple(name for name, _ in self.module.named_parameters())
+        self.trains = tuple(name for name, p in self.module.named_parameters() if p.requires_grad)
+        self.frozen = tuple(name for name, p in self.module.named_parameters() if not p.requires_grad)
         statistics = {name: b for name, b in self.module.named_buffers() if b.is_floating_point()}
         own = dict(self.module.named_parameters()) | statistics
         self.params = {name: value.detach().clone() for name, value in own.items()}
@@ -55,7 +57,7 @@ class Supervised:
         """
         leaves = {name: self.params[name].detach().requires_grad_() for name in self.trains}
         self.module.train()
-        with torch.enable_grad():
+        with torch.enable_grad(), Elementary(batch.drawn().keys, moving=True):
             losses = self.losses(self.params | leaves, batch)
             loss = losses.mean()
         grads = torch.autograd.grad(loss, list(leaves.values()))
@@ -112,8 +114,9 @@ class Supervised:
 
     def scope_rows(self) -> list[list[str]]:
         """What is trained, a row a parameter; running statistics are gathered."""
+        kinds = dict.fromkeys(self.trains, "trained") | dict.fromkeys(self.frozen, "frozen")
         return [
-            [name, "×".join(map(str, value.shape)) or "1", "–", "trained" if name in self.trains else "gathered"]
+            [name, "×".join(map(str, value.shape)) or "1", "–", kinds.get(name, "gathered")]
             for name, value in self.params.items()
         ]
 

@@ -24,9 +24,9 @@ Params = dict[str, Tensor]
 class Functional:
     """A module's forward pass as ``model(params, x)``; the module given is copied and never touched.
 
-    Everything that depends on ``module.training`` is in evaluation mode, whatever the module given is
-    in; ``training()`` is the same network with dropout and its kin on. What a forward pass changes in place, such as a buffer that counts
-    its calls, is gone after it.
+    Everything that depends on ``module.training`` is in evaluation mode, whatever mode the module given is in;
+    ``training()`` is the same network with dropout and its kin on. What a forward pass changes in place, such as a
+    buffer that counts its calls, is gone after it.
 
     Batch norm normalises by the batch it is given, so a query set normalised by itself is **transductive**: a
     prediction depends on the other queries, as in most published MAML numbers. In **inductive** mode queries are

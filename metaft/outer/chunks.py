@@ -15,6 +15,7 @@ import torch
 from metaft.errors import MetaftError, first_line
 from metaft.inner.tasks import has_large_images, images_on_cpu
 from metaft.kept import kept
+from metaft.outer.refusals import refusal
 from metaft.tasks.batch import TaskBatch
 
 Result = TypeVar("Result")
@@ -70,10 +71,11 @@ def batched_or_alone(owner: object, tasks: int, size: int, attempt: Callable[[in
         What the attempt gives.
 
     Raises:
-        Exception: what the attempt raises task by task.
+        MetaftError: where torch cannot differentiate it at all (see ``metaft.outer.refusals``).
+        Exception: what else the attempt raises task by task.
     """
     if size == 1 or tasks <= 1 or ALONE in kept(owner):
-        return attempt(1 if ALONE in kept(owner) else size)
+        return _alone(attempt, 1 if ALONE in kept(owner) else size)
     try:
         return attempt(size)
     except MetaftError:
@@ -81,10 +83,22 @@ def batched_or_alone(owner: object, tasks: int, size: int, attempt: Callable[[in
     except Exception as error:
         reason = error
     # Outside of the handler: an error of this attempt is the user's own, and says nothing of batching.
-    result = attempt(1)
+    result = _alone(attempt, 1)
     kept(owner).once(ALONE, lambda: True)
     log.warning("tasks are computed one by one, which is slower but the same: together, %s", first_line(reason))
     return result
+
+
+def _alone(attempt: Callable[[int], Result], size: int) -> Result:
+    try:
+        return attempt(size)
+    except MetaftError:
+        raise
+    except Exception as error:
+        other = refusal(error)
+        if other is error:
+            raise
+    raise other
 
 
 def default_size(batch: TaskBatch) -> int:

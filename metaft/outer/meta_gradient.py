@@ -190,9 +190,7 @@ def meta_gradient(
     weighted = () if weights is None else (weights,)
     if batch.query_x.device.type == "cpu":
         keep_freed_memory()
-    if batch.keys is None:
-        batch = batch.with_keys(int(torch.randint(2**62, ())))
-    laid, drawn = laid_out({n: p.detach() for n, p in params.items()}, batch)
+    laid, drawn = laid_out({n: p.detach() for n, p in params.items()}, batch.drawn())
 
     def of_chunks(size: int) -> MetaGradient:
         # How long conjugate gradients run depends on the data, so "implicit" is never compiled as a whole.

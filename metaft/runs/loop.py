@@ -229,7 +229,7 @@ def _train(
     done = fraction_done(at.iteration, s.iterations, at.seconds, s.minutes)
     compiling = seconds_compiling()
     while done < 1 and not world.stopping(stop.signum):
-        share = world.share(batches.batch(at.iteration))
+        share = world.share(batches.batch(at.iteration).with_keys(s.seed, at.iteration))
         if device.type != "cpu":
             share = share.to(device)
         world.seed(s.seed, at.iteration)

@@ -64,6 +64,10 @@ class TaskBatch:
         """
         return replace(self, keys=draws.keys(self.tasks, draws.stream(*seed), self.support_x.device))
 
+    def drawn(self) -> TaskBatch:
+        """The same tasks, with keys after torch's own generator if there are none: others at each call."""
+        return self if self.keys is not None else self.with_keys(int(torch.randint(2**62, ())))
+
     def at_step(self, step: int) -> TaskBatch:
         """The same tasks with the random numbers of inner step 0, 1, …."""
         return self if self.keys is None else replace(self, keys=draws.at(self.keys, step))

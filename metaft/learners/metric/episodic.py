@@ -87,7 +87,7 @@ class EpisodicLearner:
         self.width = feature_width(model)
         self.params = {NETWORK + n: p for n, p in self.features.params().items()}
         self.params |= {COMPARISON + n: p.detach().clone() for n, p in self.comparison.named_parameters()}
-        gathered = set(self.features.params()) - set(self.features.trains)
+        gathered = set(self.features.params()) - set(self.features.trains)  # and what is frozen
         self.trains = tuple(n for n in self.params if n.removeprefix(NETWORK) not in gathered)
         # Of one task's queries; set where a teacher answers them as well (metaft.distillation.adapted).
         self.outer_loss: Callable[[Tensor, Tensor], Tensor] | None = None
@@ -112,8 +112,8 @@ class EpisodicLearner:
             Loss, gradients, the loss of each task, and the mean over tasks of what each makes of the running
             statistics; none of them depends on how tasks are divided into chunks, or among ranks.
         """
-        outputs = self._count_outputs(batch.support_y)
-        parts = map_chunks(lambda chunk: self._part(chunk, outputs), batch, size=chunk_size(batch))
+        outputs, batch = self._count_outputs(batch.support_y), batch.drawn()
+        parts = map_chunks(lambda chunk: self._part(chunk, outputs), batch, size=chunk_size(batch), owner=self)
         losses = torch.cat([losses for losses, _, _ in parts])
         grads = _mean([grads for _, grads, _ in parts], batch.tasks)
         gathered = _mean([moved for _, _, moved in parts], batch.tasks)
@@ -128,7 +128,7 @@ class EpisodicLearner:
         with torch.enable_grad():
             network, comparing = _divided(self.params | leaves)
             x = torch.cat([chunk.support_x, chunk.query_x], dim=1)
-            found, moved = self.features.train(network, x, count)
+            found, moved = self.features.train(network, x, count, chunk.keys)
             losses = self.outer_losses(self._compare(comparing, found, chunk.support_y, outputs), chunk.query_y)
         grads = torch.autograd.grad(losses.sum(), list(leaves.values()), allow_unused=True, materialize_grads=True)
         gathered = {NETWORK + name: value.detach().sum(0) for name, value in moved.items()}
@@ -180,8 +180,14 @@ class EpisodicLearner:
     def scope_rows(self) -> list[list[str]]:
         """What is meta-trained, a row a parameter; running statistics are gathered in running mode."""
         statistics = "gathered" if self.features.mode == "running" else "–"
+        other = {NETWORK + name: "frozen" for name in self.features.by_task.frozen}
         return [
-            [name, "×".join(map(str, p.shape)) or "1", "–", "meta-trained" if name in self.trains else statistics]
+            [
+                name,
+                "×".join(map(str, p.shape)) or "1",
+                "–",
+                "meta-trained" if name in self.trains else other.get(name, statistics),
+            ]
             for name, p in self.params.items()
         ]
 
@@ -210,7 +216,7 @@ class EpisodicLearner:
             full[:, labels_of(chunk.query_y)[0] != IGNORE] = given
             return full
 
-        return torch.cat(map_chunks(answers, batch, size=chunk_size(batch)))
+        return torch.cat(map_chunks(answers, batch, size=chunk_size(batch), owner=self))
 
     def _compare(self, params: Params, found: Tensor, support_y: Tensor, outputs: int) -> Tensor:
         support, queries = found.tensor_split([support_y.shape[1]], dim=1)
@@ -247,7 +253,7 @@ def without_padding(batch: TaskBatch) -> TaskBatch:
         return batch
     kept, asked = batch.support_y[0] != IGNORE, labels_of(batch.query_y)[0] != IGNORE
     return TaskBatch(
-        batch.support_x[:, kept], batch.support_y[:, kept], batch.query_x[:, asked], batch.query_y[:, asked]
+        batch.support_x[:, kept], batch.support_y[:, kept], batch.query_x[:, asked], batch.query_y[:, asked], batch.keys
     )
 
 

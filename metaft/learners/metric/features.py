@@ -39,7 +39,8 @@ class TaskFeatures:
     def __init__(self, model: nn.Module, batch_norm: BatchNormMode = "running") -> None:
         self.module = without_head(model)
         self.by_task = Functional(self.module, batch_norm)
-        self.trains = tuple(self.by_task.params())
+        self.in_training = self.by_task.training()
+        self.trains = tuple(n for n in self.by_task.params() if n not in self.by_task.frozen)
 
     @property
     def mode(self) -> str:
@@ -51,22 +52,24 @@ class TaskFeatures:
         statistics = {n: b.detach().clone() for n, b in self.module.named_buffers() if b.is_floating_point()}
         return self.by_task.params() | statistics
 
-    def train(self, params: Params, x: Tensor, support: int) -> tuple[Tensor, Params]:
+    def train(self, params: Params, x: Tensor, support: int, keys: Tensor | None = None) -> tuple[Tensor, Params]:
         """Embed tasks in training.
 
         Args:
             params: as from ``params``.
             x: ``[tasks, examples, *input]``, the support set first; no padding.
             support: how many of a task's examples are its support set.
+            keys: ``int64 [tasks]``, of the random layers' numbers.
 
         Returns:
             ``[tasks, examples, width]``, and in running mode what each task's pass makes of the running statistics,
             ``[tasks, channels]`` each.
         """
-        if self.mode != "running":
-            return self(params, x, support), {}
         params, x = _laid_out(params, x)
-        network = {name: params[name] for name in self.trains}
+        network = {name: params[name] for name in self.by_task.params()}
+        if self.mode != "running":
+            first = support if self.mode == "inductive" else None
+            return over_tasks(lambda x: self.in_training(network, x, first), (0,), keys)(x), {}
         names = [name for name in params if name not in network]
         self.module.train()
 
@@ -75,7 +78,7 @@ class TaskFeatures:
             return functional_call(self.module, network | moved, (x,)), moved
 
         statistics = [params[name].detach().expand(len(x), *params[name].shape) for name in names]
-        found, moved = over_tasks(one, (0,) * (1 + len(names)))(x, *statistics)
+        found, moved = over_tasks(one, (0,) * (1 + len(names)), keys, moving=True)(x, *statistics)
         return found, moved
 
     def __call__(self, params: Params, x: Tensor, support: int) -> Tensor:
@@ -91,7 +94,7 @@ class TaskFeatures:
         """
         params, x = _laid_out(params, x)
         if self.mode not in ("running", "none"):
-            network = {name: params[name] for name in self.trains}
+            network = {name: params[name] for name in self.by_task.params()}
             first = support if self.mode == "inductive" else None
             embedded: Tensor = over_tasks(lambda x: self.by_task(network, x, first), (0,))(x)
             return embedded
