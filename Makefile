@@ -7,7 +7,7 @@ LEARN2LEARN := $(VENV)/.learn2learn
 
 AT_START := import importlib.util; importlib.util.find_spec(\"metaft\") and __import__(\"metaft\")
 
-.PHONY: demo test learn2learn lint benchmark clean
+.PHONY: demo test test-long learn2learn lint benchmark clean
 
 $(STAMP): setup.cfg constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -26,7 +26,10 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	@$(MAKE) --no-print-directory learn2learn || echo "Its tests are skipped."
-	@$(BIN)/python -m pytest -n auto
+	@$(BIN)/python -m pytest -n auto -m "not long"
+
+test-long: $(STAMP)
+	@$(BIN)/python -m pytest -n auto -m long
 
 learn2learn: $(LEARN2LEARN)
 

@@ -27,8 +27,8 @@ CHOICES = [*ROWS, "memory"]
 def main(rows: tuple[str, ...], quick: bool, results: Path | None) -> None:
     """Measure metaft beside learn2learn, higher, TorchOpt and JAX.
 
-    ROW is one or more of sinusoid, sinusoid-training, conv4-stride2, conv4-maxpool, resnet12, episodes, memory; all
-    when none is named. Rows measured earlier stay in the table.
+    ROW is one or more of sinusoid, sinusoid-training, conv4-stride2, conv4-maxpool, resnet12, attention,
+    attention-first-order, episodes, memory; all when none is named. Rows measured earlier stay in the table.
     """
     folder = results or Path("runs/benchmarks" if quick else "results")
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""How much arithmetic an exact meta-gradient is, and how fast this machine does arithmetic."""
+"""How much arithmetic a meta-gradient is, and how fast this machine does arithmetic."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,8 +17,8 @@ from benchmarks.problem import Problem
 # Passes over a layer, each as many operations as its forward pass. The inner gradient: forward, towards the weights,
 # towards the input. Its reverse (the Hessian-vector product): both operands of each of those three. A layer that sees
 # the data itself needs no gradient towards its input, which leaves 2 of 3 and 2 of 6.
-INNER, INNER_FIRST = 3 + 6, 2 + 2
-QUERY, QUERY_FIRST = 3, 2
+GRADIENT, GRADIENT_FIRST = 3, 2
+REVERSE, REVERSE_FIRST = 6, 2
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Rate:
 
 
 def forward_flop(network: nn.Module, x: Tensor) -> tuple[float, float]:
-    """Operations of one forward pass in convolutions and linear layers, two a multiplication with its addition.
+    """Operations of one forward pass in convolutions, linear layers and attention: multiplications and additions.
 
     Args:
         network: any module.
@@ -45,13 +46,10 @@ def forward_flop(network: nn.Module, x: Tensor) -> tuple[float, float]:
     """
     counts = {True: 0.0, False: 0.0}
 
-    def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        weight = layer.weight
-        assert isinstance(weight, Tensor)
-        each = weight.shape[1:].numel()  # products behind one number of the output
-        counts[not inputs[0].requires_grad] += 2 * each * output.numel()
+    def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
+        counts[not inputs[0].requires_grad] += 2 * products(layer, inputs, output)
 
-    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear | nn.MultiheadAttention)]
     hooks = [layer.register_forward_hook(count) for layer in layers]
     network(x)
     for hook in hooks:
@@ -59,8 +57,25 @@ def forward_flop(network: nn.Module, x: Tensor) -> tuple[float, float]:
     return counts[True], counts[False]
 
 
+def products(layer: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> float:
+    """Multiplications of one layer's forward pass.
+
+    Args:
+        layer: a convolution, a linear layer, or attention of a sequence to itself (batch first).
+        inputs: what it was given.
+        output: what it gave.
+    """
+    if isinstance(layer, nn.MultiheadAttention):
+        examples, tokens, width = inputs[0].shape
+        # Four projections; every query with every key, every weight with every value.
+        return float(examples * tokens * width * (4 * width + 2 * tokens))
+    weight = layer.weight
+    assert isinstance(weight, Tensor)
+    return float(weight.shape[1:].numel() * output.numel())  # the first are behind one number of the output
+
+
 def meta_gradient_flop(problem: Problem) -> float:
-    """The least arithmetic of one exact meta-gradient: nothing recomputed, elementwise work not counted.
+    """The least arithmetic of one meta-gradient: nothing recomputed, elementwise work not counted.
 
     Args:
         problem: what is computed.
@@ -71,8 +86,10 @@ def meta_gradient_flop(problem: Problem) -> float:
     model, batch = problem.model(), problem.batch
     first, rest = forward_flop(model, batch.support_x[0])
     query_first, query_rest = forward_flop(model, batch.query_x[0])
-    inner = problem.steps * (INNER_FIRST * first + INNER * rest)
-    return batch.tasks * (inner + QUERY_FIRST * query_first + QUERY * query_rest)
+    inner = GRADIENT_FIRST * first + GRADIENT * rest
+    if not problem.first_order:
+        inner += REVERSE_FIRST * first + REVERSE * rest
+    return batch.tasks * (problem.steps * inner + GRADIENT_FIRST * query_first + GRADIENT * query_rest)
 
 
 def machine_rate(seconds: float = 1.0) -> Rate:

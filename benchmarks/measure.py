@@ -68,6 +68,7 @@ def measure(name: str, quick: bool) -> dict[str, Any]:
         "first_call_seconds": first,
         "apart": True,
         "agreement": {who: found[who].agreement for who in seconds if found[who].agreement is not None},
+        "first_order": row.first_order,
         "first_order_error": found[US].first_order_error,
         "missing": missing,
         "flop": found[US].flop,

@@ -1,14 +1,16 @@
-"""What is timed: one exact MAML meta-gradient, stated so that every library can compute it its own way."""
+"""What is timed: one MAML meta-gradient, stated so that every library can compute it its own way."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.family import Kind
@@ -21,7 +23,7 @@ FEW = 15
 
 @dataclass(frozen=True)
 class Problem:
-    """K steps of SGD on every support set, the mean query loss, its full gradient towards the start.
+    """K steps of SGD on every support set, the mean query loss, its gradient towards the start.
 
     Args:
         network: an ordinary module; every library gets a copy of its own.
@@ -29,6 +31,7 @@ class Problem:
         kind: "classification" (mean cross-entropy) or "regression" (mean squared error).
         lr: the inner rate.
         steps: K.
+        first_order: take the inner gradients for constants.
     """
 
     network: nn.Module
@@ -36,6 +39,7 @@ class Problem:
     kind: Kind
     lr: float
     steps: int
+    first_order: bool = False
 
     @property
     def loss(self) -> Callable[[Tensor, Tensor], Tensor]:
@@ -46,6 +50,15 @@ class Problem:
     def images(self) -> bool:
         """Whether examples are images."""
         return self.batch.query_x.dim() == 5
+
+    @property
+    def attends(self) -> bool:
+        """Whether there is torch's attention in the network."""
+        return any(isinstance(module, nn.MultiheadAttention) for module in self.network.modules())
+
+    def differentiable_twice(self) -> AbstractContextManager[None]:
+        """Where plain torch has to compute this: its fused attention has no second derivative (pytorch#116350)."""
+        return sdpa_kernel(SDPBackend.MATH) if self.attends and not self.first_order else nullcontext()
 
     def model(self) -> nn.Module:
         """A copy of the network in training mode: batch norm uses the batch it is given."""
@@ -90,5 +103,32 @@ def random_episodes(
 
     def part(examples: int) -> tuple[Tensor, Tensor]:
         return torch.rand(tasks, ways * examples, *shape, generator=draw), label.repeat(tasks, examples)
+
+    return TaskBatch(*part(shots), *part(queries))
+
+
+def random_sentences(
+    tasks: int, ways: int, shots: int, queries: int, tokens: int, vocabulary: int, seed: int = 0
+) -> TaskBatch:
+    """Episodes of token sequences drawn at random, where only shapes matter.
+
+    Args:
+        tasks: how many.
+        ways: classes a task.
+        shots: support examples a class.
+        queries: query examples a class.
+        tokens: in each example.
+        vocabulary: how many tokens there are.
+        seed: of the draw.
+
+    Returns:
+        The batch, examples ``int64 [tokens]``.
+    """
+    draw = torch.Generator().manual_seed(seed)
+    label = torch.arange(ways)
+
+    def part(examples: int) -> tuple[Tensor, Tensor]:
+        shape = (tasks, ways * examples, tokens)
+        return torch.randint(vocabulary, shape, generator=draw), label.repeat(tasks, examples)
 
     return TaskBatch(*part(shots), *part(queries))

@@ -12,11 +12,12 @@ US = "metaft"
 HEADS = ["work", "metaft", "fastest peer", "ratio (range)", "target", "reached", "limit of the arithmetic"]
 
 LIMIT = """\
-**Limit of the arithmetic.** Multiplications and additions of convolutions and linear layers, counted from the layers'
-shapes: 3 times a forward pass for a gradient, 6 more for its reverse (the Hessian-vector product), less in the layer
-that sees the data itself; nothing recomputed, batch norm and other elementwise work not counted. The machine's rate is
-the best forward convolution (or matrix product) measured in the same run, on all cores. Nobody can be quicker than
-1.0× that limit without other arithmetic, and small batches cannot come near it.
+**Limit of the arithmetic.** Multiplications and additions of convolutions, linear layers and attention, counted from
+the layers' shapes: 3 times a forward pass for a gradient, 6 more for its reverse (the Hessian-vector product, which a
+first-order gradient leaves out), less in the layer that sees the data itself; nothing recomputed, batch norm and other
+elementwise work not counted. The machine's rate is the best forward convolution (or matrix product) measured in the
+same run, on all cores. Nobody can be quicker than 1.0× that limit without other arithmetic, and small batches cannot
+come near it.
 """
 
 
@@ -125,8 +126,9 @@ def _details(name: str, row: Mapping[str, Any]) -> str:
     if not row.get("apart"):
         notes.append("- All entrants shared one process, and so metaft's settings of the C library's memory.")
     if row["first_order_error"] is not None:
+        other = "an exact" if row.get("first_order") else "a first-order"
         notes.append(
-            f"- Relative error of the gradient, the worst parameter's; a first-order gradient would be off by "
+            f"- Relative error of the gradient, the worst parameter's; {other} gradient would be off by "
             f"{row['first_order_error']:.2g} here. Parameters whose true gradient is 0 are left out."
         )
     if row["flop"] is not None:

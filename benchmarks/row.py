@@ -27,7 +27,7 @@ class Prepared:
         entrant: who is timed; None if it cannot be.
         missing: why not.
         agreement: relative error of its float64 meta-gradient against the plain loop's, where that was compared.
-        first_order_error: what that error would be for a first-order gradient.
+        first_order_error: what that error would be for a gradient of the other order: first-order, if it is exact.
         flop: the least arithmetic of one unit, None where it is not arithmetic that counts.
     """
 
@@ -51,6 +51,7 @@ class Row:
         target: by which ratio; None where there is no such target.
         rate: which of the machine's rates limits it: "convolution" or "product".
         target_per_second: units a second to reach, where that is the target.
+        first_order: whether it is the first-order gradient that is computed.
     """
 
     title: str
@@ -61,6 +62,7 @@ class Row:
     target: float | None = None
     rate: str = "convolution"
     target_per_second: float | None = None
+    first_order: bool = False
 
 
 Maker = Callable[[Problem], Compute]
@@ -119,7 +121,7 @@ def check(name: str, maker: Maker, problem: Problem) -> tuple[float | None, str 
 def gradient_row(
     problem: Callable[[], Problem], others: Mapping[str, Maker] | None = None
 ) -> Callable[[str, bool], Prepared]:
-    """Set up a row whose unit is one exact meta-gradient.
+    """Set up a row whose unit is one meta-gradient.
 
     Args:
         problem: makes the problem.

@@ -17,6 +17,7 @@ from benchmarks.reliability import page, write_section
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="the shim that stops a process at a chosen call needs gcc")
 def test_runs_survive_kills(tmp_path: Path) -> None:
     parts = [word for part in ("kills", "files") for word in ("--only", part)]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import gc
 import json
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import memory, peers, pip, report
+from benchmarks import attention, memory, peers, pip, report
 from benchmarks.__main__ import measure, write_speed
 from benchmarks.arithmetic import forward_flop, meta_gradient_flop
 from benchmarks.clock import Entrant, Spread, alternate, ratio
@@ -41,6 +44,16 @@ ROW: dict[str, Any] = {
 }
 
 
+@pytest.fixture
+def _little_garbage() -> Iterator[None]:
+    """What other tests left is not looked through at each turn."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("_little_garbage")
 def test_entrants_take_turns_and_units_are_divided_out() -> None:
     order = []
     entrants = {
@@ -55,6 +68,7 @@ def test_entrants_take_turns_and_units_are_divided_out() -> None:
     assert torch.get_num_threads() == threads
 
 
+@pytest.mark.usefixtures("_little_garbage")
 def test_an_entrant_that_fails_in_its_turn_is_left_out_and_the_others_go_on() -> None:
     calls = iter(range(100))
 
@@ -75,6 +89,14 @@ def test_a_row_whose_entrants_shared_a_process_says_so() -> None:
     said = "All entrants shared one process"
     assert said in report.page({"work": ROW}, {})
     assert said not in report.page({"work": ROW | {"apart": True}}, {})
+
+
+def test_a_row_says_how_far_off_the_other_order_would_be() -> None:
+    said = "order gradient would be off by 0.5"
+    assert f"a first-{said}" in report.page({"work": ROW}, {})
+    first = report.page({"work": ROW | {"first_order": True}}, {})
+    assert "an exact gradient would be off by 0.5" in first
+    assert said not in first
 
 
 def test_ratio_is_taken_within_a_turn() -> None:
@@ -123,6 +145,19 @@ def test_arithmetic_is_counted_from_shapes() -> None:
     batch = TaskBatch(x[None], torch.zeros(1, 7, dtype=torch.int64), x[None], torch.zeros(1, 7, dtype=torch.int64))
     once = meta_gradient_flop(Problem(network, batch, "classification", 0.1, steps=2))
     assert once == 2 * (4 * convolution + 9 * linear) + 2 * convolution + 3 * linear
+
+
+def test_arithmetic_of_attention_and_of_a_first_order_gradient() -> None:
+    encoder = attention.Encoder(layers=2, width=8, heads=2, vocabulary=11)
+    projections, to_each_other, forward = 4 * 8 * 8, 2 * 4 * 8, 2 * 8 * 32
+    each = 2 * 3 * 4 * (projections + to_each_other + forward)  # 3 examples of 4 tokens
+    x = torch.randint(11, (3, 4))
+    assert forward_flop(encoder, x) == (0, 2 * each + 2 * 3 * 8 * 5)
+    batch = TaskBatch(x[None], torch.zeros(1, 3, dtype=torch.int64), x[None], torch.zeros(1, 3, dtype=torch.int64))
+    problem = Problem(encoder, batch, "classification", 0.1, steps=3)
+    once = forward_flop(encoder, x)[1]
+    assert meta_gradient_flop(problem) == (3 * 9 + 3) * once
+    assert meta_gradient_flop(dataclasses.replace(problem, first_order=True)) == (3 * 3 + 3) * once
 
 
 def probes() -> list[memory.Probe]:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import benchmarks.measure
-from benchmarks import conv4, resnet12, sinusoid
+from benchmarks import attention, conv4, resnet12, sinusoid
 from benchmarks.agree import TOLERANCE, difference, second_order_share
 from benchmarks.apart import Apart
 from benchmarks.entrants import with_metaft_uncompiled
@@ -45,6 +45,8 @@ PROBLEMS = {
     "conv4-stride2": lambda: few_queries(conv4.stride2(2)),
     "conv4-maxpool": lambda: few_queries(conv4.maxpool(2, steps=2)),
     "resnet12": tiny_resnet,
+    "attention": lambda: few_queries(attention.problem(2, layers=2, width=16, vocabulary=20)),
+    "attention-first-order": lambda: few_queries(attention.first_order(2, layers=2, width=16, vocabulary=20)),
 }
 
 
@@ -53,7 +55,7 @@ def test_metaft_computes_the_plain_loops_gradient_in_every_row(name: str) -> Non
     small = PROBLEMS[name]().small()
     expected = plain(small)
     assert difference(with_metaft_uncompiled(small)(), expected) < TOLERANCE
-    assert second_order_share(small, expected) > 1e-3  # otherwise a first-order answer would pass as well
+    assert second_order_share(small, expected) > 1e-3  # otherwise an answer of the other order would pass as well
 
 
 def test_plain_loop_gives_the_slope_of_the_loss() -> None:
@@ -194,8 +196,9 @@ def test_episode_row_times_metaft_where_learn2learn_is_absent(monkeypatch: pytes
     assert (theirs.entrant, theirs.missing) == (None, "ModuleNotFoundError: No module named 'learn2learn'")
 
 
-def test_rows_state_what_issue_3_asks_for() -> None:
+def test_rows_state_what_issues_3_and_19_ask_for() -> None:
     targets = {name: row.target for name, row in ROWS.items() if row.target is not None}
     expected = {"sinusoid": 40, "sinusoid-training": 1, "conv4-stride2": 2.5, "conv4-maxpool": 2.5, "resnet12": 1.3}
+    expected |= {"attention": 2, "attention-first-order": 2}
     assert targets == expected
     assert ROWS["episodes"].target_per_second == 10_000

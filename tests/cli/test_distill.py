@@ -157,8 +157,8 @@ def test_the_table_fits_80_columns(left_out: str | None, capsys: pytest.CaptureF
 
 def test_a_teacher_of_other_classes_or_a_damaged_one_is_one_line(done: tuple[Path, str], tmp_path: Path) -> None:
     out = tmp_path / "none"
-    few = ["--dataset", "glyphs", "--image-size", 16, "--hidden", 4, "--validation", "few-shot"]
-    other = metaft("distill", *few, "--teacher", done[0] / "generation-0", "--out", out)
+    few = ["--dataset", "tests.runs.own_images:others"]
+    other = metaft("distill", *TINY, *few, "--teacher", done[0] / "generation-0", "--out", out)
     shutil.copytree(done[0] / "generation-0", tmp_path / "t")
     for file in (tmp_path / "t/checkpoints").glob("*/weights.safetensors"):
         file.write_bytes(file.read_bytes()[:-9])
@@ -241,7 +241,7 @@ def test_what_another_command_made_is_not_gone_on_with(done: tuple[Path, str], t
 
 
 def test_killed_by_the_system_and_resumed(tmp_path: Path) -> None:
-    words = ["distill", *TINY, "--iterations", "300", "--checkpoint-every", "20", "--generations", "2"]
+    words = ["distill", *TINY, "--iterations", "150", "--checkpoint-every", "20", "--generations", "2"]
     call = [sys.executable, "-m", "metaft", *words, "--out", str(tmp_path / "killed"), "--quiet"]
     with subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 300

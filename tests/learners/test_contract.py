@@ -37,6 +37,7 @@ VARIANTS = {
     "maml": [{"batch_norm": "inductive"}, {"scope": "head", "steps": 3, "rule": "momentum"}],
 }
 SHORT = {"fine-tuning": {"steps": 4}, "rotating": {"steps": 4}}  # in place of many steps
+SHORT |= {"imaml": {"steps": 3, "solver_iterations": 2}}
 SHORT |= {name: {"steps": 4, "head_steps": 2} for name in ("head-first", "linearised")}
 CASES = [(name, options) for name in LEARNERS for options in ({}, *VARIANTS.get(name, []))]
 

@@ -182,8 +182,13 @@ def test_compiled_agrees_with_eager():
 
 @pytest.mark.parametrize(
     "options",
-    [{"objective": metaft.L2ToStart(0.3)}, {"diagnose": True}, {"memory": "checkpoints", "steps": 4}],
-    ids=["l2", "diagnose", "checkpoints"],
+    [
+        {"objective": metaft.L2ToStart(0.3), "diagnose": True, "memory": "checkpoints", "steps": 4},
+        pytest.param({"objective": metaft.L2ToStart(0.3)}, marks=pytest.mark.long),
+        pytest.param({"diagnose": True}, marks=pytest.mark.long),
+        pytest.param({"memory": "checkpoints", "steps": 4}, marks=pytest.mark.long),
+    ],
+    ids=["all at once", "l2", "diagnose", "checkpoints"],
 )
 def test_compiled_as_a_whole_agrees_with_eager(options):
     """Small networks over several steps: the reverse pass itself is traced."""
@@ -255,15 +260,21 @@ class Tiny(nn.Sequential):
 @pytest.mark.parametrize(
     ("estimator", "rule"),
     [
-        ("exact", metaft.SGD(0.1)),
+        # One of each kind: a step as one piece, with rates of each step; as several, with a state; conjugate gradients.
         ("exact", metaft.LSLR(0.1, 2)),
-        ("exact", metaft.Momentum(0.1)),
-        ("exact", metaft.MetaSGD(0.1)),
-        ("finite-difference", metaft.SGD(0.1)),
         ("exact", metaft.Adam(0.1)),
-        ("reptile", metaft.Adam(0.1)),
-        ("reptile", metaft.SGD(0.1)),
         ("implicit", metaft.SGD(0.1)),
+        *(
+            pytest.param(estimator, rule, marks=pytest.mark.long)
+            for estimator, rule in (
+                ("exact", metaft.SGD(0.1)),
+                ("exact", metaft.Momentum(0.1)),
+                ("exact", metaft.MetaSGD(0.1)),
+                ("finite-difference", metaft.SGD(0.1)),
+                ("reptile", metaft.Adam(0.1)),
+                ("reptile", metaft.SGD(0.1)),
+            )
+        ),
     ],
 )
 def test_compiled_piece_by_piece_agrees_with_eager(estimator, rule):
@@ -309,7 +320,7 @@ def test_settings_of_one_process_are_compiled_apart():
     def scaled(by):
         return lambda given: {n: by * v for n, v in given.items()}
 
-    for number in range(4):
+    for number in range(2):
         a, b = torch.ones(2, 2), torch.ones(2, 3)
         given = {f"a{number}": a, f"b{number}": b}
         with torch._dynamo.config.patch(recompile_limit=1, accumulated_recompile_limit=1, error_on_recompile=True):
@@ -334,7 +345,6 @@ def test_pieces_over_large_images_are_not_compiled_and_equal(monkeypatch: pytest
 
     calls = set()
     monkeypatch.setattr(compiled, "compile_if_possible", lambda f: lambda *args: calls.add(len(args)) or f(*args))
-    compiled.compile_if_small.cache_clear()
     monkeypatch.setattr(compiled, "MOST_VALUES", 5 * 4 * 16 * 16)  # the first convolution's answer to 5 images
     model = metaft.models.build("conv4", outputs=5, input_shape=(1, 16, 16), seed=0, hidden=4, pool="max")
     draw = torch.Generator().manual_seed(0)
@@ -344,7 +354,6 @@ def test_pieces_over_large_images_are_not_compiled_and_equal(monkeypatch: pytest
         metaft.learners.MAML(model, metaft.SGD(lr=0.1), steps=3, engine=engine) for engine in ("compile", "eager")
     )
     first, built = learner.meta_gradient(batch), learner.meta_gradient(batch)
-    compiled.compile_if_small.cache_clear()
     assert calls == {6, 11}, "steps (6 arguments) and their way back (11), not the query pass (7) with its 10 images"
     for name, grad in eager.meta_gradient(batch).grads.items():
         torch.testing.assert_close(first.grads[name], grad, rtol=1e-5, atol=1e-6)

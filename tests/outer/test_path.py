@@ -177,7 +177,7 @@ def without_bias(grads, name="1.bias"):
     return {n: g for n, g in grads.items() if n not in (name, f"rule:{name}")}
 
 
-@pytest.mark.parametrize("estimator", ["exact", "first-order"])
+@pytest.mark.parametrize("estimator", ["exact", pytest.param("first-order", marks=pytest.mark.long)])
 def test_compiled_is_eager_and_other_weights_compile_nothing_anew(estimator):
     net, batch = images()
     grads = {}
@@ -203,7 +203,15 @@ def test_a_start_from_the_support_set_compiles_to_the_same():
     same(without_bias(compiled), without_bias(eager))
 
 
-@pytest.mark.parametrize("how", [{"begin": True}, {"per_step": True}], ids=["begin", "per step"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"begin": True, "per_step": True},
+        pytest.param({"begin": True}, marks=pytest.mark.long),
+        pytest.param({"per_step": True}, marks=pytest.mark.long),
+    ],
+    ids=["both", "begin", "per step"],
+)
 def test_the_whole_compiles_to_the_same(how):
     case = Case(**how)
     same(without_bias(case.ours(engine="compile").grads, "0.bias"), without_bias(case.ours().grads, "0.bias"))

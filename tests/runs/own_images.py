@@ -16,3 +16,9 @@ def images(split: str) -> LabelledImages:
     noise = torch.rand(classes, EACH, 1, SIZE, SIZE, generator=draw)
     mixed = (255 * (0.6 * pattern + 0.4 * noise)).to(torch.uint8).flatten(0, 1)
     return LabelledImages(mixed, torch.full((classes,), EACH), tuple(f"{split}-{i}" for i in range(classes)))
+
+
+def others(split: str) -> LabelledImages:
+    """The same images as classes of other names."""
+    found = images(split)
+    return LabelledImages(found.images, found.counts, tuple(f"other-{name}" for name in found.names))

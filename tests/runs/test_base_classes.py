@@ -1,18 +1,19 @@
 import torch
 
-from metaft.data import catalog
 from metaft.runs.backbone import load_backbone
 from metaft.runs.base_classes import base_feature
 from metaft.runs.config import validated
 from metaft.runs.pretrain import pretrain
 from metaft.runs.pretrain_config import PretrainConfig
+from tests.runs import own_images
 
 
 def test_the_mean_is_over_the_classes_the_run_was_trained_on(tmp_path):
-    asked = {"dataset": "glyphs", "rotations": False, "hidden": 4, "iterations": 2, "validate_tasks": 2}
+    asked = {"dataset": "tests.runs.own_images:images", "hidden": 4, "iterations": 2, "validate_tasks": 2}
+    asked |= {"ways": 3, "queries": 4, "batch_size": 12}
     pretrain(validated(PretrainConfig, asked), tmp_path / "run")
     model = load_backbone(tmp_path / "run")
-    images = catalog.load_images("glyphs", "train", rotations=False).images.float() / 255
+    images = own_images.images("train").images.float() / 255
     with torch.no_grad():
         expected = model.features(images).mean(0)
         maps = model.features[0](images).mean((0, 2, 3))

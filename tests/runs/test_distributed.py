@@ -64,7 +64,7 @@ def agree(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> 
         torch.testing.assert_close(found[name], expected[name], rtol=1e-11, atol=1e-13)
 
 
-@pytest.mark.parametrize(("size", "tasks"), [(2, 7), (4, 3)])
+@pytest.mark.parametrize(("size", "tasks"), [(2, 7), pytest.param(4, 3, marks=pytest.mark.long)])
 def test_ranks_train_and_evaluate_as_one_process_does(tmp_path: Path, size: int, tasks: int) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "all").mkdir()
@@ -108,6 +108,7 @@ def hosts() -> Iterator[list[str]]:
             subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
 
 
+@pytest.mark.long
 def test_two_hosts_train_as_one_process_does(tmp_path: Path, hosts: list[str]) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "all").mkdir()
@@ -136,6 +137,7 @@ def test_two_hosts_train_as_one_process_does(tmp_path: Path, hosts: list[str]) -
     assert all(torch.equal(both[0][name], both[1][name]) for name in both[0])
 
 
+@pytest.mark.long
 def test_torchrun_starts_anew_after_a_death_and_the_run_goes_on(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=3", "--max-restarts=1"]
@@ -170,6 +172,7 @@ def test_a_signal_to_one_rank_stops_all_after_the_same_iteration(tmp_path: Path)
     assert checkpoint.load_newest(tmp_path / "run/checkpoints").progress["iteration"] == 10
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs SIGSTOP")
 def test_a_rank_that_hangs_is_named(tmp_path: Path) -> None:
     processes = start(tmp_path, 2, 4, FAIL="SIGSTOP 1 9")

@@ -141,6 +141,7 @@ def test_saved_and_loaded_scores_are_equal(runs, tmp_path):
     assert torch.equal(learner.curve(batch), load_run(runs / "r2d2")[1].curve(batch))
 
 
+@pytest.mark.long
 def test_a_sweep_over_a_setting_of_a_metric_learner(tmp_path):
     grid = tmp_path / "grid.toml"
     grid.write_text(

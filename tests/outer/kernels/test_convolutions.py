@@ -205,13 +205,14 @@ def left(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 @pytest.mark.parametrize(
     ("function", "zeros", "size", "stride"),
     [
-        (gradient_of, 0, 9, 1),
-        (gradient_of, 0, 11, 3),
-        (product_with, 0, 9, 1),
-        (product_with, 0, 9, 2),
-        (product_with, 0, 8, 2),
+        pytest.param(gradient_of, 0, 9, 1, marks=pytest.mark.long),
+        pytest.param(gradient_of, 0, 11, 3, marks=pytest.mark.long),
+        pytest.param(product_with, 0, 9, 1, marks=pytest.mark.long),
+        pytest.param(product_with, 0, 9, 2, marks=pytest.mark.long),
+        pytest.param(product_with, 0, 8, 2, marks=pytest.mark.long),
         (product_with, 0, 11, 3),
-        (forward_product_with, 2, 8, 2),  # with the zeros that x would change by
+        # With the zeros that x would change by.
+        pytest.param(forward_product_with, 2, 8, 2, marks=pytest.mark.long),
     ],
 )
 def test_compiled_derivatives_use_the_kernels_alone(
@@ -279,30 +280,34 @@ def test_one_number_may_stand_for_both_axes(left: list[tuple[int, int]]) -> None
     torch.testing.assert_close(compile_if_possible(compiled)(x, weight, large), compiled(x, weight, large))
 
 
-@needs_compiler
-@pytest.mark.parametrize(
-    "cut",
-    [
-        lambda c: c[:, :, :-1, :-1],
-        lambda c: c.narrow(-1, 1, 3),
-        lambda c: aten.slice.Tensor(c, 2, 0, None, 2),
-        lambda c: aten.slice.Tensor(c, -2, 0, 3),
-        lambda c: aten.slice.Tensor(c, 2),
-        lambda c: c[:, :, 1:, ::2],
-        lambda c: torch.stack((c[..., :3, :2], c[..., 1:4, :2])),
-        lambda c: c[:, :, :3, :3].sum() + c[0, 0, 4, 4],
-    ],
-)
-def test_however_a_weights_gradient_is_cut_it_is_right(
-    cut: Callable[[Tensor], Tensor], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    images, gradient = (draw(*shape).contiguous(memory_format=LAST) for shape in ((5, 16, 8, 8), (5, 16, 6, 6)))
+CUTS: list[Callable[[Tensor], Tensor]] = [
+    lambda c: c[:, :, :-1, :-1],
+    lambda c: c.narrow(-1, 1, 3),
+    lambda c: aten.slice.Tensor(c, 2, 0, None, 2),
+    lambda c: aten.slice.Tensor(c, -2, 0, 3),
+    lambda c: aten.slice.Tensor(c, 2),
+    lambda c: c[:, :, 1:, ::2],
+    lambda c: torch.stack((c[..., :3, :2], c[..., 1:4, :2])),
+    lambda c: c[:, :, :3, :3].sum() + c[0, 0, 4, 4],
+]
 
-    def compiled(images: Tensor, gradient: Tensor) -> Tensor:
-        return cut(F.conv2d(images.permute(1, 0, 2, 3), gradient.permute(1, 0, 2, 3), padding=1)) * 2
+
+@needs_compiler
+def test_however_a_weights_gradient_is_cut_it_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each cut is of a gradient of its own."""
+    images, gradients = (
+        [draw(*shape, seed=seed).contiguous(memory_format=LAST) for seed in range(len(CUTS))]
+        for shape in ((5, 16, 8, 8), (5, 16, 6, 6))
+    )
+
+    def compiled(images: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
+        return [
+            cut(F.conv2d(x.permute(1, 0, 2, 3), of_y.permute(1, 0, 2, 3), padding=1)) * 2
+            for cut, x, of_y in zip(CUTS, images, gradients, strict=True)
+        ]
 
     monkeypatch.setattr(convolutions.Convolutions, "uuid", lambda self: None)  # not from torch's cache
-    torch.testing.assert_close(compile_if_possible(compiled)(images, gradient), compiled(images, gradient))
+    torch.testing.assert_close(compile_if_possible(compiled)(images, gradients), compiled(images, gradients))
 
 
 @needs_compiler

@@ -12,26 +12,28 @@ from metaft.outer.kernels import sums
 needs_compiler = pytest.mark.skipif(not compiler_found(), reason="no C++ compiler")
 
 
+ORDERS = [((0, 2, 1), [0]), ((2, 0, 1), [1]), ((2, 0, 1), [-1]), ((1, 2, 0), [0, 2])]
+
+
 @needs_compiler
-@pytest.mark.parametrize("keeps_axes", [False, True])
-@pytest.mark.parametrize(
-    ("order", "summed"), [((0, 2, 1), [0]), ((2, 0, 1), [1]), ((2, 0, 1), [-1]), ((1, 2, 0), [0, 2])]
-)
-def test_a_sum_of_a_transpose_is_the_transpose_of_a_sum(
-    order: tuple[int, ...], summed: list[int], keeps_axes: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_sum_of_a_transpose_is_the_transpose_of_a_sum(monkeypatch: pytest.MonkeyPatch) -> None:
     turned = []
     turn = sums._turn
     monkeypatch.setattr(sums, "_turn", lambda *args: (turned.append(args), turn(*args)))
     monkeypatch.setattr(sums.SumsAsTheyLie, "uuid", lambda self: None)  # not from torch's cache
 
-    def function(x: Tensor) -> Tensor:
-        return (2 * x).permute(order).sum(summed, keeps_axes)
+    asked = [(order, summed, keeps_axes) for order, summed in ORDERS for keeps_axes in (False, True)]
 
-    x = torch.randn(3, 4, 5)
-    ours, expected = compile_if_possible(function)(x), function(x)
-    assert len(turned) == 1
-    assert ours.shape == expected.shape
+    def function(*given: Tensor) -> list[Tensor]:
+        return [
+            (2 * x).permute(order).sum(summed, keeps_axes)
+            for x, (order, summed, keeps_axes) in zip(given, asked, strict=True)
+        ]
+
+    given = [torch.randn(3, 4, 5) for _ in asked]
+    ours, expected = compile_if_possible(function)(*given), function(*given)
+    assert len(turned) == len(asked)
+    assert [found.shape for found in ours] == [value.shape for value in expected]
     torch.testing.assert_close(ours, expected)
 
 
