@@ -68,6 +68,23 @@ def images_on_cpu(x: Tensor) -> bool:
     return x.dim() >= 5 and x.device.type == "cpu"
 
 
+def is_heavy(x: Tensor, params: dict[str, Tensor]) -> bool:
+    """Whether one task alone keeps a processor busy: a transformer on token sequences, say.
+
+    Batched, such products are slower on a CPU than one after another, and a second core does nothing.
+
+    Args:
+        x: ``[tasks, examples, *input]``; the input's first axis counts as places if the inputs are whole numbers
+            ``[places]``, or real ``[places, width]``.
+        params: of the network, by name.
+    """
+    if x.device.type != "cpu" or images_on_cpu(x):
+        return images_on_cpu(x)
+    sequences = x.dim() == 4 or (x.dim() == 3 and not x.is_floating_point())
+    rows = x.shape[1] * (x.shape[2] if sequences else 1)
+    return rows * max((p.numel() for p in params.values() if p.dim() == 2), default=0) >= 2**23
+
+
 def has_large_images(x: Tensor) -> bool:
     """Whether tensors of more than 64 MiB are to be expected of tasks with such images.
 

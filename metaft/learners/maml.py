@@ -248,7 +248,7 @@ class MAML:
         """
         batch = TaskBatch(support_x, support_y, support_x, support_y)
         self._require_fit(batch)
-        ragged, size = batch.ragged, default_size(batch)
+        ragged, size = batch.ragged, default_size(batch, self.params)
         inner = self._inner(self.steps, ragged, self._begin(batch))
         params, batch = laid_out(self.params, batch)
 
@@ -289,7 +289,7 @@ class MAML:
                 asked = (chunk.support_x, chunk.query_x, *counted)
                 return torch.stack([self._predict(inner, k, p, *asked) for k, p in enumerate(path)])
 
-        return torch.cat(map_chunks(answers, batch, self.workers, owner=self), dim=1)
+        return torch.cat(map_chunks(answers, batch, self.workers, default_size(batch, self.params), owner=self), dim=1)
 
     def _require_fit(self, batch: TaskBatch) -> None:
         """Refuse tasks that do not go with the network, before anything is computed."""

@@ -15,7 +15,7 @@ from metaft.inner.adapt import Begin, Inner, network
 from metaft.inner.objectives import Loss, Objective, TaskLoss
 from metaft.inner.rules import Params, Rule
 from metaft.inner.scope import select
-from metaft.inner.tasks import images_on_cpu, laid_out
+from metaft.inner.tasks import images_on_cpu, is_heavy, laid_out
 from metaft.kept import kept as store
 from metaft.memory import keep_freed_memory
 from metaft.outer import compiled
@@ -184,7 +184,7 @@ def meta_gradient(
     compiling = engine == "compile"
     # Over several steps a large network is compiled piece by piece: a step, its way back, the query pass. That takes
     # the same time whatever K.
-    large = batch.query_x.dim() >= 5 or len(network(params)) > LARGE
+    large = batch.query_x.dim() >= 5 or len(network(params)) > LARGE or is_heavy(batch.query_x, params)
     piecewise = compiling and steps > 1 and memory != "graph" and large
     compile_it = compiled.compile_if_small if images_on_cpu(batch.query_x) else compiled.compile_if_possible
     wrap = compile_it if piecewise else None
@@ -214,7 +214,7 @@ def meta_gradient(
         parts = map_chunks(lambda c: job(laid, weighted, *c.parts()), drawn, workers, size)
         return _updated(_mean(parts, trains, drawn.tasks), params, update, kept)
 
-    return batched_or_alone(loss, drawn.tasks, chunk or default_size(drawn), of_chunks)
+    return batched_or_alone(loss, drawn.tasks, chunk or default_size(drawn, params), of_chunks)
 
 
 def _updated(out: MetaGradient, params: Params, update: Update | None, kept: Any) -> MetaGradient:
