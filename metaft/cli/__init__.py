@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -74,6 +75,9 @@ class LazyGroup(click.Group):
         **extra: Any,
     ) -> Any:
         """Run, and end the process with the right code."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # a path or a sign that this terminal cannot show ends no command
+                stream.reconfigure(errors="backslashreplace")
         try:
             if not place().first:
                 sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 -- rank 0 speaks for all

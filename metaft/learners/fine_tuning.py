@@ -278,10 +278,16 @@ class FineTuning:
             raise MetaftError(f"rule {self.rule_name!r} learns its rates in meta-training; for fine-tuning, use 'sgd'")
         if not net.adapts:
             raise MetaftError(f"scope {self.scope!r} leaves nothing that adapts; leave out '!head'")
-        if self.schedule == "head-first" and not (net.in_head and 0 < self.head_steps < self.steps):
+        if self.schedule == "head-first" and not net.in_head:
+            raise MetaftError(
+                f"schedule 'head-first' trains the head first, and the scope {self.scope!r} leaves the head out; give "
+                "another scope, such as scope=all"
+            )
+        if self.schedule == "head-first" and not 0 < self.head_steps < self.steps:
+            fewer = f"head_steps={self.steps // 2} (1 to {self.steps - 1} will do), or " if self.steps > 1 else ""
             raise MetaftError(
                 f"schedule 'head-first' gives the head the first head_steps of all steps: {self.head_steps} of "
-                f"{self.steps} will not do, or the scope {self.scope!r} leaves the head out"
+                f"{self.steps} will not do; give {fewer}steps={max(2 * self.head_steps, 2)}"
             )
         blind = self.head == "zeros" and bool(net.fresh) and not any(bool(p.any()) for p in net.fresh.values())
         if blind and not net.in_head:

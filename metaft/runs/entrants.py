@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -63,10 +64,11 @@ def build_entrants(
     for spec, label in zip(specs, labels(specs), strict=True):
         for seed in seeds if _has_randomness(spec) else (None,):
             filled = spec.at(seed)
-            check_runs(filled, config, families)
             make = partial(make_learner, filled, seed, next(iter(families.values())), config, steps)
-            learner, weights = make()
-            rehearse(label, learner, families)
+            with _named(filled, spec):
+                check_runs(filled, config, families)
+                learner, weights = make()
+                rehearse(label, learner, families)
             origin: dict[str, Any] = {
                 "learner": filled.text,
                 "settings": learner.describe(),
@@ -77,6 +79,19 @@ def build_entrants(
                 origin |= {"steps": steps, "code_sha256": _code_digest(_builder(spec))}
             entrants.append(Entrant(label, seed, partial(_first, make), json.loads(json.dumps(origin, default=str))))
     return entrants
+
+
+@contextlib.contextmanager
+def _named(*specs: Spec) -> Iterator[None]:
+    """Let a mistake name the learner as it was given: there may be many, and several of one name."""
+    try:
+        yield
+    except MetaftError as error:
+        if any(spec.text in error.message for spec in specs):
+            raise
+        raise MetaftError(f"learner {specs[0].text}: {error.message}") from error
+    except (ArithmeticError, ValueError, TypeError, RuntimeError) as error:
+        raise MetaftError(f"learner {specs[0].text} cannot be made: {type(error).__name__}: {error}") from error
 
 
 def _has_randomness(spec: Spec) -> bool:

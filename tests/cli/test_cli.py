@@ -110,9 +110,10 @@ def test_evaluate(trained: Path, tmp_path: Path) -> None:
 
 def test_evaluate_on_other_tasks_and_weights(trained: Path) -> None:
     def mean(*args: object) -> float:
-        assert metaft("evaluate", trained, "--tasks", 10, *args).exit_code == 0
-        newest = max((trained / "evaluations").glob("*.json"), key=lambda p: p.stat().st_mtime_ns)
-        return json.loads(newest.read_text())["results"]["maml"]["mean"]
+        done = metaft("evaluate", trained, "--tasks", 10, *args)
+        assert done.exit_code == 0
+        written = "".join(done.stdout.partition("written: ")[2].partition(".json")[:2])
+        return json.loads(Path(written).read_text())["results"]["maml"]["mean"]
 
     assert mean() == mean() != mean("--seed", 5)
     assert mean("--shots", 2) != mean()
@@ -137,12 +138,12 @@ def test_ctrl_c_then_resume(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [*call, "--iterations", "100000"], cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     log = out / "metrics.jsonl"
     while time.monotonic() < deadline and not (log.exists() and log.stat().st_size):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=300)
     assert process.returncode == 130, said
     assert "--resume" in said
     assert "Traceback" not in said

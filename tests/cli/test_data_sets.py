@@ -58,8 +58,11 @@ def small_glyphs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def result_of(run: Path) -> dict:
-    newest = max((run / "evaluations").glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
-    return json.loads(newest.read_text())
+    """Of the evaluation made last: the others have been read, and with that removed."""
+    (newest,) = (run / "evaluations").glob("*.json")
+    page = json.loads(newest.read_text())
+    newest.unlink()
+    return page
 
 
 def test_a_folder_of_images_from_training_to_evaluation(tmp_path: Path, birds: Path) -> None:

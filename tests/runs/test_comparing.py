@@ -379,3 +379,29 @@ def test_the_table_says_what_a_verdict_is_of() -> None:
     stored = json.loads(Path("said-pairs/comparison.json").read_text())
     assert stored["results"]["Mine"]["shots"]["1"]["gap"]["paired"] is True
     assert stored["results"]["nearest-neighbour"]["shots"]["1"]["gap"]["paired"] is False
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("linearised:backbone=random,steps=5", "25 of 5 will not do; give head_steps=2 (1 to 4 will do), or steps=50"),
+        ("head-first:backbone=random,steps=1", "25 of 1 will not do; give steps=50"),
+        ("head-first:backbone=random,head_steps=0", "0 of 50 will not do; give head_steps=25 (1 to 49 will do)"),
+        ("head-first:backbone=random,scope=all,!head", "the scope 'all,!head' leaves the head out; give another scope"),
+        ("fine-tuning:backbone=random,rate=0,head_rate=1", "must be a positive finite number, not 0.0"),
+        ("fine-tuning:backbone=random,rule=meta-sgd", "for fine-tuning, use 'sgd'"),
+        ("fine-tuning:backbone=random,steps=-1", "steps must be 0 or more"),
+        ("fine-tuning:backbone=random,stepz=3", "did you mean 'steps'?"),
+        ("nearest-neighbour:k=0", "k"),
+        ("feature-extraction:backbone=random,head=svn", "did you mean 'svm'?"),
+        ("own_compared:Mine:scale=big", "scale = big"),
+        ("class-means:backbone=runs/none-{seed}", "no run in runs/none-0"),
+    ],
+)
+def test_among_many_learners_a_mistake_names_its_own_as_it_was_given(given: str, said: str) -> None:
+    many = ["nearest-neighbour", "nearest-neighbour:metric=cosine", "class-means:backbone=random", given]
+    tasks = ["--dataset", "own_compared:marks", "--ways", 2, "--queries", 2, "--tasks", 2]
+    done = metaft("compare", *many, *tasks, "--out", "nine")
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1), done.output
+    assert said in done.stderr
+    assert given.replace("{seed}", "0") in done.stderr
