@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -14,17 +15,19 @@ from metaft.errors import MetaftError
 from metaft.inner.adapt import network
 from metaft.inner.objectives import Loss
 from metaft.inner.rules import Params
+from metaft.outer.problem import QueryLoss
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.check import require_data
 
 _SEEN: WeakKeyDictionary[Callable[..., Any], set[object]] = WeakKeyDictionary()
 
 
-def require_problem(loss: Loss, params: Params, batch: TaskBatch, whole: bool) -> None:
+def require_problem(loss: Loss, query_loss: QueryLoss | None, params: Params, batch: TaskBatch, whole: bool) -> None:
     """Refuse tasks and a loss that no meta-gradient can be made of, once for each loss and shape of tasks.
 
     Args:
         loss: ``loss(params, x, y) → scalar``, the loss of one task's examples.
+        query_loss: ``query_loss(params, support_x, support_y, query_x, query_y) → scalar``, where it is another.
         params: the meta-parameters.
         batch: the tasks.
         whole: whether ``params`` has all that the loss needs; it is only run if so.
@@ -41,13 +44,17 @@ def require_problem(loss: Loss, params: Params, batch: TaskBatch, whole: bool) -
         return
     require_data(batch)
     if whole:
-        for part, x, y in (
-            ("support", batch.support_x, batch.support_y),
-            ("query", batch.query_x, batch.query_y),
-        ):
-            if x.shape[1]:
-                _look(loss, params, x[0], y[0], part)
+        support, query = ((batch.support_x[0], batch.support_y[0]), (batch.query_x[0], batch.query_y[0]))
+        asked = loss if query_loss is None else partial(_of_queries, query_loss, support)
+        for part, of, (x, y) in (("support", loss, support), ("query", asked, query)):
+            if len(x):
+                _look(of, params, x, y, part)
     seen.add(shapes)
+
+
+def _of_queries(query_loss: QueryLoss, support: tuple[Tensor, Tensor], params: Params, x: Tensor, y: Tensor) -> Tensor:
+    """A query loss as one of the query set alone."""
+    return query_loss(params, *support, x, y)
 
 
 def _look(loss: Loss, params: Params, x: Tensor, y: Tensor, part: str) -> None:

@@ -172,7 +172,7 @@ def meta_gradient(
         raise MetaftError(
             f"the rule learns {missing[0]!r}, which params lacks: pass params | rule.learned(adapting params)"
         )
-    require_problem(loss, params, batch, whole=begin is None and not per_step)
+    require_problem(loss, query_loss, params, batch, whole=begin is None and not per_step)
     inner = Inner(loss, rule, steps, adapts, objective or TaskLoss(), begin, per_step)
     asked, weights = asked_after(step_weights, steps, next(iter(params.values())))
     require_path(estimator, engine, inner, weights is not None)

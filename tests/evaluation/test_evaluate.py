@@ -172,7 +172,7 @@ def test_senseless_counts_are_refused(options, message):
 
 def test_answers_that_do_not_fit_are_refused():
     # Without the check [tasks, queries] against [tasks, queries, 1] would broadcast to a wrong error.
-    with pytest.raises(MetaftError, match=r"shape \[steps \+ 1, 3, 5, 1\], got \[1, 3, 5\]"):
+    with pytest.raises(MetaftError, match=r"is \[1, 3, 5\]; expected .*\[steps \+ 1, 3, 5, 1\]"):
         evaluate(Fixed(lambda b: b.query_y.squeeze(-1).unsqueeze(0)), Lines(), tasks=3)
     with pytest.raises(MetaftError, match="tells 2 classes apart, the tasks have at least 3"):
         evaluate(Fixed(lambda b: torch.zeros(1, b.tasks, 12, 2)), Blobs(), tasks=3)
