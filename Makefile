@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 LEARN2LEARN := $(VENV)/.learn2learn
 
+AT_START := import importlib.util; importlib.util.find_spec(\"metaft\") and __import__(\"metaft\")
+
 .PHONY: demo test test-long learn2learn lint benchmark clean
 
 $(STAMP): setup.cfg constraints.txt
@@ -15,6 +17,8 @@ $(STAMP): setup.cfg constraints.txt
 	@# torch on its own first: the pinned version comes as the CPU build, a range would bring CUDA with it.
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@# So that "import torchvision" alone works here too: its own build is for another torch (metaft/torchvision_import.py).
+	@$(BIN)/python -c 'import sysconfig; open(sysconfig.get_path("purelib") + "/metaft_torchvision.pth", "w").write("$(AT_START)\n")'
 	@touch $@
 
 demo: $(STAMP)

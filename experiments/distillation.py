@@ -74,11 +74,12 @@ def scoring(experiment: Experiment, seeds: int, short: bool, runs: Path) -> list
     """The command that scores all seeds on the same few-shot tasks; empty if that is done."""
     folder, learners = scores_folder(experiment, runs), scored(experiment, runs)
     resumed = (folder / CELLS).exists()
-    found = {(cell.label, cell.seed) for cell in read_cells(folder / CELLS)} if resumed else set()
+    tasks = experiment.score["short_tasks" if short else "tasks"]
+    cells = read_cells(folder / CELLS) if resumed else []
+    found = {(cell.label, cell.seed) for cell in cells if cell.result.tasks == tasks}
     if {(label, seed) for label in learners for seed in range(seeds)} <= found:
         return []
     specs = [f"{spec}{',' if ':' in spec else ':'}label={label}" for label, spec in learners.items()]
-    tasks = experiment.score["short_tasks" if short else "tasks"]
     return ["compare", *specs, "--dataset", "omniglot", "--no-rotations", "--ways", "5", "--shots", "1",
             "--queries", "10", "--tasks", str(tasks), "--seeds", str(seeds), "--no-curves",
             "--workers", "1", "--out", str(folder), *(["--resume"] if resumed else [])]  # fmt: skip

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.distillation_plan import Experiment, Run
-from metaft.runs.comparing import CELLS, read_cells
+from metaft.runs.comparing import CELLS, newest, read_cells
 from metaft.runs.directory import read_record
 from metaft.runs.reading import read_json
 
@@ -69,6 +69,7 @@ def _scores(folder: Path) -> list[dict[str, Any]]:
         return []
     return [
         {"label": cell.label, "seed": cell.seed, "shots": cell.shots, "accuracy": cell.result.mean,
-         "ci95": cell.result.ci95, "tasks": cell.result.tasks, "transductive": cell.result.transductive}
-        for cell in read_cells(folder / CELLS)
+         "ci95": cell.result.ci95, "tasks": cell.result.tasks, "transductive": cell.result.transductive,
+         "per_task": cell.result.to_json()["per_task"]}
+        for cell in newest(read_cells(folder / CELLS))
     ]  # fmt: skip

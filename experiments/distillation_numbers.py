@@ -1,4 +1,8 @@
-"""Numbers by seed as text: means with their intervals, paired gains, and whether these are clear."""
+"""Numbers by seed as text: means with their intervals, paired gains, and whether these are clear.
+
+An interval over seeds says what other seeds would come to on the *same* test examples or tasks. Which examples were answered
+rightly was not kept, so for other examples too the interval is known only to be at most so wide.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from metaft.evaluation.statistics import mean_interval
+from metaft.evaluation.statistics import mean_interval, student_t95
 
 BySeed = dict[int, float]
 
@@ -54,9 +58,60 @@ def gain(found: BySeed, first: BySeed) -> str:
     return f"**{text}**" if abs(mean) > half else text
 
 
-def verdict(what: str, gaps: list[float], unit: str = "points") -> str:
-    """A sentence's end: how large a difference is, and whether it is clear; empty for fewer than two seeds."""
+def verdict(what: str, gaps: list[float], unit: str = "points", over_examples: float | None = None) -> str:
+    """A sentence's end: how large a difference is, and whether it is clear; empty for fewer than two seeds.
+
+    Args:
+        what: is compared.
+        gaps: differences within a seed.
+        unit: of these.
+        over_examples: half width of their mean's interval over test examples, at most, see `over_examples` and
+            `over_tasks`; None if nothing is known.
+
+    Returns:
+        The mean difference with its interval over seeds, what that is at most with other examples, and "clear" if it
+        excludes 0 with other examples too, "clear on these examples" if it does so for other seeds alone.
+    """
     if len(gaps) < 2:
         return ""
     mean, half = mean_interval(gaps)
-    return f"{what}: {mean:+.2f} ± {half:.2f} {unit}, {'clear' if abs(mean) > half else 'within the seed spread'}"
+    text = f"{what}: {mean:+.2f} ± {half:.2f} {unit}"
+    if over_examples is None:
+        return f"{text}, {'clear on these examples' if abs(mean) > half else 'within the seed spread'}"
+    whole = math.hypot(half, over_examples)  # as `metaft.evaluation.difference`: a factor of its own for each term
+    word = "clear" if abs(mean) > whole else "clear on these examples" if abs(mean) > half else "within the seed spread"
+    return f"{text} (other examples too: ± ≤ {whole:.2f}), {word}"
+
+
+def over_examples(found: BySeed, first: BySeed, count: int, unit: float = 100.0) -> float | None:
+    """How wide the interval of a difference of accuracies can be over test examples.
+
+    Two networks cannot disagree on more examples than both err on, so the variance of the difference on one example is at
+    most the sum of their error rates; that of a mean over seeds is not larger than the mean of theirs.
+
+    Args:
+        found: accuracies by seed.
+        first: those of the other method.
+        count: test examples.
+        unit: points a share, or examples.
+
+    Returns:
+        The half width of the 95% interval; None without accuracies.
+    """
+    if not found or not first:
+        return None
+    rates = [1 - sum(values) / len(values) for values in (list(found.values()), list(first.values()))]
+    return unit * student_t95(count - 1) * math.sqrt(sum(rates) / count)
+
+
+def over_tasks(halves: Iterable[float]) -> float | None:
+    """How wide the interval of a difference can be over few-shot tasks: the sum of those of the two scores.
+
+    Args:
+        halves: half widths of networks' intervals over tasks, of both methods: the widest stands for each.
+
+    Returns:
+        In points; None without any.
+    """
+    widest = max(halves, default=None)
+    return None if widest is None else 2 * 100 * widest

@@ -56,7 +56,11 @@ examples, mixed with the labels' cross-entropy by a stated weight w: (1 − w) s
 bias) is chosen on held-out training examples or validation classes; test data are scored once.
 
 Means over seeds ± 95% intervals over seeds (Student's t). A gain is a difference within the same seed, so that seeds' own
-differences drop out; it is clear where its interval excludes 0, and else *within the seed spread*.
+differences drop out. These intervals range over seeds, on the one set of test examples or tasks: which of them were answered rightly
+was not kept. With other examples as well, an interval is known only to be at most so wide: two networks cannot disagree on more
+examples than both err on, nor can a difference spread more over tasks than both scores together ([how](statistics.md)). A
+difference is *clear* where it excludes 0 with other examples too, *clear on these examples* where it does so for other seeds alone, and
+else *within the seed spread*. Each is for one pair: of twenty differences that are none, one is expected to be called clear on these.
 
 Command: `{found["command"]}`. Settings: `experiments/distillation.toml`. Numbers of every seed, versions, machine:
 `distillation.json` (one core a run).

@@ -70,8 +70,7 @@ def _why(report: Report, method: Method, course: str, one: Facts) -> str:
         f"At 1 shot: training tasks {_percent(one.training)}, validation {_percent(one.validation)}{test}{ways}"
     )
     if one.late is not None:
-        moved = "it still rose" if one.late > 0.002 else "it no longer rose"
-        said.append(f"In the second half of the time validation changed by {100 * one.late:+.1f} points: {moved}")
+        said.append(f"In the second half of the time validation changed by {100 * one.late:+.1f} points")
     return ". ".join(said).replace("by -", "by −") + "."
 
 

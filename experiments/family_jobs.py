@@ -13,7 +13,7 @@ import click
 from experiments.family_plan import SUITES, Course, Method, Suite, Training, choice_folder, settings_of
 from metaft.evaluation.comparison import Cell
 from metaft.files import write_atomically
-from metaft.runs.comparing import CELLS, read_cells
+from metaft.runs.comparing import CELLS, newest, read_cells
 from metaft.runs.processes import Job, last_line, run_jobs
 from metaft.runs.stopping import StoppedRun
 from metaft.runs.sweep import sweep
@@ -122,7 +122,7 @@ def cells_of(suite: Suite, seeded: Sequence[Training], tasks: int) -> list[tuple
     """
     file = scores_folder(suite, seeded[0], tasks) / CELLS
     by_seed = {training.seed: training for training in seeded}
-    cells = read_cells(file) if file.exists() else []
+    cells = newest(read_cells(file)) if file.exists() else []
     found = [(by_seed[cell.seed], cell) for cell in cells if cell.seed in by_seed]
     return sorted(found, key=lambda pair: (pair[1].label != AS_TRAINED, pair[0].seed, pair[1].shots))
 

@@ -104,7 +104,8 @@ def page(report: Report, drawn: Sequence[str], example: str, told: Sequence[str]
             f"Conv4 with strides. {SPLITS.get(report.scheme, SCHEMES[report.scheme])}. Rotations are further classes in "
             f"training, and tests are unrotated: 10 queries a class, {' and '.join(f'{tasks[n]} {n} tasks' for n in OMNIGLOT if n in tasks)} at "
             "each number of shots, the same for all. Accuracy in per cent, mean ± 95% interval over tasks (range over "
-            "seeds). Learners bound to their head were trained at 5 and at 20 ways; those that are not were trained "
+            "seeds). The interval is of one row, for these weights; the scores task by task were not kept, so that no interval of a "
+            "difference of two rows is known ([how it would be made](statistics.md)), and no row is called better than another. Learners bound to their head were trained at 5 and at 20 ways; those that are not were trained "
             "once, at 20 ways (ProtoNet at 60, as published), and are marked *any*. All were trained at 1 shot and are scored at 5 shots with the same "
             "run. Each method is scored in its own mode of batch norm, first, and in another one. Published numbers stand in the row "
             "of their mode; *(?)*: the source does not say.",

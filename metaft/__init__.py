@@ -5,7 +5,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from metaft.torchvision_import import install
+
 __version__ = "0.1.0"
+
+install()
+del install
 
 # Loaded on first use, so that `metaft --help` answers before torch is imported.
 _EXPORTS = {

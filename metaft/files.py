@@ -12,6 +12,65 @@ from pathlib import Path
 from metaft.errors import MetaftError
 
 _PARTIAL = ".partial"
+_SHOWN = 160
+"""Characters of a path that a message shows."""
+
+
+def folder_path(path: str | Path, option: str = "--out") -> Path:
+    """A folder that a user names, to be made if it is not there.
+
+    Args:
+        path: as given. ``missing/../runs`` is taken for ``runs``, as shells' completion and editors do.
+        option: by which it was given, for the message.
+
+    Returns:
+        The path.
+
+    Raises:
+        MetaftError: if a folder cannot be made there, or not be written to: an empty or too long name, a file or a
+            link that leads nowhere in its place or above it, no permission. Nothing is made.
+    """
+    if not str(path) or "\0" in str(path):
+        raise MetaftError(f"{str(path)!r} is no name of a folder: give another {option}")
+    found = Path(path)
+    try:
+        if os.pardir in found.parts and not os.path.exists(_up_to_last_step_up(found)):
+            found = Path(os.path.normpath(found))
+        above = _nearest_there(found)
+        if above.is_symlink() and not above.exists():
+            raise MetaftError(f"{shown(above)} is a link that leads nowhere ({shown(os.readlink(above))}); mend it")
+        if not above.is_dir():
+            below = "" if above == found else f", so {shown(found)} cannot lie in it"
+            raise MetaftError(f"{shown(above)} is a file, a folder is needed{below}; give another {option}")
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise MetaftError(f"no permission to write in {shown(above)}; give another {option}")
+    except OSError as error:
+        raise MetaftError(f"{shown(found)} cannot be used: {error.strerror or error}; give another {option}") from None
+    return found
+
+
+def _up_to_last_step_up(path: Path) -> Path:
+    parts = path.parts
+    return Path(*parts[: len(parts) - parts[::-1].index(os.pardir)])
+
+
+def _nearest_there(path: Path) -> Path:
+    """A path itself, or the nearest above it that exists; a link that leads nowhere does."""
+    while True:
+        try:
+            os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            if path == path.parent:
+                return path
+            path = path.parent
+        else:
+            return path
+
+
+def shown(path: str | Path) -> str:
+    """A path for a message: one too long to read is cut."""
+    text = str(path)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN // 2]}…{text[-_SHOWN // 4 :]}"
 
 
 def write_synced(path: Path, content: bytes) -> None:
@@ -63,7 +122,7 @@ def write_atomically(path: str | Path, content: bytes) -> None:
     Raises:
         MetaftError: if the file cannot be written (no space, no permission).
     """
-    with clear_disk_errors(str(path), "choose another place, or make room"):
+    with clear_disk_errors(shown(path), "choose another place, or make room"):
         replace_file(Path(path), content)
 
 

@@ -93,6 +93,12 @@ class LazyGroup(click.Group):
             # The reader of our output, such as head, has seen enough.
             sys.stderr.close()
             sys.exit(0)
+        except OSError as error:
+            if error.filename is None:
+                raise
+            from metaft.files import shown
+
+            _fail(f"{shown(os.fsdecode(error.filename))}: {error.strerror or error}", 2)
         sys.exit(result if isinstance(result, int) else 0)
 
 
@@ -103,13 +109,21 @@ def _fail(message: str, code: int, mark: str = "Error: ") -> None:
     sys.exit(code)
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    subcommand_metavar="COMMAND [ARGS]...",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="metaft", prog_name="metaft")
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """Few-shot learning and meta-learning, compared on identical tasks.
 
     Start with:  metaft meta-train --minutes 3
     """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 def main() -> None:

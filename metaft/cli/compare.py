@@ -7,10 +7,15 @@ from typing import Any
 
 import click
 
+from metaft.cli.defaults import help_text
+from metaft.cli.folders import OutFolder
 from metaft.cli.options import setting_options
+from metaft.runs.config import RunConfig
 from metaft.runs.family_settings import FamilySettings
 
 TASKS = tuple(name for name in FamilySettings.model_fields if not name.startswith("fewest") and name != "shots")
+
+SHOTS = help_text("shots", RunConfig).replace("; 1-5 draws it task by task", "")
 
 
 @click.command(
@@ -19,13 +24,21 @@ TASKS = tuple(name for name in FamilySettings.model_fields if not name.startswit
     "--shots 1,5 --seeds 3 --out comparisons/omniglot",
 )
 @click.argument("learners", nargs=-1, required=True, metavar="LEARNER …")
-@click.option("--shots", metavar="COUNT,…", help="support examples a class, such as 1,5,10 [default: as configured]")
+@click.option("--shots", metavar="COUNT,…", help=f"such as 1,5,10: {SHOTS}")
 @click.option("--tasks", "test_tasks", metavar="COUNT", help="how many at each number of shots [default: 600]")
 @click.option("--seeds", default="1", show_default=True, metavar="COUNT|SEED,…", help="of learners with randomness")
+@click.option(
+    "--split", default="test", show_default=True, help="test; or all: every class, for learners that train nothing"
+)
 @click.option("--seed", default="1000", show_default=True, metavar="COUNT", help="of the tasks")
 @click.option("--steps", "test_steps", metavar="COUNT", help="inner steps [default: each learner's own]")
 @click.option("--baseline", metavar="LEARNER", help="what others are held against [default: the first]")
-@click.option("--out", type=click.Path(), help="folder of the results [default: comparisons/DATASET]")
+@click.option(
+    "--paired-seeds",
+    is_flag=True,
+    help="hold seed s against the baseline's seed s, where both stand on one pretrained network, say",
+)
+@click.option("--out", type=OutFolder(), help="folder of the results [default: comparisons/DATASET]")
 @click.option("--resume", is_flag=True, help="go on with the comparison in --out")
 @click.option("--overwrite", is_flag=True, help="replace the comparison in --out")
 @click.option(
@@ -37,7 +50,10 @@ TASKS = tuple(name for name in FamilySettings.model_fields if not name.startswit
 )
 @setting_options(*TASKS, "model", "hidden", "pool", "widths", "workers")
 def command(learners: tuple[str, ...], out: str | None, **options: Any) -> None:
-    """Compare LEARNERs on the same test tasks: mean ± 95% interval, paired differences, time and memory.
+    """Compare LEARNERs on the same test tasks: mean ± 95% interval, differences, time and memory.
+
+    A difference's interval ranges over tasks and, where --seeds gives several, over seeds; with one seed a verdict is
+    of these weights alone, and the table says so.
 
     A LEARNER is a name with options (nearest-neighbour:metric=cosine), a run directory (runs/om-{seed}, where {seed}
     stands for each of --seeds) or an import path (mypackage.mymodule:MyLearner:option=value). Options of all:

@@ -40,6 +40,7 @@ def command(file: str | None, out: str | None, resume: bool, overwrite: bool, qu
     from metaft.runs.directory import RunDirectory
     from metaft.runs.distill import distill, prepare
     from metaft.runs.recorded import recorded_config
+    from metaft.runs.resuming import require_same_config
 
     if resume and file is not None:
         raise MetaftError("--resume goes on with the run's own config.toml; leave out --config")
@@ -50,6 +51,7 @@ def command(file: str | None, out: str | None, resume: bool, overwrite: bool, qu
         if recorded_config(folder).command != config.command:
             raise MetaftError(f"{folder} was not made by metaft distill; go on with it by the command that made it")
         config = load_config(folder / "config.toml", settings, DistillConfig)
+        require_same_config(folder, config)
     with waiting(f"preparing {config.dataset} (what was read or drawn once is kept) …", not quiet):
         prepared = prepare(config)
     report = distill(

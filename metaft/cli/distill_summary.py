@@ -46,7 +46,8 @@ def show_report(report: Report) -> None:
     (console if console.is_terminal else Console(width=WIDE)).print(table, soft_wrap=False)
     what = "held-out examples" if config.validation == "classification" else "tasks of other classes"
     notes = [
-        f"± 95% interval over {report.rows[0].count:,} {what}; bold: the best by validation;",
+        f"± 95% interval over {report.rows[0].count:,} {what}, for these weights (one seed);",
+        "bold: the best by validation;",
         "agree: with the generation before; entropy: of its teacher's soft labels, nats;",
         "below the line: generations together, by their mean probabilities",
     ]

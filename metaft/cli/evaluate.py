@@ -8,20 +8,35 @@ import click
 
 from metaft.cli.options import setting_options
 
+OF_THE_RUN = {
+    "dataset": "tasks of another data set, to show transfer [the run's own]",
+    "scheme": "how classes are split into train, val and test [the run's own; with another data set: alphabets]",
+    "ways": "classes in a task; 3-7 draws it task by task [the run's own]",
+    "shots": "support examples a class (sinusoid: points); 1-5 draws it task by task [the run's own]",
+    "queries": "query examples a class (sinusoid: points) [the run's own]",
+    "rotations": "90° rotations as further classes [the run's own; with mini-imagenet, cifar-fs or folder as another "
+    "data set: no]",
+    "colours": "turn images grey, or into colour [as the run was trained]",
+    "data_root": "folder with the data sets [the run's own, unless that is a folder's or table's and the data set is "
+    "another; else METAFT_DATA, else ./data]",
+    "seed": "of the tasks [the run's own]",
+    "batch_norm": "whose statistics normalise the queries: the query batch's, the support set's, or those gathered in "
+    "training [the run's own]",
+}
+"""Settings of a run that its evaluation may have otherwise, and what holds where they are left out."""
+
 
 @click.command("evaluate", epilog="Example:  metaft evaluate runs/omniglot --tasks 1000 --steps 3")
 @click.argument("run", type=click.Path(file_okay=False))
-@click.option("--tasks", "test_tasks", metavar="COUNT", help="how many test tasks [default: as configured, 600]")
-@click.option("--steps", "test_steps", metavar="COUNT", help="inner steps [default: as the run has it]")
-@click.option("--split", default="test", show_default=True, help="train, val or test")
+@click.option("--tasks", "test_tasks", metavar="COUNT", help="how many test tasks [the run's own, by default 600]")
+@click.option("--steps", "test_steps", metavar="COUNT", help="inner steps [the run's own for the test]")
+@click.option("--split", default="test", show_default=True, help="train, val or test; all: of unseen data sets")
 @click.option("--weights", default="best", show_default=True, help="best (by validation) or last")
 @click.option("--protocol", default="episodes", show_default=True, help="episodes, or lake: the one-shot benchmark")
 @click.option("--runs", type=click.Path(), help="folder or zip with run01 … run20, for --protocol lake")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False), help="where to write the result [in the run]")
 @click.option("--plot", "plot_file", type=click.Path(dir_okay=False), help="where to draw it, PNG [in the run]")
-@setting_options(
-    "dataset", "scheme", "ways", "shots", "queries", "rotations", "colours", "data_root", "seed", "batch_norm"
-)
+@setting_options(*OF_THE_RUN, defaults=OF_THE_RUN)
 def command(run: str, **options: Any) -> None:
     """Score the learner in RUN on tasks over unseen classes: mean ± 95% interval after each inner step.
 

@@ -33,6 +33,7 @@ def command(file: str | None, out: str | None, resume: bool, overwrite: bool, qu
     from metaft.runs.directory import RunDirectory
     from metaft.runs.distributed import after_restart
     from metaft.runs.loop import meta_train
+    from metaft.runs.resuming import require_same_config
     from metaft.runs.teaching import check_teacher
 
     if resume and file is not None:
@@ -47,6 +48,7 @@ def command(file: str | None, out: str | None, resume: bool, overwrite: bool, qu
     if from_config:
         run_config(folder)
         config = load_config(folder / "config.toml", settings)
+        require_same_config(folder, config)
     check_teacher(config, folder)
     quiet = quiet or not at.first
     with waiting(f"preparing {config.dataset} (what was read or drawn once is kept) …", not quiet):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
 import click
 from pydantic.fields import FieldInfo
 
+from metaft.cli.defaults import help_text
+from metaft.cli.folders import OutFolder
 from metaft.runs.config import CommandSettings, RunConfig, section_of
-from metaft.runs.family_settings import BY_DATASET, is_flag
+from metaft.runs.family_settings import is_flag
 
 F = Callable[..., Any]
 
@@ -35,12 +37,15 @@ class SectionedCommand(click.Command):
                     formatter.write_dl(records)
 
 
-def setting_options(*names: str, kind: type[CommandSettings] = RunConfig) -> Callable[[F], F]:
+def setting_options(
+    *names: str, kind: type[CommandSettings] = RunConfig, defaults: Mapping[str, str] | None = None
+) -> Callable[[F], F]:
     """Add options for settings.
 
     Args:
         names: which; all of them by default.
         kind: the command's settings.
+        defaults: option → its description and what holds without it, where the command has its own.
 
     Returns:
         A decorator. Options that were not given arrive as None, the others as text for the settings to check.
@@ -48,7 +53,8 @@ def setting_options(*names: str, kind: type[CommandSettings] = RunConfig) -> Cal
 
     def decorate(function: F) -> F:
         for name in reversed(names or list(kind.model_fields)):
-            function = _option(name, kind.model_fields[name])(function)
+            text = (defaults or {}).get(name) or help_text(name, kind)
+            function = _option(name, kind.model_fields[name], text)(function)
         return function
 
     return decorate
@@ -67,7 +73,7 @@ def run_options(folder: str, resume: str = "to the same end", overwrite: str = "
     """
     options = (
         click.option("--config", "file", type=click.Path(dir_okay=False), help="TOML file, overridden by options"),
-        click.option("--out", type=click.Path(), help=f"run directory [default: {folder}]"),
+        click.option("--out", type=OutFolder(), help=f"run directory [default: {folder}]"),
         click.option("--resume", is_flag=True, help=f"go on with the run in --out, {resume}"),
         click.option("--overwrite", is_flag=True, help=f"replace the run in --out{overwrite}"),
         click.option("--quiet", is_flag=True, help="no progress, no table"),
@@ -81,20 +87,11 @@ def run_options(folder: str, resume: str = "to the same end", overwrite: str = "
     return decorate
 
 
-def _option(name: str, field: FieldInfo) -> Callable[[F], F]:
+def _option(name: str, field: FieldInfo, text: str) -> Callable[[F], F]:
     flag = name.replace("_", "-")
-    text = f"{field.description}{_default(name, field)}"
     if is_flag(field):
         return click.option(f"--{flag}/--no-{flag}", name, default=None, help=text)
     return click.option(f"--{flag}", name, default=None, metavar=_metavar(field), help=text)
-
-
-def _default(name: str, field: FieldInfo) -> str:
-    if field.default is None:
-        return ""
-    shown = {True: "yes", False: "no"}.get(field.default, field.default) if is_flag(field) else field.default
-    others = [f"{dataset}: {values[name]}" for dataset, values in BY_DATASET.items() if name in values]
-    return f" [{'; '.join([f'default: {shown}', *others])}]"
 
 
 def _metavar(field: FieldInfo) -> str:

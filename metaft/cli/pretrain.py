@@ -38,6 +38,7 @@ def command(file: str | None, out: str | None, resume: bool, overwrite: bool, qu
     from metaft.runs.directory import RunDirectory
     from metaft.runs.pretrain import build_pretraining, pretrain
     from metaft.runs.recorded import recorded_config
+    from metaft.runs.resuming import require_same_config
 
     if resume and file is not None:
         raise MetaftError("--resume goes on with the run's own config.toml; leave out --config")
@@ -48,6 +49,7 @@ def command(file: str | None, out: str | None, resume: bool, overwrite: bool, qu
         if not isinstance(recorded_config(folder), PretrainConfig):
             raise MetaftError(f"{folder} was not made by metaft pretrain; go on with it by metaft meta-train --resume")
         config = load_config(folder / "config.toml", settings, PretrainConfig)
+        require_same_config(folder, config)
     with waiting(f"preparing {config.dataset} (what was read or drawn once is kept) …", not quiet):
         parts = build_pretraining(config)
     result = pretrain(

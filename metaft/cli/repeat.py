@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
+
+from metaft.cli.folders import OutFolder
+
+
+def _beside(run: str) -> Path:
+    """``RUN-repeat``, also where RUN is ``.`` or ends in ``..``."""
+    path = Path(run)
+    return Path(f"{path.resolve() if path.name in ('', '..') else path}-repeat")
 
 
 @click.command("repeat", epilog="Example:  metaft repeat runs/omniglot --out runs/omniglot-again")
 @click.argument("run", type=click.Path(file_okay=False))
-@click.option("--out", type=click.Path(), help="run directory of the repetition [default: RUN-repeat]")
+@click.option("--out", type=OutFolder(), help="run directory of the repetition [default: RUN-repeat]")
 @click.option("--resume", is_flag=True, help="go on with a repetition that was stopped")
 @click.option("--quiet", is_flag=True, help="no progress, no table")
 def command(run: str, out: str | None, resume: bool, quiet: bool) -> int:
@@ -17,7 +27,6 @@ def command(run: str, out: str | None, resume: bool, quiet: bool) -> int:
     the best validation score must lie within its interval. A run limited by minutes makes as many iterations again.
     """
     from importlib import import_module
-    from pathlib import Path
 
     from rich.console import Console
     from rich.text import Text
@@ -28,7 +37,7 @@ def command(run: str, out: str | None, resume: bool, quiet: bool) -> int:
     from metaft.runs.repeat import note, plan
 
     how = plan(run)
-    folder = Path(out) if out is not None else Path(run.rstrip("/") + "-repeat")
+    folder = Path(out) if out is not None else _beside(run)
     RunDirectory(folder).check(resume=resume, overwrite=False)
     words = [*how.words, "--out", str(folder), *(["--resume"] if resume else []), *(["--quiet"] if quiet else [])]
     import_module(COMMANDS[words[0]][0]).command.main(args=words[1:], prog_name="metaft", standalone_mode=False)

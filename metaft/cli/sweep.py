@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import click
 
+from metaft.cli.folders import OutFolder
+
 
 @click.command("sweep", epilog="Example:  metaft sweep experiments/fine_tuning_rate.toml --out runs/rates --jobs 2")
 @click.argument("grid", type=click.Path(dir_okay=False), required=False)
-@click.option("--out", type=click.Path(), required=True, help="folder of the sweep")
+@click.option("--out", type=OutFolder(), required=True, help="folder of the sweep")
 @click.option("--jobs", type=click.IntRange(1, 1024), help="processes side by side [default: the cores]")
 @click.option("--resume", is_flag=True, help="go on with the sweep in --out")
 @click.option("--quiet", is_flag=True, help="no progress, no table")
@@ -35,7 +37,7 @@ def command(grid: str | None, out: str, jobs: int | None, resume: bool, quiet: b
 
     from metaft.cli.sweep_progress import SweepProgress
     from metaft.environment import environment
-    from metaft.runs.choice import heads
+    from metaft.runs.choice import heads, note
     from metaft.runs.sweep import sweep
     from metaft.runs.sweep_page import next_command, table_rows
 
@@ -49,11 +51,12 @@ def command(grid: str | None, out: str, jobs: int | None, resume: bool, quiet: b
         for candidate, cells in zip(found.candidates, table_rows(found), strict=True):
             table.add_row(*map(Text, cells), style="bold" if candidate.chosen else None)
         console.print(table)
-        console.print(
-            Text(f"mean ± 95% interval over validation tasks; written: {found.path / 'sweep.md'}", style="dim")
-        )
+        console.print(Text(note(found.candidates), style="dim"))
+        console.print(Text(f"written: {found.path / 'sweep.md'}", style="dim"))
         for candidate in found.chosen:
             console.print(Text(f"next  {next_command(found, candidate)}"))
+    for name, text in found.warnings.items():
+        click.echo(f"warning: {name}: {text}", err=True)
     for name, reason in found.reasons.items():
         click.echo(f"failed: {name}: {reason}", err=True)
     return 0 if found.finished else 1

@@ -20,6 +20,7 @@ def command(runs: str, host: str, port: int) -> int:
     if next(Path(runs).rglob("events.out.tfevents.*"), None) is None:
         raise MetaftError(f"no TensorBoard log in {runs}; make one with: metaft meta-train")
     call = [sys.executable, "-m", "tensorboard.main", "--logdir", runs, "--host", host, "--port", str(port)]
+    call += ["--samples_per_plugin", "images=200"]  # one a validation, not the ten that it keeps otherwise
     try:
         return subprocess.run(call, check=False).returncode
     except KeyboardInterrupt:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from metaft.data.picture import shown
 from metaft.errors import MetaftError
 
 # Omniglot's drawings are 105×105 pixels of one bit, a few hundred bytes each.
@@ -80,7 +81,7 @@ class Files:
             ``bool [105, 105]``, true where there is ink.
 
         Raises:
-            MetaftError: if it is not such a PNG.
+            MetaftError: if it is not such a PNG, or nothing is drawn on it.
         """
         content = self.read(name)
         bomb = Image.DecompressionBombWarning
@@ -93,9 +94,12 @@ class Files:
                 if image.size != (SIDE, SIDE):
                     width, height = image.size
                     raise MetaftError(f"{self.path}: {name} has {width}×{height} pixels, expected {SIDE}×{SIDE}")
-                return np.asarray(image.convert("L")) < 128
+                ink = np.asarray(shown(image, f"{self.path}: {name}").convert("L")) < 128
         except (*_READ_ERRORS, SyntaxError, Image.DecompressionBombError, bomb) as error:
             raise MetaftError(f"{self.path}: {name} is not a readable PNG image; fetch it again") from error
+        if ink.all() or not ink.any():
+            raise MetaftError(f"{self.path}: {name} holds no drawing, all of it is {'ink' if ink.all() else 'ground'}")
+        return ink
 
 
 @contextmanager

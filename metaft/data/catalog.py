@@ -10,7 +10,8 @@ from pathlib import Path
 from types import ModuleType
 
 from metaft.data import cache, cifar_fs, image_folder, mini_imagenet, mnist, omniglot, splits
-from metaft.data.images import LabelledImages
+from metaft.data.images import LabelledImages, together
+from metaft.data.splits import Division
 from metaft.errors import MetaftError, nearest
 
 ImageLoader = Callable[..., LabelledImages]
@@ -30,6 +31,8 @@ class DatasetInfo:
         channels: of its images, 1 grey or 3 colour; 0 where it has no images.
         where: takes the data root, returns the place in words or ``None`` when it is not there.
         load: takes split, root and options, returns the images; ``None`` for a family that has no images.
+        division: takes the same, and tells how the classes are divided, where that depends on the user's own; else
+            ``None``.
     """
 
     name: str
@@ -41,6 +44,7 @@ class DatasetInfo:
     channels: int
     where: Callable[[str | Path | None], str | None]
     load: ImageLoader | None = None
+    division: Callable[..., Division] | None = None
 
     @property
     def options(self) -> dict[str, object]:
@@ -54,7 +58,7 @@ def load_images(name: str, split: str, root: str | Path | None = None, **options
 
     Args:
         name: of the data set.
-        split: ``"train"``, ``"val"`` or ``"test"``.
+        split: ``"train"``, ``"val"`` or ``"test"``; or ``"all"``, the classes of all three.
         root: where files are looked for first.
         options: of this data set, such as ``scheme`` and ``rotations`` of Omniglot.
 
@@ -68,10 +72,12 @@ def load_images(name: str, split: str, root: str | Path | None = None, **options
     if info.load is None:
         images = ", ".join(other.name for other in DATASETS.values() if other.load)
         raise MetaftError(f"{name} has no images to draw episodes from; data sets of images: {images}")
-    splits.check_split(split)
+    splits.check_split(split, or_all=True)
     for option in options:
         if option not in info.options:
             raise MetaftError(f"unknown option {option!r} of data set {name}{nearest(option, info.options)}")
+    if split == splits.ALL and splits.ALL not in info.splits:
+        return together([info.load(one, root=root, **options) for one in info.splits])
     return info.load(split, root=root, **options)
 
 
@@ -187,13 +193,15 @@ DATASETS = {
         DatasetInfo(
             name="folder",
             description="your own images, one folder a class: --dataset folder --data-root PATH",
-            counts="yours; divided by subfolders train, val, test, by lists train.txt, …, or 64 : 16 : 20 by a seed",
+            counts="yours; divided by subfolders train, val, test, by lists train.txt, …, or 64 : 16 : 20 by a seed; "
+            "--split all takes all classes together",
             licence="yours",
-            splits=splits.SPLITS,
+            splits=(*splits.SPLITS, splits.ALL),
             schemes=(),
             channels=3,
             where=lambda root: "wherever --data-root says",
             load=image_folder.load,
+            division=image_folder.division,
         ),
         DatasetInfo(
             name="table",

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from metaft.data import cache, image_folder, locate
 from metaft.data.class_lists import published
 from metaft.data.decode import check_size, scaled
+from metaft.data.folder_files import split_folders
 from metaft.data.image_folder import ClassFiles
 from metaft.data.images import LabelledImages
 from metaft.data.splits import check_split
+from metaft.data.text import decoded
 from metaft.errors import MetaftError
 
 FOLDERS = ("cifar-fs", "cifar_fs", "CIFAR-FS", "cifar100", "cifar-100", "")
@@ -96,7 +98,7 @@ class _Found(NamedTuple):
 def _below(root: Path, split: str) -> _Found | None:
     for folder in FOLDERS:
         base = root / folder
-        places = (place for inner in INSIDE for place in (base / inner, base / inner / split))
+        places = (place for inner in INSIDE for place in (base / inner, *split_folders(base / inner, split)))
         found = image_folder.find_classes(places, published(LIST).classes[split], "CIFAR-FS")
         if found:
             return _Found(found)
@@ -112,7 +114,7 @@ def _binary(path: Path, split: str, size: int) -> LabelledImages:
     missing = [name for name in MEMBERS if name not in parts]
     if missing:
         raise MetaftError(f"{path}: {missing[0]} is missing; fetch it again")
-    names = parts["fine_label_names.txt"].decode("ascii", "replace").split()
+    names = decoded(parts["fine_label_names.txt"], f"{path}: fine_label_names.txt", "one class a line").split()
     if sorted(names) != sorted(name for split in published(LIST).classes.values() for name in split):
         raise MetaftError(f"{path}: fine_label_names.txt does not hold the 100 classes of CIFAR-100; fetch it again")
     records = np.concatenate([_records(path, name, parts[name]) for name in ("train.bin", "test.bin")])

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from metaft.data.notes import counted, say
+from metaft.data.split_names import splits_among, told, usual
 from metaft.data.splits import SPLITS
-from metaft.errors import MetaftError
+from metaft.data.text import decoded, lines
+from metaft.errors import MetaftError, nearest
 
 SHARES = {"train": 0.64, "val": 0.16, "test": 0.20}
 """The proportions of miniImageNet."""
+
+MOST_KNOWN = 100
+"""Of more classes a message names none."""
 
 ClassLists = dict[str, tuple[str, ...]]
 """Split → names of its classes."""
@@ -51,45 +59,97 @@ def published(name: str) -> Published:
     return Published(classes, images, {row[1]: row[3] for row in rows if len(row) > 3})
 
 
-def from_files(folder: Path) -> ClassLists | None:
-    """A user's own lists: ``train.txt``, ``val.txt`` and ``test.txt``, one class a line.
+def list_files(folder: Path) -> dict[str, Path]:
+    """A user's lists of classes: ``train.txt`` and so on, under the usual names of splits, in any case.
 
     Args:
         folder: where they lie.
 
     Returns:
+        Split → its file, of those that are there.
+
+    Raises:
+        MetaftError: if two files are for the same split.
+    """
+    try:
+        names = sorted(name for name in os.listdir(folder) if name.lower().endswith(".txt") and name[0] != ".")
+    except OSError:
+        return {}
+    files = {name[: -len(".txt")]: folder / name for name in names if (folder / name).is_file()}
+    return {split: files[name] for split, name in splits_among(files, folder).items()}
+
+
+def from_files(folder: Path, known: Sequence[str]) -> ClassLists | None:
+    """A user's own lists: ``train.txt``, ``val.txt`` and ``test.txt`` (or other usual names), one class a line.
+
+    Empty lines and lines that begin with ``#`` are passed over, a ``/`` behind a name does not matter.
+
+    Args:
+        folder: where they lie.
+        known: the classes that there are.
+
+    Returns:
         The lists, or None where there is none of the three files.
 
     Raises:
-        MetaftError: if one of them is missing, unreadable or empty, or a class is in two places.
+        MetaftError: if one of them is missing, unreadable or empty, names a class that there is not, or a class is in
+            two places.
     """
-    files = {split: folder / f"{split}.txt" for split in SPLITS}
-    if not any(file.is_file() for file in files.values()):
+    files = list_files(folder)
+    if not files:
         return None
+    # Names with accents are written in two ways, and file systems change one into the other.
+    same = {unicodedata.normalize("NFC", name): name for name in known}
     classes: ClassLists = {}
-    for split, file in files.items():
-        try:
-            lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
-        except OSError as error:
+    for split in SPLITS:
+        if split not in files:
+            there = " and ".join(file.name for file in files.values())
             raise MetaftError(
-                f"cannot read {file}: {error.strerror}; lists are wanted for {', '.join(SPLITS)}, one class a line"
-            ) from None
-        except UnicodeDecodeError:
-            raise MetaftError(f"{file} is not a text file in UTF-8; expected one class a line") from None
-        classes[split] = tuple(line for line in lines if line and not line.startswith("#"))
+                f"cannot read {folder / f'{split}.txt'}: there is {there} but no list for {split} (or {usual(split)}); "
+                f"lists are wanted for {', '.join(SPLITS)}, one class a line"
+            )
+        try:
+            content = files[split].read_bytes()
+        except OSError as error:
+            raise MetaftError(f"cannot read {files[split]}: {error.strerror}; expected one class a line") from None
+        listed = lines(decoded(content, files[split], "one class a line"))
+        classes[split] = tuple(
+            _class_of(line, same, files[split], number)
+            for number, line in enumerate(listed, start=1)
+            if line and (not line.startswith("#") or line in same)
+        )
         if not classes[split]:
-            raise MetaftError(f"{file} names no class; expected one a line")
+            raise MetaftError(f"{files[split]} names no class; expected one a line")
+    if any(file.name != f"{split}.txt" for split, file in files.items()):
+        say(f"{folder}: taken {told({split: file.name for split, file in files.items()})}")
     require_disjoint(classes, str(folder))
+    if unlisted := [name for name in known if not any(name in names for names in classes.values())]:
+        say(f"{folder}: {counted(len(unlisted), 'class folder')} in none of the lists, such as {unlisted[0]!r}")
     return classes
 
 
-def by_seed(names: Sequence[str], seed: int, what: str = "classes") -> ClassLists:
+def _class_of(line: str, same: Mapping[str, str], file: Path, number: int) -> str:
+    """The class that a line of a list names."""
+    written = unicodedata.normalize("NFC", line)
+    plain = written.removeprefix("./").rstrip("/\\").rstrip()
+    # A remark behind the name, where no class is called so.
+    for name in (written, plain, plain.split(" #")[0].split("\t#")[0].rstrip("/\\ \t")):
+        if name in same:
+            return same[name]
+    raise MetaftError(
+        f"{file.parent} has no folder for the listed class {plain!r} ({file.name}, line {number})"
+        f"{nearest(plain, same) if len(same) <= MOST_KNOWN else ''}"
+    )
+
+
+def by_seed(names: Sequence[str], seed: int, what: str = "classes", otherwise: str = "") -> ClassLists:
     """Divide names at random, 64 : 16 : 20; the same on every platform and in whatever order they come.
 
     Args:
         names: of classes, or of the groups of a table.
         seed: which division.
         what: they are, for the message.
+        otherwise: what else can be done with fewer, for the message.
 
     Returns:
         The lists, each in alphabetical order and none of them empty.
@@ -98,13 +158,27 @@ def by_seed(names: Sequence[str], seed: int, what: str = "classes") -> ClassList
         MetaftError: if there are fewer than three names.
     """
     if len(names) < len(SPLITS):
-        raise MetaftError(f"{len(names)} {what} cannot be divided into {', '.join(SPLITS)}; at least 3 are needed")
+        raise MetaftError(
+            f"{len(names)} {what} cannot be divided into {', '.join(SPLITS)}; at least 3 are needed"
+            f"{otherwise and '; '}{otherwise}"
+        )
     order = sorted(names, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
-    held_out = {split: max(1, round(SHARES[split] * len(order))) for split in ("val", "test")}
-    test = len(order) - held_out["test"]
-    train = test - held_out["val"]
-    parts = {"train": order[:train], "val": order[train:test], "test": order[test:]}
+    train, val, _ = sizes(len(order))
+    parts = {"train": order[:train], "val": order[train : train + val], "test": order[train + val :]}
     return {split: tuple(sorted(part)) for split, part in parts.items()}
+
+
+def sizes(count: int) -> tuple[int, int, int]:
+    """How many of so many classes are for training, validation and test, when a seed divides them.
+
+    Args:
+        count: of classes, at least 3.
+
+    Returns:
+        Their numbers, none 0.
+    """
+    val, test = (max(1, round(SHARES[split] * count)) for split in ("val", "test"))
+    return count - val - test, val, test
 
 
 def require_disjoint(classes: Mapping[str, Sequence[str]], where: str) -> None:

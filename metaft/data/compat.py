@@ -7,25 +7,13 @@ import importlib
 import io
 from types import ModuleType
 
-import torch
-
 from metaft.errors import MetaftError
-
-# torchvision registers shape functions for these two operators unconditionally; where its compiled extension
-# cannot be loaded (a CUDA wheel beside a CPU-only torch) nobody has defined them, and the import stops.
-SCHEMAS = {
-    "nms": "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-    "qnms": "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-}
-# A library's definitions live as long as the object.
-_LIBRARIES: list[torch.library.Library] = []
 
 
 def torchvision_module(name: str = "torchvision") -> ModuleType:
     """Import torchvision or a module of it, whether or not its compiled extension fits this torch.
 
-    Where the plain import works, nothing else is done. Calling an operator that only the extension has still
-    fails; data sets, transforms and models do not need one.
+    What that takes is done by `metaft.torchvision_import` for every import of torchvision in this process.
 
     Args:
         name: dotted name, such as ``"torchvision.datasets.utils"``.
@@ -33,16 +21,6 @@ def torchvision_module(name: str = "torchvision") -> ModuleType:
     Returns:
         The module.
     """
-    try:
-        return importlib.import_module(name)
-    except RuntimeError as error:
-        if "operator torchvision::" not in str(error):
-            raise
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    _LIBRARIES.append(library)
-    for operator, schema in SCHEMAS.items():
-        if not hasattr(torch.ops.torchvision, operator):
-            library.define(schema)
     return importlib.import_module(name)
 
 

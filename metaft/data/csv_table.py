@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +13,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from metaft.data import row_numbers
+from metaft.data.notes import say
+from metaft.data.text import MARK, decoded
 from metaft.errors import MetaftError, nearest
 
 MAX_BYTES = 2**31
+LARGEST = float(np.finfo(np.float32).max)
+"""What tasks are made of is float32."""
+# Narrower than Python's float(), which takes 2020_01 for 202001 and digits of other scripts.
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_NOT_FINITE = ("nan", "inf", "infinity")
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
 @dataclass(frozen=True)
@@ -37,13 +46,19 @@ class Table:
     digest: str
 
 
-def read_table(path: str | Path, texts: Sequence[str], numbers: Sequence[str] | None) -> Table:
+def read_table(
+    path: str | Path, texts: Sequence[str], numbers: Sequence[str] | None, targets: Sequence[str] = ()
+) -> Table:
     """Read a CSV file with a header line.
 
+    Columns that number the rows, as pandas, R and polars write them, are left out aloud where no columns are named.
+    Empty lines, and remarks that begin with ``#``, are passed over.
+
     Args:
-        path: the file; UTF-8, separated by commas.
+        path: the file; separated by commas; UTF-8, or what its byte-order mark says.
         texts: columns to take as text.
-        numbers: columns to take as numbers; all others if None.
+        numbers: columns to take as numbers; if None, ``targets`` and all others.
+        targets: columns that are not left out, whatever they look like.
 
     Returns:
         The table.
@@ -53,70 +68,106 @@ def read_table(path: str | Path, texts: Sequence[str], numbers: Sequence[str] | 
             line and column.
     """
     content = _content(Path(path))
-    reader = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
-    try:
-        header = [name.strip() for name in next(reader, [])]
-        columns = _columns(path, header, texts, numbers)
-        taken = [header.index(name) for name in columns]
-        named = {name: header.index(name) for name in texts}
-        values, lines, words = [], [], {name: list[str]() for name in texts}
-        for row in reader:
-            if not row:
-                continue  # an empty line
-            if len(row) != len(header):
-                raise MetaftError(
-                    f"{path}, line {reader.line_num}: {len(row)} values, the header names {len(header)} columns"
-                )
-            values.append([_number(path, reader.line_num, header[i], row[i]) for i in taken])
-            lines.append(reader.line_num)
-            for name, i in named.items():
-                words[name].append(_word(path, reader.line_num, name, row[i]))
-    except csv.Error as error:
-        raise MetaftError(f"{path}, line {reader.line_num}: not a CSV table ({error})") from None
-    if not values:
+    header, rows, lines = _parsed(path, decoded(content, path, "a CSV table"))
+    for name in (*texts, *targets, *(numbers or ())):
+        if name not in header:
+            raise MetaftError(f"{path} has no column {name!r}{nearest(name, filter(None, header))}")
+    if not rows:
         raise MetaftError(f"{path} has no rows below its header")
+    if numbers is None:
+        named = {header.index(name) for name in (*texts, *targets)}
+        left_out, to_say = row_numbers.left_out(path, header, rows, named)
+        taken = [i for i, name in enumerate(header) if name not in texts and i not in left_out]
+    else:
+        taken, to_say = [header.index(name) for name in numbers], []
+    words = {name: header.index(name) for name in texts}
+    values, said = list[list[float]](), {name: list[str]() for name in texts}
+    for line, row in zip(lines, rows, strict=True):
+        values.append([_number(path, line, header[i], row[i]) for i in taken])
+        for name, i in words.items():
+            said[name].append(_word(path, line, name, row[i]))
+    for note in to_say:
+        say(note)
     digest = hashlib.sha256(content).hexdigest()[:16]
-    return Table(np.array(values), words, np.array(lines), columns, digest)
+    return Table(np.array(values), said, np.array(lines), tuple(header[i] for i in taken), digest)
 
 
 def _content(path: Path) -> bytes:
+    path = path.expanduser()
     try:
         if path.stat().st_size > MAX_BYTES:
             raise MetaftError(f"{path} is larger than {MAX_BYTES >> 30} GiB; take a part of it")
-        content = path.read_bytes()
-        content.decode("utf-8-sig")
+        return path.read_bytes()
     except OSError as error:
         raise MetaftError(f"cannot read the table {path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise MetaftError(f"{path} is not a text file in UTF-8 (byte {error.start}); expected a CSV table") from None
-    return content
 
 
-def _columns(
-    path: str | Path, header: list[str], texts: Sequence[str], numbers: Sequence[str] | None
-) -> tuple[str, ...]:
+def _parsed(path: str | Path, text: str) -> tuple[list[str], list[list[str]], list[int]]:
+    """The header, the rows and the line each of them ends on."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
+    header, rows, lines = list[str](), list[list[str]](), list[int]()
+    try:
+        for row in reader:
+            if not any(map(str.strip, row)):
+                continue
+            if _is_remark(row) and len(row) != len(header):
+                continue
+            if not header:
+                header = _header(path, row)
+                continue
+            if len(row) != len(header):
+                # Which of the two it is cannot be told, and taking one for the other would move all columns.
+                hint = "; R writes names of rows so (row.names = FALSE leaves them out), and so look commas in decimals"
+                raise MetaftError(
+                    f"{path}, line {reader.line_num}: {len(row)} values, the header names {len(header)} columns"
+                    f"{hint if len(row) == len(header) + 1 else ''}"
+                )
+            if _is_remark(row):
+                raise MetaftError(
+                    f"{path}, line {reader.line_num}: begins with '#' and is as long as a row; remove one or the other"
+                )
+            rows.append(row)
+            lines.append(reader.line_num)
+    except csv.Error as error:
+        raise MetaftError(f"{path}, line {reader.line_num}: not a CSV table ({error})") from None
     if not header:
         raise MetaftError(f"{path} is empty; expected a CSV table whose first line names the columns")
-    twice = next((name for name in header if header.count(name) > 1), None)
+    return header, rows, lines
+
+
+def _is_remark(row: list[str]) -> bool:
+    """Whether a line looks like a remark, or is Excel's "sep=,"; "#id,x" may be a header, and "#1,2.5" a row."""
+    return re.match(r"#+\s", row[0].strip()) is not None or (row[0][:1] == "#" and len(row) == 1) or row == ["sep=", ""]
+
+
+def _header(path: str | Path, row: list[str]) -> list[str]:
+    header = [name.strip(f"{MARK} \t\xa0") for name in row]
+    if len(header) == 1:
+        separator = next((sign for sign in _SEPARATORS if sign in row[0]), None)
+        if separator is not None:
+            raise MetaftError(
+                f"{path}: its columns are separated by {_SEPARATORS[separator]}; expected commas between columns and "
+                "points in decimals; save it so"
+            )
+    twice = next((name for name in header if name and header.count(name) > 1), None)
     if twice is not None:
         raise MetaftError(f"{path}: two columns are called {twice!r}; expected a first line that names each once")
-    for name in (*texts, *(numbers or ())):
-        if name not in header:
-            raise MetaftError(f"{path} has no column {name!r}{nearest(name, header)}")
-    return tuple(numbers if numbers is not None else (name for name in header if name not in texts))
+    return header
 
 
 def _number(path: str | Path, line: int, column: str, text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        what = "is empty" if not text.strip() else f"is {text[:40]!r}, not a number"
-        raise MetaftError(
-            f"{path}, line {line}: column {column!r} {what}; mend it, or name the columns to use as features"
-        ) from None
-    if not math.isfinite(number):
-        raise MetaftError(f"{path}, line {line}: column {column!r} is {text.strip()}; expected a finite number")
-    return number
+    plain = text.strip(" \t")
+    if _NUMBER.fullmatch(plain):
+        number = float(plain)
+        if abs(number) <= LARGEST:
+            return number
+        what = f"is {plain[:40]}; expected a finite number, of at most {LARGEST:.3g}"
+    elif plain.lower().lstrip("+-") in _NOT_FINITE:
+        what = f"is {plain}; expected a finite number"
+    else:
+        what = "is empty" if not plain else f"is {plain[:40]!r}, not a number such as -1234.5 or 1e5"
+        what += "; mend it, or name the columns to use as features"
+    raise MetaftError(f"{path}, line {line}: column {column!r} {what}")
 
 
 def _word(path: str | Path, line: int, column: str, text: str) -> str:

@@ -6,7 +6,7 @@ import zlib
 
 from numpy.random import Generator, Philox, SeedSequence
 
-from metaft.errors import MetaftError
+from metaft.seeds import require_seed
 
 
 def draws(seed: int, purpose: str) -> Generator:
@@ -22,6 +22,5 @@ def draws(seed: int, purpose: str) -> Generator:
     Raises:
         MetaftError: if the seed is no whole number from 0.
     """
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise MetaftError(f"a seed must be a whole number, 0 or more, not {seed!r}")
-    return Generator(Philox(SeedSequence(seed, spawn_key=(zlib.crc32(purpose.encode()),))))
+    whole = require_seed(seed, below=None)  # hashed, so that no two are alike however large
+    return Generator(Philox(SeedSequence(whole, spawn_key=(zlib.crc32(purpose.encode()),))))

@@ -10,12 +10,16 @@ from pathlib import Path
 import torch
 
 from metaft.data import cache, decode
-from metaft.data.class_lists import by_seed, from_files, require_disjoint
+from metaft.data.blank import require_pictures
+from metaft.data.folder_files import images_below, kinds, say_passed_over
+from metaft.data.folder_layout import all_classes, layout
 from metaft.data.images import LabelledImages
-from metaft.data.splits import SPLITS
+from metaft.data.picture import VERSION
+from metaft.data.splits import ALL, Division
 from metaft.errors import MetaftError
 
 MAX_FILES = 5_000_000
+SHOWN_SUFFIXES = (".png", ".jpg", ".tif", ".gif", ".webp", ".bmp")
 ClassFiles = dict[str, list[Path]]
 """Class → its image files, in the order of their names."""
 
@@ -27,19 +31,22 @@ def load(
     size: int = 84,
     rotations: bool = False,
     split_seed: int = 0,
+    min_examples: int | None = None,
 ) -> LabelledImages:
     """Load one split of a folder of class folders, from the cache where nothing has changed.
 
-    Classes are divided into splits by, in this order: subfolders ``train``, ``val`` and ``test`` with the class folders
-    inside; files ``train.txt``, ``val.txt`` and ``test.txt`` beside the class folders, one class a line; or at random
-    by a seed, 64 : 16 : 20. The images of a class may lie in subfolders of its folder; hidden files do not count.
+    Classes are divided into splits by, in this order: subfolders ``train``, ``val`` and ``test`` (or other usual names,
+    in any case) with the class folders inside; files ``train.txt``, ``val.txt`` and ``test.txt`` (likewise) beside the
+    class folders, one class a line; or at random by a seed, 64 : 16 : 20. The images of a class may lie in subfolders
+    of its folder; hidden files do not count, other files that are no images are counted aloud.
 
     Args:
-        split: ``"train"``, ``"val"`` or ``"test"``.
+        split: ``"train"``, ``"val"``, ``"test"``, or ``"all"`` for all classes, undivided.
         root: the folder.
         size: side the images are scaled to, in pixels, 8 to 512; they are made square, whatever their proportions.
         rotations: add each class turned by 90, 180 and 270 degrees as classes of their own.
         split_seed: of the random division.
+        min_examples: leave classes of fewer images out, before anything is divided; None for none.
 
     Returns:
         ``uint8 [examples, 3, size, size]``, red, green and blue, 255 = full brightness.
@@ -51,57 +58,41 @@ def load(
     if root is None:
         raise MetaftError("data set 'folder' needs the folder of class folders: give it as --data-root PATH")
     base = Path(os.path.expanduser(root))
-    held = read("folder", files_of(class_folders(base, split_seed)[split]), size)
+    folders = all_classes(base, min_examples) if split == ALL else layout(base, split_seed, min_examples).folders[split]
+    held = read("folder", files_of(folders), size)
     return held.with_rotations() if rotations else held
 
 
 def class_folders(base: Path, seed: int) -> dict[str, dict[str, Path]]:
-    """Find the class folders of all splits.
+    """The class folders of all splits: split → class → its folder (see :func:`metaft.data.folder_layout.layout`)."""
+    return layout(base, seed).folders
+
+
+def division(
+    split: str,
+    *,
+    root: str | Path | None = None,
+    split_seed: int = 0,
+    min_examples: int | None = None,
+    **others: object,
+) -> Division:
+    """How many classes there are in each split, for messages.
 
     Args:
-        base: the folder of class folders.
-        seed: of the random division, where nothing else says which class belongs where.
+        split: the one asked for.
+        root: the folder.
+        split_seed: of the random division.
+        min_examples: classes of fewer images are left out.
+        others: options that change no division.
 
     Returns:
-        Split → class → its folder.
-
-    Raises:
-        MetaftError: if the folder cannot be read, splits are incomplete or share a class, or a listed class is absent.
+        Split → classes, and how they were divided.
     """
-    found = subfolders(base)
-    given = [split for split in SPLITS if split in found]
-    if given:
-        if len(given) < len(SPLITS):
-            missing = next(split for split in SPLITS if split not in found)
-            raise MetaftError(f"{base} has a folder {given[0]!r} but no {missing!r}, with other classes inside")
-        inside = {split: subfolders(found[split]) for split in SPLITS}
-        for split, classes in inside.items():
-            if not classes:
-                raise MetaftError(f"{base / split} has no class folders")
-        require_disjoint({split: list(classes) for split, classes in inside.items()}, str(base))
-        return inside
-    if not found:
-        raise MetaftError(f"{base} has no class folders; expected one folder a class, with its images inside")
-    lists = from_files(base) or by_seed(list(found), seed, f"class folders in {base}")
-    for names in lists.values():
-        for name in names:
-            if name not in found:
-                raise MetaftError(f"{base} has no folder for the listed class {name!r}")
-    return {split: {name: found[name] for name in names} for split, names in lists.items()}
-
-
-def subfolders(folder: Path) -> dict[str, Path]:
-    """The visible folders in a folder, by name, in alphabetical order.
-
-    Raises:
-        MetaftError: if it is not a folder that can be read.
-    """
-    try:
-        with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
-    except OSError as error:
-        raise MetaftError(f"cannot read the folder {folder}: {error.strerror}") from None
-    return {name: folder / name for name in names}
+    base = Path(os.path.expanduser(str(root)))
+    if split == ALL:
+        return Division({ALL: len(all_classes(base, min_examples))}, "all together", by_seed=False)
+    found = layout(base, split_seed, min_examples)
+    return Division({split: len(classes) for split, classes in found.folders.items()}, found.divided, found.by_seed)
 
 
 def files_of(folders: Mapping[str, Path]) -> ClassFiles:
@@ -117,13 +108,20 @@ def files_of(folders: Mapping[str, Path]) -> ClassFiles:
         MetaftError: if a class has none, or there are absurdly many.
     """
     files: ClassFiles = {}
+    others: list[Path] = []
     for name, folder in folders.items():
-        files[name] = sorted(_images_below(folder))
+        files[name], passed_over = images_below(folder)
         if not files[name]:
-            kinds = ", ".join(sorted(decode.SUFFIXES))
-            raise MetaftError(f"class folder {folder} holds no image ({kinds})")
+            instead = f"; it holds {kinds(passed_over)}" if passed_over else ""
+            raise MetaftError(
+                f"class folder {folder} holds no image ({', '.join(SHOWN_SUFFIXES)}, …){instead}; put images there, "
+                "remove it, or leave such classes out (--min-examples 1)"
+            )
+        others += passed_over
         if sum(map(len, files.values())) > MAX_FILES:
             raise MetaftError(f"{folder.parent} holds more than {MAX_FILES:,} images")
+    if folders:
+        say_passed_over(folder.parent, others)
     return files
 
 
@@ -139,14 +137,17 @@ def read(dataset: str, files: ClassFiles, size: int) -> LabelledImages:
         The images, classes in the order given.
 
     Raises:
-        MetaftError: if a file cannot be read.
+        MetaftError: if a file cannot be read, or nothing is to be seen on the images of a class.
     """
 
-    def build() -> LabelledImages:
-        images = decode.decode([file for one in files.values() for file in one], size)
-        return LabelledImages(images, torch.tensor([len(one) for one in files.values()]), tuple(files))
+    paths, counts = [file for one in files.values() for file in one], [len(one) for one in files.values()]
 
-    return cache.cached_images(f"{dataset}-{size}-{_fingerprint(files)}", build)
+    def build() -> LabelledImages:
+        return LabelledImages(decode.decode(paths, size), torch.tensor(counts), tuple(files))
+
+    held = cache.cached_images(f"{dataset}-{size}-decoded{VERSION}-{_fingerprint(files)}", build)
+    require_pictures(held, paths)
+    return held
 
 
 def find_classes(places: Iterable[Path], names: Sequence[str], dataset: str) -> ClassFiles | None:
@@ -174,18 +175,6 @@ def find_classes(places: Iterable[Path], names: Sequence[str], dataset: str) -> 
             )
         return files_of({name: place / name for name in names})
     return None
-
-
-def _images_below(folder: Path) -> list[Path]:
-    found = []
-    for place, inner, names in os.walk(folder):
-        inner[:] = [name for name in inner if not name.startswith(".")]
-        found += [
-            Path(place, name)
-            for name in names
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in decode.SUFFIXES
-        ]
-    return found
 
 
 def _fingerprint(files: ClassFiles) -> str:

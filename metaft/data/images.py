@@ -118,3 +118,25 @@ class LabelledImages:
         turned = [torch.rot90(self.images, k, (-2, -1)) for k in range(4)]
         names = tuple(f"{name}/rot{90 * k:03d}" for k in range(4) for name in self.names)
         return LabelledImages(torch.cat(turned).contiguous(), self.counts.repeat(4), names)
+
+
+def together(parts: Sequence[LabelledImages]) -> LabelledImages:
+    """Sets of other classes as one.
+
+    Args:
+        parts: one or more, of images of one shape.
+
+    Returns:
+        All classes, in the order of the parts.
+
+    Raises:
+        MetaftError: if two parts have a class in common.
+    """
+    first, *others = parts
+    if not others:
+        return first
+    return LabelledImages(
+        torch.cat([part.images for part in parts]),
+        torch.cat([part.counts for part in parts]),
+        tuple(name for part in parts for name in part.names),
+    )

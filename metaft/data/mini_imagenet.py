@@ -9,7 +9,8 @@ from pathlib import Path
 
 from metaft.data import image_folder, locate
 from metaft.data.class_lists import published
-from metaft.data.decode import SUFFIXES, check_size
+from metaft.data.decode import check_size, is_image
+from metaft.data.folder_files import is_hidden, say_passed_over, split_folders
 from metaft.data.image_folder import ClassFiles
 from metaft.data.images import LabelledImages
 from metaft.data.splits import check_split
@@ -75,7 +76,7 @@ def where(root: str | Path | None = None) -> str | None:
 def _below(root: Path, split: str) -> ClassFiles | None:
     for folder in FOLDERS:
         base = root / folder
-        places = (base / split, base, base / "images")
+        places = (*split_folders(base, split), base, base / "images")
         found = image_folder.find_classes(places, published(LIST).classes[split], "miniImageNet")
         found = found or next(filter(None, (_flat(place, split) for place in places)), None)
         if found:
@@ -90,11 +91,13 @@ def _flat(folder: Path, split: str) -> ClassFiles | None:
         names = sorted(os.listdir(folder))
     except OSError:
         return None
+    others: list[Path] = []
     for name in names:
-        if name[:9] in files and os.path.splitext(name)[1].lower() in SUFFIXES:
-            files[name[:9]].append(folder / name)
+        if name[:9] in files and not is_hidden(name):
+            (files[name[:9]] if is_image(name) else others).append(folder / name)
     if not any(files.values()):
         return None
+    say_passed_over(folder, [path for path in others if path.is_file()])
     for synset, found in files.items():
         if not found:
             raise MetaftError(f"{folder} holds no image of class {synset} of miniImageNet; fetch it again")

@@ -10,6 +10,8 @@ from importlib import resources
 from metaft.errors import MetaftError, nearest
 
 SPLITS = ("train", "val", "test")
+ALL = "all"
+"""All classes together, for learners that train nothing."""
 PARTS = ("background", "evaluation")
 SCHEMES = {
     "alphabets": "background alphabets, 5 of them for validation / evaluation alphabets (Lake et al. 2015)",
@@ -36,6 +38,21 @@ class Alphabet:
     characters: int
     first: int
     digest: str
+
+
+@dataclass(frozen=True)
+class Division:
+    """How a data set's classes are divided.
+
+    Args:
+        classes: split → how many it has.
+        divided: by what, in words.
+        by_seed: whether a seed divided them.
+    """
+
+    classes: dict[str, int]
+    divided: str
+    by_seed: bool
 
 
 @functools.cache
@@ -81,14 +98,19 @@ def classes(scheme: str, split: str) -> tuple[str, ...]:
     return tuple(name for name in characters() if _assignment(scheme)[name] == split)
 
 
-def check_split(split: str) -> None:
+def check_split(split: str, or_all: bool = False) -> None:
     """Refuse anything but ``train``, ``val`` and ``test``.
 
+    Args:
+        split: what was given.
+        or_all: whether ``all`` will do too.
+
     Raises:
-        MetaftError: then.
+        MetaftError: if it is none of them.
     """
-    if split not in SPLITS:
-        raise MetaftError(f"unknown split {split!r}{nearest(str(split), SPLITS)}")
+    known = (*SPLITS, ALL) if or_all else SPLITS
+    if split not in known:
+        raise MetaftError(f"unknown split {split!r}{nearest(str(split), known)}")
 
 
 @functools.cache

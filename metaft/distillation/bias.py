@@ -35,7 +35,12 @@ def bias_correction(scores: Tensor, labels: Tensor, left_out: int) -> float:
         raise MetaftError(f"no validation example is of class {left_out}: how often it occurs cannot be told from them")
     others = scores.double().clone()
     others[:, left_out] = -torch.inf
-    margins = (others.amax(-1) - scores[:, left_out].double()).sort().values
+    margins = others.amax(-1) - scores[:, left_out].double()
+    # No correction helps a class that cannot be (−inf), and none is needed where no other can.
+    finite = margins[margins.isfinite()]
+    if not len(finite):
+        return 0.0
+    margins = margins.nan_to_num(torch.inf).clamp(finite.min() - 1, finite.max() + 1).sort().values
     if wanted == len(margins):
         return float(margins[-1]) + 1.0
     return float(margins[wanted - 1] + margins[wanted]) / 2

@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from metaft.tasks.answers import probabilities
+
 
 def permuted(teacher_scores: Tensor, rows: Tensor, seed: int = 0) -> Tensor:
     """DKPP: permute all but the largest score of each example (eqs. 9–10), by a seed and the example's own number.
@@ -48,7 +50,7 @@ def confidence_weights(teacher_scores: Tensor) -> Tensor:
     Returns:
         ``[examples]``, positive, adding up to 1.
     """
-    confidence = teacher_scores.softmax(1).amax(1)
+    confidence = probabilities(teacher_scores).amax(1)
     return confidence / confidence.sum()
 
 

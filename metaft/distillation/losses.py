@@ -6,12 +6,13 @@ All follow one convention. Divergences are **summed over classes** (or features)
 
 from __future__ import annotations
 
-import math
-
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from metaft.distillation.choices import require_temperature, require_weight
 from metaft.errors import MetaftError
+from metaft.tasks.answers import log_probabilities
 
 
 def soft_targets(scores: Tensor, teacher_scores: Tensor, temperature: float) -> Tensor:
@@ -34,9 +35,10 @@ def soft_targets(scores: Tensor, teacher_scores: Tensor, temperature: float) -> 
     """
     require_temperature(temperature)
     require_alike(scores, teacher_scores)
-    own, taught = (s.div(temperature).log_softmax(-1) for s in (scores, teacher_scores))
-    # Not F.kl_div, which torch.func.vmap cannot batch over tasks.
-    return temperature**2 * (taught.exp() * (taught - own)).sum(-1)
+    own, taught = (log_probabilities(s.div(temperature)) for s in (scores, teacher_scores))
+    shares = taught.exp()
+    # Not F.kl_div, which torch.func.vmap cannot batch over tasks. A class that cannot be (−inf) has no share: 0 · ∞.
+    return temperature**2 * (shares * torch.where(shares > 0, taught - own, torch.zeros_like(own))).sum(-1)
 
 
 def labels(scores: Tensor, truth: Tensor, smoothing: float = 0.0) -> Tensor:
@@ -121,28 +123,6 @@ def matching_hidden(features: Tensor, teacher_features: Tensor, *, cosine: bool 
     if cosine:
         return 1 - F.cosine_similarity(features, teacher_features, dim=-1)
     return (features - teacher_features).square().sum(-1) / 2
-
-
-def require_temperature(temperature: float) -> None:
-    """Refuse a temperature that is not a positive, finite number.
-
-    Raises:
-        MetaftError: then.
-    """
-    if isinstance(temperature, bool) or not (math.isfinite(temperature) and temperature > 0):
-        raise MetaftError(f"temperature must be a number above 0, not {temperature!r}; usual are 1 to 20")
-
-
-def require_weight(label_weight: float) -> None:
-    """Refuse a weight of the labels outside [0, 1].
-
-    Raises:
-        MetaftError: then.
-    """
-    if not 0 <= label_weight <= 1:
-        raise MetaftError(
-            f"label_weight must lie in [0, 1], not {label_weight!r}: 0 is the teacher alone, 1 the labels alone"
-        )
 
 
 def require_alike(scores: Tensor, teacher_scores: Tensor) -> None:

@@ -44,6 +44,7 @@ class Student(Supervised):
             raise MetaftError(f"label_weight = {loss.label_weight}: below 1 a teacher is needed, and there is none")
         self.loss = loss
         self.teacher = teacher if loss.needs_teacher else None
+        self._head_name = head_name(self.module)
         if self.teacher is not None:
             self._fit(self.teacher.width)
 
@@ -89,7 +90,7 @@ class Student(Supervised):
             self.trains += (f"{MAP}.weight", f"{MAP}.bias")
 
     def _head(self) -> nn.Linear:
-        head = self.module.get_submodule(head_name(self.module))
+        head = self.module.get_submodule(self._head_name)
         assert isinstance(head, nn.Linear)
         return head
 

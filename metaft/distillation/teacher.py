@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from metaft.errors import MetaftError, nearest
 from metaft.models.heads import without_head
+from metaft.tasks.answers import log_probabilities
 from metaft.tasks.batch import TaskBatch
 
 Output = Literal["scores", "features"]
@@ -126,4 +127,4 @@ def mean_probabilities(scores: Tensor) -> Tensor:
     Returns:
         ``[..., classes]``.
     """
-    return scores.log_softmax(-1).logsumexp(0) - torch.tensor(float(len(scores))).log()
+    return log_probabilities(scores).logsumexp(0) - torch.tensor(float(len(scores))).log()

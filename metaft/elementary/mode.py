@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -22,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch._C._functorch import TransformType, maybe_get_level, peek_interpreter_stack
 from torch._functorch.pyfunctorch import retrieve_all_functorch_interpreters
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 from torch.utils._pytree import tree_map_only
 
 from metaft.elementary import draws, functions, norms, random_layers, recurrent
@@ -85,6 +86,14 @@ class Elementary(TorchFunctionMode):
         """From now on take a value for a tensor, which is left as it is."""
         self.own[id(tensor)] = tensor, value
         return value
+
+
+def written_out() -> AbstractContextManager[object]:
+    """The mode, where something is transformed outside of the engine; within the engine it is there already."""
+    if torch.compiler.is_dynamo_compiling() or peek_interpreter_stack() is None:
+        return nullcontext()
+    there = any(isinstance(mode, Elementary) for mode in _get_current_function_mode_stack())
+    return nullcontext() if there else Elementary()
 
 
 def batched() -> bool:
@@ -302,17 +311,23 @@ def _without_a_stream(mode: Elementary, func: Handler, /, *args: Any, **kwargs: 
     )
 
 
-def _opened(function: Any) -> Handler:
+def _projected(q: Tensor, k: Tensor, v: Tensor, weight: Tensor, bias: Tensor | None = None) -> list[Tensor]:
+    """Queries, keys and values; torch's own reshapes in a way that the compiler does not follow under a mode."""
+    biases = (None, None, None) if bias is None else bias.chunk(3)
+    return [F.linear(x, w, b) for x, w, b in zip((q, k, v), weight.chunk(3), biases, strict=True)]
+
+
+def _opened(function: Any, **more: Handler) -> Handler:
     """A copy of one of torch's Python functions that does not hand itself to a mode, so that its parts are seen."""
     closed = {name: lambda *args: False for name in function.__globals__ if name.startswith("has_torch_function")}
     copy = types.FunctionType(
-        function.__code__, {**function.__globals__, **closed}, function.__name__, function.__defaults__
+        function.__code__, {**function.__globals__, **closed, **more}, function.__name__, function.__defaults__
     )
     copy.__kwdefaults__ = function.__kwdefaults__
     return copy
 
 
-_open_attention = _opened(F.multi_head_attention_forward)
+_open_attention = _opened(F.multi_head_attention_forward, _in_projection_packed=_projected)
 
 
 def _multi_head(mode: Elementary, func: Handler, /, *args: Any, **kwargs: Any) -> Any:

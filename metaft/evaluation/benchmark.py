@@ -8,11 +8,13 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, cast
 
+from torch import nn
+
 from metaft.errors import MetaftError
-from metaft.evaluation.comparison import Cell, Comparison, require_baseline
+from metaft.evaluation.comparison import EVALUATION, Cell, Comparison, require_baseline
 from metaft.evaluation.evaluate import BLOCK, Progress, device_of, draw, evaluate_batches, last_answers, score
 from metaft.evaluation.memory import peak_memory
 from metaft.learners.learner import Learner
@@ -45,6 +47,7 @@ def compare(
     tasks: int = 600,
     baseline: str | None = None,
     *,
+    paired_seeds: bool = False,
     progress: Progress | None = None,
 ) -> Comparison:
     """Evaluate learners on the same tasks.
@@ -55,6 +58,8 @@ def compare(
         shots: support examples a class; by default as the family has them.
         tasks: how many, at each number of shots.
         baseline: the learner that others are held against, the first by default.
+        paired_seeds: hold the n-th seed of a method against the n-th of the baseline, for methods that share what a
+            seed stands for, such as the pretrained network; by default seeds of two methods are independent.
         progress: called with tasks done and tasks in all.
 
     Returns:
@@ -72,7 +77,8 @@ def compare(
     families = with_shots(family, shots)
     for entrant in entrants:
         rehearse(entrant.label, entrant.make(), families)
-    return Comparison(tuple(run(entrants, families, tasks, progress=progress)), baseline or next(iter(learners)))
+    cells = tuple(run(entrants, families, tasks, progress=progress))
+    return Comparison(cells, baseline or next(iter(learners)), paired_seeds)
 
 
 def with_shots(family: TaskFamily, shots: Sequence[int] | None) -> dict[int, TaskFamily]:
@@ -140,8 +146,8 @@ def run(
         entrants: the learners.
         families: by shots.
         tasks: how many, at each number of shots.
-        stored: evaluations made earlier; those of an equal learner on equal tasks are not made again, unless a curve
-            is asked for that they lack.
+        stored: evaluations made earlier; those of an equal learner on equal tasks, by this version of the evaluation,
+            are not made again, unless a curve is asked for that they lack.
         keep: called with each new evaluation.
         every_step: score after every inner step, for the picture against steps; otherwise after the last alone.
         progress: called with tasks done and tasks in all that are to be done now.
@@ -150,8 +156,9 @@ def run(
         All evaluations, stored ones too.
     """
     kept = [cell for cell in stored if not (every_step and _without_curve(cell))]
-    plan = [(entrant, shots, _earlier(kept, entrant, shots, families[shots], tasks)) for entrant in entrants
-            for shots in families]  # fmt: skip
+    checksums = {shots: lru_cache(partial(tasks_sha256, family, tasks)) for shots, family in families.items()}
+    plan = [(entrant, shots, _earlier(kept, entrant, shots, families[shots], tasks, checksums[shots]))
+            for entrant in entrants for shots in families]  # fmt: skip
     total = tasks * sum(cell is None for _, _, cell in plan)
     done, holder, learner = 0, None, None
     for entrant, shots, cell in plan:
@@ -188,7 +195,7 @@ def _evaluate(
             learner, noted(), tasks, family=family.describe(), every_step=every_step, progress=progress
         )
     if "parameters" not in result.learner:
-        result.learner["parameters"] = sum(value.numel() for value in learner.params.values())
+        result.learner["parameters"] = _numbers_held(learner)
     once = result.answering_seconds / tasks
     if len(result.steps) > 1:
         # The evaluation answers after every step, which may take longer than the steps themselves.
@@ -204,14 +211,40 @@ def _seconds_per_task(learner: Learner, batch: TaskBatch) -> float:
     return (time.perf_counter() - begin) / batch.tasks
 
 
-def _earlier(stored: Sequence[Cell], entrant: Entrant, shots: int, family: TaskFamily, tasks: int) -> Cell | None:
+def tasks_sha256(family: TaskFamily, tasks: int) -> str:
+    """A checksum of the first tasks of a family, as `Cell` has it.
+
+    Args:
+        family: draws them.
+        tasks: how many.
+
+    Returns:
+        SHA-256 of all their tensors, in hexadecimal digits.
+    """
+    seen = hashlib.sha256()
+    for batch in draw(family, tasks):
+        seen.update(digest(batch).encode())
+    return seen.hexdigest()
+
+
+def _earlier(
+    stored: Sequence[Cell], entrant: Entrant, shots: int, family: TaskFamily, tasks: int, checksum: Callable[[], str]
+) -> Cell | None:
     """The stored evaluation of an equal learner on equal tasks, if there is one."""
     sought = (entrant.label, entrant.seed, shots, tasks, _plain(entrant.origin), _plain(family.describe()))
     for cell in stored:
         told = (cell.label, cell.seed, cell.shots, cell.result.tasks, cell.origin, cell.result.family)
-        if told == sought:
+        # The tasks themselves last, as they have to be drawn: the images behind equal settings may be others by now.
+        if told == sought and cell.evaluation == EVALUATION and cell.tasks_sha256 == checksum():
             return cell
     return None
+
+
+def _numbers_held(learner: Learner) -> int:
+    """Of a learner that does not say: its meta-parameters, or what the networks hold that it has."""
+    own = sum(value.numel() for value in learner.params.values())
+    held = [value for value in getattr(learner, "__dict__", {}).values() if isinstance(value, nn.Module)]
+    return own or sum(value.numel() for model in held for value in model.state_dict().values())
 
 
 def _without_curve(cell: Cell) -> bool:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from metaft.errors import MetaftError
+from metaft.tasks.answers import answered
 
 BINS = 15
 
@@ -38,6 +39,8 @@ def expected_calibration_error(probabilities: Tensor, labels: Tensor, bins: int 
 def agreement(scores: Tensor, teacher_scores: Tensor) -> Tensor:
     """The share of examples to which student and teacher give the same answer, a scalar in [0, 1].
 
+    Scores that hold NaN or +inf are no answer, and agree with nothing.
+
     Args:
         scores: ``[examples, classes]``.
         teacher_scores: like ``scores``.
@@ -47,7 +50,8 @@ def agreement(scores: Tensor, teacher_scores: Tensor) -> Tensor:
     """
     if scores.shape != teacher_scores.shape:
         raise MetaftError(f"answers of shape {list(scores.shape)} cannot agree with {list(teacher_scores.shape)}")
-    return (scores.argmax(-1) == teacher_scores.argmax(-1)).to(torch.float64).mean()
+    (own, unanswered), (taught, unanswered_too) = answered(scores), answered(teacher_scores)
+    return ((own == taught) & ~(unanswered | unanswered_too)).to(torch.float64).mean()
 
 
 def entropy(probabilities: Tensor) -> Tensor:

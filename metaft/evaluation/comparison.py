@@ -12,8 +12,12 @@ import torch
 from torch import Tensor
 
 from metaft.errors import MetaftError, nearest
+from metaft.evaluation.difference import Difference, difference
 from metaft.evaluation.result import Result
-from metaft.evaluation.statistics import Spread, Summary, paired_difference, seed_spread, summarise
+from metaft.evaluation.statistics import Spread, Summary, seed_spread, summarise
+
+EVALUATION = 2
+"""Raised whenever equal learners on equal tasks come to other scores than before; 1 said nothing of itself."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +33,7 @@ class Cell:
         peak_bytes: memory added at the peak, the tasks included; None where it cannot be measured.
         result: the scores.
         origin: the entrant's.
+        evaluation: the version of the evaluation that made it.
     """
 
     label: str
@@ -39,6 +44,12 @@ class Cell:
     peak_bytes: int | None
     result: Result
     origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    evaluation: int = EVALUATION
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether nothing about the learner is random: neither weights nor a seed, so that it stands for all seeds."""
+        return self.seed is None and has_no_randomness(self.result.learner)
 
     @property
     def scores(self) -> Tensor:
@@ -57,7 +68,7 @@ class Cell:
     @classmethod
     def from_json(cls, page: Mapping[str, Any]) -> Cell:
         """What `to_json` gave."""
-        return cls(**{**page, "result": Result.from_json(page["result"])})
+        return cls(**{"evaluation": 1, **page, "result": Result.from_json(page["result"])})
 
 
 @dataclass(frozen=True)
@@ -67,10 +78,12 @@ class Row:
     Args:
         label: the learner's.
         shots: support examples a class (or points).
-        score: over tasks, of each task's mean over seeds.
-        seeds: of the seeds' means; None where nothing is random.
-        gap: paired difference to the baseline, task by task; None for the baseline itself.
-        verdict: "better" or "worse" than the baseline where the gap's 95% interval excludes 0, else "".
+        score: over tasks, of each task's mean over seeds; a regression's tasks that diverged with any seed are left
+            out, a classification's count as wrong where an answer is NaN or +inf. Both are counted.
+        seeds: of the seeds' means; None where there are no seeds.
+        gap: difference to the baseline on the same tasks, and what its interval ranges over; None for the baseline.
+        verdict: "better" or "worse" than the baseline where the gap's 95% interval excludes 0, else ""; of what is
+            said by ``gap.about``: "the method", or "these weights" alone.
         mode: "transductive" or "inductive".
         adapts: how many numbers change per task; None if the learner does not say.
         parameters: how many numbers the learner holds.
@@ -83,7 +96,7 @@ class Row:
     shots: int
     score: Summary
     seeds: Spread | None
-    gap: Summary | None
+    gap: Difference | None
     verdict: str
     mode: str
     adapts: int | None
@@ -100,6 +113,8 @@ class Comparison:
     Args:
         cells: all evaluations, learner by learner.
         baseline: the label that others are held against.
+        paired_seeds: hold seed s of a learner against seed s of the baseline where both have the same seeds, for
+            learners that share what a seed stands for, such as the pretrained network.
 
     Raises:
         MetaftError: if there is nothing to compare, tasks or metrics differ, or the baseline is not among the labels.
@@ -107,6 +122,7 @@ class Comparison:
 
     cells: tuple[Cell, ...]
     baseline: str
+    paired_seeds: bool = False
 
     def __post_init__(self) -> None:
         require_baseline(self.baseline, self.labels)
@@ -157,23 +173,48 @@ class Comparison:
 
     def per_task(self, label: str, shots: int) -> Tensor:
         """``float64 [tasks]``, each task's mean over seeds; NaN where a regression diverged with any of them."""
-        return torch.stack([cell.scores for cell in self.of(label, shots)]).mean(0)
+        return self.by_seed(label, shots).mean(0)
+
+    def by_seed(self, label: str, shots: int) -> Tensor:
+        """``float64 [seeds, tasks]``; NaN where a regression diverged."""
+        return torch.stack([cell.scores for cell in self.of(label, shots)])
+
+    def gap(self, label: str, other: str, shots: int) -> Difference:
+        """How much higher one learner scores than another, and what the interval of that ranges over.
+
+        Args:
+            label: the first learner.
+            other: the second.
+            shots: at which number.
+
+        Returns:
+            The difference.
+        """
+        pair = (self.of(label, shots), self.of(other, shots))
+        seeds = [[cell.seed for cell in cells] for cells in pair]
+        return difference(
+            self.by_seed(label, shots),
+            self.by_seed(other, shots),
+            deterministic=(pair[0][0].deterministic, pair[1][0].deterministic),
+            paired_seeds=self.paired_seeds and len(seeds[0]) > 1 and seeds[0] == seeds[1],
+        )
 
     def _row(self, label: str, shots: int) -> Row:
         cells = self.of(label, shots)
         results = [cell.result for cell in cells]
         scores = self.per_task(label, shots)
-        gap = None if label == self.baseline else paired_difference(scores, self.per_task(self.baseline, shots))
+        gap = None if label == self.baseline else self.gap(label, self.baseline, shots)
+        bad = {task for result in results for task in result.diverged_tasks}
         peaks = [cell.peak_bytes for cell in cells if cell.peak_bytes is not None]
         learner = results[0].learner
         steps = torch.tensor([result.per_step for result in results], dtype=torch.float64).mean(0)
         return Row(
             label=label,
             shots=shots,
-            score=summarise(scores, ~scores.isfinite()),
+            score=dataclasses.replace(summarise(scores, ~scores.isfinite()), diverged=len(bad)),
             seeds=None if cells[0].seed is None else seed_spread([result.mean for result in results]),
             gap=gap,
-            verdict="" if gap is None else _verdict(gap, self.metric),
+            verdict="" if gap is None else gap.verdict(self.metric == "accuracy"),
             mode=results[0].mode,
             adapts=learner.get("adapts"),
             parameters=int(learner.get("parameters", 0)),
@@ -183,6 +224,18 @@ class Comparison:
         )
 
 
+def has_no_randomness(told: Mapping[str, Any]) -> bool:
+    """Whether a learner says that it holds no weights and no seed.
+
+    Args:
+        told: its description, with the ``parameters`` that it holds.
+
+    Returns:
+        False too where it does not say how many it holds.
+    """
+    return told.get("parameters") == 0 and not any(name.endswith("seed") for name in told)
+
+
 def require_baseline(baseline: str | None, labels: Iterable[str]) -> None:
     """Refuse a baseline that does not take part, and a comparison of nothing."""
     known = list(labels)
@@ -190,9 +243,3 @@ def require_baseline(baseline: str | None, labels: Iterable[str]) -> None:
         raise MetaftError("nothing to compare: no learner was given")
     if baseline is not None and baseline not in known:
         raise MetaftError(f"the baseline {baseline!r} does not take part{nearest(baseline, known)}")
-
-
-def _verdict(gap: Summary, metric: str) -> str:
-    if not abs(gap.mean) > gap.ci95:
-        return ""
-    return "better" if (gap.mean > 0) == (metric == "accuracy") else "worse"

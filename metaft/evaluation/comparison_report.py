@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from metaft.evaluation.comparison import Comparison, Row
+from metaft.evaluation.difference import BOTH, WEIGHTS
 from metaft.evaluation.report import LABELS, describe_family, describe_method, format_score, markdown_table
 
 KEPT = 5
@@ -19,6 +20,9 @@ KEPT = 5
 
 NARROWEST, GAP = 16, 2
 """Characters a label has before it is folded, and between columns."""
+
+OF_WEIGHTS, STARRED = f", {WEIGHTS}", "*"
+"""What stands beside a difference that says nothing about other seeds, and in its place where there is no room."""
 
 
 def table_rows(comparison: Comparison, shots: int) -> tuple[list[str], list[list[str]]]:
@@ -120,16 +124,40 @@ def note(comparison: Comparison) -> str:
     """What the columns mean."""
     better = "higher" if comparison.metric == "accuracy" else "lower"
     text = (
-        f"{comparison.tasks} tasks at each number of shots, the same for every learner; {better} is better. ± is half "
-        "of the 95% interval over tasks, of each task's mean over seeds; min–max is over the seeds' means, – where "
-        f"nothing is random. against {comparison.baseline}: the paired difference, task by task; better or worse where "
-        "its interval excludes 0. adapts: numbers that change per task. ms a task: to adapt and answer once. "
-        "peak MB: resident memory added."
+        f"{comparison.tasks} tasks at each number of shots, the same for every learner; {better} is better. ± of a "
+        "score is half of the 95% interval over tasks, of each task's mean over seeds; min–max is over the seeds' "
+        f"means, – where there are no seeds. {_differences(comparison)} adapts: numbers that change per task. ms a "
+        "task: to adapt and answer once. peak MB: resident memory added."
     )
     if comparison.metric == "mse":
         text += " A task that diverged with any seed is left out of a mean and of its paired differences."
+    elif any(cell.result.diverged_tasks for cell in comparison.cells):
+        text += " diverged: tasks with an answer of NaN or +inf; such an answer counts as wrong."
     methods = {label: _method(comparison, label) for label in comparison.labels}
     return text + "".join(f" {label}: {method}." for label, method in methods.items() if method)
+
+
+def _differences(comparison: Comparison) -> str:
+    """What the intervals of the differences range over, and what a verdict is of."""
+    gaps = [row.gap for shots in comparison.shots for row in comparison.rows(shots) if row.gap is not None]
+    said = [f"against {comparison.baseline}: the difference on the same tasks; better or worse where its 95% interval "
+            "excludes 0."]  # fmt: skip
+    if any(gap.ranges_over == BOTH for gap in gaps):
+        seeds = "the seeds of two learners being independent of each other"
+        if any(gap.paired for gap in gaps):
+            seeds = "seed s held against seed s"
+        said.append(
+            f"Of learners with several seeds it ranges over tasks and seeds, {seeds}, and speaks of the method "
+            "unless marked."
+        )
+    if any(gap.ranges_over != BOTH for gap in gaps):
+        said.append("Of learners without several seeds it ranges over tasks.")
+    if any(gap.about == WEIGHTS for gap in gaps):
+        said.append(f"{WEIGHTS} ({STARRED} where there is no room): one of the two has weights or a seed, and only one "
+                    "of them; other seeds of the method may differ by more.")  # fmt: skip
+    if len(gaps) > 1:
+        said.append("Each verdict is for one pair: of twenty pairs of equal methods one is expected to be told apart.")
+    return " ".join(said)
 
 
 def _method(comparison: Comparison, label: str) -> str:
@@ -140,10 +168,12 @@ def _method(comparison: Comparison, label: str) -> str:
 
 def _table(heads: list[str], rows: list[list[str]], room: int) -> Table:
     """As many columns as the room holds; heads and labels may be folded, numbers not."""
-    widths = [max(map(len, [*head.split(), *cells])) for head, *cells in zip(heads, *rows, strict=True)]
     columns = len(heads)
-    while columns > KEPT and NARROWEST + sum(widths[1:columns]) + GAP * columns > room:
+    if _least_width(heads, rows, columns) > room:
+        rows = [[cell.replace(OF_WEIGHTS, STARRED) for cell in row] for row in rows]
+    while columns > KEPT and _least_width(heads, rows, columns) > room:
         columns -= 1
+    widths = _widths(heads, rows)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, GAP - 1, 0, 0), pad_edge=False)
     table.add_column(heads[0], overflow="fold")
     for head, width in zip(heads[1:columns], widths[1:], strict=False):
@@ -151,6 +181,15 @@ def _table(heads: list[str], rows: list[list[str]], room: int) -> Table:
     for row in rows:
         table.add_row(*row[:columns])
     return table
+
+
+def _widths(heads: list[str], rows: list[list[str]]) -> list[int]:
+    return [max(map(len, [*head.split(), *cells])) for head, *cells in zip(heads, *rows, strict=True)]
+
+
+def _least_width(heads: list[str], rows: list[list[str]], columns: int) -> int:
+    """Characters that so many columns take, with the label folded as narrow as it may be."""
+    return NARROWEST + sum(_widths(heads, rows)[1:columns]) + GAP * columns
 
 
 def _title(comparison: Comparison, shots: int) -> str:
@@ -171,7 +210,10 @@ def _gap(row: Row, metric: str) -> str:
         return "baseline"
     sign = "−" if row.gap.mean < 0 else "+"
     text = format_score(abs(row.gap.mean), row.gap.ci95, metric)
-    return f"{sign}{text} {row.verdict}".rstrip() if math.isfinite(row.gap.mean) else text
+    if not math.isfinite(row.gap.mean):
+        return text
+    whose = OF_WEIGHTS if row.gap.about == WEIGHTS else ""
+    return f"{sign}{text}{whose} {row.verdict}".rstrip()
 
 
 def _plain(value: Any) -> Any:

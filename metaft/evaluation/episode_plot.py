@@ -10,6 +10,7 @@ from torch import Tensor
 
 from metaft.errors import MetaftError
 from metaft.evaluation.style import BLACK, BLUE, GREY, VERMILLION, blank, tidy
+from metaft.tasks.answers import answered, present
 from metaft.tasks.batch import IGNORE, TaskBatch
 
 MOST_SUPPORT, MOST_QUERIES, MOST_CLASSES, MOST_FITS = 5, 10, 20, 3
@@ -42,7 +43,7 @@ def episode_figure(batch: TaskBatch, predictions: Tensor, task: int = 0) -> Figu
             f"{batch.query_y.shape[1]} queries, of which number {task} is to be drawn"
         )
     if batch.query_x.dim() == 5 and not batch.query_y.is_floating_point():
-        answers = steps[-1].argmax(-1) if steps.dim() == 4 else steps[-1]
+        answers = _answers(steps[-1], batch) if steps.dim() == 4 else steps[-1]
         return _images(batch[task : task + 1], answers[task].numpy())
     if batch.query_x.shape[2:] == (1,) and batch.query_y.shape == steps.shape[1:]:
         return _fits(batch[task : task + MOST_FITS], steps[:, task : task + MOST_FITS].numpy())
@@ -50,6 +51,17 @@ def episode_figure(batch: TaskBatch, predictions: Tensor, task: int = 0) -> Figu
         "an episode can be drawn of images [channels, height, width] or single numbers, "
         f"not of inputs {list(batch.query_x.shape[2:])}"
     )
+
+
+NONE = -2
+"""Stands for a missing answer; no class, and not padding either."""
+
+
+def _answers(scores: Tensor, batch: TaskBatch) -> Tensor:
+    """The classes answered, as they are scored; `NONE` where there is no answer."""
+    allowed = present(batch.support_y.cpu(), scores.shape[-1]).unsqueeze(-2)
+    given, none = answered(scores, allowed)
+    return given.masked_fill(none, NONE)
 
 
 def _images(batch: TaskBatch, answers: np.ndarray) -> Figure:
@@ -72,7 +84,7 @@ def _images(batch: TaskBatch, answers: np.ndarray) -> Figure:
             _image(axes, query_x[row], x, c, BLUE if right_answer else VERMILLION)
             if not right_answer:
                 box = {"facecolor": VERMILLION, "edgecolor": "none", "pad": 1.2}
-                corner = x + 1 - GAP, c + 1 - GAP, f"{answers[row]}"
+                corner = x + 1 - GAP, c + 1 - GAP, f"{answers[row]}" if answers[row] >= 0 else "–"
                 axes.text(*corner, ha="right", va="bottom", fontsize=8, color="white", bbox=box)
     correct = int((answers == query_y).sum())
     axes.text(-0.15, -0.2, "class", ha="right", va="bottom", fontsize=10)

@@ -15,8 +15,10 @@ from metaft.errors import MetaftError
 from metaft.evaluation.result import Result
 from metaft.evaluation.statistics import Summary, diverged_errors, summarise
 from metaft.learners.answering import last_answers
+from metaft.seeds import require_seed
+from metaft.tasks.answers import answered, present
 from metaft.tasks.batch import IGNORE, TaskBatch
-from metaft.tasks.check import require_sound
+from metaft.tasks.check import require_answers, require_fit, require_sound
 from metaft.tasks.family import TaskFamily
 
 BLOCK = 50
@@ -85,8 +87,8 @@ def evaluate(
     """
     _at_least(1, tasks=tasks, batch_size=BLOCK if batch_size is None else batch_size)
     if seed is not None:
-        family = _reseeded(family, seed)
-    batches = draw(family, tasks, BLOCK if batch_size is None else batch_size)
+        family = _reseeded(family, require_seed(seed))
+    batches = fitting(family, draw(family, tasks, BLOCK if batch_size is None else batch_size))
     return evaluate_batches(learner, batches, tasks, family=family.describe(), steps=steps, every_step=every_step,
                             progress=progress)  # fmt: skip
 
@@ -129,7 +131,7 @@ def evaluate_batches(
         require_sound(batch, first=first)
         batch_begin = time.perf_counter()
         answers = learner.curve(batch.to(device), steps) if every_step else last_answers(learner, batch.to(device))
-        predictions = answers.detach().cpu()
+        predictions = require_answers(answers, batch, f"learner {learner.name!r}: its answer").detach().cpu()
         spent = (time.perf_counter() - batch_begin) / batch.tasks
         metric, scores, bad = score(predictions, batch.query_y.cpu(), batch.support_y.cpu())
         if progress is not None and world.first:
@@ -184,6 +186,15 @@ def draw(family: TaskFamily, tasks: int, batch_size: int = BLOCK) -> Iterator[Ta
         yield TaskBatch(*(torch.cat(column) for column in columns))
 
 
+def fitting(family: TaskFamily, batches: Iterable[TaskBatch]) -> Iterator[TaskBatch]:
+    """Batches that are what their family says; the first that is not is refused."""
+    first = 0
+    for batch in batches:
+        require_fit(batch, family, first)
+        first += batch.tasks
+        yield batch
+
+
 def score(predictions: Tensor, query_y: Tensor, support_y: Tensor | None = None) -> tuple[str, Tensor, Tensor]:
     """One number per step and task; padded queries are left out.
 
@@ -195,8 +206,9 @@ def score(predictions: Tensor, query_y: Tensor, support_y: Tensor | None = None)
 
     Returns:
         The metric's name; ``float64 [steps + 1, tasks]``; ``bool [steps + 1, tasks]``, which diverged. The
-        answer is the class with the highest score, the lowest label among equals; a query with a score that
-        is not finite is answered wrongly.
+        answer is the class with the highest score, the lowest label among equals. A score of −inf is a score: that
+        class cannot be. A query with a score of NaN or +inf has no answer and counts as wrong; a classification
+        that has one "diverged".
 
     Raises:
         MetaftError: if the shapes do not fit.
@@ -217,26 +229,12 @@ def score(predictions: Tensor, query_y: Tensor, support_y: Tensor | None = None)
             f"the learner tells {predictions.shape[-1]} classes apart, the tasks have at least "
             f"{int(query_y.max()) + 1}; evaluate it with as many ways as it was trained for"
         )
-    finite = predictions.isfinite().all(-1)
-    if support_y is not None and support_y.shape[-1]:
-        absent = ~present(support_y, predictions.shape[-1]).unsqueeze(-2)
-        predictions = predictions.masked_fill(absent, -torch.inf)
+    supported = support_y is not None and support_y.shape[-1]
+    allowed = present(support_y, predictions.shape[-1]).unsqueeze(-2) if supported else None  # type: ignore[arg-type]
+    answers, none = answered(predictions, allowed)
     counted = query_y != IGNORE
-    right = (predictions.argmax(-1) == query_y) & finite
-    return "accuracy", right.sum(-1).double() / counted.sum(-1), (~finite & counted).any(-1)
-
-
-def present(support_y: Tensor, outputs: int) -> Tensor:
-    """Which classes have an example in the support set.
-
-    Args:
-        support_y: ``int64 [tasks, support]``, padding included.
-        outputs: how many classes are told apart.
-
-    Returns:
-        ``bool [tasks, outputs]``.
-    """
-    return (support_y.unsqueeze(-1) == torch.arange(outputs, device=support_y.device)).any(-2)
+    right = (answers == query_y) & ~none
+    return "accuracy", right.sum(-1).double() / counted.sum(-1), (none & counted).any(-1)
 
 
 def _summaries(metric: str, scores: Tensor, bad: Tensor) -> Iterator[Summary]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from metaft.data.archive import Files, check_size, open_files, shrink
+from metaft.data.text import decoded, lines
 from metaft.errors import MetaftError
 from metaft.tasks.batch import TaskBatch
 
@@ -90,14 +91,11 @@ def _images(files: Files, top: str, names: list[str], size: int) -> Tensor:
 def _labels(files: Files, top: str, run: str) -> Tensor:
     """Read which class each item belongs to: ``int64 [20]``, in the order of the items."""
     where = f"{files.path}: {top}{run}/{LABELS}"
-    try:
-        lines = files.read(f"{top}{run}/{LABELS}").decode("utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise MetaftError(f"{where} is not a text file") from error
+    text = decoded(files.read(f"{top}{run}/{LABELS}"), where, "a line 'item class' for each item")
     items = {name: i for i, name in enumerate(_query(run))}
     classes = {name: i for i, name in enumerate(_support(run))}
     labels: dict[int, int] = {}
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(lines(text), start=1):
         words = line.split()
         if not words:
             continue

@@ -52,7 +52,7 @@ def result_table(result: Result) -> Group:
     caption = f"mean ± 95% interval over {result.tasks} tasks; {result.seconds:.1f} s"
     if result.diverged:
         shown = ", ".join(map(str, result.diverged_tasks[:8])) + (", …" if result.diverged > 8 else "")
-        fate = "left out of the mean" if result.metric == "mse" else "non-finite answers counted as wrong"
+        fate = "left out of the mean" if result.metric == "mse" else "answers of NaN or +inf counted as wrong"
         caption += f"\n{result.diverged} diverged ({fate}): task {shown}"
     title = f"{result.learner['name']} on {describe_family(result.family)} · {result.mode}"
     method = describe_method(result.learner)

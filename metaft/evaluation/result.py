@@ -25,7 +25,7 @@ class Result:
             left out here.
         steps: one `Summary` over tasks after each inner step 0, 1, …; one in all for a learner without steps.
         diverged_tasks: the indices of the tasks that diverged at the last step. In a classification those are
-            tasks with a non-finite prediction: such a query counts as wrong and the task stays in the mean.
+            tasks with a query whose scores hold NaN or +inf: it counts as wrong and the task stays in the mean.
         seconds: wall-clock time, drawing the tasks included.
         learner: the learner's name and settings.
         family: the task family's settings.

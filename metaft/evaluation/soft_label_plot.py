@@ -14,6 +14,7 @@ from torch import Tensor
 from metaft.data.images import LabelledImages
 from metaft.errors import MetaftError
 from metaft.evaluation.style import BLUE, GREY, VERMILLION, blank, save
+from metaft.tasks import answers
 
 COLUMNS, ROWS, BARS = 4, 3, 3
 LONGEST = 10
@@ -35,7 +36,8 @@ def telling_examples(probabilities: Tensor, labels: Tensor, count: int) -> Tenso
     classes = probabilities.shape[1]
     others = probabilities.scatter(1, labels.unsqueeze(1), -1.0)
     runner_up = others.max(1)
-    right = (probabilities.argmax(1) == labels).nonzero().flatten()
+    given, none = answers.answered(probabilities)
+    right = ((given == labels) & ~none).nonzero().flatten()
     order = right[runner_up.values[right].argsort(descending=True, stable=True)]
     pairs = (labels * classes + runner_up.indices)[order].tolist()
     first = list[int]()
@@ -68,7 +70,7 @@ def soft_label_figure(images: LabelledImages, scores: Tensor, temperature: float
             f"soft labels {list(scores.shape)} do not fit {len(images.images)} images of {images.classes} classes"
         )
     labels = torch.repeat_interleave(torch.arange(images.classes), images.counts)
-    soft = (scores.double() / temperature).softmax(1)
+    soft = answers.probabilities(scores.double() / temperature)
     shown = telling_examples(soft, labels, COLUMNS * ROWS)
     if not len(shown):
         raise MetaftError("no example is answered rightly: there are no soft labels worth showing")
@@ -101,7 +103,8 @@ def draw_soft_labels(images: LabelledImages, scores: Tensor, temperature: float,
         Whether there is: a teacher that answers nothing rightly has no soft labels worth showing.
     """
     labels = torch.repeat_interleave(torch.arange(images.classes), images.counts)
-    if not bool((scores.argmax(1) == labels).any()):
+    given, none = answers.answered(scores)
+    if not bool(((given == labels) & ~none).any()):
         return False
     save(soft_label_figure(images, scores, temperature), path)
     return True

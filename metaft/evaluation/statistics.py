@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from statistics import NormalDist
 
 import numpy as np
 import torch
@@ -162,49 +161,24 @@ def paired_difference(first: Tensor | Iterable[float], second: Tensor | Iterable
     return Summary(mean, ci95, median(gap), int(keep.sum()), int((~keep).sum()))
 
 
-@lru_cache(maxsize=256)
-def student_t95(freedom: int) -> float:
+@lru_cache(maxsize=1024)
+def student_t95(freedom: float) -> float:
     """The 97.5% quantile of Student's t: the factor of a two-sided 95% interval.
 
     Args:
-        freedom: degrees of freedom, at least 1.
+        freedom: degrees of freedom, at least 1, not always whole.
 
     Returns:
-        The quantile, to 8 digits: the finite series of Abramowitz & Stegun 26.7.3 and 26.7.4 inverted by
-        bisection, and the expansion 26.7.5 above 200 degrees of freedom.
+        The quantile.
 
     Raises:
         MetaftError: if `freedom` is below 1.
     """
-    if freedom < 1:
+    from scipy.special import stdtrit
+
+    if not freedom >= 1:
         raise MetaftError(f"Student's t needs at least 1 degree of freedom, got {freedom}")
-    if freedom > 200:
-        z = NormalDist().inv_cdf(0.975)
-        terms = (
-            z,
-            (z**3 + z) / 4,
-            (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-            (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        )
-        return sum(term / freedom**power for power, term in enumerate(terms))
-    low, high = 0.0, math.pi / 2
-    for _ in range(60):
-        angle = (low + high) / 2
-        low, high = (angle, high) if _central_probability(angle, freedom) < 0.95 else (low, angle)
-    return math.tan(low) * math.sqrt(freedom)
-
-
-def _central_probability(angle: float, freedom: int) -> float:
-    """P(|T| < tan(angle)·√freedom)."""
-    cos2 = math.cos(angle) ** 2
-    odd = freedom % 2
-    term, total = (math.cos(angle) if odd else 1.0), 0.0
-    for power in range(1 + odd, freedom, 2):
-        total += term
-        term *= cos2 * power / (power + 1)
-    if odd:
-        return 2 / math.pi * (angle + math.sin(angle) * total)
-    return math.sin(angle) * total
+    return float(stdtrit(freedom, 0.975))
 
 
 def _vector(values: Tensor | Iterable[float]) -> NDArray[np.float64]:

@@ -6,38 +6,74 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from metaft.errors import MetaftError, nearest
 from metaft.inner.rules.rule import LEARNED
-from metaft.models.blocks import block_of, blocks
+from metaft.models.anatomy import Anatomy, anatomy
+from metaft.models.blocks import grouped
 
 SCOPE_HEADS = ("parameter", "shape", "inner loop", "outer loop")
 ROLES = ("all", "head", "body", "biases", "weights", "first:K", "last:K", "rates", "none")
 
 
-def select(names: Iterable[str], scope: str) -> tuple[str, ...]:
-    """Choose parameters by name.
+_COUNTED = re.compile(r"(first|last):(\d+)")
+_ADDITIVE = re.compile(r"(^|_)bias(_|$)")
+HEAD_WORDS = frozenset({"head", "classifier", "fc", "logits", "output", "readout"})
+
+
+def select(names: Iterable[str], scope: str, network: Anatomy | None = None) -> tuple[str, ...]:
+    """Choose parameters by what they are, or by name.
 
     Args:
         names: all parameter names, in the network's order; names of learned rates begin with ``rule:``.
-        scope: a role, a pattern, or several joined by commas. Roles: ``all``, ``head`` (the last block), ``body``
-            (all blocks but the last), ``biases``, ``weights``, ``first:K`` and ``last:K`` (so many blocks, the head
-            being the last), ``rates`` (what the rule learns), ``none``. Anything else is a pattern over names with
-            ``*`` and ``?``. Roles but ``rates`` speak of the network alone; a leading ``!`` takes names away.
+        scope: a role, a pattern, or several joined by commas. Roles: ``all``, ``head`` (the layer that answers),
+            ``body`` (all but the head), ``biases`` (every additive term of a layer, a recurrent layer's or
+            attention's too), ``weights`` (all others), ``first:K`` and ``last:K`` (so many blocks in the order in which
+            they run, the head being the last), ``rates`` (what the rule learns), ``none``. Anything else is a pattern
+            over names with ``*`` and ``?``. Roles but ``rates`` speak of the network alone; a leading ``!`` takes names
+            away.
+        network: what its forward pass shows. Without it blocks are read from the names, in their order, and the head
+            is the last; names that speak against that are refused.
 
     Returns:
         The chosen names, in the order given.
 
     Raises:
-        MetaftError: if a part of the scope matches nothing.
+        MetaftError: if a part of the scope matches nothing, or it is not clear which layer is the head.
     """
     known = list(names)
     chosen: set[str] = set()
     for part in (p.strip() for p in scope.split(",")):
-        taken = _part(known, part.removeprefix("!"))
+        taken = _part(known, part.removeprefix("!"), network)
         chosen = chosen - taken if part.startswith("!") else chosen | taken
     return tuple(name for name in known if name in chosen)
+
+
+def spelled_out(scope: str, model: nn.Module) -> str:
+    """A scope in which the roles that a forward pass decides are spelled out as names.
+
+    Args:
+        scope: as for ``select``.
+        model: the network; it is run once if the scope has ``head``, ``body``, ``first:K`` or ``last:K``, and not
+            otherwise.
+
+    Returns:
+        A scope that chooses the same, read with names alone.
+
+    Raises:
+        MetaftError: as ``select``.
+    """
+    parts = []
+    for part in (p.strip() for p in scope.split(",")):
+        role = part.removeprefix("!")
+        if role not in ("head", "body") and not _COUNTED.fullmatch(role):
+            parts.append(part)
+            continue
+        found = anatomy(model)
+        sign = part[: len(part) - len(role)]
+        parts += [sign + name.replace("[", "[[]") for name in select(found.names, role, found)]
+    return ",".join(parts)
 
 
 def table(params: Mapping[str, Tensor], adapts: Sequence[str], trains: Sequence[str]) -> list[list[str]]:
@@ -62,24 +98,27 @@ def table(params: Mapping[str, Tensor], adapts: Sequence[str], trains: Sequence[
     ]
 
 
-def _part(names: list[str], part: str) -> set[str]:
+def _part(names: list[str], part: str, network: Anatomy | None) -> set[str]:
     own = [name for name in names if not name.startswith(LEARNED)]
-    order = blocks(own)
-    counted = re.fullmatch(r"(first|last):(\d+)", part)
+    counted = _COUNTED.fullmatch(part)
     if part == "none":
         return set()
-    if counted:
-        count = int(counted.group(2))
-        if not 1 <= count <= len(order):
-            raise MetaftError(f"scope {part!r}: this network has {len(order)} blocks ({', '.join(order)})")
-        kept = order[:count] if counted.group(1) == "first" else order[-count:]
-        taken = {name for name in own if block_of(name) in kept}
+    if counted or part in ("head", "body"):
+        order: Mapping[str, Sequence[str]] = (
+            _blocks_by_name(own) if network is None else _blocks_that_run(network, bool(counted))
+        )
+        if counted:
+            count = int(counted.group(2))
+            if not 1 <= count <= len(order):
+                raise MetaftError(f"scope {part!r}: this network has {len(order)} blocks ({', '.join(order)})")
+            kept = [*order][:count] if counted.group(1) == "first" else [*order][-count:]
+        else:
+            kept = [*order][-1:] if part == "head" else [*order][:-1]
+        taken = {name for block in kept for name in order[block]}
     elif part == "all":
         taken = set(own)
-    elif part in ("head", "body"):
-        taken = {name for name in own if (block_of(name) == order[-1]) == (part == "head")} if order else set()
     elif part in ("biases", "weights"):
-        taken = {name for name in own if name.endswith("bias") == (part == "biases")}
+        taken = {name for name in own if is_bias(name) == (part == "biases")}
     elif part == "rates":
         taken = set(names) - set(own)
     else:
@@ -87,3 +126,37 @@ def _part(names: list[str], part: str) -> set[str]:
     if not taken:
         raise MetaftError(f"scope {part!r} matches no parameter{nearest(part, [*ROLES, *names])}")
     return taken
+
+
+def is_bias(name: str) -> bool:
+    """Whether a parameter is an additive term of a layer.
+
+    Every layer of torch.nn calls those so: ``bias``, ``bias_ih_l0``, ``in_proj_bias``, ``bias_k``; a parametrised one
+    is called ``parametrizations.bias.original``.
+
+    Args:
+        name: the parameter's.
+    """
+    path = name.split(".")
+    parametrised = path.index("parametrizations") + 1 if "parametrizations" in path[:-1] else len(path) - 1
+    return bool(_ADDITIVE.search(path[parametrised]))
+
+
+def _blocks_that_run(network: Anatomy, ordered: bool) -> dict[str, tuple[str, ...]]:
+    """Blocks of the network as it runs, the head last; without their order the body is one."""
+    if ordered:
+        return network.blocks()
+    head = network.head_names
+    return {"body": tuple(name for name in network.names if name not in head), "head": head}
+
+
+def _blocks_by_name(names: list[str]) -> dict[str, list[str]]:
+    found = grouped(names)
+    called = [block for block in found if block.rpartition(".")[2] in HEAD_WORDS]
+    last = next(reversed(found), "")
+    if called and last not in called:
+        raise MetaftError(
+            f"which block is the head cannot be told from the names alone: the last is {last!r}, and there is "
+            f"{called[0]!r}; name the parameters by a pattern, such as '{called[0]}.*'"
+        )
+    return found

@@ -34,8 +34,11 @@ def over_tasks(
     """
 
     def right(key: Tensor | None, *args: Any) -> Any:
-        with Elementary(key, moving) as mode:
-            return mode.with_own(one(*args))
+        mode = Elementary(key, moving)
+        with mode:
+            found = one(*args)
+        # Compiled code keeps its changes in place to itself, and its tracer does not follow a mode's own.
+        return found if torch.compiler.is_dynamo_compiling() else mode.with_own(found)
 
     batched = vmap(right, (None if keys is None else 0, *in_dims), randomness="different")
 
@@ -63,6 +66,23 @@ def images_on_cpu(x: Tensor) -> bool:
         x: ``[tasks, examples, *input]``.
     """
     return x.dim() >= 5 and x.device.type == "cpu"
+
+
+def is_heavy(x: Tensor, params: dict[str, Tensor]) -> bool:
+    """Whether one task alone keeps a processor busy: a transformer on token sequences, say.
+
+    Batched, such products are slower on a CPU than one after another, and a second core does nothing.
+
+    Args:
+        x: ``[tasks, examples, *input]``; the input's first axis counts as places if the inputs are whole numbers
+            ``[places]``, or real ``[places, width]``.
+        params: of the network, by name.
+    """
+    if x.device.type != "cpu" or images_on_cpu(x):
+        return images_on_cpu(x)
+    sequences = x.dim() == 4 or (x.dim() == 3 and not x.is_floating_point())
+    rows = x.shape[1] * (x.shape[2] if sequences else 1)
+    return rows * max((p.numel() for p in params.values() if p.dim() == 2), default=0) >= 2**23
 
 
 def has_large_images(x: Tensor) -> bool:

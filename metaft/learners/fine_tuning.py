@@ -19,10 +19,13 @@ from metaft.learners.learner import Predictor
 from metaft.learners.renewed import HeadChoice, Renewed, renew
 from metaft.learners.schedules import SCHEDULES, Plan
 from metaft.learners.stages import Answer, descend
+from metaft.models.anatomy import anatomy
 from metaft.models.functional import BatchNormMode, Functional
 from metaft.models.heads import head_name
 from metaft.outer.chunks import default_size, map_chunks
+from metaft.seeds import require_seed
 from metaft.tasks.batch import IGNORE, TaskBatch
+from metaft.tasks.check import require_support
 
 HEADS_AT_ONCE = 16
 """Tasks computed together where the head alone adapts: its steps are small, and the calls are what they cost."""
@@ -97,10 +100,11 @@ class FineTuning:
         self.schedule, self.head_steps, self.head = schedule, head_steps, head
         self.objective_name, self.weight = objective, weight
         # Forward-mode derivatives are numbered for the whole process: threads would take each other's for their own.
-        self.linearised, self.seed, self.workers = linearised, seed, 1 if linearised else workers
+        self.linearised, self.seed, self.workers = linearised, require_seed(seed), 1 if linearised else workers
         self.objective: Objective = OBJECTIVES[objective](weight, self._pretrained_answer)
         self._networks: dict[int, Renewed] = {}
-        self._old_head = tuple(name for name in self.params if name.startswith(f"{head_name(model)}."))
+        head_name(model)  # refused where there is none to replace
+        self._old_head = anatomy(model).head_names
         self.rule: Rule = RULES[rule](rate, steps)
         if head_rate is not None:
             self.rule = Scaled(self.rule, head_rate / rate, self._old_head)
@@ -199,7 +203,7 @@ class FineTuning:
         if net.in_body:
             start, _ = laid_out(start, TaskBatch(support_x, support_y, support_x, support_y))
         adapting = {name: start[name].expand(len(support_x), *start[name].shape) for name in net.adapts}
-        plan = SCHEDULES[self.schedule](net.adapts, net.in_head, steps, self.head_steps)
+        plan = SCHEDULES[self.schedule](net.adapts, net.in_head, steps, self.head_steps, net.blocks)
         counted = (support_y != IGNORE,) if ragged else ()
         stage = partial(descend, self.rule, self.objective, support_y, ragged)
         alone = self._head_alone(net, plan)
@@ -254,6 +258,7 @@ class FineTuning:
 
     def _ways(self, batch: TaskBatch) -> int:
         """How many outputs these tasks ask for."""
+        require_support(batch.support_y)
         values, kl = batch.support_y.is_floating_point(), self.objective_name == "kl"
         if values and kl:
             raise MetaftError("objective 'kl' compares class probabilities, and this is a regression; use 'l2'")

@@ -13,6 +13,7 @@ from metaft.learners.heads.head import Head
 from metaft.learners.learner import Predictor
 from metaft.outer.chunks import map_chunks
 from metaft.tasks.batch import IGNORE, TaskBatch
+from metaft.tasks.check import require_support
 
 
 class FrozenLearner:
@@ -49,6 +50,7 @@ class FrozenLearner:
         Raises:
             MetaftError: if the head does not suit the tasks.
         """
+        require_support(support_y)
         return self._adapt(support_x, support_y, _outputs(support_y))
 
     def _adapt(self, support_x: Tensor, support_y: Tensor, outputs: int, padded: Tensor | None = None) -> Predictor:
@@ -77,6 +79,7 @@ class FrozenLearner:
         Raises:
             MetaftError: as `adapt`.
         """
+        require_support(batch.support_y)
         outputs = _outputs(batch.support_y)
 
         def answers(chunk: TaskBatch) -> Tensor:

@@ -14,10 +14,11 @@ from metaft.inner.adapt import Begin, Inner, adapt, network
 from metaft.inner.losses import cross_entropy, mean_squared_error
 from metaft.inner.objectives import OBJECTIVES, Loss
 from metaft.inner.rules import Params, Rule
-from metaft.inner.scope import table
+from metaft.inner.scope import spelled_out, table
 from metaft.inner.tasks import laid_out, over_tasks
 from metaft.learners import step_statistics
 from metaft.learners.annealing import Annealing
+from metaft.learners.first_batch import FirstBatch
 from metaft.learners.learner import Predictor
 from metaft.learners.prototypes import Prototypes
 from metaft.models.functional import BatchNormMode, Functional
@@ -97,10 +98,11 @@ class MAML:
         self.per_step = step_statistics.affine(self.model) if per_step_norm else ()
         learned = {n: p for n, p in own.items() if n not in begun}
         self.frozen = tuple(n for n in self.model.frozen if n not in begun)
-        adapts, _ = resolve((*learned, *begun), scope, "all", begun, self.per_step, self.frozen)
+        self._scopes = spelled_out(scope, model), spelled_out(meta_scope, model)
+        adapts, _ = resolve((*learned, *begun), self._scopes[0], "all", begun, self.per_step, self.frozen)
         rates = rule.learned({n: own[n] for n in adapts})
         self.params = step_statistics.for_each_step(learned, self.per_step, steps) | rates
-        self.adapts, self.trains = resolve((*self.params, *begun), scope, meta_scope, begun, self.per_step, self.frozen)
+        self.adapts, self.trains = resolve((*self.params, *begun), *self._scopes, begun, self.per_step, self.frozen)
         self.gathered = step_statistics.initial(self.model, steps) if self.per_step else {}
         self.params |= self.gathered
         self.begun = {n: own[n] for n in begun}
@@ -119,6 +121,7 @@ class MAML:
         # Of the queries; another one where a teacher answers them as well (metaft.distillation.adapted).
         self.outer_loss: Callable[[Tensor, Tensor], Tensor] = self.task_loss
         self.name = "fomaml" if estimator == "first-order" else "maml"
+        self._check = FirstBatch(type(model).__name__)
         self._require_sense()
 
     @property
@@ -184,6 +187,7 @@ class MAML:
         """
         if update is not None and self.gathered:
             raise MetaftError("this learner gathers running statistics of its weights; update them afterwards instead")
+        self._require_fit(batch)
         support_loss, query_loss = self._losses(batch.ragged)
         begin, annealing = self._begin(batch), self.annealing
         out = meta_gradient(
@@ -194,8 +198,8 @@ class MAML:
             steps=self.steps,
             estimator=annealing.estimator(self.estimator, self.done) if annealing else self.estimator,
             memory=self.memory,
-            scope=self.scope,
-            meta_scope=self.meta_scope,
+            scope=self._scopes[0],
+            meta_scope=self._scopes[1],
             objective=self.objective,
             query_loss=query_loss,
             step_weights=annealing.step_weights(self.steps, self.done) if annealing else None,
@@ -243,7 +247,8 @@ class MAML:
             ``query_x [tasks, query, *input] → predictions [tasks, query, outputs]``.
         """
         batch = TaskBatch(support_x, support_y, support_x, support_y)
-        ragged, size = batch.ragged, default_size(batch)
+        self._require_fit(batch)
+        ragged, size = batch.ragged, default_size(batch, self.params)
         inner = self._inner(self.steps, ragged, self._begin(batch))
         params, batch = laid_out(self.params, batch)
 
@@ -272,6 +277,7 @@ class MAML:
         Returns:
             ``[steps + 1, tasks, query, outputs]``.
         """
+        self._require_fit(batch)
         ragged = batch.ragged
         inner = self._inner(self.steps if steps is None else steps, ragged, self._begin(batch))
         params, batch = laid_out(self.params, batch)
@@ -283,7 +289,13 @@ class MAML:
                 asked = (chunk.support_x, chunk.query_x, *counted)
                 return torch.stack([self._predict(inner, k, p, *asked) for k, p in enumerate(path)])
 
-        return torch.cat(map_chunks(answers, batch, self.workers, owner=self), dim=1)
+        return torch.cat(map_chunks(answers, batch, self.workers, default_size(batch, self.params), owner=self), dim=1)
+
+    def _require_fit(self, batch: TaskBatch) -> None:
+        """Refuse tasks that do not go with the network, before anything is computed."""
+        params = network(Inner(self.support_loss, self.rule, 1, per_step=self.per_step).at_step(0, self.params))
+        own = {n: p for n, p in params.items() if n not in self.gathered} | self.begun
+        self._check(self.model, own, batch, self.kind, any_ways=self.prototypes is not None)
 
     def _losses(self, ragged: bool) -> tuple[Loss, QueryLoss]:
         """Of the support and the query set; without batch norm, ignoring padded labels is all there is to do."""

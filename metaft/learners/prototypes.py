@@ -24,7 +24,7 @@ class Prototypes:
     prototypical network does (Snell et al. 2017, eq. 8). It has as many rows as the tasks have ways.
 
     Args:
-        model: the network, a linear layer with biases its last block; copied.
+        model: the network, its head a linear layer with biases; copied.
         batch_norm: its mode; the support set is normalised as in the inner loop.
 
     Raises:
@@ -39,7 +39,8 @@ class Prototypes:
                 f"prototypes make a linear head with biases, and {name!r} is a {type(head).__name__} without"
             )
         self.body = Functional(without_head(model), batch_norm)
-        self.names = (f"{name}.weight", f"{name}.bias")
+        prefix = f"{name}." if name else ""
+        self.names = (f"{prefix}weight", f"{prefix}bias")
         self._kept = frozenset(self.body.params())
 
     def of_task(self, ways: int, ragged: bool, params: Params, x: Tensor, y: Tensor) -> Params:

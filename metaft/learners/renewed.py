@@ -8,7 +8,8 @@ from typing import Literal
 from torch import nn
 
 from metaft.inner.rules import Params
-from metaft.inner.scope import select
+from metaft.inner.scope import select, spelled_out
+from metaft.models.anatomy import Anatomy, anatomy
 from metaft.models.functional import BatchNormMode, Functional
 from metaft.models.heads import head_alone, with_new_head, without_head
 
@@ -25,6 +26,7 @@ class Renewed:
         head: the head alone.
         fresh: parameters of a new head; empty if the old one is kept.
         adapts: names of the parameters that adapt.
+        layers: which layers there are, and in which order they run.
     """
 
     whole: Functional
@@ -32,10 +34,17 @@ class Renewed:
     head: Functional
     fresh: Params
     adapts: tuple[str, ...]
+    layers: Anatomy
 
     def start(self, trained: Params) -> Params:
         """All parameters before the first step: the trained ones, but for a new head."""
         return trained | self.fresh
+
+    def blocks(self) -> list[tuple[str, ...]]:
+        """Names that adapt, block by block in the order in which the blocks run, the head last."""
+        whole = self.layers.blocks().values()
+        found = [tuple(name for name in block if name in self.adapts) for block in whole]
+        return [block for block in found if block]
 
     @property
     def in_head(self) -> tuple[str, ...]:
@@ -72,9 +81,9 @@ def renew(
     renewed = model if head == "kept" else with_new_head(model, outputs, seed, head)
     whole, alone = Functional(renewed, batch_norm), Functional(head_alone(renewed))
     order = tuple(whole.params())
-    chosen = set(select(order, scope))
+    chosen = set(select(order, spelled_out(scope, renewed)))
     if head != "kept" and "!head" not in [part.strip() for part in scope.split(",")]:
         chosen |= set(alone.params())
     fresh = {} if head == "kept" else alone.params()
     adapts = tuple(n for n in order if n in chosen and n not in whole.frozen)
-    return Renewed(whole, Functional(without_head(renewed), batch_norm), alone, fresh, adapts)
+    return Renewed(whole, Functional(without_head(renewed), batch_norm), alone, fresh, adapts, anatomy(renewed))

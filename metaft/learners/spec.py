@@ -13,6 +13,7 @@ from typing import Literal
 from metaft.errors import MetaftError, nearest
 from metaft.learners import LEARNERS
 from metaft.plugins import is_import_path
+from metaft.seeds import require_seed
 
 SEED = "{seed}"
 _IMPORT = re.compile(r"([^:]+:[^:]+)(?::(.*))?")
@@ -64,7 +65,7 @@ def parse(text: str) -> Spec:
     kind: Literal["table", "run", "import"]
     if target in LEARNERS:
         kind = "table"
-    elif os.sep in target or SEED in target or Path(target).is_dir():
+    elif os.sep in target or SEED in target or os.path.isdir(target):
         kind = "run"
     elif imported and is_import_path(imported[1]):
         kind, target, rest = "import", imported[1], imported[2] or ""
@@ -169,6 +170,8 @@ def read_seeds(text: str) -> tuple[int, ...]:
         MetaftError: if it is neither.
     """
     numbers = read_numbers("seeds", text, 0)
+    for number in numbers:
+        require_seed(number, "seeds")
     if "," in text:
         return numbers
     if not 1 <= numbers[0] <= 1000:

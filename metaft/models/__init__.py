@@ -11,10 +11,12 @@ from torch import nn
 
 from metaft.errors import MetaftError, nearest
 from metaft.models.conv4 import Conv4
+from metaft.models.examples import INPUT_SHAPE
 from metaft.models.functional import Functional
 from metaft.models.mlp import MLP
 from metaft.models.resnet12 import ResNet12
 from metaft.plugins import call, is_import_path, load_attribute
+from metaft.seeds import require_seed
 
 __all__ = ["MLP", "MODELS", "Conv4", "Functional", "ResNet12", "build"]
 
@@ -69,7 +71,10 @@ def build(name: str, *, outputs: int, input_shape: tuple[int, ...], seed: int, *
         MetaftError: if the name or an option is unknown, or the examples do not suit the network.
     """
     if is_import_path(name):
-        return _own(name, seed, {"outputs": outputs, "input_shape": input_shape, **options})
+        own = _own(name, seed, {"outputs": outputs, "input_shape": input_shape, **options})
+        if not hasattr(own, INPUT_SHAPE):  # its layers are told apart by what they do with an example
+            setattr(own, INPUT_SHAPE, tuple(input_shape))
+        return own
     require_known(name)
     make, kind = MODELS[name]
     known = set(inspect.signature(kind).parameters) - {"inputs", "outputs", "channels", "size"}
@@ -83,7 +88,7 @@ def build(name: str, *, outputs: int, input_shape: tuple[int, ...], seed: int, *
         asked = ", ".join(f"{option} = {value}" for option, value in options.items())
         raise MetaftError(f"model {name!r} with {asked} would have {weights:,} weights; at most {MAX_WEIGHTS:,}")
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(require_seed(seed))
         return make(outputs, input_shape, **options)
 
 
@@ -106,7 +111,7 @@ def _own(path: str, seed: int, arguments: dict[str, Any]) -> nn.Module:
     if not callable(make):
         raise MetaftError(f"{path} is not a network's class, nor a function that makes one")
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(require_seed(seed))
         model = call(path, make, arguments)
     if not isinstance(model, nn.Module):
         raise MetaftError(f"{path} made a {type(model).__name__}; expected a torch.nn.Module")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from metaft.errors import MetaftError
+from metaft.seeds import require_seed
 
 NAME = "context"
 CONVOLUTION = 3
@@ -46,7 +47,7 @@ def conditioned(model: nn.Module, size: int, seed: int = 0) -> nn.Module:
     like = next(model.parameters(), torch.empty(0))
     context = nn.Parameter(torch.zeros(size, dtype=like.dtype, device=like.device))
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(require_seed(seed))
         name, layer = _with_context(network, context)
     if not name:  # the network is that one layer
         return layer

@@ -38,6 +38,7 @@ class Conv4(nn.Module):
             raise MetaftError(f"unknown pool {pool!r}{nearest(pool, get_args(Pool))}")
         if pool == "max" and size < 16:
             raise MetaftError(f"four max-pools need images of at least 16×16, not {size}×{size}; use pool='stride'")
+        self.input_shape = (channels, size, size)
         blocks = [_block(channels if i == 0 else hidden, hidden, pool) for i in range(4)]
         summary: nn.Module = nn.AdaptiveAvgPool2d(1) if pool == "stride" else nn.Identity()
         self.features = nn.Sequential(*blocks, summary, nn.Flatten())

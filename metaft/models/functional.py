@@ -5,17 +5,21 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from metaft.elementary.batch_norm import normalise, var_mean
+from metaft.elementary.mode import written_out
 from metaft.errors import MetaftError, first_line, nearest
+from metaft.models.recurrent import read_weights_each_time
 
 BatchNormMode = Literal["transductive", "inductive", "running"]
 Params = dict[str, Tensor]
@@ -44,7 +48,6 @@ class Functional:
     def __init__(self, module: nn.Module, batch_norm: BatchNormMode = "transductive") -> None:
         if batch_norm not in get_args(BatchNormMode):
             raise MetaftError(f"unknown batch-norm mode {batch_norm!r}{nearest(batch_norm, get_args(BatchNormMode))}")
-        _require_seen_weights(module)
         self.module, self.batch_norm = own_copy(module).eval(), batch_norm
         norms = self._batch_norms(self.module)
         if batch_norm == "running" and any(part.running_mean is None for part in norms):
@@ -65,13 +68,15 @@ class Functional:
 
     def _set_mode(self, training: bool) -> None:
         """Train or evaluate; norms go by the declared mode of batch norm alone."""
-        self._copies: dict[tuple[int, bool], nn.Module] = {}
+        self._trains, self._copies = training, dict[tuple[int, bool], nn.Module]()
         self._by_batch, self._by_running = (self._prepared(training, running) for running in (False, True))
 
     def _prepared(self, training: bool, running: bool) -> nn.Module:
         """A copy that shares all tensors, its batch norms by running statistics or by those of the batch."""
         module = _sharing_copy(self.module).train(training)
         for part in module.modules():
+            if isinstance(part, nn.RNNBase):
+                read_weights_each_time(part)
             if isinstance(part, nn.modules.instancenorm._InstanceNorm):
                 part.train(not running)
             elif isinstance(part, nn.modules.batchnorm._BatchNorm):
@@ -93,8 +98,13 @@ class Functional:
         return tuple(name for name, p in self.module.named_parameters() if not p.requires_grad)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the threads' copies, which may hold what a transform has left."""
-        return vars(self) | {"_copies": {}}
+        """Without the copies that run, which may hold what a transform has left."""
+        return {k: v for k, v in vars(self).items() if k not in ("_copies", "_by_batch", "_by_running")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Make them anew."""
+        vars(self).update(state)
+        self._set_mode(self._trains)
 
     @property
     def norms(self) -> tuple[str, ...]:
@@ -136,9 +146,8 @@ class Functional:
         buffers = {n: b.to(x.device) for n, b in self.buffers.items()} | (running or {})
         buffers |= {n: buffers[n].clone() for n in self._changing}
         module = self._own_module(self.batch_norm == "running" or running is not None)
-        if statistics_from is None and counted is None:
-            return functional_call(module, (params, buffers), (x,))
-        with BatchStatistics(statistics_from, counted):
+        plain = statistics_from is None and counted is None
+        with written_out(), nullcontext() if plain else BatchStatistics(statistics_from, counted):
             return functional_call(module, (params, buffers), (x,))
 
     def statistics(self, params: Params, x: Tensor, counted: Tensor | None = None) -> Params:
@@ -210,9 +219,12 @@ def own_copy(module: nn.Module) -> nn.Module:
         MetaftError: if it cannot be copied.
     """
     held = [v for part in module.modules() for v in vars(part).values()]
-    tensors = [t for value in held for t in tree_leaves(value) if isinstance(t, Tensor) and t.grad_fn is not None]
+    tensors = [t for value in held for t in tree_leaves(value) if isinstance(t, Tensor)]
+    # What a transform has left in the module has no value any more.
+    left = {id(t): torch.empty(0) for t in tensors if is_functorch_wrapped_tensor(t)}
+    computed = {id(t): t.detach().clone() for t in tensors if id(t) not in left and t.grad_fn is not None}
     try:
-        return copy.deepcopy(module, {id(t): t.detach().clone() for t in tensors})
+        return copy.deepcopy(module, left | computed)
     except Exception as error:
         raise MetaftError(f"this {type(module).__name__} cannot be copied: {first_line(error)}") from None
 
@@ -221,16 +233,6 @@ def _sharing_copy(module: nn.Module) -> nn.Module:
     """A copy whose parameters and buffers are the module's own tensors."""
     tensors = [*module.parameters(), *module.buffers()]
     return copy.deepcopy(module, {id(t): t for t in tensors})
-
-
-def _require_seen_weights(module: nn.Module) -> None:
-    for name, part in module.named_modules():
-        if isinstance(part, nn.RNNBase) and hasattr(part, "parametrizations"):
-            raise MetaftError(
-                f"layer {name or type(part).__name__!r} is a {type(part).__name__} with parametrised weights, which "
-                "torch's recurrent layers never read again after they are made; parametrise another layer, or write "
-                "the recurrence with cells"
-            )
 
 
 class BatchStatistics(TorchFunctionMode):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 from typing import Literal, get_args
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metaft.errors import MetaftError, nearest
-from metaft.models.blocks import blocks
+from metaft.models.anatomy import Anatomy, anatomy
+from metaft.seeds import require_seed
 
 HeadStart = Literal["zeros", "random"]
 SCALE = 10.0
@@ -37,26 +39,37 @@ class CosineHead(nn.Linear):
 
 
 def head_name(model: nn.Module) -> str:
-    """The name of a network's head, the linear layer that is its last block.
+    """The name of a network's head, the linear layer that answers (see ``metaft.models.anatomy``).
 
     Args:
         model: the network.
 
     Returns:
-        The submodule's name, ``"head"`` for Conv4.
+        The submodule's name, ``"head"`` for Conv4; "" for a network that is one linear layer.
 
     Raises:
-        MetaftError: if the last block is not a linear layer.
+        MetaftError: if it is not clear which layer is the head, it is not a linear layer with weights of its own, or
+            what follows it changes its answer, so that it cannot be replaced or taken off.
     """
-    order = blocks(name for name, _ in model.named_parameters())
-    name = order[-1] if order else ""
-    found = dict(model.named_modules()).get(name)
-    if name and isinstance(found, nn.Linear):
-        return name
-    raise MetaftError(
-        f"a new head replaces a linear layer, and the last block of this {type(model).__name__}, "
-        f"{name or 'which has no parameters'!r}, is {type(found).__name__}"
-    )
+    found = anatomy(model)
+    name = found.require_head()
+    head = model.get_submodule(name)
+    if not isinstance(head, nn.Linear):
+        raise MetaftError(
+            f"a new head replaces a linear layer, and the head of this {type(model).__name__}, {name!r}, is "
+            f"{type(head).__name__}"
+        )
+    if hasattr(head, "parametrizations"):
+        raise MetaftError(
+            f"a new head replaces a plain linear layer, and {name!r} is parametrised; make it plain first"
+        )
+    _ = found.head_names  # refused if tied
+    if not _ends_in(model, name, found):
+        raise MetaftError(
+            f"a new head replaces the last thing that a network does, and in this {type(model).__name__} what follows "
+            f"its head {name!r} changes the answer; leave that out (cross-entropy takes scores as they are)"
+        )
+    return name
 
 
 def with_new_head(model: nn.Module, outputs: int, seed: int, start: HeadStart = "random") -> nn.Module:
@@ -73,7 +86,8 @@ def with_new_head(model: nn.Module, outputs: int, seed: int, start: HeadStart = 
         The copy; only its head is new, of the same kind, type and device as the old one.
 
     Raises:
-        MetaftError: if the network has no head to replace, or the start is unknown.
+        MetaftError: if the network has no head to replace, its answer is bound to the old one's outputs, or the start
+            is unknown.
     """
     if start not in get_args(HeadStart):
         raise MetaftError(f"unknown start of a head {start!r}{nearest(start, get_args(HeadStart))}")
@@ -82,12 +96,13 @@ def with_new_head(model: nn.Module, outputs: int, seed: int, start: HeadStart = 
     old = renewed.get_submodule(name)
     assert isinstance(old, nn.Linear)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(require_seed(seed))
         new = type(old)(old.in_features, outputs, bias=old.bias is not None)
     if start == "zeros" and not isinstance(old, CosineHead):
         for parameter in new.parameters():
             nn.init.zeros_(parameter)
-    _put(renewed, name, new.to(old.weight))
+    renewed = _put(renewed, name, new.to(old.weight))
+    _require_outputs(renewed, name, outputs, anatomy(model).example)
     return renewed
 
 
@@ -108,9 +123,8 @@ def with_cosine_head(model: nn.Module, seed: int) -> nn.Module:
     old = changed.get_submodule(name)
     assert isinstance(old, nn.Linear)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        _put(changed, name, CosineHead(old.in_features, old.out_features).to(old.weight))
-    return changed
+        torch.manual_seed(require_seed(seed))
+        return _put(changed, name, CosineHead(old.in_features, old.out_features).to(old.weight))
 
 
 def without_head(model: nn.Module) -> nn.Module:
@@ -125,9 +139,8 @@ def without_head(model: nn.Module) -> nn.Module:
     Raises:
         MetaftError: if the network has no linear head.
     """
-    bare = copy.deepcopy(model)
-    _put(bare, head_name(model), nn.Identity())
-    return bare
+    name = head_name(model)
+    return _put(copy.deepcopy(model), name, nn.Identity())
 
 
 def head_alone(model: nn.Module) -> nn.Module:
@@ -143,7 +156,8 @@ def head_alone(model: nn.Module) -> nn.Module:
         MetaftError: if the network has no linear head.
     """
     name = head_name(model)
-    return _Alone(name, copy.deepcopy(model.get_submodule(name)))
+    head = copy.deepcopy(model.get_submodule(name))
+    return _Alone(name, head) if name else head
 
 
 class _Alone(nn.Module):
@@ -161,6 +175,62 @@ class _Alone(nn.Module):
         return self.get_submodule(self._name)(x)
 
 
-def _put(model: nn.Module, name: str, part: nn.Module) -> None:
-    parent, _, last = name.rpartition(".")
-    setattr(model.get_submodule(parent), last, part)
+def _put(model: nn.Module, name: str, part: nn.Module) -> nn.Module:
+    """Put a layer in another one's place, wherever that is registered; the network, or the layer if it is all of it."""
+    old = model.get_submodule(name)
+    if old is model:
+        return part
+    for owner in list(model.modules()):
+        for place, layer in list(owner._modules.items()):
+            if layer is old:
+                setattr(owner, place, part)
+    return model
+
+
+_ENDS: WeakKeyDictionary[nn.Module, tuple[Anatomy, bool]] = WeakKeyDictionary()
+
+
+def _ends_in(model: nn.Module, name: str, found: Anatomy) -> bool:
+    """Whether the head, applied to what it is given, is the network's answer, whatever its weights are."""
+    if found.example is None:  # a holder of layers, or a head that was told
+        return True
+    known = _ENDS.get(model)
+    if known is None or known[0] is not found:
+        known = _ENDS[model] = found, _is_last(model, name, found.example)
+    return known[1]
+
+
+@torch.no_grad()
+def _is_last(model: nn.Module, name: str, x: Tensor) -> bool:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        whole = copy.deepcopy(model).eval()
+        head = whole.get_submodule(name)
+        for parameter in head.parameters():
+            nn.init.normal_(parameter)
+        expected = whole(x)
+        try:
+            given = head(_put(copy.deepcopy(whole), name, nn.Identity())(x))
+        except Exception:
+            return False
+    return bool(given.shape == expected.shape and torch.allclose(given, expected, rtol=1e-3, atol=1e-4))
+
+
+@torch.no_grad()
+def _require_outputs(model: nn.Module, name: str, outputs: int, x: Tensor | None) -> None:
+    """Refuse a network whose answer does not follow its head's outputs."""
+    if x is None:
+        return
+    with torch.random.fork_rng(devices=[]):
+        try:
+            answer = copy.deepcopy(model).eval()(x)
+        except Exception as error:
+            raise MetaftError(
+                f"with {outputs} outputs in its head {name!r} this {type(model).__name__} fails: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+    if answer.shape[-1] != outputs:
+        raise MetaftError(
+            f"with {outputs} outputs in its head {name!r} this {type(model).__name__} answers with "
+            f"{list(answer.shape)} for {len(x)} examples"
+        )

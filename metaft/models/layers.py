@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from metaft.errors import MetaftError, nearest
+from metaft.models.anatomy import anatomy
 
 Combine = Literal["concatenate", "average"]
 RAW, PENULTIMATE = "raw", "penultimate"
@@ -26,12 +27,13 @@ class LayerFeatures(nn.Module):
 
     Args:
         model: any module whose forward pass takes one tensor; None if only raw inputs are asked for.
-        features: ``"raw"`` (the flattened input), ``"penultimate"`` (the input of the last Linear that runs), the
+        features: ``"raw"`` (the flattened input), ``"penultimate"`` (the input of the head, see
+            ``metaft.models.anatomy``), the
             name of any layer as in ``model.named_modules()``, or several of these joined by ``+``.
         combine: ``"concatenate"`` or ``"average"`` several layers; the latter needs equal widths.
 
     Raises:
-        MetaftError: if a layer does not exist, or a network is needed and missing.
+        MetaftError: if a layer does not exist, the head is not clear, or a network is needed and missing.
     """
 
     def __init__(self, model: nn.Module | None, features: str = PENULTIMATE, combine: Combine = "concatenate") -> None:
@@ -80,9 +82,12 @@ class LayerFeatures(nn.Module):
 
     def _require(self, layer: str) -> None:
         known = self._modules_by_name()
+        assert self.model is not None
         if layer == PENULTIMATE:
-            if not any(isinstance(part, nn.Linear) for part in known.values()):
-                raise MetaftError(f"no penultimate layer: the network has no Linear; name one of {', '.join(known)}")
+            try:
+                self.head = anatomy(self.model).require_head()
+            except MetaftError as error:
+                raise MetaftError(f"no penultimate layer: {error.message}; or name one of {', '.join(known)}") from None
         elif layer not in known:
             raise MetaftError(f"the network has no layer {layer!r}; it has {', '.join([RAW, PENULTIMATE, *known])}")
 
@@ -94,8 +99,8 @@ class LayerFeatures(nn.Module):
             if layer in known:
                 hooks.append(known[layer].register_forward_hook(partial(_keep_output, seen, layer)))
         if PENULTIMATE in self.layers:
-            linear = {part for part in known.values() if isinstance(part, nn.Linear)}
-            hooks += [part.register_forward_pre_hook(partial(_keep_input, seen)) for part in linear]
+            assert self.model is not None
+            hooks.append(self.model.get_submodule(self.head).register_forward_pre_hook(partial(_keep_input, seen)))
         try:
             yield
         finally:

@@ -40,6 +40,7 @@ class ResNet12(nn.Module):
             raise MetaftError(f"unknown widths {widths!r}{nearest(widths, get_args(Widths))}")
         if size < 16:
             raise MetaftError(f"the four max-pools of resnet12 need images of at least 16×16, not {size}×{size}")
+        self.input_shape = (channels, size, size)
         each = [int(hidden * factor) for factor in FACTORS[widths]]
         blocks = [ResidualBlock(before, after) for before, after in zip([channels, *each[:3]], each, strict=True)]
         self.features = nn.Sequential(*blocks, SpatialMean())

@@ -24,7 +24,7 @@ from metaft.outer.problem import Estimate, Problem
 from metaft.outer.steps import Linear, Steps, Total
 
 
-def reverse_pass(linearise: Linearise, keep: bool, problem: Problem) -> Estimate:
+def reverse_pass(linearise: Linearise, keep: bool, problem: Problem, constant: bool = False) -> Estimate:
     """Run the inner loop forward, then the adjoint backward.
 
     With ``memory="flat"`` the K parameter vectors (and rule states) are kept and each step is linearised again when its
@@ -35,6 +35,8 @@ def reverse_pass(linearise: Linearise, keep: bool, problem: Problem) -> Estimate
     Args:
         linearise: the estimator's Hessian-vector product.
         keep: whether its pullback holds no activations, so that keeping it is as good as keeping the vector.
+        constant: whether its product is zero. A rule that only adds to the parameters then passes the adjoint on as it
+            is, and where nothing else is asked of the steps there is no way back: nothing is kept for it.
         problem: what is asked. With ``wrap`` no activations are kept at all, so ``memory`` cannot be "graph".
 
     Returns:
@@ -43,14 +45,16 @@ def reverse_pass(linearise: Linearise, keep: bool, problem: Problem) -> Estimate
     K, steps = problem.inner.steps, Steps(linearise, problem)
     whole = keep or problem.memory == "graph"  # what linearising a step leaves behind is kept
     stride = max(1, math.isqrt(K)) if problem.memory == "checkpoints" and not keep else 1
+    asks = problem.diagnose or steps.rates or set(steps.weights) != {K}
+    way_back = range(0 if constant and getattr(problem.inner.rule, "only_adds", False) and not asks else K)
     points: dict[int, tuple[Params, State]] = {}
     kept: dict[int, Linear] = {}
 
     adapting, state = steps.begin()
     for k in range(K):
-        if k % stride == 0 or k == K - 1:
+        if k in way_back and (k % stride == 0 or k == K - 1):
             points[k] = adapting, state
-        if problem.wrap is None and (whole or k == K - 1):
+        if k in way_back and problem.wrap is None and (whole or k == K - 1):
             kept[k] = steps.linearised(k, adapting)
         adapting, state = steps.forward(k, adapting, state, kept.get(k))
 
@@ -60,7 +64,7 @@ def reverse_pass(linearise: Linearise, keep: bool, problem: Problem) -> Estimate
     of_state = {kind: {n: torch.zeros_like(s) for n, s in part.items()} for kind, part in state.items()}
     norms = [_norms(adjoint)] if problem.diagnose else []
     del adapting, state
-    for k in reversed(range(K)):
+    for k in reversed(way_back):
         if k not in points:  # run the stretch from the checkpoint before it again
             first = k - k % stride
             at = points[first]
@@ -76,6 +80,8 @@ def reverse_pass(linearise: Linearise, keep: bool, problem: Problem) -> Estimate
             total.add(towards_live, max(k - 1, 0))
         if problem.diagnose:
             norms.append(_norms(adjoint))
+    if not way_back and not steps.shared(K) and steps.shared(0):
+        adjoint = {n: v.sum(0) for n, v in adjoint.items()}  # as the way back through the first, shared step would
     at_start, towards_begun = steps.through_begin(adjoint)
     total.add(towards_begun)
     total.add(at_start)

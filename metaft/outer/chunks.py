@@ -11,9 +11,10 @@ from functools import lru_cache
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 from metaft.errors import MetaftError, first_line
-from metaft.inner.tasks import has_large_images, images_on_cpu
+from metaft.inner.tasks import has_large_images, images_on_cpu, is_heavy
 from metaft.kept import kept
 from metaft.outer.refusals import refusal
 from metaft.tasks.batch import TaskBatch
@@ -101,12 +102,13 @@ def _alone(attempt: Callable[[int], Result], size: int) -> Result:
     raise other
 
 
-def default_size(batch: TaskBatch) -> int:
-    """How many tasks to compute together: one where examples are images on a CPU, otherwise all.
+def default_size(batch: TaskBatch, params: dict[str, Tensor] | None = None) -> int:
+    """How many tasks to compute together: one where examples are images on a CPU or the network is heavy, else all.
 
     It does not depend on the workers, so that sums are formed in the same order on any number of them.
     """
-    return 1 if images_on_cpu(batch.query_x) else max(batch.tasks, 1)
+    alone = images_on_cpu(batch.query_x) or is_heavy(batch.query_x, params or {})
+    return 1 if alone else max(batch.tasks, 1)
 
 
 @contextmanager

@@ -209,6 +209,7 @@ def _raise_limits() -> None:
     """Let this thread compile one function for more than 8 shapes: torch keeps its limits by thread."""
     limits = torch._dynamo.config
     limits.recompile_limit = max(limits.recompile_limit, 256)
+    limits.allow_rnn = True  # written out, recurrent layers are operations like others
     limits.accumulated_recompile_limit = max(limits.accumulated_recompile_limit, 4096)
 
 

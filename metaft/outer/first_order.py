@@ -28,4 +28,4 @@ def linearise(
     return grads, nothing
 
 
-first_order = partial(reverse_pass, linearise, True)
+first_order = partial(reverse_pass, linearise, True, constant=True)

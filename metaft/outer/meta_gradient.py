@@ -15,7 +15,7 @@ from metaft.inner.adapt import Begin, Inner, network
 from metaft.inner.objectives import Loss, Objective, TaskLoss
 from metaft.inner.rules import Params, Rule
 from metaft.inner.scope import select
-from metaft.inner.tasks import images_on_cpu, laid_out
+from metaft.inner.tasks import images_on_cpu, is_heavy, laid_out
 from metaft.kept import kept as store
 from metaft.memory import keep_freed_memory
 from metaft.outer import compiled
@@ -23,6 +23,7 @@ from metaft.outer.checks import asked_after, require_path
 from metaft.outer.chunks import batched_or_alone, default_size, map_chunks
 from metaft.outer.exact import exact
 from metaft.outer.finite_difference import finite_difference
+from metaft.outer.first_call import require_problem
 from metaft.outer.first_order import first_order
 from metaft.outer.implicit import ITERATIONS, implicit
 from metaft.outer.problem import Estimate, Problem, QueryLoss, Wrap
@@ -46,6 +47,8 @@ ESTIMATORS: dict[str, Estimator] = {
     "reptile": reptile,
 }
 MEMORY = ("flat", "graph", "checkpoints")
+LARGE = 12
+"""Parameter tensors beyond which a network takes long to compile several times over, once a step."""
 ENGINES = ("eager", "compile", "higher")
 
 
@@ -169,6 +172,7 @@ def meta_gradient(
         raise MetaftError(
             f"the rule learns {missing[0]!r}, which params lacks: pass params | rule.learned(adapting params)"
         )
+    require_problem(loss, params, batch, whole=begin is None and not per_step)
     inner = Inner(loss, rule, steps, adapts, objective or TaskLoss(), begin, per_step)
     asked, weights = asked_after(step_weights, steps, next(iter(params.values())))
     require_path(estimator, engine, inner, weights is not None)
@@ -180,7 +184,8 @@ def meta_gradient(
     compiling = engine == "compile"
     # Over several steps a large network is compiled piece by piece: a step, its way back, the query pass. That takes
     # the same time whatever K.
-    piecewise = compiling and steps > 1 and memory != "graph" and batch.query_x.dim() >= 5
+    large = batch.query_x.dim() >= 5 or len(network(params)) > LARGE or is_heavy(batch.query_x, params)
+    piecewise = compiling and steps > 1 and memory != "graph" and large
     compile_it = compiled.compile_if_small if images_on_cpu(batch.query_x) else compiled.compile_if_possible
     wrap = compile_it if piecewise else None
     setting = (inner, query_loss, estimate, memory, trains, diagnose, wrap, asked)
@@ -209,7 +214,7 @@ def meta_gradient(
         parts = map_chunks(lambda c: job(laid, weighted, *c.parts()), drawn, workers, size)
         return _updated(_mean(parts, trains, drawn.tasks), params, update, kept)
 
-    return batched_or_alone(loss, drawn.tasks, chunk or default_size(drawn), of_chunks)
+    return batched_or_alone(loss, drawn.tasks, chunk or default_size(drawn, params), of_chunks)
 
 
 def _updated(out: MetaGradient, params: Params, update: Update | None, kept: Any) -> MetaGradient:

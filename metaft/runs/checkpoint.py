@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from metaft.errors import MetaftError
 from metaft.files import clear_disk_errors, sync_folder, write_synced
+from metaft.runs.own_files import CHECKPOINT, holds_parts, remove_checkpoint
 from metaft.runs.reading import MAX_BYTES, read_bytes
 
 FORMAT = 1
@@ -87,8 +89,11 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int = 2) -> Path:
             temporary.mkdir()
             _write_parts(temporary, checkpoint)
             if final.exists():  # Only a damaged one, or the same again: the run has reached this iteration anew.
-                shutil.rmtree(final)
-            os.rename(temporary, final)
+                remove_checkpoint(final)
+            if final.exists():  # A user's file lies there.
+                _move_into(temporary, final)
+            else:
+                os.rename(temporary, final)
             sync_folder(folder)
         except OSError:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -109,7 +114,7 @@ def load_newest(folder: Path) -> Checkpoint:
     Raises:
         MetaftError: if there is none that is whole, or the newest was written by a newer metaft.
     """
-    found = sorted(folder.glob(f"{_PREFIX}*"), reverse=True)
+    found = folders(folder)[::-1]
     if not found:
         raise MetaftError(f"no checkpoint in {folder}; nothing to go on from")
     for path in found:
@@ -127,9 +132,19 @@ def give_up_after(folder: Path, kept: Path) -> None:
         folder: holds the run's checkpoints.
         kept: the one that was read.
     """
-    for path in folder.glob(f"{_PREFIX}*"):
+    for path in folders(folder):
         if path.name > kept.name:
-            shutil.rmtree(path, ignore_errors=True)
+            _remove(path)
+
+
+def folders(folder: Path) -> list[Path]:
+    """The checkpoints of a run, oldest first, unverified; not what else a user keeps beside them.
+
+    Args:
+        folder: holds the run's checkpoints.
+    """
+    found = sorted(path for path in folder.glob(f"{_PREFIX}*") if CHECKPOINT.fullmatch(path.name))
+    return [path for path in found if holds_parts(path)]
 
 
 def read(path: Path) -> Checkpoint:
@@ -190,7 +205,7 @@ def require_fit(stored: Mapping[str, Tensor], expected: Mapping[str, Tensor], wh
 
 def newest_name(folder: Path) -> str | None:
     """The name of the newest checkpoint, unverified, or None."""
-    return max((path.name for path in folder.glob(f"{_PREFIX}*")), default=None)
+    return max((path.name for path in folders(folder)), default=None)
 
 
 def _read_record(path: Path) -> dict[str, Any]:
@@ -237,10 +252,24 @@ def _write_parts(folder: Path, checkpoint: Checkpoint) -> None:
 
 def _tidy(folder: Path, newest: Path, keep: int) -> None:
     """Remove what is no longer needed; those after the newest belong to a future that was given up."""
-    found = sorted(folder.glob(f"{_PREFIX}*"))
+    found = folders(folder)
     past = [path for path in found if path.name <= newest.name]
-    for path in [*past[:-keep], *(p for p in found if p.name > newest.name), *folder.glob(f"{_TEMPORARY}*")]:
+    for path in [*past[:-keep], *(p for p in found if p.name > newest.name)]:
+        _remove(path)
+    for path in folder.glob(f"{_TEMPORARY}*"):
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _move_into(temporary: Path, final: Path) -> None:
+    """Move a checkpoint's files into a folder that holds others; its record last, as without it there is none."""
+    for file in sorted(temporary.iterdir(), key=lambda file: file.name == _PROGRESS):
+        os.rename(file, final / file.name)
+    temporary.rmdir()
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        remove_checkpoint(path)
 
 
 def _canonical(record: Mapping[str, Any]) -> bytes:

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from metaft.evaluation.difference import WEIGHTS, Difference, difference
 from metaft.evaluation.report import LABELS, format_score
-from metaft.evaluation.statistics import Spread, mean_interval, paired_difference, seed_spread
+from metaft.evaluation.statistics import Spread, mean_interval, seed_spread
 from metaft.runs.family_settings import FamilySettings
 from metaft.runs.grid import Member
 from metaft.runs.validation_only import Score
@@ -27,11 +28,12 @@ class Candidate:
         metric: "accuracy" or "mse"; None while no seed has finished.
         mode: "transductive" or "inductive".
         mean: over the seeds that have finished.
-        ci95: half width of its 95% interval over tasks.
+        ci95: half width of its 95% interval over tasks, for these seeds' weights.
         spread: over seeds.
-        per_task: mean over seeds, task by task, if known.
+        per_task: seed by seed, task by task, if known: the same tasks for all.
+        deterministic: whether nothing about it is random, so that one seed stands for all.
         chosen: whether it is the best of those that solve the same task, all seeds finished.
-        behind: mean difference to the chosen one on the same tasks, and its 95% half width, if known.
+        behind: difference to the chosen one on the same tasks, and what its interval ranges over, if known.
     """
 
     setting: int
@@ -42,9 +44,10 @@ class Candidate:
     mean: float = math.nan
     ci95: float = math.nan
     spread: Spread | None = None
-    per_task: tuple[float, ...] | None = None
+    per_task: tuple[tuple[float, ...], ...] | None = None
+    deterministic: bool = False
     chosen: bool = False
-    behind: tuple[float, float] | None = None
+    behind: Difference | None = None
 
     @property
     def complete(self) -> bool:
@@ -112,11 +115,40 @@ def row(candidate: Candidate, paired: bool) -> list[str]:
     if spread is not None:
         low, high = (format_score(value, math.nan, metric) for value in (spread.low, spread.high))
         span = f"{low} – {high}" if spread.seeds > 1 else "one seed"
-    behind = "–" if candidate.behind is None else format_score(*candidate.behind, metric)
+    behind = "–" if candidate.behind is None else _gap(candidate.behind, metric)
     mean = format_score(candidate.mean, candidate.ci95, metric) if spread is not None else "–"
     values = [str(value) for value in candidate.varied.values()]
     mark = "← chosen" if candidate.chosen else ""
     return [*values, seeds, mean, span, *([behind] if paired else []), candidate.mode or "–", mark]
+
+
+def note(candidates: Sequence[Candidate]) -> str:
+    """What the intervals of the table range over.
+
+    Args:
+        candidates: the settings.
+
+    Returns:
+        One paragraph.
+    """
+    said = "± of a score is half of the 95% interval over validation tasks, for the weights of these seeds."
+    gaps = [candidate.behind for candidate in candidates if candidate.behind is not None]
+    if gaps:
+        over = " and ".join(dict.fromkeys(gap.ranges_over for gap in gaps))
+        said += f" against the chosen: the difference on the same tasks, its 95% interval over {over}"
+        if any(gap.about == WEIGHTS for gap in gaps):
+            said += f"; a single seed speaks of {WEIGHTS} alone"
+        said += (
+            ". Each is for one pair, and the chosen one is the best of all, which favours it: an interval that "
+            "excludes 0 is no proof."
+        )
+    return said
+
+
+def _gap(gap: Difference, metric: str) -> str:
+    sign = "−" if gap.mean < 0 else "+"
+    text = format_score(abs(gap.mean), gap.ci95, metric)
+    return f"{sign}{text}{f', {WEIGHTS}' if gap.about == WEIGHTS else ''}"
 
 
 def _candidate(first: Member, seeds: dict[int, str], scores: list[Score]) -> Candidate:
@@ -127,13 +159,15 @@ def _candidate(first: Member, seeds: dict[int, str], scores: list[Score]) -> Can
     by_task = [score.per_task for score in scores if score.per_task is not None]
     if len(by_task) == len(scores):
         # The same tasks for every seed: their mean over seeds, then the interval over tasks.
-        per_task = tuple(np.mean(by_task, axis=0).tolist())
-        ci95 = mean_interval(per_task)[1]
+        per_task = tuple(by_task)
+        ci95 = mean_interval(np.mean(by_task, axis=0))[1]
     else:
         # A run validates on tasks of its own seed: independent means.
         ci95 = math.hypot(*(math.nan if s.ci95 is None else s.ci95 for s in scores)) / len(scores)
     score = scores[0]
-    return Candidate(first.setting, first.varied, seeds, score.metric, score.mode, spread.mean, ci95, spread, per_task)
+    known = all(score.deterministic for score in scores)
+    told = (score.metric, score.mode, spread.mean, ci95, spread, per_task, known)
+    return Candidate(first.setting, first.varied, seeds, *told)
 
 
 def _against(candidate: Candidate, best: Candidate | None) -> Candidate:
@@ -143,6 +177,7 @@ def _against(candidate: Candidate, best: Candidate | None) -> Candidate:
     if candidate is best:
         return Candidate(**{**values, "chosen": True})
     if candidate.per_task is not None and best.per_task is not None:
-        gap = paired_difference(candidate.per_task, best.per_task)
-        return Candidate(**{**values, "behind": (gap.mean, gap.ci95)})
+        known = (candidate.deterministic, best.deterministic)
+        gap = difference(candidate.per_task, best.per_task, deterministic=known)
+        return Candidate(**{**values, "behind": gap})
     return candidate

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import re
+import os
 import shlex
-import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from metaft.data.splits import ALL
 from metaft.distributed.place import place
 from metaft.distributed.ranks import join
 from metaft.errors import MetaftError
@@ -22,8 +21,22 @@ from metaft.evaluation.comparison import Cell, Comparison, require_baseline
 from metaft.evaluation.comparison_report import markdown, results
 from metaft.evaluation.report import write_result
 from metaft.evaluation.style import save
-from metaft.files import clear_disk_errors, write_atomically
+from metaft.files import clear_disk_errors, folder_path, write_atomically
 from metaft.learners.spec import labels, parse, read_numbers, read_seeds
+from metaft.runs.comparison_files import (
+    CELLS,
+    EVENTS,
+    PAGE,
+    PICTURES,
+    TABLES,
+    check,
+    clear,
+    draw_board,
+    lines_of,
+    newest,
+    parse_cells,
+    read_cells,
+)
 from metaft.runs.config import RunConfig, validated
 from metaft.runs.directory import RunDirectory
 from metaft.runs.entrants import build_entrants
@@ -31,12 +44,7 @@ from metaft.runs.families import build_family
 from metaft.runs.stopping import StoppedRun
 from metaft.runs.sweep_record import RECORD, chosen_learner
 
-CELLS, TABLES, PAGE, EVENTS = "results.jsonl", "comparison.json", "comparison.md", "tensorboard"
-PICTURES = {
-    "score against shots": "against_shots.png",
-    "score against inner steps": "against_steps.png",
-    "score against time": "against_time.png",
-}
+__all__ = ["CELLS", "PICTURES", "compare_in", "newest", "read_cells"]
 
 Progress = Callable[[int, int], object]
 
@@ -48,10 +56,12 @@ def compare_in(
     shots: str | None = None,
     seeds: str = "1",
     baseline: str | None = None,
+    paired_seeds: bool = False,
     resume: bool = False,
     overwrite: bool = False,
     every_step: bool = True,
     progress: Progress | None = None,
+    split: str = "test",
     **settings: Any,
 ) -> Comparison:
     """Compare learners on test tasks, into a folder; under torchrun the ranks share the tasks, and rank 0 writes.
@@ -63,10 +73,13 @@ def compare_in(
         shots: numbers joined by commas; the settings' own by default.
         seeds: a count or numbers joined by commas.
         baseline: a learner or its label, the first by default.
-        resume: keep the evaluations that are there.
+        paired_seeds: hold seed s of a learner against seed s of the baseline, for learners that share what a seed
+            stands for, such as the pretrained network; by default the seeds of two learners are independent.
+        resume: keep the evaluations that are there, and take those that were made of equal learners on equal tasks.
         overwrite: replace them.
         every_step: score after every inner step, for the picture against steps; otherwise after the last alone.
         progress: called with tasks done and tasks in all that are to be done.
+        split: "test", or "all" for the classes of all splits, where no learner was trained on any of them.
         settings: of the tasks (``dataset``, ``ways``, ``queries``, ``seed``, …), of a random start's network, and
             ``test_tasks`` and ``test_steps``; None means not given.
 
@@ -76,10 +89,10 @@ def compare_in(
     Raises:
         MetaftError: for bad input, found before the first evaluation; or if the folder cannot be written.
     """
-    folder, first = Path(out), place().first
+    folder, first = folder_path(out), place().first
     if first:
-        _check(folder, resume, overwrite)
-    swept = {text: chosen_learner(text) for text in learners if (Path(text) / RECORD).is_file()}
+        check(folder, resume, overwrite)
+    swept = {text: chosen_learner(text) for text in learners if os.path.isfile(Path(text) / RECORD)}
     specs = [parse(swept.get(text, text)) for text in learners]
     given = {name: value for name, value in settings.items() if value is not None}
     counts = read_numbers("shots", shots, 1) if shots is not None else None
@@ -91,7 +104,11 @@ def compare_in(
     require_baseline(chosen, names)
     if not every_step and config.test_steps is not None:
         raise MetaftError("--steps goes with --curves; with --no-curves give each learner its own steps")
-    families = with_shots(build_family(config, "test"), counts)
+    if split not in ("test", ALL):
+        raise MetaftError(
+            f"split = {split!r}: learners are compared on 'test' classes, or on {ALL!r} if they train none"
+        )
+    families = with_shots(build_family(config, split), counts)
     entrants = build_entrants(specs, families, config, read_seeds(seeds), config.test_steps)
     held = RunDirectory(folder)
     with join() as world, closing(held):
@@ -101,60 +118,14 @@ def compare_in(
             held.lock()
         stored = read_cells(folder / CELLS) if resume and first else []
         if world.size > 1:
-            stored = _read(world.from_first(_lines(stored)).decode())
+            stored = parse_cells(world.from_first(lines_of(stored)).decode())
         if overwrite and first:
-            _clear(folder)
+            clear(folder)
         cells = _evaluate(folder, entrants, families, config.test_tasks, stored, every_step, progress)
-        comparison = Comparison(tuple(cells), chosen or names[0])
+        comparison = Comparison(tuple(cells), chosen or names[0], paired_seeds)
         if first:
             _write(folder, comparison, config, read_seeds(seeds), swept)
     return comparison
-
-
-def read_cells(path: Path) -> list[Cell]:
-    """The evaluations in a file of JSON lines.
-
-    Args:
-        path: the file.
-
-    Returns:
-        One a line.
-
-    Raises:
-        MetaftError: if it was not written by a comparison.
-    """
-    try:
-        return _read(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise MetaftError(f"{path} cannot be read ({type(error).__name__}); give --overwrite to begin anew") from None
-
-
-def _read(lines: str) -> list[Cell]:
-    return [Cell.from_json(json.loads(line)) for line in lines.splitlines()]
-
-
-def _check(folder: Path, resume: bool, overwrite: bool) -> None:
-    if resume and overwrite:
-        raise MetaftError("resume and overwrite exclude each other; choose one")
-    if folder.exists() and not folder.is_dir():
-        raise MetaftError(f"{folder} is a file, a comparison needs a folder")
-    is_comparison = (folder / CELLS).exists()
-    if resume and not is_comparison:
-        raise MetaftError(f"no comparison in {folder} to resume; leave out --resume to start one")
-    if is_comparison and not resume and not overwrite:
-        raise MetaftError(
-            f"{folder} already holds a comparison; give --resume to go on with it, "
-            "--overwrite to replace it, or another --out"
-        )
-    if not is_comparison and folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
-        raise MetaftError(f"{folder} is not empty and holds no comparison; give another --out")
-
-
-def _clear(folder: Path) -> None:
-    with clear_disk_errors(str(folder)):
-        for name in (TABLES, PAGE, *PICTURES.values(), CELLS):
-            (folder / name).unlink(missing_ok=True)
-        shutil.rmtree(folder / EVENTS, ignore_errors=True)
 
 
 def _evaluate(
@@ -166,12 +137,12 @@ def _evaluate(
     every_step: bool,
     progress: Progress | None,
 ) -> list[Cell]:
-    kept = {(cell.label, cell.seed, cell.shots): cell for cell in stored}
+    kept = list(stored)
 
     def keep(cell: Cell) -> None:
-        kept[cell.label, cell.seed, cell.shots] = cell
+        kept.append(cell)  # Beside what was made of other tasks or settings: nothing that was evaluated is lost.
         if place().first:
-            write_atomically(folder / CELLS, _lines(kept.values()))
+            write_atomically(folder / CELLS, lines_of(kept))
 
     found: list[Cell] = []
     try:
@@ -186,10 +157,6 @@ def _evaluate(
     return found
 
 
-def _lines(cells: Iterable[Cell]) -> bytes:
-    return "".join(json.dumps(cell.to_json(), ensure_ascii=False) + "\n" for cell in cells).encode()
-
-
 def _write(
     folder: Path, comparison: Comparison, config: RunConfig, seeds: Sequence[int], swept: Mapping[str, str]
 ) -> None:
@@ -199,6 +166,7 @@ def _write(
         "tasks": comparison.tasks,
         "tasks_sha256": {str(shots): total for shots, total in comparison.checksums.items()},
         "baseline": comparison.baseline,
+        "paired_seeds": comparison.paired_seeds,
         "family": comparison.family,
         "chosen_on_validation_classes_by_sweep": dict(swept),
     }
@@ -212,29 +180,4 @@ def _write(
             drawn[caption] = name
     write_atomically(folder / PAGE, markdown(comparison, command, drawn).encode())
     with clear_disk_errors(str(folder / EVENTS)):
-        _board(folder, comparison, drawn)
-
-
-def _board(folder: Path, comparison: Comparison, pictures: dict[str, str]) -> None:
-    """The same in TensorBoard: a run a learner, and one for the tables and pictures."""
-    import numpy as np
-    from PIL import Image
-
-    from metaft.runs.events import EventFile
-
-    shutil.rmtree(folder / EVENTS, ignore_errors=True)
-    for label in comparison.labels:
-        with closing(EventFile(folder / EVENTS / re.sub(r"[^\w.=+-]+", "_", label), 0)) as board:
-            for shots in comparison.shots:
-                row = next(row for row in comparison.rows(shots) if row.label == label)
-                board.scalar(f"shots/{comparison.metric}", row.score.mean, shots)
-                board.scalar("shots/ms_a_task", 1000 * row.seconds_per_task, shots)
-                if row.gap is not None:
-                    board.scalar(f"shots/difference_to_{comparison.baseline}", row.gap.mean, shots)
-                for step, (mean, _) in enumerate(row.steps):
-                    board.scalar(f"inner_steps/{comparison.metric}_{shots}_shots", mean, step)
-    with closing(EventFile(folder / EVENTS / "comparison", 0)) as board:
-        board.text("table", (folder / PAGE).read_text(encoding="utf-8"), 0)
-        for caption, name in pictures.items():
-            with Image.open(folder / name) as image:
-                board.image(caption.replace(" ", "_"), np.asarray(image.convert("RGB")), 0)
+        draw_board(folder, comparison, drawn)

@@ -154,7 +154,7 @@ def read_toml(path: str | Path, kind: type[CommandSettings] = RunConfig) -> dict
     if len(content) > MAX_TOML_BYTES:
         raise MetaftError(f"config {path} is larger than {MAX_TOML_BYTES:,} bytes")
     try:
-        tree = tomllib.loads(content.decode())
+        tree = tomllib.loads(content.decode("utf-8-sig"))
     except RecursionError:
         raise MetaftError(f"config {path} is not valid TOML: nested too deeply") from None
     except ValueError as error:  # not TOML, not UTF-8, or a number of thousands of digits

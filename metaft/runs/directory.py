@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from fnmatch import fnmatch
@@ -13,14 +12,15 @@ from pathlib import Path
 from typing import IO, Any
 
 from metaft.errors import MetaftError
-from metaft.files import clear_disk_errors, is_partial, remove_partial_files, write_atomically
+from metaft.files import clear_disk_errors, folder_path, is_partial, remove_partial_files, shown, write_atomically
+from metaft.runs.own_files import MADE_BY, RECORD, is_ours, remove_run
 from metaft.runs.reading import read_json
 
 OWN = (
     "generation-*", "candidates", "distillation.json", "soft_labels.png",
-    "config.toml", "metrics.jsonl", "episode.png", "tensorboard", "checkpoints", "evaluations", "run.json",
+    "config.toml", "metrics.jsonl", "episode.png", "tensorboard", "checkpoints", "evaluations", RECORD,
 )  # fmt: skip
-"""All that a run writes; only these are removed when it is overwritten, the one that makes it a run last."""
+"""Where a run writes: none of these may be a link."""
 
 _BEGUN = (".lock", "config.toml")
 """What a process killed while it began a run can leave, the first of them always; such a folder is free."""
@@ -40,7 +40,7 @@ class RunDirectory:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = folder_path(path) if os.pardir in Path(path).parts else Path(path)
         self.checkpoints = self.path / "checkpoints"
         self.metrics = self.path / "metrics.jsonl"
         self.tensorboard = self.path / "tensorboard"
@@ -53,7 +53,7 @@ class RunDirectory:
         Args:
             path: the folder; made if absent.
             resume: go on with the run that is there.
-            overwrite: remove the run that is there.
+            overwrite: remove the run that is there, and nothing that metaft did not write.
 
         Returns:
             The locked folder.
@@ -64,7 +64,7 @@ class RunDirectory:
         """
         run = cls(path)
         run.check(resume=resume, overwrite=overwrite)
-        with clear_disk_errors(f"run directory {path}"):
+        with clear_disk_errors(f"run directory {shown(path)}"):
             run.path.mkdir(parents=True, exist_ok=True)
             run.lock()
         try:
@@ -72,9 +72,8 @@ class RunDirectory:
             run.check(resume=resume, overwrite=overwrite)
             with clear_disk_errors(f"run directory {path}"):
                 remove_partial_files(run.path)
-                for target in _entries(run.path, OWN) if overwrite else ():
-                    folder = target.is_dir() and not target.is_symlink()
-                    shutil.rmtree(target) if folder else target.unlink(missing_ok=True)
+                if overwrite:
+                    remove_run(run.path)
         except BaseException:
             run.close()
             raise
@@ -92,12 +91,16 @@ class RunDirectory:
         """
         if resume and overwrite:
             raise MetaftError("resume and overwrite exclude each other; choose one")
-        if self.path.exists() and not self.path.is_dir():
-            raise MetaftError(f"{self.path} is a file, a run needs a folder")
+        folder_path(self.path)
         for target in _entries(self.path, (*_BEGUN, *OWN)):
             if target.is_symlink():
                 raise MetaftError(f"{target} is a link; a run writes into its own folder alone")
-        is_run = (self.path / "run.json").exists()
+        is_run = (self.path / RECORD).exists()
+        if is_run and not is_ours(read_json(self.path / RECORD)):
+            raise MetaftError(
+                f"{self.path} already holds a {RECORD}, but not one that metaft wrote; nothing of it is touched: "
+                "give another --out"
+            )
         if resume and not is_run:
             raise MetaftError(f"no run in {self.path} to resume; leave out --resume to start one")
         if not resume and not overwrite and is_run:
@@ -114,9 +117,9 @@ class RunDirectory:
         Args:
             values: JSON-able entries, replacing those of the same name.
         """
-        record = {**self.record(), **values}
+        record = {**MADE_BY, **self.record(), **values}
         text = json.dumps(record, indent=2, ensure_ascii=False, default=str)
-        write_atomically(self.path / "run.json", text.encode() + b"\n")
+        write_atomically(self.path / RECORD, text.encode() + b"\n")
 
     def record(self) -> dict[str, Any]:
         """What ``run.json`` says; empty if there is none.
@@ -124,7 +127,7 @@ class RunDirectory:
         Raises:
             MetaftError: if it is damaged.
         """
-        return read_record(self.path) if (self.path / "run.json").exists() else {}
+        return read_record(self.path) if (self.path / RECORD).exists() else {}
 
     def close(self) -> None:
         """Let other processes have the folder."""
@@ -164,9 +167,11 @@ def read_record(path: str | Path) -> dict[str, Any]:
     Raises:
         MetaftError: if the folder holds no run, or the file is damaged.
     """
-    file = Path(path) / "run.json"
-    if not file.exists():
-        raise MetaftError(f"no run in {path} (there is no {file.name}); give a folder that metaft meta-train made")
+    file = Path(path) / RECORD
+    if not os.path.exists(file):
+        raise MetaftError(
+            f"no run in {shown(path)} (there is no {file.name}); give a folder that metaft meta-train made"
+        )
     return read_json(file)
 
 

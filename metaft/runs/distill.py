@@ -24,10 +24,8 @@ from metaft.runs.generations import Generations, Watch, build_student
 from metaft.runs.pretrain import build_classifier
 from metaft.runs.reading import dig
 from metaft.runs.recorded import recorded_config
+from metaft.runs.resuming import require_same_config
 from metaft.runs.stopping import StoppedRun
-
-MAY_CHANGE = ("generations", "patience", "device", "threads", "checkpoint_every")
-"""Settings that a resumed distillation may be given anew."""
 
 
 def prepare(config: DistillConfig) -> tuple[DistillData, nn.Module | None]:
@@ -128,17 +126,13 @@ def _begin(
         "family": data.train.describe(),
     }
     record = first_record(command, settings) | {"kind": config.command, "teacher_sha256": digest}
+    record |= {"config": config.model_dump()}
     if resume:
         earlier = run.record()
         before = recorded_config(run.path)
         if not isinstance(before, DistillConfig) or isinstance(before, GenerationConfig):
             raise MetaftError(f"{run.path} was not made by metaft distill")
-        for name, value in before.model_dump().items():
-            if value != getattr(config, name) and name not in MAY_CHANGE:
-                raise MetaftError(
-                    f"the run was begun with {name} = {value}, not {getattr(config, name)}; "
-                    f"only {', '.join(MAY_CHANGE)} may change when resuming"
-                )
+        require_same_config(run.path, config)
         if earlier.get("teacher_sha256") != digest:
             raise MetaftError(f"the teacher {config.teacher} is another network than the one the run was begun with")
         record |= {"started": earlier.get("started"), "resumed": record["started"]}
@@ -160,7 +154,7 @@ def _require_same_classes(config: DistillConfig, teacher: nn.Module, data: Disti
         )
     family = dig(read_record(str(config.teacher)), "settings", "family")
     ours = data.train.describe()
-    for name in ("dataset", "scheme", "rotations", "split_seed"):
+    for name in ("dataset", "scheme", "rotations", "split_seed", "min_examples"):
         if isinstance(family, dict) and name in family and family[name] != ours.get(name, family[name]):
             raise MetaftError(
                 f"the teacher {config.teacher} was trained on {name} = {family[name]}, not {ours[name]}: "

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from metaft.distillation.settings import DistillationLoss
+from metaft.distillation.choices import LossChoices
 from metaft.runs.family_settings import FamilySettings, Settings
 from metaft.runs.learner_settings import ModelSettings
 from metaft.runs.pretrain_config import PretrainConfig, PretrainSettings
-from metaft.tasks.random import generator
+
+if TYPE_CHECKING:
+    from metaft.distillation.settings import DistillationLoss
 
 OF_THE_DATASET: dict[str, dict[str, Any]] = {
     # Hinton et al. 2015, section 3: teacher of 2 × 1200, student of 2 × 800 units.
@@ -36,7 +38,7 @@ class TeacherSettings(Settings):
     teacher_hidden: int | None = Field(None, ge=1, le=65_536, description="its channels or units [the student's]")
     teacher_shift: int | None = Field(None, ge=0, le=256, description="its augmentation in pixels [the student's]")
     teacher_dropout: float | None = Field(None, ge=0, lt=1, description="its dropout (mlp) [the student's]")
-    teacher_input_dropout: float | None = Field(None, ge=0, lt=1, description="likewise of its inputs")
+    teacher_input_dropout: float | None = Field(None, ge=0, lt=1, description="likewise of its inputs [the student's]")
     teacher_epochs: float | None = Field(None, gt=0, le=1e7, description="its length in epochs [the student's length]")
 
 
@@ -62,7 +64,7 @@ class DistillationSettings(Settings):
         "auto", description="keep the teacher's answers on the disk: always, never, or where that is quicker"
     )
     validation: Literal["classification", "few-shot"] | None = Field(
-        None, description="choose by held-out examples of the classes, or by tasks of other classes [by data set]"
+        None, description="choose by held-out examples of the classes, or by tasks of other classes"
     )
     validation_share: float = Field(
         0.1, gt=0, le=1e6, description="of each class's examples, or how many of them (classification)"
@@ -118,7 +120,7 @@ class DistillConfig(PretrainConfig, TeacherSettings, DistillationSettings, Disti
 
     @model_validator(mode="after")
     def _sane(self) -> Self:
-        self.student_loss()  # refuses what does not go together
+        self._choices()  # refuses what does not go together
         if self.epochs is not None and self.iterations is not None:
             raise ValueError("epochs and iterations both say how long a generation is trained; give one of them")
         if self.cache == "on" and self.shift:
@@ -149,9 +151,14 @@ class DistillConfig(PretrainConfig, TeacherSettings, DistillationSettings, Disti
 
     def student_loss(self) -> DistillationLoss:
         """What a student descends."""
+        from metaft.distillation.settings import DistillationLoss  # here, as it brings torch with it
+
+        return DistillationLoss(**vars(self._choices()))
+
+    def _choices(self) -> LossChoices:
         control = self.control if self.control in ("dkpp", "cwtm") else "none"
         weight = self.label_weight if self.uses_teacher else 1.0
-        return DistillationLoss(
+        return LossChoices(
             self.loss,
             self.temperatures[0],
             weight,
@@ -210,6 +217,8 @@ def generation_config(config: DistillConfig, generation: int, per_epoch: int, te
             values["minutes"] = None
         values["cache"] = "off"  # it has no teacher, and may be trained on images that are moved
     else:
+        from metaft.tasks.random import generator  # here, as its package brings torch with it
+
         values["seed"] = int(generator(config.seed, "distillation/generation", generation).integers(10**6))
         if config.control == "smoothing":
             values["label_smoothing"] = config.label_smoothing or 0.1

@@ -128,6 +128,7 @@ def _split(config: DistillConfig) -> ExampleSplit:
 def _options(config: RunConfig) -> dict[str, Any]:
     """What the data set's loader is told, of our settings."""
     names = {"scheme": "scheme", "size": "image_size", "rotations": "rotations", "split_seed": "split_seed"}
+    names["min_examples"] = "min_examples"
     told = {name: getattr(config, setting) for name, setting in names.items()}
     return {name: value for name, value in told.items() if name in catalog.dataset(config.dataset).options}
 

@@ -15,15 +15,17 @@ from torch import Tensor
 from metaft.distillation.bias import bias_correction
 from metaft.distillation.teacher import mean_probabilities
 from metaft.evaluation.calibration import mean_entropy
+from metaft.evaluation.difference import WEIGHTS, difference
 from metaft.evaluation.evaluate import draw, score
 from metaft.evaluation.report import format_score, write_result
-from metaft.evaluation.statistics import mean_interval, paired_difference
+from metaft.evaluation.statistics import mean_interval
 from metaft.learners.supervised import Supervised
 from metaft.runs.directory import RunDirectory
 from metaft.runs.distill_data import tested_on
 from metaft.runs.generations import Generation, Line
 from metaft.runs.held_out import HeldOut, Measures, answers, measure
 from metaft.runs.metrics import Metrics
+from metaft.tasks.answers import answered, probabilities
 from metaft.tasks.family import TaskFamily
 
 HEADS = ("generation", "val. %", "test %", "errors", "left\nout", "ECE", "agree\n%", "entropy", "s")
@@ -41,7 +43,8 @@ class Row:
         test: accuracy.
         test_ci95: half width of its 95% interval, over test examples or tasks.
         gain: test accuracy above that of generation 0, on the same examples or tasks.
-        gain_ci95: half width of its 95% interval (paired).
+        gain_ci95: half width of its 95% interval, over examples or tasks (paired): it speaks of these weights, and
+            other seeds of the same distillation may differ by more.
         count: test examples, or tasks.
         errors: test examples answered wrongly; None for few-shot tasks.
         ece: expected calibration error on test examples; None for few-shot tasks.
@@ -88,7 +91,7 @@ class Row:
 
     def to_json(self) -> dict[str, Any]:
         """All of it; what is not finite becomes None."""
-        values = dataclasses.asdict(self)
+        values = dataclasses.asdict(self) | {"gain_is_about": WEIGHTS}
         return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
 
 
@@ -148,12 +151,12 @@ def _examples(line: Line, test: HeldOut) -> Report:
 
     def row(name: str, of_val: Tensor, of_test: Tensor, before: Tensor | None, more: Mapping[str, Any]) -> Row:
         found = measure(of_test, test.labels, before)
-        wrong = of_test.argmax(-1) != test.labels
+        wrong = ~_right(of_test, test.labels)
         told = {"errors": found.errors, "ece": found.ece, **_shared(found), **more}
         if left_out is not None:
             told["left_out_errors"] = int((wrong & (test.labels == left_out)).sum())
-        right = (of_val.argmax(-1) == validation.labels).double()
-        return _row(name, right, (~wrong).double(), (tested[0].argmax(-1) == test.labels).double(), told)
+        right = _right(of_val, validation.labels).double()
+        return _row(name, right, (~wrong).double(), _right(tested[0], test.labels).double(), told)
 
     def corrected(k: int) -> Row:
         assert left_out is not None
@@ -205,8 +208,14 @@ def _accuracies(members: list[Supervised], family: TaskFamily, tasks: int) -> tu
 
 def _row(name: str, val: Tensor, tested: Tensor, first: Tensor, more: Mapping[str, Any]) -> Row:
     """From the values of each validation and test item."""
-    gain = paired_difference(tested, first)
+    gain = difference(tested, first)
     return Row(name, *mean_interval(val), *mean_interval(tested), gain.mean, gain.ci95, len(tested), **more)
+
+
+def _right(scores: Tensor, labels: Tensor) -> Tensor:
+    """Which examples are answered rightly."""
+    given, none = answered(scores)
+    return (given == labels) & ~none
 
 
 def _shared(found: Measures) -> dict[str, Any]:
@@ -218,7 +227,7 @@ def _taught(line: Line, generation: Generation, before: Tensor) -> dict[str, Any
     told = {"temperature": generation.temperature, "seconds": generation.seconds}
     if generation.number and line.config.uses_teacher:
         told["soft_label_entropy"] = float(
-            mean_entropy((before.double() / (generation.temperature or 1.0)).softmax(-1))
+            mean_entropy(probabilities(before.double() / (generation.temperature or 1.0)))
         )
     return told
 
@@ -251,6 +260,6 @@ def _write(report: Report, command: str) -> None:
         scores = answers(Supervised(teacher.network), probe.images.images)
         temperature = line.generations[-1].temperature or 1.0
         if draw_soft_labels(probe.images, scores, temperature, line.out / "soft_labels.png"):
-            metrics.picture("soft_labels", line.out / "soft_labels.png", teacher.number)
+            metrics.picture_of("soft_labels", line.out / "soft_labels.png", teacher.number)
     finally:
         metrics.close()

@@ -26,6 +26,9 @@ class NoMetrics:
     def write(self, kind: str, iteration: int, values: dict[str, Any]) -> None:
         """Write nothing."""
 
+    def scores(self, iteration: int, values: dict[str, float | None]) -> None:
+        """Write nothing."""
+
     def text(self, name: str, content: str) -> None:
         """Write nothing."""
 

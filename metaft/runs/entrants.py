@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from metaft import learners
+from metaft.data.splits import ALL
 from metaft.errors import MetaftError, nearest
 from metaft.evaluation.benchmark import Entrant, rehearse
 from metaft.learners.learner import Learner
@@ -64,7 +67,14 @@ def build_entrants(
             make = partial(make_learner, filled, seed, next(iter(families.values())), config, steps)
             learner, weights = make()
             rehearse(label, learner, families)
-            origin = {"learner": filled.text, "settings": learner.describe(), "weights_sha256": weights_digest(weights)}
+            origin: dict[str, Any] = {
+                "learner": filled.text,
+                "settings": learner.describe(),
+                "weights_sha256": weights_digest(weights),
+            }
+            if spec.kind == "import":
+                # What a learner of the user's own does hangs on its code, and on steps that it need not describe.
+                origin |= {"steps": steps, "code_sha256": _code_digest(_builder(spec))}
             entrants.append(Entrant(label, seed, partial(_first, make), json.loads(json.dumps(origin, default=str))))
     return entrants
 
@@ -155,6 +165,11 @@ def _backbone(
 
     if where != RANDOM:
         return load_backbone(where)
+    if getattr(family, "split", None) == ALL and family.kind != "regression":
+        raise MetaftError(
+            f"learner {spec.target!r}: backbone={RANDOM} takes its batch norm's statistics from training classes, and "
+            "--split all leaves none; give a run as backbone, or leave --split out"
+        )
     model = build_model(config.model_copy(update={"seed": seed or 0}), family)
     if family.kind == "regression":
         return model
@@ -208,6 +223,15 @@ def _builder(spec: Spec) -> learners.Builder:
 def _unset(spec: Spec) -> set[str]:
     """The options that a builder has and that were left open."""
     return set(learners.options(_builder(spec))) - set(spec.options)
+
+
+def _code_digest(builder: Any) -> str | None:
+    """SHA-256 of the file that a learner's code stands in; None where there is none."""
+    try:
+        file = inspect.getsourcefile(inspect.unwrap(builder))
+        return None if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    except (OSError, TypeError):
+        return None
 
 
 def _first(make: partial[tuple[Learner, dict[str, Tensor]]]) -> Learner:

@@ -48,6 +48,26 @@ class EventFile:
 
         self._write(step, summary=image(tag, pixels, dataformats="HWC"))
 
+    def settings(self, values: dict[str, Any]) -> None:
+        """What a run was made with, for the HParams dashboard, where its scalars become columns to sort by.
+
+        Args:
+            values: text, numbers and booleans by name; others are written as text, None is left out.
+        """
+        from torch.utils.tensorboard.summary import hparams
+
+        plain = {
+            k: v if isinstance(v, bool | int | float | str) else str(v) for k, v in values.items() if v is not None
+        }
+        # Without torch's list of columns: TensorBoard makes it of all runs that it sees, of whatever command.
+        self._write(0, summary=hparams(plain, {})[1])
+
+    def ended(self) -> None:
+        """Say in the HParams dashboard that the run is finished."""
+        from torch.utils.tensorboard.summary import hparams
+
+        self._write(0, summary=hparams({}, {})[2])
+
     def flush(self) -> None:
         """Let a TensorBoard that is watching see all of it."""
         self._file.flush()

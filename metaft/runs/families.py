@@ -6,7 +6,9 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from metaft.data.images import LabelledImages
+from metaft.data.class_lists import require_disjoint
+from metaft.data.images import LabelledImages, together
+from metaft.data.splits import ALL, SPLITS
 from metaft.errors import MetaftError
 from metaft.plugins import call, is_import_path, load_attribute
 from metaft.runs.config import RunConfig
@@ -20,7 +22,7 @@ def build_family(config: RunConfig, split: str) -> TaskFamily:
 
     Args:
         config: the settings.
-        split: "train", "val" or "test".
+        split: "train", "val" or "test"; or "all", the classes of all three.
 
     Returns:
         The family.
@@ -32,9 +34,15 @@ def build_family(config: RunConfig, split: str) -> TaskFamily:
     from metaft.data import catalog
 
     if is_import_path(config.dataset):
-        return _own(config, split)
+        return _own_together(config) if split == ALL else _own(config, split)
     info = catalog.dataset(config.dataset)
+    if config.min_examples is not None and config.dataset not in ("folder", "table"):
+        raise MetaftError(
+            f"min_examples = {config.min_examples}: data set {config.dataset} leaves out no class; folder and table do"
+        )
     if config.dataset == "sinusoid":
+        if split == ALL:
+            raise MetaftError("sinusoid has no classes to take all of: leave --split out")
         return tasks.sinusoid(shots=config.shots, queries=config.queries, seed=config.seed, split=split)
     if config.dataset == "table":
         return _table(config, split)
@@ -51,6 +59,21 @@ def build_family(config: RunConfig, split: str) -> TaskFamily:
         CHANNELS[config.colours],
         **{name: value for name, value in _offered(config).items() if name in info.options},
     )
+
+
+def _own_together(config: RunConfig) -> TaskFamily:
+    """All classes of a data set of the user's own; its function knows train, val and test."""
+    from metaft.tasks import episodes_of
+    from metaft.tasks.episodes import Episodes
+
+    smallest = {"ways": 2, "shots": 1, "queries": 1, "fewest_ways": None, "fewest_shots": None, "train_ways": None}
+    parts = [_own(config.model_copy(update=smallest), split) for split in SPLITS]
+    sets = [part.images for part in parts if isinstance(part, Episodes)]
+    if len(sets) < len(parts):
+        raise MetaftError(f"{config.dataset} gives tasks, not images: there are no classes to take all of")
+    require_disjoint({split: held.names for split, held in zip(SPLITS, sets, strict=True)}, config.dataset)
+    ways, shots, told = _ways(config, ALL), _range(config, "shots"), getattr(parts[0], "details", {})
+    return episodes_of(together(sets), ways, shots, config.queries, ALL, config.seed, config.dataset, None, told)
 
 
 def _own(config: RunConfig, split: str) -> TaskFamily:
@@ -96,6 +119,7 @@ def _table(config: RunConfig, split: str) -> TaskFamily:
         split=split,
         split_column=config.split_column,
         split_seed=config.split_seed,
+        min_examples=config.min_examples,
         standardise=config.standardise,
     )
 
@@ -107,6 +131,7 @@ def _offered(config: RunConfig) -> dict[str, Any]:
         "size": config.image_size,
         "rotations": config.rotations,
         "split_seed": config.split_seed,
+        "min_examples": config.min_examples,
     }
 
 

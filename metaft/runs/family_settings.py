@@ -8,6 +8,8 @@ from typing import Any, Literal, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
 
+from metaft.seeds import DivisionSeed
+
 REGRESSIONS = ("sinusoid", "table")
 """The families that are no images."""
 
@@ -61,7 +63,10 @@ class FamilySettings(Settings):
     image_size: int = Field(28, ge=8, le=512, description="height and width images are scaled to, in pixels")
     rotations: bool = Field(True, description="90° rotations as further classes")
     colours: Literal["grey", "rgb"] | None = Field(None, description="turn images grey, or into colour [as they are]")
-    split_seed: int = Field(0, ge=0, lt=2**63, description="how classes (folder) or groups (table) are divided")
+    split_seed: DivisionSeed = Field(0, description="how classes (folder) or groups (table) are divided")
+    min_examples: int | None = Field(
+        None, ge=1, le=10**9, description="leave out classes (folder) or groups (table) of fewer examples [none]"
+    )
     group: str | None = Field(None, description="table: the column that tells tasks apart")
     target: str | None = Field(None, description="table: the columns to predict, joined by commas")
     features: str | None = Field(None, description="table: the columns to predict from [all others]")

@@ -21,6 +21,7 @@ from metaft.runs.family_settings import FamilySettings
 from metaft.runs.learner_settings import ModelSettings
 from metaft.runs.reading import read_bytes
 from metaft.runs.recorded import TRAINERS, checked
+from metaft.seeds import require_seed
 
 VALIDATE = "validate"
 """The command of a grid that trains nothing: it scores a learner that adapts, such as fine-tuning."""
@@ -84,7 +85,7 @@ def read_grid(path: str | Path) -> Grid:
         MetaftError: if the file cannot be read, or one of its members is not sound.
     """
     try:
-        text = read_bytes(path, most=2**20).decode()
+        text = read_bytes(path, most=2**20).decode("utf-8-sig")
         tree = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or a number of thousands of digits
         raise MetaftError(f"grid {path} is not valid TOML: {error}") from None
@@ -232,10 +233,10 @@ def _no_split() -> MetaftError:
 
 def _seeds(seeds: Any) -> list[int]:
     found = list(range(seeds)) if isinstance(seeds, int) and 0 < seeds <= MAX_MEMBERS else seeds
-    whole = isinstance(found, list) and all(isinstance(s, int) and not isinstance(s, bool) and s >= 0 for s in found)
+    whole = isinstance(found, list) and all(isinstance(s, int) and not isinstance(s, bool) for s in found)
     if isinstance(seeds, bool) or not whole or not found or len(set(found)) < len(found):
         raise MetaftError(f"seeds = {seeds}: should be different whole numbers, such as [0, 1, 2], or how many")
-    return list(found)
+    return [require_seed(seed, "seeds") for seed in found]
 
 
 def _product(varied: Mapping[str, list[Any]], seeds: int) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from metaft.evaluation.evaluate import Answering
 from metaft.evaluation.statistics import mean_interval
 from metaft.learners.learner import MetaLearner
 from metaft.runs.scores import Validation, validate
+from metaft.tasks.answers import answered, log_probabilities
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.family import Kind, TaskFamily
 
@@ -38,6 +39,7 @@ class Measures:
         ece: expected calibration error.
         entropy: mean entropy of the answers' probabilities, nats.
         agreement: share of examples with the teacher's answer; None without a teacher.
+        unanswered: how many of the errors are no answers: scores that hold NaN or +inf.
     """
 
     examples: int
@@ -48,10 +50,12 @@ class Measures:
     ece: float
     entropy: float
     agreement: float | None = None
+    unanswered: int = 0
 
     def monitored(self) -> dict[str, float]:
         """What a run logs beside loss and accuracy."""
-        logged = {"ece": self.ece, "entropy": self.entropy, "agreement": self.agreement}
+        logged = {"ece": self.ece, "entropy": self.entropy, "agreement": self.agreement,
+                  "unanswered": self.unanswered or None}  # fmt: skip
         return {name: value for name, value in logged.items() if value is not None}
 
     def to_json(self) -> dict[str, Any]:
@@ -71,18 +75,20 @@ def measure(scores: Tensor, labels: Tensor, teacher: Tensor | None = None) -> Me
         The measures.
     """
     scores = scores.double()
-    probabilities = scores.softmax(-1)
-    right = scores.argmax(-1) == labels
+    logarithms = log_probabilities(scores)
+    given, none = answered(scores)
+    right = (given == labels) & ~none
     mean, ci95 = mean_interval(right.double())
     return Measures(
         examples=len(labels),
         errors=int((~right).sum()),
         accuracy=mean,
         ci95=ci95,
-        loss=float(F.cross_entropy(scores, labels)),
-        ece=float(expected_calibration_error(probabilities, labels)),
-        entropy=float(mean_entropy(probabilities)),
+        loss=float(F.nll_loss(logarithms, labels)),
+        ece=float(expected_calibration_error(logarithms.exp(), labels)),
+        entropy=float(mean_entropy(logarithms.exp())),
         agreement=None if teacher is None else float(agreement(scores, teacher)),
+        unanswered=int(none.sum()),
     )
 
 

@@ -28,12 +28,8 @@ class LearnerSettings(Settings):
         description="method: maml, fomaml, anil, boil, reptile, imaml, meta-sgd, maml++, cavia, proto-maml, "
         "meta-curvature, protonet, matching, matching-fce, r2d2, in-context, or your own: package.module:NAME",
     )
-    steps: int | None = Field(
-        1, ge=0, le=10_000, description="inner gradient steps in training; some methods have their own"
-    )
-    inner_lr: float | None = Field(
-        2.0, gt=0, le=1e6, description="inner learning rate on the mean support loss; some methods have their own"
-    )
+    steps: int | None = Field(1, ge=0, le=10_000, description="inner gradient steps in training")
+    inner_lr: float | None = Field(2.0, gt=0, le=1e6, description="inner learning rate on the mean support loss")
     scope: str | None = Field(
         None, description="what adapts: all, head, body, biases, first:K, last:K or a name pattern [the method's own]"
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 from metaft.errors import MetaftError
 from metaft.evaluation.report import describe_family, format_score
+from metaft.runs.own_files import CHECKPOINT
 from metaft.runs.reading import dig, in_use, number, printable, read_json, read_rows
 
 HEADS = ("run", "state", "progress", "validation", "learner, tasks", "seed", "updated")
@@ -179,6 +180,8 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
 
 def _checkpoints(folder: Path) -> Iterator[dict[str, Any]]:
     for file in (folder / "checkpoints").glob("iteration-*/progress.json"):
+        if not CHECKPOINT.fullmatch(file.parent.name):
+            continue
         try:
             yield read_json(file)
         except MetaftError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import shlex
 import time
 from collections.abc import Callable
@@ -26,12 +27,14 @@ from metaft.learners.learner import tell
 from metaft.outer.compiled import cache_folder, seconds_compiling
 from metaft.outer.meta_gradient import MetaGradient
 from metaft.runs import checkpoint
+from metaft.runs.clock import Clock, few_updates
 from metaft.runs.config import CommandSettings, to_toml, validated
 from metaft.runs.directory import RunDirectory
 from metaft.runs.distributed import NoMetrics, start_alike
+from metaft.runs.first_batch import require_first
 from metaft.runs.metrics import Metrics
 from metaft.runs.progress import RunProgress
-from metaft.runs.record import begin, draw_episode, not_finite
+from metaft.runs.record import begin, draw_episode, not_finite, show_episode
 from metaft.runs.schedule import fraction_done, learning_rate
 from metaft.runs.scores import metric_name, per_step, validate
 from metaft.runs.state import TrainState
@@ -39,7 +42,10 @@ from metaft.runs.stopping import StoppedRun, StopRequest
 from metaft.runs.train_settings import TrainSettings
 from metaft.runs.update import meta_update
 from metaft.tasks.ahead import Ahead
+from metaft.tasks.check import require_fit
 from metaft.tasks.family import TaskFamily
+
+log = logging.getLogger("metaft")
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,7 @@ class TrainResult:
     Args:
         out: the run directory.
         iterations: meta-updates made.
-        seconds: time they took, earlier parts of a resumed run included.
+        seconds: time they took, earlier parts of a resumed run included, compiling not.
         metric: "accuracy" or "mse".
         best: best validation metric (mean squared errors capped at 50 a task), None without validation.
         best_iteration: when it was reached.
@@ -125,7 +131,7 @@ def meta_train(
         run = RunDirectory(out)
         metrics: Metrics | NoMetrics = NoMetrics()
         if world.first:
-            run, metrics = _open(stack, out, state, resume, overwrite, command, config, s, learner, family)
+            run, metrics = _open(stack, out, state, resume, overwrite, command, config, s, learner, family, validation)
         start_alike(world, state, s, learner, family)
         learner.params, at = state.weights, state.progress
         done = fraction_done(at.iteration, s.iterations, at.seconds, s.minutes)
@@ -152,13 +158,21 @@ def meta_train(
             hint = f"{program()} {config.command} --resume --out {shlex.quote(str(out))}" if config else "resume=True"
             raise StoppedRun(f"stopped after iteration {at.iteration}, saved; go on with: {hint}", signum)
         if isinstance(metrics, Metrics):
-            draw_episode(run, metrics, learner, validation or family, device, at.iteration)
+            draw_episode(run, learner, validation or family, device)
+            if validation is None:
+                show_episode(metrics, learner, family, device, at.iteration)
+            metrics.scores(at.iteration, {"iterations": at.iteration, "minutes": at.seconds / 60})
+            metrics.finish()
+        few = few_updates(at.iteration, s.iterations, s.minutes, counted)
+        if few and world.first:
+            log.warning("%s: %s", run.path, few)
         best = abs(at.best_score) if at.best_score is not None else None
         record(
             state="finished",
             ended=datetime.now(UTC).isoformat(timespec="seconds"),
             iteration=at.iteration,
             seconds=at.seconds,
+            warning=few or None,
             compile_seconds=round(seconds_compiling() - compiling, 1),
             **{f"best_validation_{name}": best, "best_iteration": at.best_iteration},
         )
@@ -176,20 +190,21 @@ def _open(
     s: TrainSettings,
     learner: Learner,
     family: TaskFamily,
+    validation: TaskFamily | None,
 ) -> tuple[RunDirectory, Metrics]:
     """Take the run directory and its log, on the one rank that writes; a resumed run's state is restored."""
     run = RunDirectory.open(out, resume=resume, overwrite=overwrite)
     stack.callback(run.close)
     found = resume and checkpoint.newest_name(run.checkpoints) is not None
     stored = checkpoint.load_newest(run.checkpoints) if found else None
-    if stored is not None:
-        state.restore(stored)
-    begin(run, resume, command, config, s, learner, family)
+    restore = (lambda: None) if stored is None else lambda: state.restore(stored)
+    begin(run, resume, command, config, s, learner, family, validation, restore)
     if stored is not None and stored.path is not None:
         checkpoint.give_up_after(run.checkpoints, stored.path)
     at = state.progress
     metrics = Metrics(run.metrics, run.tensorboard, at.metrics_offset, at.iteration)
     stack.callback(metrics.close)
+    metrics.settings(config.model_dump() if config else {**learner.describe(), **s.model_dump()})
     if at.iteration == 0:
         metrics.text("config", to_toml(config) if config else str(s.model_dump()))
         metrics.text("parameters", markdown_table(SCOPE_HEADS, learner.scope_rows()))
@@ -210,13 +225,10 @@ def _train(
     world: World,
 ) -> None:
     at, name = state.progress, metric_name(family.kind)
-    start = time.perf_counter() - at.seconds
+    clock = Clock(at.seconds)
 
     def refuse(loss: float, out: MetaGradient) -> Exception:
         return not_finite(at.iteration + 1, loss, out, s, learner, checkpoint.newest_name(run.checkpoints))
-
-    def clock() -> float:
-        return time.perf_counter() - start
 
     def look(share: Share) -> list[float]:
         curve, batch = learner.curve(share.batch), share.batch
@@ -228,12 +240,17 @@ def _train(
     saved = at.iteration
     done = fraction_done(at.iteration, s.iterations, at.seconds, s.minutes)
     compiling = seconds_compiling()
+    if done < 1:
+        require_first(learner, family, validation, batches.peek(at.iteration), device)
     while done < 1 and not world.stopping(stop.signum):
-        share = world.share(batches.batch(at.iteration).with_keys(s.seed, at.iteration))
+        drawn = batches.batch(at.iteration)
+        require_fit(drawn, family)
+        share = world.share(drawn.with_keys(s.seed, at.iteration))
         if device.type != "cpu":
             share = share.to(device)
         world.seed(s.seed, at.iteration)
         tell(learner, done)
+        clock.tick()
         logs = (at.iteration + 1) % s.log_every == 0
         lr = learning_rate(s.outer_lr, s.schedule, done)
         loss, size, seconds, adapting = update(share, lr, clock, stop, look if logs else None)
@@ -258,12 +275,16 @@ def _train(
                 row["adjoint_norm_per_step"] = world.mean(learner.adjoint_norms(share.batch), share)
             metrics.write("train", at.iteration, row | {"tasks_per_second": speed, "seconds": at.seconds})
             at.window_loss, at.window, logged = 0.0, 0, (now, at.iteration)
+        clock.tick()
         if validation is not None and (at.iteration % s.validate_every == 0 or done >= 1):
             learner.params = state.scored
             tell(learner, done)
             v = validate(learner, validation, s.validate_tasks, device, world)
+            if isinstance(metrics, Metrics):
+                show_episode(metrics, learner, validation, device, at.iteration)
             learner.params = state.weights
             is_best = state.keep_best(v.score)
+            metrics.scores(at.iteration, {f"best_validation_{name}": abs(state.progress.best_score or 0.0)})
             row = {"loss": v.loss, name: v.metric, "ci95": v.ci95, "best": is_best, **v.more}
             metrics.write("validation", at.iteration, row)
             display.validated(v.metric, v.ci95)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import math
@@ -15,6 +16,7 @@ from PIL import Image
 
 from metaft.files import clear_disk_errors
 from metaft.runs.events import EventFile
+from metaft.runs.own_files import SCORES
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +38,9 @@ class Metrics:
                 log.warning("%s is shorter than its checkpoint says; some rows are lost", file)
             self._file.truncate(min(offset, self._file.tell()))
             self._file.seek(0, os.SEEK_END)
-            self._board = EventFile(events, iteration + 1 if iteration else 0)
+            first = iteration + 1 if iteration else 0
+            self._board = EventFile(events, first)
+        self._beside = events / SCORES, first
 
     def write(self, kind: str, iteration: int, values: dict[str, Any]) -> None:
         """Add one row.
@@ -58,15 +62,49 @@ class Metrics:
                     self._board.scalar(f"{kind}/{name}", value, iteration)
             self._board.flush()
 
+    def settings(self, values: dict[str, Any]) -> None:
+        """Show settings in TensorBoard's HParams dashboard, beside the scores that `scores` gives."""
+        with self._clear_errors():
+            self._scores.settings(values)
+            self._scores.flush()
+
+    def scores(self, iteration: int, values: dict[str, float | None]) -> None:
+        """What a run has come to so far; the dashboard sorts runs by the latest of these.
+
+        Args:
+            iteration: meta-updates made.
+            values: by name; None is left out.
+        """
+        with self._clear_errors():
+            for name, value in values.items():
+                if value is not None and math.isfinite(value):
+                    self._scores.scalar(name, value, iteration)
+            self._scores.flush()
+
+    @functools.cached_property
+    def _scores(self) -> EventFile:
+        """A folder of its own: the dashboard makes a column of every scalar that lies beside the settings."""
+        return EventFile(*self._beside)
+
+    def finish(self) -> None:
+        """Say in TensorBoard that the run is finished."""
+        with self._clear_errors():
+            self._scores.ended()
+
     def text(self, name: str, content: str) -> None:
         """Show a text, such as the configuration, in TensorBoard."""
         with self._clear_errors():
             self._board.text(name, "\n".join(f"    {line}" for line in content.splitlines()), 0)
 
-    def picture(self, name: str, file: Path, iteration: int) -> None:
+    def picture(self, name: str, pixels: Any, iteration: int) -> None:
+        """Show an image, ``uint8 [height, width, 3]``, in TensorBoard."""
+        with self._clear_errors():
+            self._board.image(name, pixels, iteration)
+
+    def picture_of(self, name: str, file: Path, iteration: int) -> None:
         """Show an image file in TensorBoard."""
-        with Image.open(file) as image, self._clear_errors():
-            self._board.image(name, np.asarray(image.convert("RGB")), iteration)
+        with Image.open(file) as image:
+            self.picture(name, np.asarray(image.convert("RGB")), iteration)
 
     def sync(self) -> int:
         """Wait until the disk has all rows.
@@ -78,6 +116,8 @@ class Metrics:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._board.sync()
+            if "_scores" in vars(self):
+                self._scores.sync()
             return self._file.tell()
 
     def close(self) -> None:
@@ -87,6 +127,8 @@ class Metrics:
                 self._file.close()
             finally:
                 self._board.close()
+                if "_scores" in vars(self):
+                    self._scores.close()
 
     def _clear_errors(self) -> AbstractContextManager[None]:
         return clear_disk_errors(str(self._file.name), "the last good checkpoint is intact")

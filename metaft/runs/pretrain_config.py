@@ -15,7 +15,7 @@ from metaft.runs.train_settings import LoopSettings
 class PretrainSettings(LoopSettings):
     """Supervised training on all training classes."""
 
-    iterations: int | None = Field(None, ge=1, le=10**10, description="minibatches [4000, unless minutes is given]")
+    iterations: int | None = Field(None, ge=1, le=10**10, description="minibatches")
     batch_size: int = Field(128, ge=2, le=1_000_000, description="images a minibatch")
     outer_lr: float = Field(3e-3, gt=0, le=1e3, description="Adam's learning rate")
     schedule: Literal["constant", "cosine"] = Field("cosine", description="course of the learning rate")

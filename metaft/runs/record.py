@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -18,12 +18,11 @@ from metaft.runs.config import CommandSettings, to_toml
 from metaft.runs.directory import RunDirectory, first_record
 from metaft.runs.metrics import Metrics
 from metaft.runs.reading import dig
+from metaft.runs.resuming import MAY_CHANGE, require_same_config, require_same_settings
 from metaft.runs.train_settings import TrainSettings
+from metaft.tasks.batch import TaskBatch
 from metaft.tasks.digest import digest
 from metaft.tasks.family import TaskFamily
-
-MAY_CHANGE = ("iterations", "minutes", "device", "threads", "checkpoint_every")
-"""Training settings that a resumed run may be given anew."""
 
 
 def begin(
@@ -34,6 +33,8 @@ def begin(
     train: TrainSettings,
     learner: Learner,
     family: TaskFamily,
+    validation: TaskFamily | None = None,
+    restore: Callable[[], None] = lambda: None,
 ) -> None:
     """Write ``run.json`` and ``config.toml``.
 
@@ -45,23 +46,31 @@ def begin(
         train: the training settings.
         learner: what is trained.
         family: what it is trained on.
+        validation: the tasks that the best weights are chosen by.
+        restore: takes up a resumed run's state; called when all that was compared is alike, before anything is written.
 
     Raises:
-        MetaftError: if a resumed run would go on with other settings than it began with.
+        MetaftError: if a resumed run would go on with other settings, tasks or data than it began with.
     """
-    settings = {"train": train.model_dump(), "learner": learner.describe(), "family": family.describe()}
-    settings = json.loads(json.dumps(settings, default=str))
+    told: dict[str, Any] = {"train": train.model_dump(), "learner": learner.describe(), "family": family.describe()}
+    told |= {"validation": None if validation is None else validation.describe()}
+    settings = json.loads(json.dumps(told, default=str))
     record = first_record(command or " ".join(sys.argv), settings)
     # For readers who cannot or will not rebuild the run: its table of parameters, and whether they have its data.
     record |= {"scope": learner.scope_rows(), "first_task_sha256": digest(family.batch(0, 1))}
-    record |= {"kind": config.command} if config is not None else {}
+    if config is not None:
+        record |= {"kind": config.command, "config": config.model_dump()}
     if resume:
         earlier = run.record()
-        _require_same(earlier, settings)
+        if config is not None:
+            require_same_config(run.path, config)
+        require_same_settings(earlier, settings)
+        _require_same_data(earlier, record, family)
         before = {k: earlier.get(k) for k in ("command", "started", "state")}
         before |= {name: dig(earlier, "settings", "train", name) for name in MAY_CHANGE}
         past = earlier.get("history")
         history = [*(past if isinstance(past, list) else []), before]
+        restore()
         record |= {"history": history, "started": earlier.get("started"), "resumed": record["started"]}
     # The record last: a folder is a run, and can be resumed, once all that resuming needs is there.
     if config is not None:
@@ -69,18 +78,14 @@ def begin(
     run.write_record(**record)
 
 
-def _require_same(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    for part, values in now.items():
-        before = dig(earlier, "settings", part)
-        if not isinstance(before, dict):
-            raise MetaftError(f"run.json is damaged: it does not say with which {part} settings the run was begun")
-        # A record made by an older metaft lacks what has been added to it since.
-        for name in sorted(before):
-            if before.get(name) != values.get(name) and not (part == "train" and name in MAY_CHANGE):
-                raise MetaftError(
-                    f"the run was begun with {part} {name} = {before.get(name)}, not {values.get(name)}; "
-                    f"only {', '.join(MAY_CHANGE)} may change when resuming"
-                )
+def _require_same_data(earlier: Mapping[str, Any], now: Mapping[str, Any], family: TaskFamily) -> None:
+    """Refuse images that have changed since: numbers that are computed may differ from machine to machine."""
+    before = earlier.get("first_task_sha256")
+    if len(family.input_shape) >= 3 and before is not None and before != now["first_task_sha256"]:
+        raise MetaftError(
+            "the data are not those that the run was begun with: its first task is another one; bring them back, or "
+            "give another --out"
+        )
 
 
 def not_finite(
@@ -115,31 +120,47 @@ def not_finite(
     return MetaftError(f"iteration {iteration}: {cause} ({rates}); {saved}; try a smaller rate or --clip")
 
 
-def draw_episode(
-    run: RunDirectory,
-    metrics: Metrics,
-    learner: Learner,
-    family: TaskFamily,
-    device: torch.device,
-    iteration: int,
-) -> None:
-    """Picture one task with the learner's answers, as a file and in TensorBoard, where a task can be drawn.
+def show_episode(metrics: Metrics, learner: Learner, family: TaskFamily, device: torch.device, iteration: int) -> None:
+    """Picture one task with the learner's answers in TensorBoard, where a task can be drawn; the same task every time.
 
     Args:
-        run: the run directory.
         metrics: the open log.
-        learner: with its final weights.
+        learner: with the weights to show.
         family: its first task is shown.
         device: where the learner computes.
         iteration: the step to show it at.
     """
+    from metaft.evaluation.episode_card import episode_card
+
+    batch = _drawn(family)
+    if batch is not None:
+        with torch.random.fork_rng(devices=[]):  # a picture changes no number
+            answers = learner.curve(batch.to(device))[-1].detach().cpu()
+        card = episode_card(batch, answers)
+        if card is not None:
+            metrics.picture("episode", card, iteration)
+
+
+def draw_episode(run: RunDirectory, learner: Learner, family: TaskFamily, device: torch.device) -> None:
+    """Picture one task with the learner's answers as a file, where a task can be drawn.
+
+    Args:
+        run: the run directory.
+        learner: with its final weights.
+        family: its first task is shown.
+        device: where the learner computes.
+    """
     from metaft.evaluation.plots import episode_figure, save
 
+    batch = _drawn(family)
+    if batch is not None:
+        figure = episode_figure(batch, learner.curve(batch.to(device))[-1].cpu())
+        save(figure, run.path / "episode.png")
+
+
+def _drawn(family: TaskFamily) -> TaskBatch | None:
+    """The task that is shown; None for inputs that are neither images nor points on a line."""
     if len(family.input_shape) != 3 and family.input_shape != (1,):
-        return  # neither images nor points on a line: there is nothing to draw
+        return None
     batch = family.batch(0, 1)
-    if not batch.support_x.shape[1]:
-        return  # examples of classes known from training: no episode
-    figure = episode_figure(batch, learner.curve(batch.to(device))[-1].cpu())
-    save(figure, run.path / "episode.png")
-    metrics.picture("episode", run.path / "episode.png", iteration)
+    return batch if batch.support_x.shape[1] else None  # else examples of classes known from training: no episode

@@ -14,8 +14,8 @@ from metaft.runs.agreement import Agreement
 from metaft.runs.directory import RunDirectory
 from metaft.runs.distill_config import DistillConfig, GenerationConfig
 from metaft.runs.reading import dig, number, printable, read_run
-from metaft.runs.record import MAY_CHANGE
 from metaft.runs.recorded import command_words, recorded_config
+from metaft.runs.resuming import MAY_CHANGE
 
 
 @dataclass(frozen=True)

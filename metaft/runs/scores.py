@@ -13,7 +13,9 @@ from metaft.distributed.world import ALONE, World
 from metaft.evaluation.evaluate import draw, score
 from metaft.evaluation.statistics import DIVERGED_ABOVE, mean_interval
 from metaft.learners.learner import MetaLearner as Learner
+from metaft.tasks.answers import log_probabilities
 from metaft.tasks.batch import IGNORE, TaskBatch
+from metaft.tasks.check import require_answers, require_fit
 from metaft.tasks.family import TaskFamily
 
 
@@ -64,7 +66,7 @@ def losses(kind: str, predictions: Tensor, targets: Tensor) -> Tensor:
     if kind == "classification":
         counted = targets != IGNORE
         truth = targets.where(counted, 0).expand(predictions.shape[:-1]).unsqueeze(-1)
-        right = predictions.log_softmax(-1).gather(-1, truth).squeeze(-1).where(counted, 0)
+        right = log_probabilities(predictions).gather(-1, truth).squeeze(-1).where(counted, 0)
         return -right.sum(-1) / counted.sum(-1)
     return (predictions - targets).square().mean((-2, -1))
 
@@ -96,19 +98,23 @@ def validate(
         world: the ranks that share the tasks.
 
     Returns:
-        The score. NaN and diverged errors count as the cap of 50, so that they cannot win or hide.
+        The score. NaN and diverged errors count as the cap of 50, so that they cannot win or hide. Tasks with an
+        answer of NaN or +inf are counted under "diverged", if there are any.
     """
     if isinstance(family, Scoring):
         return family.score(learner, tasks, device, world)
 
     def scored(batch: TaskBatch, first: int) -> Tensor:
-        adapted = learner.curve(batch.to(device))[-1:].cpu()
-        metric = score(adapted, batch.query_y, batch.support_y)[1][0]
-        return torch.stack([losses(family.kind, adapted[0], batch.query_y).double(), metric])
+        require_fit(batch, family, first)
+        answers = learner.curve(batch.to(device))
+        adapted = require_answers(answers, batch, f"learner {learner.name!r}: its curve")[-1:].cpu()
+        _, metric, bad = score(adapted, batch.query_y, batch.support_y)
+        return torch.stack([losses(family.kind, adapted[0], batch.query_y).double(), metric[0], bad[0].double()])
 
-    loss, values = world.map_tasks(scored, draw(family, tasks))
+    loss, values, bad = world.map_tasks(scored, draw(family, tasks))
     if family.kind == "regression":
         values = values.nan_to_num(DIVERGED_ABOVE, DIVERGED_ABOVE).clamp(max=DIVERGED_ABOVE)
     mean, ci95 = mean_interval(values)
     value = mean if family.kind == "classification" else -mean
-    return Validation(float(loss.mean()), mean, ci95, value)
+    more = {"diverged": int(bad.sum())} if bool(bad.any()) else {}
+    return Validation(float(loss.mean()), mean, ci95, value, more)

@@ -10,9 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from metaft.data.splits import ALL
 from metaft.distributed.place import place
 from metaft.errors import MetaftError, nearest
 from metaft.evaluation.result import Result
+from metaft.files import folder_path
 from metaft.learners import ANY_WAYS
 from metaft.learners.learner import MetaLearner as Learner
 from metaft.runs.build import build_family, load_run, require_no_idle_steps, run_config
@@ -20,7 +22,7 @@ from metaft.runs.config import RunConfig
 from metaft.runs.transfer import evaluation_config
 from metaft.runs.unseen import require_unseen
 
-WEIGHTS, SPLITS, PROTOCOLS = ("best", "last"), ("train", "val", "test"), ("episodes", "lake")
+WEIGHTS, SPLITS, PROTOCOLS = ("best", "last"), ("train", "val", "test", ALL), ("episodes", "lake")
 
 
 def evaluate_run(
@@ -39,7 +41,7 @@ def evaluate_run(
 
     Args:
         path: the run directory.
-        split: whose classes to draw tasks from.
+        split: whose classes to draw tasks from; "all" is those of all splits, of a data set that the run has not seen.
         weights: "best" or "last".
         protocol: "episodes", or "lake" for the benchmark of Lake et al. (20 runs of 20-way 1-shot).
         runs: the benchmark's folder or zip.
@@ -63,6 +65,8 @@ def evaluate_run(
             raise MetaftError(f"unknown {name} {value!r}{nearest(value, known)}")
     if (runs is not None) != (protocol == "lake"):
         raise MetaftError("--protocol lake and --runs PATH (the folder or zip with run01 … run20) go together")
+    _require_place("--json", json_file)
+    _require_place("--plot", plot_file)
     own = run_config(path)
     config = evaluation_config(own, overrides)
     require_no_idle_steps(own, overrides.get("test_steps"))
@@ -73,8 +77,16 @@ def evaluate_run(
     stem = Path(path) / "evaluations" / what
     json_path = Path(json_file or stem.with_name(stem.name + ".json"))
     plot_path = Path(plot_file or stem.with_name(stem.name + ".png"))
-    _write(result, json_path, plot_path, config, {"run": Path(path).name, "weights": weights, "split": split})
+    _write(result, json_path, plot_path, config, {"run": Path(path).resolve().name, "weights": weights, "split": split})
     return result, json_path, plot_path
+
+
+def _require_place(option: str, file: str | Path | None) -> None:
+    """Refuse a file that cannot be written before the work, not after it."""
+    if file is not None:
+        folder_path(Path(file).parent, option)
+        if Path(file).is_dir():
+            raise MetaftError(f"{file} is a folder; {option} needs the name of a file")
 
 
 def _episodes(
@@ -87,7 +99,7 @@ def _episodes(
     from metaft.evaluation.evaluate import evaluate
 
     family = build_family(config, split)
-    if split == "test":
+    if split in ("test", ALL):
         require_unseen(path, config, family)
     learner = _learner(path, weights, config, family)
     result = evaluate(learner, family, config.test_tasks, steps=config.test_steps, progress=progress)

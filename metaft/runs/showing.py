@@ -41,7 +41,9 @@ def show_run(path: str | Path) -> dict[str, Section]:
             **{name: value for name, value in dataclasses.asdict(run).items() if value is not None},
             "progress": run.progress,
             "best_iteration": record.get("best_iteration"),
-            **{name: record[name] for name in ("started", "resumed", "ended", "repeats") if name in record},
+            **{
+                name: record[name] for name in ("started", "resumed", "ended", "repeats", "warning") if record.get(name)
+            },
         },
         "repeat": {"recorded command": record.get("command"), **_repeat(folder, run.state)},
         "settings": _settings(folder, record),
@@ -105,7 +107,7 @@ def _scope(rows: Any) -> Section:
 
 def _checkpoints(folder: Path) -> Section:
     found: Section = {}
-    for path in sorted((folder / "checkpoints").glob("iteration-*")):
+    for path in checkpoint.folders(folder / "checkpoints"):
         try:
             checkpoint.read(path)
             found[path.name] = "whole"

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from metaft.errors import MetaftError
-from metaft.files import clear_disk_errors, write_atomically
+from metaft.files import clear_disk_errors, folder_path, write_atomically
 from metaft.runs.directory import RunDirectory
 from metaft.runs.grid import VALIDATE, Grid, Member, read_grid
 from metaft.runs.processes import Job, Silent, Watch, run_jobs
@@ -40,7 +40,7 @@ def sweep(
         MetaftError: for a grid that is not sound, or a folder that is taken.
         StoppedRun: after SIGINT or SIGTERM, once the members have written their checkpoints.
     """
-    folder = Path(out)
+    folder = folder_path(out)
     if not 1 <= jobs <= 1024:
         raise MetaftError(f"jobs = {jobs}: should be from 1 to 1024")
     taken = (folder / RECORD).exists()
@@ -101,9 +101,9 @@ def _require_same(before: Grid, now: Grid) -> None:
     for member in now.members:
         old = known.get(member.name)
         if old is not None and (old.settings, old.learner) != (member.settings, member.learner):
-            names = sorted({*old.settings, *member.settings})
-            other = [name for name in names if old.settings.get(name) != member.settings.get(name)] or ["learner"]
+            was, now_is = ({**m.settings, "learner of the grid": m.learner} for m in (old, member))
+            name = next(n for n in sorted({*was, *now_is}) if was.get(n) != now_is.get(n))
             raise MetaftError(
-                f"the sweep was begun with another {other[0]}; a resumed sweep may gain members, not change them: "
-                "give another --out"
+                f"the sweep was begun with {name} = {was.get(name)}, not {now_is.get(name)} (member {member.name}); a "
+                "resumed sweep may gain members, not change them: change it back, or give another --out"
             )

@@ -12,7 +12,7 @@ from typing import Any
 from metaft.environment import environment
 from metaft.evaluation.report import markdown_table
 from metaft.files import write_atomically
-from metaft.runs.choice import Candidate, heads, row
+from metaft.runs.choice import Candidate, heads, note, row
 from metaft.runs.config import to_toml
 from metaft.runs.family_settings import FamilySettings
 from metaft.runs.grid import VALIDATE, VALIDATION, Grid, file_name
@@ -95,8 +95,9 @@ def page(found: Sweep) -> str:
     lines = [f"# Sweep {found.path.resolve().name}", ""]
     for candidate in found.chosen:
         lines += [f"Chosen on validation classes: `{found.learner(candidate)}`", ""]
-    lines += [markdown_table(heads(found.candidates), rows)]
+    lines += [markdown_table(heads(found.candidates), rows), note(found.candidates), ""]
     lines += [f"- {name} failed: {reason}" for name, reason in found.reasons.items()]
+    lines += [f"- {name}: {text}" for name, text in found.warnings.items()]
     return "\n".join([*lines, ""])
 
 

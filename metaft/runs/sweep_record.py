@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from metaft.errors import MetaftError
@@ -31,6 +31,7 @@ class Sweep:
         states: member → "waiting", "running", "stopped", "interrupted", "finished" or "failed".
         reasons: member → why it failed.
         candidates: the settings, seeds put together; the chosen one is marked.
+        warnings: member → what its run warns of, such as a time budget that ended it after a few iterations.
     """
 
     path: Path
@@ -38,6 +39,7 @@ class Sweep:
     states: dict[str, str]
     reasons: dict[str, str]
     candidates: list[Candidate]
+    warnings: dict[str, str] = field(default_factory=dict)
 
     @property
     def chosen(self) -> list[Candidate]:
@@ -119,7 +121,8 @@ def state_of(folder: str | Path, grid: Grid) -> Sweep:
             reasons[member.name] = reason
         if score is not None:
             scores[member.name] = score
-    return Sweep(Path(folder), grid, states, reasons, choose(grid.members, states, scores))
+    warnings = {m.name: text for m in grid.members if (text := _warning(Path(folder) / "members" / m.name))}
+    return Sweep(Path(folder), grid, states, reasons, choose(grid.members, states, scores), warnings)
 
 
 def chosen_learner(folder: str | Path) -> str:
@@ -144,6 +147,13 @@ def chosen_learner(folder: str | Path) -> str:
         )
         raise MetaftError(f"the sweep {folder} chose {len(specs)} learners{listed}")
     return specs[0]
+
+
+def _warning(run: Path) -> str:
+    try:
+        return printable(read_json(run / "run.json").get("warning") or "")
+    except MetaftError:
+        return ""
 
 
 def _member(folder: Path, grid: Grid, member: Member) -> tuple[str, str | None, Score | None]:
@@ -175,4 +185,11 @@ def _stored_score(file: Path) -> Score:
     if mean is None or page.get("metric") not in ("accuracy", "mse") or not isinstance(per_task, list):
         raise MetaftError(f"{file} is damaged: it holds no score; remove it and --resume")
     values = tuple(number(value) or 0.0 for value in per_task)
-    return Score(page["metric"], printable(page.get("mode")), mean, number(page.get("ci95")), values)
+    return Score(
+        page["metric"],
+        printable(page.get("mode")),
+        mean,
+        number(page.get("ci95")),
+        values,
+        page.get("deterministic") is True,
+    )

@@ -7,20 +7,21 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from metaft.runs.family_settings import Settings
+from metaft.seeds import Seed
 
 
 class LoopSettings(Settings):
     """A training loop, whatever it trains on."""
 
-    iterations: int | None = Field(
-        None, ge=1, le=10**10, description="meta-updates [1000, sinusoid 70000, unless minutes is given]"
+    iterations: int | None = Field(None, ge=1, le=10**10, description="meta-updates")
+    minutes: float | None = Field(
+        None, gt=0, le=1e7, description="time budget, compiling not counted; the schedule then follows the clock"
     )
-    minutes: float | None = Field(None, gt=0, le=1e7, description="time budget; the schedule then follows the clock")
     outer_lr: float = Field(1e-3, gt=0, le=1e3, description="Adam's learning rate")
     schedule: Literal["constant", "cosine"] = Field("constant", description="course of the outer learning rate")
     clip: float | None = Field(None, gt=0, description="largest norm of the meta-gradient [no clipping]")
     average: float = Field(0.0, ge=0, lt=1, description="decay of the weights' moving average used for scores; 0: off")
-    seed: int = Field(0, ge=0, lt=2**63, description="of the initial weights and the tasks")
+    seed: Seed = Field(0, description="of the initial weights and the tasks")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to compute")
     threads: int = Field(1, ge=1, le=1024, description="threads inside an operator; small networks gain from workers")
     log_every: int = Field(20, ge=1, description="iterations between rows of metrics")

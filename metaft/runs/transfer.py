@@ -40,6 +40,7 @@ def evaluation_config(own: RunConfig, given: Mapping[str, Any]) -> RunConfig:
     if dataset != own.dataset:
         default = {name: field.default for name, field in RunConfig.model_fields.items()}
         changes.setdefault("scheme", default["scheme"])
+        changes.setdefault("min_examples", None)
         changes.setdefault("rotations", BY_DATASET.get(dataset, {}).get("rotations", own.rotations))
         if own.dataset in ("folder", "table"):
             changes.setdefault("data_root", None)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
+from metaft.data.splits import ALL
 from metaft.errors import MetaftError
 from metaft.plugins import is_import_path
 from metaft.runs.config import RunConfig, validated
@@ -34,10 +35,20 @@ def require_unseen(run: str | Path, config: RunConfig, tests: TaskFamily) -> Non
     """
     found = dig(read_record(run), "settings", "family")
     trained = found if isinstance(found, dict) else {}
-    if trained.get("dataset") != config.dataset or not _names(tests):
+    if trained.get("dataset") != config.dataset:
         return
-    division = {name: trained[name] for name in ("scheme", "split_seed") if name in trained}
-    alike = all(getattr(config, name) == value for name, value in division.items())
+    told = tests.describe()
+    if told.get("split") == ALL and "digest" in told and trained.get("digest") == told["digest"]:
+        raise MetaftError(
+            f"{run} was trained on groups of this table, and --split all has them in it; leave --split out to test it "
+            "on groups that it has not seen"
+        )
+    if not _names(tests):
+        return
+    division = {name: trained[name] for name in ("scheme", "split_seed", "min_examples") if name in trained}
+    alike = getattr(tests, "split", None) != ALL and all(
+        getattr(config, name) == value for name, value in division.items()
+    )
     if alike and trained.get("split") == "train" and not is_import_path(config.dataset):
         return  # readers of our own keep the splits of one division apart
     settings = {
@@ -64,7 +75,7 @@ def require_unseen(run: str | Path, config: RunConfig, tests: TaskFamily) -> Non
 
 
 def _told(division: Mapping[str, object]) -> str:
-    return "".join(f", {name} {value}" for name, value in division.items())
+    return "".join(f", {name} {value}" for name, value in division.items() if value is not None)
 
 
 @lru_cache(maxsize=16)

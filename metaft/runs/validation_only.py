@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from metaft.errors import MetaftError
+from metaft.evaluation.comparison import has_no_randomness
 from metaft.evaluation.evaluate import Answering, Progress, evaluate
 from metaft.evaluation.statistics import DIVERGED_ABOVE, mean_interval
 from metaft.tasks.family import TaskFamily
@@ -23,6 +24,7 @@ class Score:
         mean: over validation tasks; errors are capped at 50 a task, so that a diverged one cannot win or hide.
         ci95: half width of the 95% interval, None if unknown.
         per_task: task by task, on the same tasks for all members; None for a run's own validation.
+        deterministic: whether the learner says that it holds no weights and no seed, so that one seed stands for all.
     """
 
     metric: str
@@ -30,6 +32,7 @@ class Score:
     mean: float
     ci95: float | None
     per_task: tuple[float, ...] | None = None
+    deterministic: bool = False
 
 
 def validation_score(learner: Answering, family: TaskFamily, tasks: int, progress: Progress | None = None) -> Score:
@@ -53,7 +56,8 @@ def validation_score(learner: Answering, family: TaskFamily, tasks: int, progres
     if result.metric == "mse":
         values = torch.nan_to_num(values, DIVERGED_ABOVE, DIVERGED_ABOVE).clamp(max=DIVERGED_ABOVE)
     mean, ci95 = mean_interval(values)
-    return Score(result.metric, result.mode, mean, ci95, tuple(values.tolist()))
+    known = has_no_randomness(result.learner)
+    return Score(result.metric, result.mode, mean, ci95, tuple(values.tolist()), known)
 
 
 def require_validation(family: Any) -> None:

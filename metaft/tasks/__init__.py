@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from metaft.errors import MetaftError
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.episodes import Episodes
 from metaft.tasks.family import TaskFamily
@@ -13,6 +14,7 @@ from metaft.tasks.ragged import RaggedEpisodes
 from metaft.tasks.sinusoid import Sinusoids as sinusoid
 from metaft.tasks.table import table
 from metaft.tasks.through_learn2learn import Learn2LearnTasks as learn2learn
+from metaft.tasks.too_few import too_few_classes
 
 if TYPE_CHECKING:
     from metaft.data.images import LabelledImages
@@ -38,7 +40,7 @@ def episodes(
         ways: classes a task; ``(3, 7)`` draws their number task by task (see ``metaft.tasks.ragged``).
         shots: support examples a class, likewise.
         queries: query examples a class.
-        split: "train", "val" or "test"; their classes never overlap.
+        split: "train", "val" or "test", whose classes never overlap; or "all", the classes of all three.
         seed: which sequence of tasks.
         root: where the data set's files lie; by default ``METAFT_DATA``, then ``./data``.
         channels: 1 turns colour images grey, 3 the reverse; None leaves them as they are.
@@ -53,6 +55,9 @@ def episodes(
     from metaft.data import catalog
 
     images = catalog.load_images(dataset, split, root=root, **options)
+    division, most = catalog.dataset(dataset).division, ways if isinstance(ways, int) else max(ways)
+    if division is not None and most > images.classes and not options.get("rotations"):
+        raise MetaftError(too_few_classes(most, dataset, split, division(split, root=root, **options)))
     # A data set's own seed is its default here: `seed` is the family's.
     details = {k: v for k, v in {**catalog.dataset(dataset).options, **options}.items() if k != "seed"}
     return episodes_of(images, ways, shots, queries, split, seed, dataset, channels, details)

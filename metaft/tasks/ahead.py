@@ -27,6 +27,12 @@ class Ahead:
         self._count = max(1, min(TOGETHER, MOST_TASKS // max(tasks, 1))) if together else 1
         self._drawn: dict[int, TaskBatch] = {}
 
+    def peek(self, index: int) -> TaskBatch:
+        """What ``batch`` will hand out, which stays here until then."""
+        if index not in self._drawn:
+            self._drawn[index] = self.batch(index)
+        return self._drawn[index]
+
     def batch(self, index: int) -> TaskBatch:
         """What ``family.batch(index, tasks)`` gives.
 
@@ -36,7 +42,7 @@ class Ahead:
         Returns:
             The batch; nobody else holds it.
         """
-        if self._count == 1:
+        if self._count == 1 and index not in self._drawn:
             return self._family.batch(index, self._tasks)
         if index not in self._drawn:
             drawn = self._family.batches_from(index, self._count, self._tasks)  # type: ignore[attr-defined]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -11,9 +12,13 @@ import torch
 
 from metaft.data.images import LabelledImages
 from metaft.errors import MetaftError
+from metaft.seeds import require_seed
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.family import Kind
 from metaft.tasks.random import generator
+
+SORTED = 2048
+"""In data sets whose largest class is no larger, examples are drawn by sorting keys: as all published tasks were."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ class Episodes:
     kind: ClassVar[Kind] = "classification"
 
     def __post_init__(self) -> None:
+        require_seed(self.seed)
         if self.ways < 2 or self.shots < 1 or self.queries < 1:
             raise MetaftError(
                 f"an episode needs ways ≥ 2, shots ≥ 1 and queries ≥ 1, "
@@ -58,10 +64,14 @@ class Episodes:
             raise MetaftError(f"{self.ways} ways asked for, but {where} has only {self.images.classes} classes")
         fewest = int(self.images.counts.min())
         if self.shots + self.queries > fewest:
-            name = self.images.names[int(self.images.counts.argmin())]
+            name, needed = self.images.names[int(self.images.counts.argmin())], self.shots + self.queries
+            small = int((self.images.counts < needed).sum())
+            option = f" (--min-examples {needed})" if "min_examples" in self.details else ""
+            left_out = f", or leave out the {small} of {self.images.classes} classes of fewer than {needed} examples"
             raise MetaftError(
-                f"{self.shots} shots + {self.queries} queries need {self.shots + self.queries} examples a class, "
+                f"{self.shots} shots + {self.queries} queries need {needed} examples a class, "
                 f"but {where} has a class with only {fewest} ({name}): ask for fewer"
+                f"{left_out + option if small < self.images.classes else ''}"
             )
 
     @property
@@ -73,6 +83,10 @@ class Episodes:
     def input_shape(self) -> tuple[int, ...]:
         """``(channels, height, width)``."""
         return tuple(self.images.images.shape[1:])
+
+    @cached_property
+    def _largest(self) -> int:
+        return int(self.images.counts.max())
 
     def indices(self, index: int, tasks: int) -> np.ndarray:
         """Choose the examples of the index-th batch.
@@ -87,7 +101,7 @@ class Episodes:
         draw = generator(self.seed, f"{self.dataset}/{self.split}", index)
         chosen = distinct(draw, tasks, self.images.classes, self.ways)
         starts, counts = self.images.starts.numpy()[chosen], self.images.counts.numpy()[chosen]
-        rows = _distinct_within(draw, counts, self.shots + self.queries)
+        rows = _distinct_within(draw, counts, self.shots + self.queries, self._largest)
         return starts[..., None] + rows
 
     def batch(self, index: int, tasks: int) -> TaskBatch:
@@ -147,8 +161,14 @@ def distinct(draw: np.random.Generator, rows: int, population: int | np.ndarray,
     return np.take_along_axis(chosen, order, axis=1)
 
 
-def _distinct_within(draw: np.random.Generator, counts: np.ndarray, sample: int) -> np.ndarray:
-    """Draw ``sample`` distinct examples out of each class's count, in random order, ``[*counts.shape, sample]``."""
+def _distinct_within(draw: np.random.Generator, counts: np.ndarray, sample: int, largest: int) -> np.ndarray:
+    """Draw ``sample`` distinct examples out of each class's count, in random order, ``[*counts.shape, sample]``.
+
+    Where the largest class of the data set has more than ``SORTED`` examples the cost does not depend on it. Below, a
+    key is drawn for every example and the smallest are taken, which is how published tasks were drawn.
+    """
+    if largest > SORTED and sample**2 <= largest:
+        return distinct(draw, counts.size, counts.reshape(-1), sample).reshape(*counts.shape, sample)
     widest = int(counts.max())
     keys = draw.random((*counts.shape, widest), dtype=np.float32)
     if int(counts.min()) < widest:

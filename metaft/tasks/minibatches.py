@@ -14,6 +14,7 @@ from torch import Tensor
 
 from metaft.data.images import LabelledImages
 from metaft.errors import MetaftError
+from metaft.seeds import require_seed
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.family import Kind
 from metaft.tasks.random import generator
@@ -62,6 +63,7 @@ class Minibatches:
     kind: ClassVar[Kind] = "classification"
 
     def __post_init__(self) -> None:
+        require_seed(self.seed)
         if not 0 <= self.shift < min(self.input_shape[1:]):
             raise MetaftError(
                 f"shift = {self.shift}: images of {self.input_shape[1]}×{self.input_shape[2]} pixels can be moved by "

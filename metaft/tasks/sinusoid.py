@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from metaft.errors import MetaftError
+from metaft.seeds import require_seed
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.family import Kind
 from metaft.tasks.random import generator
@@ -41,6 +42,7 @@ class Sinusoids:
     outputs: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
+        require_seed(self.seed)
         if self.shots < 1 or self.queries < 1:
             raise MetaftError(f"shots and queries must be at least 1, not shots={self.shots}, queries={self.queries}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -13,8 +13,12 @@ from numpy.typing import NDArray
 
 from metaft.data.class_lists import ClassLists, by_seed
 from metaft.data.csv_table import Table, read_table
-from metaft.data.splits import SPLITS, check_split
-from metaft.errors import MetaftError, nearest
+from metaft.data.folder_layout import WAY_OUT
+from metaft.data.notes import counted, say
+from metaft.data.split_names import meanings
+from metaft.data.splits import ALL, SPLITS, check_split
+from metaft.errors import MetaftError
+from metaft.seeds import require_seed
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.episodes import distinct
 from metaft.tasks.family import Kind
@@ -52,13 +56,15 @@ class GroupTasks:
     kind: ClassVar[Kind] = "regression"
 
     def __post_init__(self) -> None:
+        require_seed(self.seed)
         if self.shots < 1 or self.queries < 1:
             raise MetaftError(f"shots and queries must be at least 1, not shots={self.shots}, queries={self.queries}")
         smallest = int(self.counts.argmin())
         if self.counts[smallest] < self.shots + self.queries:
             raise MetaftError(
                 f"group {self.names[smallest]!r} has {self.counts[smallest]} rows, but {self.shots} shots + "
-                f"{self.queries} queries need {self.shots + self.queries}: ask for fewer, or leave the group out"
+                f"{self.queries} queries need {self.shots + self.queries}: ask for fewer, or leave such groups out "
+                f"(--min-examples {self.shots + self.queries})"
             )
 
     @property
@@ -114,6 +120,7 @@ def table(
     split: str = "train",
     split_column: str | None = None,
     split_seed: int = 0,
+    min_examples: int | None = None,
     standardise: bool = True,
 ) -> GroupTasks:
     """Regression tasks from a CSV file with a header line: all rows with one value of ``group`` are one task.
@@ -128,11 +135,14 @@ def table(
         shots: support rows a task.
         queries: query rows a task.
         seed: which sequence of tasks.
-        split: "train", "val" or "test".
-        split_column: a column that says "train", "val" or "test"; if None, groups are divided 64 : 16 : 20.
+        split: "train", "val" or "test"; or "all", every group, undivided.
+        split_column: a column that says "train", "val" or "test", or other usual names of theirs; if None, groups are
+            divided 64 : 16 : 20.
         split_seed: of that division.
+        min_examples: leave groups of fewer rows out, before anything is divided; None for none.
         standardise: give every feature and target mean 0 and standard deviation 1 over the rows of the *training*
-            groups; errors are then in units of the target's standard deviation there.
+            groups (of all, where the split is "all"); errors are then in units of the target's standard deviation
+            there.
 
     Returns:
         The family.
@@ -141,7 +151,7 @@ def table(
         MetaftError: naming line and column of a value that is missing or not a number, a group in two splits, or a
             group with too few rows.
     """
-    check_split(split)
+    check_split(split, or_all=True)
     targets = _names("target", target)
     inputs = None if features is None else _names("features", features)
     texts = [group] + ([split_column] if split_column is not None else [])
@@ -150,21 +160,25 @@ def table(
             raise MetaftError(
                 f"column {name!r} of {path} is given two roles of group, target, features and split column"
             )
-    read = read_table(path, texts, None if inputs is None else (*inputs, *targets))
-    missing = next((name for name in targets if name not in read.columns), None)
-    if missing is not None:
-        raise MetaftError(f"{path} has no column {missing!r}{nearest(missing, read.columns)}")
+    read = read_table(path, texts, None if inputs is None else (*inputs, *targets), targets)
     inputs = inputs or tuple(name for name in read.columns if name not in targets)
     if not inputs:
         raise MetaftError(f"{path} has no column left to predict {targets[0]!r} from")
-    owner = np.array(read.texts[group])
-    split_of = _by_column(path, read, group, split_column) if split_column else _by_seed(path, owner, split_seed)
+    rows_of = _rows_of(path, read.texts[group], min_examples)
+    if split == ALL:
+        lists = {ALL: tuple(rows_of), "train": tuple(rows_of)}
+    elif split_column:
+        lists = _by_column(path, read, group, split_column, rows_of)
+    else:
+        lists = by_seed(list(rows_of), split_seed, f"groups of {path}", WAY_OUT)
     values = read.values
     if standardise:
-        known = values[np.isin(owner, split_of["train"])]
-        spread = known.std(0)
+        # In the table's order, as sums are rounded in theirs.
+        known = values[np.sort(np.concatenate([rows_of[name] for name in lists["train"]]))]
+        # The deviation of a constant is a rounding error, not always 0.
+        spread = np.where(np.ptp(known, axis=0) > 0, known.std(0), 0)
         values = (values - known.mean(0)) / np.where(spread > 0, spread, 1)
-    rows = [np.flatnonzero(owner == name) for name in split_of[split]]
+    rows = [rows_of[name] for name in lists[split]]
     order = np.concatenate(rows)
     x, y = (values[order][:, [read.columns.index(name) for name in names]] for names in (inputs, targets))
     details: dict[str, object] = {
@@ -174,9 +188,11 @@ def table(
         "features": ",".join(inputs),
     }
     details |= {"split_by": split_column or f"seed {split_seed}", "standardise": standardise}
+    if min_examples is not None:
+        details["min_examples"] = min_examples
     counts = np.array([len(one) for one in rows])
     return GroupTasks(
-        x.astype(np.float32), y.astype(np.float32), counts, split_of[split], shots, queries, seed, split, details
+        x.astype(np.float32), y.astype(np.float32), counts, lists[split], shots, queries, seed, split, details
     )
 
 
@@ -187,21 +203,39 @@ def _names(what: str, given: str | Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-def _by_seed(path: str | Path, owner: NDArray[np.str_], seed: int) -> ClassLists:
-    return by_seed([str(name) for name in np.unique(owner)], seed, f"groups of {path}")
+def _rows_of(path: str | Path, owner: Sequence[str], least: int | None) -> dict[str, NDArray[np.int64]]:
+    """Group → its rows, in the table's order; groups in that of their names."""
+    names, inverse, counts = np.unique(np.array(owner), return_inverse=True, return_counts=True)
+    rows = np.split(np.argsort(inverse, kind="stable"), counts.cumsum()[:-1])
+    found = dict(zip(map(str, names), rows, strict=True))
+    if least is None:
+        return found
+    small = [name for name, own in found.items() if len(own) < least]
+    if small:
+        say(
+            f"{path}: {counted(len(small), 'group')} of {len(found)} left out, having fewer than {least} rows, such as "
+            f"{small[0]!r}"
+        )
+    if len(small) == len(found):
+        raise MetaftError(f"{path}: no group has {least} rows; choose a smaller min_examples")
+    return {name: own for name, own in found.items() if len(own) >= least}
 
 
-def _by_column(path: str | Path, read: Table, group: str, column: str) -> ClassLists:
+def _by_column(path: str | Path, read: Table, group: str, column: str, kept: Container[str]) -> ClassLists:
     """The groups of each split, where a column says so."""
     said: dict[str, str] = {}
-    for name, split, line in zip(read.texts[group], read.texts[column], read.lines, strict=True):
-        if split not in SPLITS:
-            raise MetaftError(f"{path}, line {line}: column {column!r} is {split!r}; expected {', '.join(SPLITS)}")
+    meant = meanings(dict.fromkeys(read.texts[column]))
+    for name, word, line in zip(read.texts[group], read.texts[column], read.lines, strict=True):
+        split = meant.get(word)
+        if split is None:
+            raise MetaftError(f"{path}, line {line}: column {column!r} is {word!r}; expected {', '.join(SPLITS)}")
         if said.setdefault(name, split) != split:
             raise MetaftError(
                 f"{path}, line {line}: group {name!r} is in both {said[name]} and {split}; a group belongs to one split"
             )
-    lists = {split: tuple(sorted(name for name, own in said.items() if own == split)) for split in SPLITS}
+    if any(word != split for word, split in meant.items()):
+        say(f"{path}: column {column!r}: taken {', '.join(f'{word!r} for {split}' for word, split in meant.items())}")
+    lists = {split: tuple(sorted(n for n, own in said.items() if own == split and n in kept)) for split in SPLITS}
     empty = next((split for split, names in lists.items() if not names), None)
     if empty is not None:
         raise MetaftError(f"{path}: column {column!r} gives no group to {empty}")

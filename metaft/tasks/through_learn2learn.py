@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from metaft.errors import MetaftError
+from metaft.seeds import require_seed
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.family import Kind
 from metaft.tasks.random import generator
@@ -55,6 +56,7 @@ class Learn2LearnTasks:
     kind: ClassVar[Kind] = "classification"
 
     def __post_init__(self) -> None:
+        require_seed(self.seed)
         if not all(hasattr(self.taskset, name) for name in ("sample_task_description", "get_task", "num_tasks")):
             raise MetaftError(f"a learn2learn.data.Taskset is needed, not {type(self.taskset).__name__}")
         if self.shots < 1 or self.queries < 1:

@@ -83,10 +83,10 @@ def decoder(variant: str, call=None, stack: int = 0, **options) -> Case:
 class Words(nn.Module):
     """Tokens, of which 0 is padding, embedded and encoded; the mean over words."""
 
-    def __init__(self) -> None:
+    def __init__(self, dropout: float = 0.0) -> None:
         super().__init__()
         self.embed = nn.Embedding(7, 4, padding_idx=0)
-        one = nn.TransformerEncoderLayer(4, 2, 5, 0.0, activation="gelu", batch_first=True, norm_first=True)
+        one = nn.TransformerEncoderLayer(4, 2, 5, dropout, activation="gelu", batch_first=True, norm_first=True)
         self.encoder, self.head = nn.TransformerEncoder(one, 2, enable_nested_tensor=False), nn.Linear(4, 2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -183,4 +183,5 @@ CASES: list[Case] = [
         call=lambda layer, x: layer(x[:, :2], x[:, 2:], tgt_mask=CAUSAL, tgt_key_padding_mask=padding(x) & False),
     ),
     Case("TransformerEncoder", Words, "on words with padding", x=some_padding),
+    Case("TransformerEncoder", lambda: Words(0.2), "on words with padding, dropout", x=some_padding, random="training"),
 ]

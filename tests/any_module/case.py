@@ -27,6 +27,9 @@ def normal(*shape: int) -> Draw:
     return lambda examples, g: torch.randn(examples, *shape, generator=g, dtype=DOUBLE)
 
 
+THREE, TWO = normal(3), normal(2)
+
+
 def uniform(*shape: int) -> Draw:
     """Numbers between 0 and 1."""
     return lambda examples, g: torch.rand(examples, *shape, generator=g, dtype=DOUBLE)
@@ -68,8 +71,8 @@ class Case:
     of: str
     make: Callable[[], nn.Module]
     variant: str = ""
-    x: Draw = normal(3)
-    y: Draw = normal(2)
+    x: Draw = THREE
+    y: Draw = TWO
     loss: Callable[[Call, Tensor, Tensor], Tensor] = squared
     kind: Literal["regression", "classification"] | None = "regression"
     random: Literal["", "training", "always"] = ""

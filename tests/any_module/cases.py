@@ -55,7 +55,19 @@ NO_FUNCTION = {
     "one_hot": "whole numbers in and out: nothing to differentiate",
     "grouped_mm": "bfloat16 on accelerators only",
     "scaled_mm": "8-bit numbers on accelerators only, without derivatives",
+    "native_channel_shuffle": "without a first derivative in torch; channel_shuffle is the same",
     "scaled_grouped_mm": "8-bit numbers on accelerators only, without derivatives",
+}
+# Cases that are refused, and words of the refusal that show the way out.
+REFUSED = {
+    "Embedding: max norm": "without max_norm",
+    "EmbeddingBag: max norm": "without max_norm",
+    "Embedding: scaled by frequency": "without scale_grad_by_freq",
+    "EmbeddingBag: scaled by frequency": "without scale_grad_by_freq",
+    "CTCLoss": "first-order",
+    "F.ctc_loss": "first-order",
+    "CrossMapLRN2d": "LocalResponseNorm",
+    "torch.utils.checkpoint": "call the function itself",
 }
 
 

@@ -29,9 +29,11 @@ class Ways:
         case: the network and its tasks.
         training: whether the network is in training mode.
         seed: of the weights and the tasks.
+        steps: inner steps K.
     """
 
-    def __init__(self, case: Case, training: bool = True, seed: int = 0) -> None:
+    def __init__(self, case: Case, training: bool = True, seed: int = 0, steps: int = STEPS) -> None:
+        self.steps = steps
         self.case, self.module, self.batch = case, case.module(seed).train(training), case.batch(seed)
         self.params = {name: p.detach().clone() for name, p in self.module.named_parameters()}
         self._known: dict[Any, Any] = {}
@@ -40,7 +42,7 @@ class Ways:
         """By ``metaft.meta_gradient`` and a loss with ``functional_call``."""
         return metaft.meta_gradient(
             self.case.plain_loss(self.module), self.params, batch or self.batch,
-            **{"rule": metaft.SGD(RATE), "steps": STEPS} | options,
+            **{"rule": metaft.SGD(RATE), "steps": self.steps} | options,
         )  # fmt: skip
 
     def threaded(self, workers: int, **options: Any) -> MetaGradient:
@@ -54,7 +56,7 @@ class Ways:
             return modules[thread](params, x, y)
 
         return metaft.meta_gradient(
-            loss, self.params, self.batch, rule=metaft.SGD(RATE), steps=STEPS, workers=workers, chunk=1, **options
+            loss, self.params, self.batch, rule=metaft.SGD(RATE), steps=self.steps, workers=workers, chunk=1, **options
         )
 
     def alone(self, compute: Callable[..., MetaGradient] | None = None, **options: Any) -> Params:
@@ -65,7 +67,7 @@ class Ways:
 
     def learner(self, batch: TaskBatch | None = None, **options: Any) -> MetaGradient:
         """By ``metaft.learners.MAML``."""
-        learner = metaft.learners.MAML(self.module, metaft.SGD(RATE), STEPS, kind=self.case.kind, **options)
+        learner = metaft.learners.MAML(self.module, metaft.SGD(RATE), self.steps, kind=self.case.kind, **options)
         return learner.meta_gradient(batch or self.batch)
 
     def autograd(self, second: bool = True) -> Params:
@@ -73,7 +75,7 @@ class Ways:
         if second not in self._known:
             loss = self.case.plain_loss(self.module, own_buffers=True)
             tasks = list(zip(*self.batch.tensors()[:4], strict=True))
-            self._known[second] = reference.meta_gradient(loss, self.params, tasks, RATE, STEPS, second)[1]
+            self._known[second] = reference.meta_gradient(loss, self.params, tasks, RATE, self.steps, second)[1]
         return self._known[second]
 
     def together(self) -> Params:
@@ -83,9 +85,11 @@ class Ways:
         return self._known["together"]
 
 
-def errors(case: Case, compiled: bool = False, only: Collection[str] = ()) -> dict[str, float | Exception]:
+def errors(
+    case: Case, compiled: bool = False, only: Collection[str] = (), steps: int = STEPS
+) -> dict[str, float | Exception]:
     """Every comparison of one case, or some: the relative error of the whole gradient, or what was raised."""
-    ways, still = Ways(case), Ways(case, training=False)
+    ways, still = Ways(case, steps=steps), Ways(case, training=False, steps=steps)
     found: dict[str, float | Exception] = {}
     for name, compare in comparisons(ways, still, compiled).items():
         if only and name not in only:
@@ -102,7 +106,7 @@ def comparisons(ways: Ways, still: Ways, compiled: bool = False) -> dict[str, Ca
 
     Args:
         ways: of the case in training.
-        still: of the case in evaluation, for what draws random numbers: plain autograd draws others.
+        still: of the case in evaluation; where random numbers are drawn in training, plain autograd draws others.
         compiled: compare compiled code too, which takes seconds.
     """
     case = ways.case
@@ -111,6 +115,7 @@ def comparisons(ways: Ways, still: Ways, compiled: bool = False) -> dict[str, Ca
     table: dict[str, Callable[[], float]] = {
         "alone": lambda: difference(exact(), ways.alone()),
         "autograd": lambda: difference(fixed.together(), fixed.autograd()),
+        "evaluation": lambda: difference(still.together(), still.autograd()),
         "graph": lambda: difference(ways.plain(memory="graph").grads, exact()),
         "checkpoints": lambda: difference(ways.plain(memory="checkpoints").grads, exact()),
         "first-order": lambda: difference(fixed.plain(estimator="first-order").grads, fixed.autograd(False)),
@@ -135,7 +140,9 @@ def comparisons(ways: Ways, still: Ways, compiled: bool = False) -> dict[str, Ca
             ),
         }
     if case.random == "always":  # plain autograd draws other numbers, whatever the mode
-        table = {name: compare for name, compare in table.items() if name not in ("autograd", "first-order")}
+        table = {
+            name: compare for name, compare in table.items() if name not in ("autograd", "evaluation", "first-order")
+        }
     if case.held:
         del table["finite-difference"]
     if compiled:

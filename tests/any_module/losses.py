@@ -1,7 +1,8 @@
-"""Losses, of the module kind and the functions, as what a task descends; cross-entropy and squared error inside learners too."""
+"""Losses, modules and functions, as what a task descends; cross-entropy and squared error inside learners too."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -31,7 +32,9 @@ def loss_of(
     for of, make in ((module, lambda: getattr(nn, module)(**options)), (function, lambda: _with(function, options))):
         if of is None:
             continue
-        loss = make()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of NLLLoss2d, which is another name of NLLLoss
+            loss = make()
         name = of if of is module else f"F.{of}"
         given = lambda call, x, y, loss=loss: loss(ready(call(x)), aim(y))
         cases.append(Case(name, network(outputs), variant, y=y, loss=given, kind=None))

@@ -74,7 +74,6 @@ CASES: list[Case] = [
     function("F.pixel_shuffle", lambda x: F.pixel_shuffle(x, 2), 4, 2, 2),
     function("F.pixel_unshuffle", lambda x: F.pixel_unshuffle(x, 2), 1, 4, 4),
     function("F.channel_shuffle", lambda x: F.channel_shuffle(x, 2), 4, 2, 2),
-    function("F.native_channel_shuffle", lambda x: F.native_channel_shuffle(x, 2), 4, 2, 2),
     function("F.fold", lambda x: F.fold(x, (3, 4), 2), 8, 6),
     function("F.unfold", lambda x: F.unfold(x, 2), 2, 3, 4),
     function("F.affine_grid", lambda x: F.affine_grid(x, [len(x), 1, 2, 3], align_corners=False), 2, 3),

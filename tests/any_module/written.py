@@ -6,6 +6,7 @@ Each gives what torch's own gives (tests/any_module/test_reference.py); none is 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -46,7 +47,7 @@ def embedding_bag(
         weights = [None] * len(bags) if per_sample_weights is None else list(per_sample_weights)
     else:
         ends = [*offsets.tolist(), len(words)][: len(offsets) + (not include_last_offset)]
-        bags = [words[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+        bags = [words[a:b] for a, b in pairwise(ends)]
         weights = [None] * len(bags)
     gather = {"sum": lambda rows: rows.sum(0), "mean": lambda rows: rows.mean(0), "max": lambda rows: rows.amax(0)}[
         mode
@@ -90,16 +91,10 @@ def multilabel_margin(x: Tensor, y: Tensor, *options: Any, **named: Any) -> Tens
     return total / x.numel()
 
 
-def channel_shuffle(x: Tensor, groups: int) -> Tensor:
-    """Channels by turns from each group."""
-    return x.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
-
-
 WRITTEN: dict[Callable[..., Any], Callable[..., Any]] = {
     F.hardsigmoid: hardsigmoid,
     F.multi_margin_loss: multi_margin,
     F.multilabel_margin_loss: multilabel_margin,
-    F.native_channel_shuffle: channel_shuffle,
     torch.cdist: cdist,
     F.pdist: pdist,
     torch.pdist: pdist,

@@ -128,6 +128,8 @@ def test_what_another_data_set_brings_with_it(small_glyphs: None) -> None:
     assert evaluation_config(own, {"shots": None}) == own
     other = evaluation_config(own, {"dataset": "cifar-fs", "shots": 5})
     assert (other.colours, other.fewest_shots, other.fewest_ways, other.image_size) == ("grey", None, 2, 16)
+    least = own.model_copy(update={"dataset": "folder", "min_examples": 9, "colours": "rgb"})
+    assert evaluation_config(least, {"dataset": "cifar-fs"}).min_examples is None
 
 
 @pytest.fixture
@@ -151,6 +153,9 @@ def test_a_table_from_training_to_evaluation(tmp_path: Path, table: Path) -> Non
     assert result.exit_code == 0, result.stderr
     written = next(iter(result_of(tmp_path / "run")["results"].values()))
     assert (written["metric"], written["family"]["features"]) == ("mse", "hours,sleep")
+    unsound = metaft("evaluate", "run", "--tasks", 4, "--split", "all")
+    assert unsound.exit_code == 2
+    assert "run was trained on groups of this table, and --split all has them in it" in unsound.stderr
     again = metaft("evaluate", "run", "--tasks", 4, "--ways", 5, "--shots", 3)
     assert again.exit_code == 0, again.stderr
 
@@ -172,6 +177,83 @@ def test_mistakes_about_tables(tmp_path: Path, table: Path, given: list[str], sa
     assert said in result.stderr
     assert result.stderr.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture
+def six(birds: Path) -> Path:
+    """Six classes of the fifteen, one of them with fewer images."""
+    for c in range(6, 15):
+        for file in (birds / f"bird{c:02d}").iterdir():
+            file.unlink()
+        (birds / f"bird{c:02d}").rmdir()
+    (birds / "bird05" / "7.png").unlink()
+    return birds
+
+
+def test_a_small_folder_has_a_way_forward(tmp_path: Path, six: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = ["--dataset", "folder", "--data-root", six, "--image-size", 16, "--queries", 3]
+    for command in (
+        ["meta-train", "--out", "run"],
+        ["meta-train", "--ways", 2, "--out", "run"],
+        ["pretrain", "--out", "run"],
+        ["compare", "nearest-neighbour", "--out", "table"],
+    ):
+        result = metaft(*command, *folder)
+        assert result.exit_code == 2
+        assert "its 6 classes are divided 4 / 1 / 1 (train / val / test)" in result.stderr
+        assert "--split all" in result.stderr
+        assert result.stderr.count("\n") == 1
+    compare = ["compare", "nearest-neighbour", *folder, "--tasks", 4, "--split", "all"]
+    result = metaft(*compare, "--ways", 6, "--out", "table")
+    assert result.exit_code == 0, result.stderr
+    told = json.loads((tmp_path / "table" / "comparison.json").read_text())
+    assert (told["family"]["split"], told["family"]["classes"]) == ("all", 6)
+    result = metaft(*compare, "--ways", 5, "--shots", 5, "--out", "five")
+    assert result.exit_code == 2
+    assert "only 7 (bird05): ask for fewer, or leave out the 1 of 6 classes of fewer than 8 examples" in result.stderr
+    caplog.clear()
+    result = metaft(*compare, "--ways", 5, "--shots", 5, "--min-examples", 8, "--out", "five")
+    assert result.exit_code == 0, result.stderr
+    assert caplog.text.count("1 class of 6 left out, having fewer than 8 images: bird05 (7)") == 1
+    result = metaft(*compare, "--split", "val", "--out", "other")
+    assert "split = 'val': learners are compared on 'test' classes, or on 'all' if they train none" in result.stderr
+    random = metaft("compare", "fine-tuning:backbone=random", *folder, "--split", "all", "--out", "other")
+    assert random.exit_code == 2
+    assert "--split all leaves none; give a run as backbone" in random.stderr
+
+
+def test_no_run_is_scored_on_all_classes_of_what_it_was_trained_on(birds: Path, small_glyphs: None) -> None:
+    folder = ["--dataset", "folder", "--data-root", birds]
+    shape = ["--ways", 2, "--image-size", 16]
+    assert metaft("meta-train", *folder, *shape, *QUICK, "--out", "run").exit_code == 0
+    for command in (
+        ["evaluate", "run", "--split", "all"],
+        ["compare", "run", *folder, *shape, "--queries", 3, "--split", "all", "--out", "table"],
+    ):
+        result = metaft(*command, "--tasks", 4)
+        assert result.exit_code == 2
+        assert "run was trained on 10 of the test classes (bird" in result.stderr
+    result = metaft("evaluate", "run", "--dataset", "glyphs", "--split", "all", "--tasks", 4)
+    assert result.exit_code == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["meta-train", "--min-examples", 5, "--out", "run"], "min_examples = 5: data set glyphs leaves out no class"),
+        (["compare", "nearest-neighbour", "--dataset", "sinusoid", "--split", "all"], "sinusoid has no classes"),
+    ],
+)
+def test_what_a_data_set_cannot_do_is_said(given: list[object], said: str) -> None:
+    result = metaft(*given)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_settings_with_a_byte_order_mark_are_read(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_bytes(b"\xef\xbb\xbf[family]\r\ndataset = 'glyph'\r\n")
+    assert "unknown data set 'glyph'" in metaft("meta-train", "--config", "c.toml", "--out", "run").stderr
 
 
 def test_data_lists_them_all() -> None:

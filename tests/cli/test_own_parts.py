@@ -115,6 +115,17 @@ def test_own_data_network_and_learner(tmp_path: Path) -> None:
     assert "Nearest" in result.stdout
 
 
+def test_all_classes_of_own_data_together(tmp_path: Path) -> None:
+    shape = ["--ways", 20, "--image-size", 8, "--queries", 2, "--tasks", 5, "--split", "all"]
+    result = metaft("compare", "nearest-neighbour", "--dataset", "ownparts:blobs", *shape, "--out", "table")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads((tmp_path / "table" / "comparison.json").read_text())["family"]["classes"] == 24
+    result = metaft("compare", "nearest-neighbour", "--dataset", "ownparts:Lines", *shape, "--out", "other")
+    assert "ownparts:Lines gives tasks, not images: there are no classes to take all of" in result.stderr
+    result = metaft("compare", "nearest-neighbour", "--dataset", "ownparts:leaking", *shape, "--out", "other")
+    assert "class 'c0' is in both train and val" in result.stderr
+
+
 def test_an_own_family_of_tasks() -> None:
     parts = ["--dataset", "ownparts:Lines", "--model", "mlp", "--hidden", 4, "--shots", 3, "--inner-lr", 0.1]
     result = metaft("meta-train", *parts, *QUICK, "--out", "run")

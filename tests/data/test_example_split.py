@@ -58,7 +58,7 @@ def test_every_example_is_equally_often_held_out():
 
 @pytest.mark.parametrize(("given", "message"), [
     ({"val": -0.1}, "val must be a share in .* not -0.1"), ({"test": 1.5}, "test must be a share"),
-    ({"val": float("nan")}, "not nan"), ({"val": True}, "not True"), ({"seed": -1}, "a seed must be"),
+    ({"val": float("nan")}, "not nan"), ({"val": True}, "not True"), ({"seed": -1}, "a seed should be"),
     ({"val": 4, "test": 3}, "class 'c' has 7 examples: val = 4 and test = 3 leave none to train"),
     ({"val": 0.05}, "class 'a' has 10 examples: .* leave none to val"),
 ])  # fmt: skip

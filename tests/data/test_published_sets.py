@@ -1,5 +1,6 @@
 """miniImageNet and CIFAR-FS in the layouts in use, made small; the lists against the published files."""
 
+import codecs
 import csv
 import io
 import json
@@ -86,6 +87,7 @@ def save(path, number):
     Image.new("RGB", (20, 10), colour(number)).save(path)
 
 
+OTHER_NAMES = {"train": "Training", "val": "VAL", "test": "Test"}
 LAYOUTS = {
     "flat": lambda split, name, i: f"images/{name}{i:08d}.png",
     "flat at once": lambda split, name, i: f"{name}{i:08d}.png",
@@ -93,6 +95,7 @@ LAYOUTS = {
     "in split folders": lambda split, name, i: f"{split}/{name}/{i}.png",
     "in images": lambda split, name, i: f"images/{name}/{i}.png",
     "flat in split folders": lambda split, name, i: f"{split}/{name}{i:08d}.png",
+    "in split folders of other names": lambda split, name, i: f"{OTHER_NAMES[split]}/{name}/{i}.TIF",
 }
 
 
@@ -117,6 +120,15 @@ def test_mini_imagenet_is_found_in_the_layouts_in_use(tmp_path, small, layout, a
                 assert (held.images[3 * c + i] == expected).all()
     assert caplog.text == ""
     assert str(root) in catalog.DATASETS["mini-imagenet"].where(root)
+
+
+def test_files_of_mini_imagenet_that_are_no_images_are_counted_aloud(tmp_path, small, caplog):
+    for name in small["test"]:
+        for i in range(2):
+            save(tmp_path / "images" / f"{name}{i:08d}.png", i)
+    (tmp_path / "images" / f"{small['test'][0]}00000009.heic").write_bytes(b"?")
+    mini_imagenet.load("test", root=tmp_path, size=8)
+    assert "1 file passed over as no image: 1 .heic, such as" in caplog.text
 
 
 def test_an_incomplete_mini_imagenet_is_told(tmp_path, small, caplog):
@@ -191,6 +203,16 @@ def test_cifars_binary_version(tmp_path, folder):
     assert sorted(seen) == fine_names()
     assert catalog.load_images("cifar-fs", "val", root=tmp_path, size=16).images.shape[-1] == 16
     assert "cifar-100-binary" in catalog.DATASETS["cifar-fs"].where(tmp_path)
+
+
+def test_cifars_names_of_classes_as_windows_writes_them(tmp_path):
+    files, _ = binary_files()
+    names = files["fine_label_names.txt"]
+    write_tar(tmp_path / "plain" / "cifar-100-binary.tar.gz", files)
+    files["fine_label_names.txt"] = codecs.BOM_UTF8 + names.replace(b"\n", b"\r\n")
+    write_tar(tmp_path / "windows" / "cifar-100-binary.tar.gz", files)
+    one, other = (cifar_fs.load("test", root=tmp_path / place) for place in ("plain", "windows"))
+    assert one.digest == other.digest
 
 
 def test_cifar_fs_as_its_authors_distribute_it(tmp_path):

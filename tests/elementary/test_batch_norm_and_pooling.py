@@ -8,9 +8,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from metaft.models.functional import Functional
 from metaft.elementary.batch_norm import normalise, var_mean
 from metaft.elementary.max_pooling import max_pool2d, plain_max_pool2d
+from metaft.models.functional import Functional
 
 
 def images(*shape: int) -> torch.Tensor:

@@ -12,6 +12,7 @@ import metaft
 from metaft.errors import MetaftError
 from metaft.evaluation.benchmark import Entrant, run, with_shots
 from metaft.evaluation.comparison import Cell, Comparison
+from metaft.evaluation.difference import difference
 from metaft.evaluation.evaluate import evaluate
 from metaft.evaluation.memory import peak_memory
 from metaft.learners import NearestNeighbour
@@ -73,16 +74,27 @@ def test_scores_are_those_of_evaluate(compared: Comparison) -> None:
         assert row.seeds is None, "nothing is random about it"
 
 
-def test_differences_are_paired(compared: Comparison) -> None:
+def test_differences_are_paired_by_task_and_range_over_seeds(compared: Comparison) -> None:
     nearest, guess = compared.rows(3)
     family = Blobs(shots=3)
-    seeds = torch.stack([evaluate(Guess(seed), family, tasks=TASKS).per_task for seed in range(3)]).mean(0)
-    test = stats.ttest_rel(seeds.numpy(), evaluate(NearestNeighbour(), family, tasks=TASKS).per_task.numpy())
-    low, high = test.confidence_interval(0.95)
+    seeds = torch.stack([evaluate(Guess(seed), family, tasks=TASKS).per_task for seed in range(3)])
+    fixed = evaluate(NearestNeighbour(), family, tasks=TASKS).per_task
+    expected = difference(seeds, fixed, deterministic=(False, True))
     assert nearest.gap is None
     assert guess.gap is not None
-    assert (guess.gap.mean - guess.gap.ci95, guess.gap.mean + guess.gap.ci95) == pytest.approx((low, high), abs=1e-5)
+    assert guess.gap.mean == pytest.approx(expected.mean, abs=1e-5)
+    assert guess.gap.ci95 == pytest.approx(expected.ci95, abs=1e-5)
+    assert (guess.gap.ranges_over, guess.gap.about) == ("tasks and seeds", "the method")
     assert guess.verdict == "worse"
+
+
+def test_with_one_seed_a_difference_is_the_paired_t_test() -> None:
+    compared = metaft.compare({"nearest": NearestNeighbour(), "guess": Guess(0)}, Blobs(), tasks=TASKS)
+    gap = compared.rows(2)[1].gap
+    scores = [evaluate(learner, Blobs(), tasks=TASKS).per_task.numpy() for learner in (Guess(0), NearestNeighbour())]
+    low, high = stats.ttest_rel(*scores).confidence_interval(0.95)
+    assert gap is not None
+    assert (gap.mean - gap.ci95, gap.mean + gap.ci95) == pytest.approx((low, high), abs=1e-5)
 
 
 def test_all_learners_are_given_the_same_tasks() -> None:

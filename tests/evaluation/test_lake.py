@@ -1,3 +1,4 @@
+import codecs
 import io
 import zipfile
 
@@ -56,6 +57,13 @@ def test_folder_and_zip_agree(drawn, tmp_path, prefix):
     two = read_runs(write_zip(tmp_path / "runs.zip", files))
     assert one.query_x.shape == (20, 20, 1, 28, 28)
     assert all(torch.equal(a, b) for a, b in zip(one.tensors(), two.tensors(), strict=True))
+
+
+@pytest.mark.parametrize("mark", [codecs.BOM_UTF8, b"\r\n"])
+def test_labels_as_windows_writes_them(drawn, tmp_path, mark):
+    files, truth = drawn
+    written = {name: mark + text.replace(b"\n", b"\r\n") for name, text in files.items() if name.endswith(".txt")}
+    assert torch.equal(read_runs(write_zip(tmp_path / "windows.zip", files | written)).query_y, truth)
 
 
 LABELS = "run03/class_labels.txt"

@@ -71,7 +71,9 @@ def test_numbers_are_paired_by_seed() -> None:
 
 
 def test_what_is_within_the_seed_spread_is_called_so() -> None:
-    assert verdict("a", [1.0, 1.1, 0.9]).endswith("clear")
+    assert verdict("a", [1.0, 1.1, 0.9]).endswith("clear on these examples")
+    assert verdict("a", [1.0, 1.1, 0.9], over_examples=0.5).endswith("± ≤ 0.56), clear")
+    assert verdict("a", [1.0, 1.1, 0.9], over_examples=2.0).endswith("clear on these examples")
     assert verdict("a", [1.0, -1.1, 0.4]).endswith("within the seed spread")
     assert verdict("a", [1.0]) == ""
 

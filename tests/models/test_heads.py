@@ -23,7 +23,7 @@ def conv4(outputs=7):
         (nn.ModuleDict({"body": nn.Linear(3, 4), "head": nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))}), "head.1"),
     ],
 )
-def test_the_head_is_the_last_block(model, name):
+def test_the_head_is_the_layer_that_answers(model, name):
     assert head_name(model) == name
     assert with_new_head(model, 9, seed=0).get_submodule(name).out_features == 9
 
@@ -31,8 +31,8 @@ def test_the_head_is_the_last_block(model, name):
 @pytest.mark.parametrize(
     ("model", "said"),
     [
-        (nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)), "last block of this Sequential, '1', is BatchNorm1d"),
-        (nn.ReLU(), "last block of this ReLU"),
+        (nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)), "'1', is BatchNorm1d, which only scales"),
+        (nn.ReLU(), "ReLU has no parameters, so it has no head"),
     ],
 )
 def test_without_a_linear_head_it_says_so(model, said):

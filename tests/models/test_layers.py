@@ -107,7 +107,7 @@ def test_features_are_a_pure_function_of_the_parameters():
         ),
         (lambda: LayerFeatures(conv4(), "head", "mean"), "unknown way to combine layers 'mean'"),
         (lambda: LayerFeatures(None, "penultimate"), "give one, or ask for features 'raw'"),
-        (lambda: LayerFeatures(nn.Sequential(nn.Flatten(), nn.ReLU())), "no Linear; name one of 0, 1"),
+        (lambda: LayerFeatures(nn.Sequential(nn.Flatten(), nn.ReLU())), "no head; or name one of 0, 1"),
         (lambda: LayerFeatures(nn.Sequential(nn.Flatten(0)), "0")(X), r"holds \[4704\] for 6 examples"),
     ],
 )

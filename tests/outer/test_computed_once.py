@@ -13,7 +13,7 @@ from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from metaft.elementary.batch_norm import normalise, var_mean
-from metaft.elementary.max_pooling import max_pool2d, plain_max_pool2d
+from metaft.elementary.max_pooling import max_pool2d
 from metaft.outer.kernels.once import LARGE, ComputedOnce
 
 

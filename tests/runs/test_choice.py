@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from metaft.runs.choice import Candidate, choose, heads, row
+from metaft.evaluation.difference import difference
+from metaft.runs.choice import Candidate, choose, heads, note, row
 from metaft.runs.grid import Member
 from metaft.runs.validation_only import Score
 
@@ -76,8 +77,20 @@ def test_on_the_same_tasks_differences_are_paired() -> None:
     mean = [(tasks[f"{i}-0"] + tasks[f"{i}-1"]) / 2 for i in (0, 1)]
     interval = stats.t.interval(0.95, 39, loc=mean[0].mean(), scale=stats.sem(mean[0]))
     assert one.ci95 == pytest.approx((interval[1] - interval[0]) / 2)
-    gap = stats.ttest_rel(mean[0], mean[1]).confidence_interval()
     assert other.chosen
-    assert one.behind == pytest.approx(((gap.low + gap.high) / 2, (gap.high - gap.low) / 2))
-    assert one.behind[1] < one.ci95 / 5
+    assert one.behind == difference(*([tasks[f"{i}-{s}"] for s in (0, 1)] for i in (0, 1)))
+    assert (one.behind.ranges_over, one.behind.about) == ("tasks and seeds", "the method")
+    assert one.behind.ci95 < one.ci95 / 2
     assert len(row(one, paired=True)) == len(heads([one, other]))
+    assert "over tasks and seeds" in note([one, other])
+
+
+def test_one_seed_speaks_of_its_weights_alone_unless_nothing_is_random() -> None:
+    found = members([{"k": 1}, {"k": 3}], 1)
+    for known, said in ((False, True), (True, False)):
+        scores = {m.name: Score("accuracy", "inductive", 0.5 + m.setting, 0.1, (0.4, 0.6, 0.5 + m.setting), known)
+                  for m in found}  # fmt: skip
+        one, other = choose(found, {m.name: "finished" for m in found}, scores)
+        assert ("these weights" in row(one, paired=True)[4]) is said
+        assert ("these weights" in note([one, other]).partition("against")[2]) is said
+        assert "over tasks" in note([one, other])

@@ -7,9 +7,13 @@ import threading
 from pathlib import Path
 
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from metaft.errors import MetaftError
+from metaft.evaluation.report import write_result
+from metaft.runs import checkpoint
+from metaft.runs.checkpoint import Checkpoint
 from metaft.runs.directory import RunDirectory, read_record
 from metaft.runs.metrics import Metrics, read_rows
 from metaft.runs.schedule import fraction_done, learning_rate
@@ -90,7 +94,7 @@ def test_overwriting_removes_what_makes_it_a_run_last(tmp_path: Path, monkeypatc
     def killed(path: Path) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("shutil.rmtree", killed)
+    monkeypatch.setattr("metaft.runs.own_files.remove_events", killed)
     with pytest.raises(KeyboardInterrupt):
         RunDirectory.open(tmp_path / "r", overwrite=True)
     monkeypatch.undo()
@@ -149,3 +153,85 @@ def test_schedule() -> None:
     assert fraction_done(5, None, 45.0, 1.0) == 0.75
     assert fraction_done(5, 10, 45.0, 1.0) == 0.75
     assert fraction_done(50, 10, 0.0, None) == 1.0
+
+
+def _files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def _as_a_run_leaves_it(folder: Path) -> None:
+    """What a finished distillation with evaluations consists of, in every place that a run writes to."""
+    for own in (folder, folder / "generation-0", folder / "candidates" / "temperature-4"):
+        run = RunDirectory.open(own)
+        run.write_record(state="finished")
+        checkpoint.save(run.checkpoints, Checkpoint({"iteration": 10}, {"w": torch.ones(2)}))
+        Metrics(run.metrics, run.tensorboard).close()
+        for name in ("config.toml", "episode.png", "distillation.json", "soft_labels.png"):
+            (own / name).write_text("x")
+        write_result(own / "evaluations" / "old-name.json", {"maml": {"mean": 1.0}}, "metaft evaluate", [0])
+        for name in ("old-name.png", "glyphs-test-5way-1shot-0a1b2c3d.png"):
+            (own / "evaluations" / name).write_text("x")
+        run.close()
+
+
+def test_overwriting_removes_all_that_a_run_wrote(tmp_path: Path) -> None:
+    _as_a_run_leaves_it(tmp_path / "r")
+    RunDirectory.open(tmp_path / "r", overwrite=True).close()
+    assert [path.name for path in (tmp_path / "r").rglob("*")] == [".lock"]
+
+
+MINE = (
+    "notes.txt", "checkpoints/mine.pt", "checkpoints/iteration-best/w.pt", "checkpoints/iteration-0000000010/why.txt",
+    "checkpoints/iteration-0000000010-kept/progress.json", "evaluations/mine.csv", "evaluations/mine.json",
+    "evaluations/mine.png", "tensorboard/mine.txt", "tensorboard/other/events.out.tfevents.1700000000.host.1.0",
+    "generation-notes/a.txt", "generation-0/a.txt", "generation-7/run.json", "generation-7/config.toml",
+    "candidates/a.txt", "candidates/temperature-4/a.txt", "tensorboard/events.json",
+)  # fmt: skip
+
+
+def test_overwriting_leaves_all_that_a_run_did_not_write(tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    _as_a_run_leaves_it(folder)
+    for name in MINE:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("{}")
+    RunDirectory.open(folder, overwrite=True).close()
+    assert _files(folder) - {".lock", "generation-0/.lock", "candidates/temperature-4/.lock"} == set(MINE)
+
+
+@pytest.mark.parametrize("content", ["{}", '{"state": "finished"}', '{"name": "a model of mine"}', "not JSON", "[1]"])
+def test_a_record_that_is_not_ours_is_never_touched(tmp_path: Path, content: str) -> None:
+    folder = tmp_path / "r"
+    names = ("run.json", "checkpoints/mine.pt", "evaluations/mine.csv", "notes.txt", "config.toml", "metrics.jsonl")
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+    for how in ({}, {"overwrite": True}, {"resume": True}):
+        with pytest.raises(MetaftError, match=r"not one that metaft wrote|is damaged"):
+            RunDirectory.open(folder, **how)
+    assert _files(folder) == set(names)
+
+
+def test_records_of_older_runs_are_known(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"state": "finished", "environment": {"versions": {"metaft": "0.0.9"}}}')
+    RunDirectory.open(tmp_path, overwrite=True).close()
+    assert _files(tmp_path) == {".lock"}
+
+
+def test_a_users_files_among_the_checkpoints_are_no_checkpoints(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoints"
+    for name in ("iteration-best", "iteration-0000000001-kept"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "weights.safetensors").write_text("mine")
+    assert checkpoint.newest_name(folder) is None
+    for iteration in (1, 2, 3):
+        checkpoint.save(folder, Checkpoint({"iteration": iteration}, {"w": torch.ones(2)}))
+        (folder / f"iteration-{iteration:010d}" / "why.txt").write_text("mine")
+    assert checkpoint.load_newest(folder).progress == {"iteration": 3}
+    # The first is no longer kept, all but what the user has put there; and it can be written again.
+    assert [p.name for p in (folder / "iteration-0000000001").iterdir()] == ["why.txt"]
+    checkpoint.save(folder, Checkpoint({"iteration": 1}, {"w": torch.zeros(2)}))
+    assert checkpoint.load_newest(folder).progress == {"iteration": 1}
+    assert {"iteration-best/weights.safetensors", "iteration-0000000001/why.txt", "iteration-0000000002/why.txt"} <= (
+        _files(folder)
+    )

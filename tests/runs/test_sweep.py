@@ -118,7 +118,7 @@ def test_a_grid_may_grow_but_not_change(tmp_path: Path, done: list[str]) -> None
     write(tmp_path, small.replace("tasks = 4", "tasks = 5", 1))
     changed = run("sweep", tmp_path / "grid.toml", "--out", tmp_path / "s", "--resume")
     assert changed.exit_code == 2
-    assert "begun with another tasks" in changed.stderr
+    assert "begun with tasks = " in changed.stderr
     grown = run("sweep", write(tmp_path, small.replace("0.1]", "0.1, 0.5]")), "--out", tmp_path / "s", "--resume")
     assert grown.exit_code == 0
     assert done == ["inner_lr=0.01+seed=0", "inner_lr=0.1+seed=0", "inner_lr=0.5+seed=0"]

@@ -36,6 +36,7 @@ class Adam:
     eps_root: float = 1e-8
     uses_gradient: ClassVar[bool] = True
     counts_steps: ClassVar[bool] = True
+    only_adds: ClassVar[bool] = True
     rates_by_step: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

@@ -26,6 +26,7 @@ class Momentum:
     momentum: float = 0.9
     uses_gradient: ClassVar[bool] = False
     counts_steps: ClassVar[bool] = False
+    only_adds: ClassVar[bool] = True
     rates_by_step: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

@@ -22,6 +22,7 @@ class SGD(Plain):
 
     lr: float
     counts_steps: ClassVar[bool] = False
+    only_adds: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_rate(self.lr)

@@ -10,6 +10,7 @@ from torch import Tensor
 from metaft.learners.heads.head import Fitted, require_labels
 from metaft.learners.heads.per_task import per_task
 from metaft.learners.heads.positive import require_positive
+from metaft.seeds import require_seed
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Forest:
 
     def __post_init__(self) -> None:
         require_positive(trees=self.trees)
+        require_seed(self.seed)
 
     def fit(self, x: Tensor, y: Tensor, outputs: int) -> Fitted:
         """Grow a forest for each task (see ``Head``)."""

@@ -102,26 +102,3 @@ def linear(weight: Tensor, bias: Tensor, present: Tensor | None = None) -> Fitte
         return values if present is None else never(values, present)
 
     return Fitted(scores, weight[0].numel() + bias[0].numel())
-
-
-def span(x: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Few examples of many features, written in an orthonormal basis of what they span.
-
-    A linear head with an L2 penalty lies in that span (the representer theorem), so it can be fitted there.
-
-    Args:
-        x: ``[tasks, support, width]``.
-
-    Returns:
-        ``[tasks, support, min(support, width)]``, and the basis ``[tasks, width, support]``; None where it would
-        not be smaller.
-    """
-    if x.shape[-2] >= x.shape[-1]:
-        return x, None
-    basis, coordinates = torch.linalg.qr(x.mT)
-    return coordinates.mT, basis
-
-
-def unspan(weight: Tensor, basis: Tensor | None) -> Tensor:
-    """The head ``[tasks, width, outputs]`` whose coordinates in the basis of `span` are ``weight``."""
-    return weight if basis is None else basis @ weight

@@ -9,10 +9,14 @@ from torch import Tensor
 
 from metaft.errors import MetaftError
 
-TOLERANCE = 1e-8
-"""No entry of the gradient is larger at the end, relative to the largest at the beginning (or to 1)."""
+TOLERANCE = 1e-18
+"""How far a value may still fall, relative to it, by what the Newton decrement promises."""
+STALLED = 1e-6
+"""The same where rounding lets it fall no further."""
 MOST_STEPS = 200
 HALVINGS = 40
+PRECISION, MOST_PRODUCTS = 1e-3, 300
+"""Of a system that conjugate gradients solve: its residual at the end, relative to that at the beginning."""
 
 Map = Callable[[Tensor], Tensor]
 
@@ -25,13 +29,16 @@ def minimise(
 ) -> Tensor:
     """Newton steps, shortened where the value would not fall enough (Nocedal & Wright 2006, §3.3).
 
-    A task that has arrived stands still, so its result does not depend on the other tasks.
+    The end is told by Newton's decrement gᵀH⁻¹g, twice what the value can still fall by (Boyd & Vandenberghe 2004,
+    §9.5.1): unlike the gradient it has no unit of its own, so the end does not depend on the scale of what the
+    function is of. At least one step is made. A task that has arrived stands still, so its result does not depend on
+    the other tasks.
 
     Args:
         value: ``[*tasks, width, outputs] -> [*tasks]``; convex, and bounded below.
         derivatives: the gradient, and a function that solves ``H d = right`` for d, all ``[*tasks, width, outputs]``.
         start: where to begin.
-        tolerance: the largest entry of the gradient at the end.
+        tolerance: the decrement at the end, relative to the value.
 
     Returns:
         The minimisers.
@@ -40,50 +47,58 @@ def minimise(
         MetaftError: if a task does not arrive within `MOST_STEPS` steps.
     """
     here, height = start, value(start)
-    slope, newton = derivatives(here)
-    steepest = slope.abs().amax((-2, -1))
-    goal = tolerance * steepest.clamp(min=1)
-    for _ in range(MOST_STEPS):
-        moving = steepest > goal
+    least = torch.full_like(height, torch.inf)
+    for count in range(MOST_STEPS):
+        slope, newton = derivatives(here)
+        flat = ~slope.flatten(-2).any(-1)
+        direction = newton(-slope)
+        fall = -(slope * direction).sum((-2, -1))
+        size = height.abs()
+        arrived = (fall <= tolerance * size) | ((fall <= STALLED * size) & (fall >= least / 4))
+        moving = ~flat if count == 0 else ~(flat | arrived)
         if not moving.any():
             return here
-        direction = newton(-slope * moving[..., None, None])
-        here, height = _descend(value, derivatives, here, height, slope, direction, moving)
-        slope, newton = derivatives(here)
-        steepest = slope.abs().amax((-2, -1))
+        here, height = _descend(value, derivatives, here, height, slope, direction * moving[..., None, None], moving)
+        least = torch.where(moving, torch.minimum(least, fall), least)
     raise MetaftError(
-        f"a head did not converge in {MOST_STEPS} Newton steps (gradient {float(steepest.max()):.1e}); "
+        f"a head did not converge in {MOST_STEPS} Newton steps (it could still fall by {float(fall.max()):.1e}); "
         "raise its regularisation, normalise the features, or take solver=scikit-learn"
     )
 
 
-def conjugate_gradients(curvature: Map, right: Tensor) -> Tensor:
-    """Solve ``H d = right`` as precisely as the distance to the minimum makes worth while (ibid., alg. 7.1).
+def conjugate_gradients(curvature: Map, right: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+    """Solve ``H d = right`` by preconditioned conjugate gradients (ibid., alg. 5.3).
 
     Args:
         curvature: the product of the Hessian, at least positive semi-definite, with a direction.
         right: ``[*tasks, width, outputs]``, the negative gradient.
+        size: above 0, shaped like it: about the Hessian's diagonal.
 
     Returns:
-        The direction.
+        The direction; and ``bool [*tasks]``, which are solved to `PRECISION`: a system may be too ill-conditioned.
     """
-    size = lambda t: t.square().sum((-2, -1), keepdim=True)
-    direction, residual, step = torch.zeros_like(right), right, right
-    square = first = size(right)
-    goal = first * first.sqrt().clamp(max=0.01)
-    for _ in range(right.shape[-2] * right.shape[-1]):
+    within = lambda a, b: (a * b).sum((-2, -1), keepdim=True)
+    unit = right.abs().amax((-2, -1), keepdim=True)
+    unit = torch.where(unit > 0, unit, 1.0)
+    direction, residual = torch.zeros_like(right), right / unit
+    step = residual / size
+    square = within(residual, step)
+    goal = PRECISION**2 * square
+    for _ in range(MOST_PRODUCTS):
         working = square > goal
         if not working.any():
             break
         bent = curvature(step)
-        curve = (step * bent).sum((-2, -1), keepdim=True)
+        curve = within(step, bent)
         working = working & (curve > 0)
-        length = torch.where(working, square / torch.where(curve > 0, curve, 1), 0)
+        length = torch.where(working, square / torch.where(working, curve, 1), 0)
         direction, residual = direction + length * step, residual - length * bent
-        after = torch.where(working, size(residual), square)
-        step = torch.where(working, residual + after / torch.where(square > 0, square, 1) * step, step)
-        square = torch.where(working, after, torch.zeros_like(after))
-    return direction
+        after = torch.where(working, within(residual, residual / size), square)
+        step = torch.where(working, residual / size + after / torch.where(working, square, 1) * step, step)
+        square = after
+        if not working.any():
+            break
+    return unit * direction, (square <= goal).squeeze(-1).squeeze(-1)
 
 
 def _descend(

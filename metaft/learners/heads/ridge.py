@@ -12,6 +12,7 @@ from metaft.errors import MetaftError
 from metaft.learners.heads.head import Fitted, linear, targets
 from metaft.learners.heads.per_task import per_task
 from metaft.learners.heads.positive import require_positive
+from metaft.learners.heads.principal import principal
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,9 @@ class Ridge:
     """Least squares with an L2 penalty on the weights, not on the bias: ``‖Y − XW − b‖² + λ‖W‖²``.
 
     Targets are +1 for the class and −1 for the others, as in scikit-learn's RidgeClassifier, or the real values of
-    a regression. The normal equations are solved in the smaller of width and support size (Bertinetto et al. 2019,
-    "Meta-learning with differentiable closed-form solvers", eq. 4–6; their head learns λ and rescales its scores).
+    a regression. Solved by the features' singular values, in the smaller of width and support size (Bertinetto et
+    al. 2019, "Meta-learning with differentiable closed-form solvers", eq. 4–6, solve the normal equations; their head
+    learns λ and rescales its scores).
 
     Args:
         regularisation: λ > 0.
@@ -47,11 +49,10 @@ class Ridge:
         count = given.sum(-2, keepdim=True)
         centre, level = (x * given).sum(-2, keepdim=True) / count, (aims * given).sum(-2, keepdim=True) / count
         x, aims = (x - centre) * given, (aims - level) * given
-        penalty = self.regularisation * torch.eye(min(x.shape[-2:]), dtype=x.dtype, device=x.device)
-        if x.shape[-2] < x.shape[-1]:
-            weight = x.mT @ torch.linalg.solve(x @ x.mT + penalty, aims)
-        else:
-            weight = torch.linalg.solve(x.mT @ x + penalty, x.mT @ aims)
+        parts = principal(x)
+        # σ²/(σ² + λ) of what is found without a penalty: no number is squared, so none is lost beside a larger one.
+        share = 1 / (1 + parts.penalties(self.regularisation))
+        weight = parts.weights(share.unsqueeze(-1) * (parts.points.mT @ aims))
         return linear(weight, (level - centre @ weight).squeeze(-2), present)
 
     def _scikit_learn(self, x: Tensor, y: Tensor, outputs: int) -> Fitted:

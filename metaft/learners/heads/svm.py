@@ -9,10 +9,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from metaft.learners.heads.head import Fitted, linear, require_labels, span, targets, unspan
+from metaft.learners.heads.head import Fitted, linear, require_labels, targets
 from metaft.learners.heads.newton import minimise
 from metaft.learners.heads.per_task import per_task
 from metaft.learners.heads.positive import require_positive
+from metaft.learners.heads.principal import principal
+
+LOST = 1e-8
+"""A penalty so far below the data's curvature, which is at most 2, would be felt in the solution's last digits."""
 
 
 @dataclass(frozen=True)
@@ -43,29 +47,22 @@ class SVM:
         rows, present = targets(y, outputs)
         given, side = (t.mT.unsqueeze(-1) for t in (rows.sum(-1, keepdim=True), 2 * rows - 1))
         x = x.double()
-        z, basis = span(torch.cat([x, torch.ones_like(x[..., :1])], dim=-1))
-        z = z.unsqueeze(1)  # [tasks, 1, support, width] for weights [tasks, ways, width, 1]: each way has its own steps
+        parts = principal(torch.cat([x, torch.ones_like(x[..., :1])], dim=-1) * given.squeeze(1))
+        # [tasks, 1, support, rank] for weights [tasks, ways, rank, 1]: each way has its own steps
+        z, penalty = parts.points.unsqueeze(1), parts.penalties(self.regularisation)[:, None, :, None]
         misses = lambda weight: (1 - side * (z @ weight)).clamp(min=0) * given
 
         def value(weight: Tensor) -> Tensor:
-            penalty = self.regularisation / 2 * weight.square().sum((-2, -1))
-            return penalty + misses(weight).square().sum((-2, -1))
+            return (penalty * weight.square()).sum((-2, -1)) / 2 + misses(weight).square().sum((-2, -1))
 
         def derivatives(weight: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
             miss = misses(weight)
-            slope = self.regularisation * weight - 2 * z.mT @ (side * miss)
-            return slope, lambda right: self._newton(z, miss > 0, right)
+            slope = penalty * weight - 2 * z.mT @ (side * miss)
+            return slope, lambda right: _newton(z, miss > 0, penalty, right)
 
         found = minimise(value, derivatives, z.new_zeros(len(z), outputs, z.shape[-1], 1))
-        found = unspan(found.squeeze(-1).mT, basis)
+        found = parts.weights(found.squeeze(-1).mT)
         return linear(found[..., :-1, :], found[..., -1, :], present)
-
-    def _newton(self, z: Tensor, active: Tensor, right: Tensor) -> Tensor:
-        hessian = 2 * z.mT @ (active * z)
-        diagonal = hessian.diagonal(dim1=-2, dim2=-1)
-        # The second term is far below rounding; it keeps the system solvable where the penalty is lost in it.
-        diagonal += self.regularisation + 1e-13 * diagonal.amax(-1, keepdim=True)
-        return torch.linalg.solve(hessian, right)
 
     def _scikit_learn(self, x: Tensor, y: Tensor, outputs: int) -> Fitted:
         from sklearn import svm
@@ -76,3 +73,18 @@ class SVM:
     def describe(self) -> dict[str, Any]:
         """Its settings, flat."""
         return {"regularisation": self.regularisation, "solver": self.solver}
+
+
+def _newton(z: Tensor, active: Tensor, penalty: Tensor, right: Tensor) -> Tensor:
+    """Solve (2 Z_aᵀ Z_a + diag(penalty)) d = right."""
+    if bool((penalty > LOST).all()):
+        hessian = 2 * (active * z).mT @ z + torch.diag_embed(penalty.squeeze(-1))
+        return torch.linalg.solve(hessian, right)
+    scale = penalty.rsqrt()
+    rows = active * z * scale.mT
+    wide = torch.eye(z.shape[-1], dtype=z.dtype, device=z.device).expand(*rows.shape[:-2], -1, -1)
+    # In variables in which the penalty is 1 in all directions; by the triangle of [√2 Z_a; 1] and not by its square,
+    # which would lose the penalty of large features.
+    triangle = torch.linalg.qr(torch.cat([2**0.5 * rows, wide], dim=-2), mode="r")[1]
+    half = torch.linalg.solve_triangular(triangle.mT, scale * right, upper=False)
+    return scale * torch.linalg.solve_triangular(triangle, half, upper=True)

@@ -18,6 +18,7 @@ from metaft.models.heads import head_name
 from metaft.outer.chunks import default_size, map_chunks
 from metaft.outer.meta_gradient import MetaGradient
 from metaft.tasks.batch import IGNORE, TaskBatch
+from metaft.tasks.check import require_support
 from metaft.tasks.family import Kind
 from metaft.tasks.soft_targets import labels_of
 
@@ -224,6 +225,9 @@ class EpisodicLearner:
         return answers
 
     def _count_outputs(self, support_y: Tensor) -> int:
+        require_support(support_y)
+        if support_y.is_floating_point() != (self.kind == "regression"):
+            raise MetaftError(f"learner {self.name!r} was made for a {self.kind}; make it with the kind of these tasks")
         self._outputs = support_y.shape[-1] if self.kind == "regression" else int(support_y.max()) + 1
         return self._outputs
 

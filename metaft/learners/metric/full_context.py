@@ -9,6 +9,7 @@ from metaft.errors import MetaftError
 from metaft.learners.metric.episodic import Comparison, EpisodicLearner, feature_width, require_classes
 from metaft.learners.metric.matching import SCALE, Attention
 from metaft.models.functional import BatchNormMode
+from metaft.seeds import require_seed
 from metaft.tasks.batch import IGNORE
 from metaft.tasks.family import Kind
 
@@ -154,7 +155,7 @@ def matching_fce(
     if reads < 1:
         raise MetaftError(f"reads must be 1 or more, not {reads}; without any it is 'matching'")
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(require_seed(seed))
         context = FullContext(feature_width(model), reads)
     attention = Attention(SCALE, learned=True) if learned_scale else Attention()
     return EpisodicLearner("matching-fce", model, ContextAttention(context, attention), batch_norm, kind)

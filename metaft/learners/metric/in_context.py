@@ -11,6 +11,7 @@ from metaft.learners.heads.head import never, targets
 from metaft.learners.metric.episodic import Comparison, EpisodicLearner, feature_width
 from metaft.models.functional import BatchNormMode
 from metaft.models.heads import head_name
+from metaft.seeds import require_seed
 from metaft.tasks.batch import IGNORE
 from metaft.tasks.family import Kind
 
@@ -147,6 +148,6 @@ def in_context(
         )
     values = model.get_submodule(head_name(model)).out_features if kind == "regression" else None
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(require_seed(seed))
         transformer = SupportSetTransformer(feature_width(model), values, layers, token_width, heads)  # type: ignore[arg-type]
     return EpisodicLearner("in-context", model, transformer, batch_norm, kind)

@@ -1,0 +1,114 @@
+"""Does every layer and function of torch give the right meta-gradient, in every way that metaft has to compute it?
+
+Command: python -m experiments.any_module   (makes results/any_module.{json,md}; its cases are those of tests/any_module)
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from experiments.any_module_page import page
+from metaft.errors import MetaftError, first_line
+from metaft.evaluation.report import write_result
+from tests.any_module.cases import CASES, KINDS, REFUSED
+from tests.any_module.comparisons import errors
+
+COMMAND = "python -m experiments.any_module"
+COMPILED = ("compiled", "learner compiled")
+Found = dict[str, Any]
+
+
+@click.command()
+@click.option("--only", default="", help="cases whose name holds this, and print them instead of writing the page")
+@click.option("--compiled", type=click.Choice(["class", "all", "none"]), default="class", show_default=True,
+              help="compile one case of each class, all of them, or none")  # fmt: skip
+@click.option("--processes", default=1, show_default=True, help="how many cases at a time")
+@click.option("--results", default="results", show_default=True, type=click.Path(path_type=Path), help="where pages go")
+def main(only: str, compiled: str, processes: int, results: Path) -> None:
+    """Compare all ways of computing the meta-gradient of each case; compiling them is most of the time."""
+    chosen = [name for name in CASES if only in name]
+    compile_it = {name: name in compiled_of(compiled, chosen) for name in chosen}
+    with ProcessPoolExecutor(processes, get_context("spawn"), prepare) as pool:
+        made = pool.map(case, chosen, compile_it.values())
+        found = dict(zip(chosen, track(made, "cases", len(chosen), console=Console(stderr=True)), strict=True))
+    if only:
+        for name, case_found in found.items():
+            Console().print(name, case_found, highlight=False)
+        return
+    kinds = {kind: [str(c) for c in room.CASES] for kind, room in KINDS.items()}
+    write_result(results / "any_module.json", found, COMMAND, [0], {"kinds": kinds})
+    (results / "any_module.md").write_text(page(found, kinds, COMMAND), encoding="utf-8")
+    Console().print(f"written: {results}/any_module.md, .json")
+
+
+def compiled_of(which: str, names: Iterable[str]) -> set[str]:
+    """The cases to compile: of each class the first that is not refused, or all, or none."""
+    computed = [name for name in names if name not in REFUSED]
+    first = {CASES[name].of: name for name in reversed(computed)}
+    return {"class": set(first.values()), "all": set(computed), "none": set()}[which]
+
+
+def prepare() -> None:
+    """Each process has one thread, so that numbers do not depend on how many there are."""
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+
+
+def case(name: str, compile_it: bool) -> Found:
+    """What came of one case.
+
+    Args:
+        name: which.
+        compile_it: compare compiled code too.
+
+    Returns:
+        ``errors`` by comparison, relative to the whole gradient's norm; ``raised`` likewise, what was said instead;
+        ``alone``, whether tasks were computed one by one; ``refused`` in which words, or None.
+    """
+    told = Heard()
+    logging.getLogger("metaft").addHandler(told)
+    try:
+        found = errors(CASES[name], compile_it)
+    finally:
+        logging.getLogger("metaft").removeHandler(told)
+    return {
+        "of": CASES[name].of,
+        "errors": {w: e for w, e in found.items() if not isinstance(e, Exception) and math.isfinite(e)},
+        "raised": raised(found),
+        "alone": any("one by one" in line for line in told.lines),
+        "refused": next((str(e) for e in found.values() if isinstance(e, MetaftError)), None),
+    }
+
+
+def raised(found: Mapping[str, float | Exception]) -> dict[str, str]:
+    """What was raised instead of an error that is a number, a line each."""
+    said = {w: f"{type(e).__name__}: {first_line(e)}" for w, e in found.items() if isinstance(e, Exception)}
+    return said | {w: "not finite" for w, e in found.items() if isinstance(e, float) and not math.isfinite(e)}
+
+
+class Heard(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a line."""
+        self.lines.append(record.getMessage())
+
+
+if __name__ == "__main__":
+    main()

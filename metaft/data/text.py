@@ -1,0 +1,58 @@
+"""Text files as people's programs write them: with byte-order marks, of any kind of line end."""
+
+from __future__ import annotations
+
+import codecs
+import re
+
+from metaft.errors import MetaftError
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+MARK = "\ufeff"
+
+
+def decoded(content: bytes, where: object, expected: str) -> str:
+    """The text of a file: UTF-8, or what its byte-order mark says.
+
+    Args:
+        content: of the file.
+        where: the file, for the message.
+        expected: what it should be, for the message ("one class a line").
+
+    Returns:
+        The text without the mark, line ends as they are.
+
+    Raises:
+        MetaftError: if it is no such text.
+    """
+    encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise MetaftError(
+            f"{where} is not a text file in UTF-8 (byte {error.start}); save it as UTF-8; expected {expected}"
+        ) from None
+    if "\0" in text:
+        raise MetaftError(
+            f"{where} is not a text file in UTF-8 (it holds zero bytes, as UTF-16 does); save it as UTF-8; "
+            f"expected {expected}"
+        )
+    return text.lstrip(MARK)
+
+
+def lines(text: str) -> list[str]:
+    """The lines of a text, without the space around them; a mark inside is left by joining files that had one each.
+
+    Args:
+        text: as :func:`decoded` gives it.
+
+    Returns:
+        All of them, empty ones too, so that their numbers are the file's.
+    """
+    return [line.strip(f"{MARK} \t\v\f\xa0") for line in re.split(r"\r\n|\r|\n", text)]

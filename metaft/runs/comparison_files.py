@@ -1,0 +1,185 @@
+"""What lies in a comparison's folder: whether it is one, and removing what it wrote, nothing of a user's."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from contextlib import closing, suppress
+from pathlib import Path
+
+from metaft.errors import MetaftError
+from metaft.evaluation.comparison import Cell, Comparison
+from metaft.files import clear_disk_errors
+from metaft.runs.own_files import remove_events
+from metaft.runs.reading import dig, read_json, read_rows
+
+CELLS, TABLES, PAGE, EVENTS = "results.jsonl", "comparison.json", "comparison.md", "tensorboard"
+BOARD = "comparison"
+PICTURES = {
+    "score against shots": "against_shots.png",
+    "score against inner steps": "against_steps.png",
+    "score against time": "against_time.png",
+}
+
+
+def check(folder: Path, resume: bool, overwrite: bool) -> None:
+    """Say whether a folder can be taken for a comparison, without touching anything.
+
+    Args:
+        folder: of the comparison.
+        resume: whether to go on with the one that is there.
+        overwrite: whether to replace it.
+
+    Raises:
+        MetaftError: if it is taken, holds something else, or none to go on with.
+    """
+    if resume and overwrite:
+        raise MetaftError("resume and overwrite exclude each other; choose one")
+    for name in (CELLS, TABLES, PAGE, EVENTS, *PICTURES.values()):
+        if (folder / name).is_symlink():
+            raise MetaftError(f"{folder / name} is a link; a comparison writes into its own folder alone")
+    is_comparison = (folder / CELLS).exists()
+    if is_comparison and not _is_ours(folder):
+        raise MetaftError(
+            f"{folder} already holds a {CELLS}, but not one that metaft wrote; nothing of it is touched: "
+            "give another --out"
+        )
+    if resume and not is_comparison:
+        raise MetaftError(f"no comparison in {folder} to resume; leave out --resume to start one")
+    if is_comparison and not resume and not overwrite:
+        raise MetaftError(
+            f"{folder} already holds a comparison; give --resume to go on with it, "
+            "--overwrite to replace it, or another --out"
+        )
+    if not is_comparison and folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
+        raise MetaftError(f"{folder} is not empty and holds no comparison; give another --out")
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a comparison of ours lies in a folder, perhaps a damaged one: by its evaluations, or by its tables."""
+    with suppress(MetaftError):
+        cells = read_rows(folder / CELLS)
+        if cells and all({"tasks_sha256", "result"} <= set(cell) for cell in cells):
+            return True
+    with suppress(MetaftError):
+        return isinstance(dig(read_json(folder / TABLES), "versions", "metaft"), str)
+    return False
+
+
+def clear(folder: Path) -> None:
+    """Remove what a comparison wrote, and nothing else; what makes it one last.
+
+    Args:
+        folder: of the comparison.
+
+    Raises:
+        MetaftError: if something cannot be removed.
+    """
+    with clear_disk_errors(str(folder)):
+        clear_board(folder, _labels(folder))
+        for name in (TABLES, PAGE, *PICTURES.values(), CELLS):
+            (folder / name).unlink(missing_ok=True)
+
+
+def _labels(folder: Path) -> list[str]:
+    """The learners of the comparison that is in a folder, as far as it can be read."""
+    try:
+        return [str(cell["label"]) for cell in read_rows(folder / CELLS) if "label" in cell]
+    except MetaftError:
+        return []
+
+
+def clear_board(folder: Path, labels: Iterable[str]) -> None:
+    """Remove a comparison's TensorBoard logs.
+
+    Args:
+        folder: of the comparison.
+        labels: of its learners.
+    """
+    for name in {board_name(label) for label in labels} | {BOARD}:
+        remove_events(folder / EVENTS / name)
+    with suppress(OSError):  # something of the user's lies there
+        (folder / EVENTS).rmdir()
+
+
+def board_name(label: str) -> str:
+    """The folder of a learner's TensorBoard log.
+
+    Args:
+        label: the learner's.
+    """
+    return re.sub(r"[^\w.=+-]+", "_", label).lstrip(".") or "_"
+
+
+def read_cells(path: Path) -> list[Cell]:
+    """The evaluations in a file of JSON lines.
+
+    Args:
+        path: the file.
+
+    Returns:
+        One a line.
+
+    Raises:
+        MetaftError: if it was not written by a comparison.
+    """
+    try:
+        return parse_cells(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise MetaftError(f"{path} cannot be read ({type(error).__name__}); give --overwrite to begin anew") from None
+
+
+def newest(cells: Iterable[Cell]) -> list[Cell]:
+    """The last evaluation of each learner, seed and number of shots: a resumed comparison may have added to a file.
+
+    Args:
+        cells: in the order of the file.
+
+    Returns:
+        One each.
+    """
+    return list({(cell.label, cell.seed, cell.shots): cell for cell in cells}.values())
+
+
+def parse_cells(lines: str) -> list[Cell]:
+    """The evaluations in JSON lines, one a line."""
+    return [Cell.from_json(json.loads(line)) for line in lines.splitlines()]
+
+
+def lines_of(cells: Iterable[Cell]) -> bytes:
+    """Evaluations as JSON lines."""
+    return "".join(json.dumps(cell.to_json(), ensure_ascii=False) + "\n" for cell in cells).encode()
+
+
+def draw_board(folder: Path, comparison: Comparison, pictures: dict[str, str]) -> None:
+    """A comparison in TensorBoard: a run a learner, and one for the tables and pictures.
+
+    Args:
+        folder: of the comparison, its page written.
+        comparison: what to show.
+        pictures: file name by caption.
+    """
+    import numpy as np
+    from PIL import Image
+
+    from metaft.runs.events import EventFile
+
+    clear_board(folder, {*comparison.labels, *_labels(folder)})
+    for label in comparison.labels:
+        with closing(EventFile(folder / EVENTS / board_name(label), 0)) as board:
+            first = next(cell.result for cell in comparison.cells if cell.label == label)
+            board.settings({**first.family, **first.learner})
+            for shots in comparison.shots:
+                row = next(row for row in comparison.rows(shots) if row.label == label)
+                board.scalar(f"shots/{comparison.metric}", row.score.mean, shots)
+                board.scalar("shots/ms_a_task", 1000 * row.seconds_per_task, shots)
+                if row.gap is not None:
+                    board.scalar(f"shots/difference_to_{comparison.baseline}", row.gap.mean, shots)
+                for step, (mean, _) in enumerate(row.steps):
+                    board.scalar(f"inner_steps/{comparison.metric}_{shots}_shots", mean, step)
+    with closing(EventFile(folder / EVENTS / BOARD, 0)) as board:
+        board.text("table", (folder / PAGE).read_text(encoding="utf-8"), 0)
+        for caption, name in pictures.items():
+            with Image.open(folder / name) as image:
+                board.image(caption.replace(" ", "_"), np.asarray(image.convert("RGB")), 0)

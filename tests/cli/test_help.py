@@ -1,0 +1,164 @@
+"""Help: printed where it is asked for, quick, and true."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from metaft.cli import COMMANDS, cli
+from metaft.cli.defaults import DATASETS, settled
+from metaft.data.catalog import DATASETS as CATALOG
+from metaft.learners import LEARNERS, META_TRAINED, options
+from metaft.runs.config import CommandSettings, RunConfig
+from metaft.runs.distill_config import DistillConfig
+from metaft.runs.family_settings import REGRESSIONS
+from metaft.runs.method_settings import MANY
+from metaft.runs.pretrain_config import PretrainConfig
+
+ROOT = Path(__file__).parents[2]
+KINDS: dict[str, type[CommandSettings]] = {
+    "meta-train": RunConfig, "compare": RunConfig, "pretrain": PretrainConfig, "distill": DistillConfig,
+}  # fmt: skip
+MISUSED = (
+    "-x", "--verbose", "help", "meta_train", "meta-train --ways", "meta-train extra", "meta-train --quiet=3",
+    "evaluate", "evaluate a b", "compare", "compare --tasks", "sweep", "show", "repeat", "runs a b", "tensorboard a b",
+    "tensorboard --port many", "data x", "sweep --out x --jobs 0", "evaluate run --tasks", "--help-me", "'' run",
+)  # fmt: skip
+
+
+def test_the_program_alone_prints_its_help() -> None:
+    alone, asked = CliRunner().invoke(cli, []), CliRunner().invoke(cli, ["--help"])
+    assert (alone.exit_code, alone.stderr) == (0, "")
+    assert alone.stdout == asked.stdout == CliRunner().invoke(cli, ["-h"]).stdout
+    assert "[OPTIONS] COMMAND [ARGS]" in alone.stdout.splitlines()[0]
+    assert all(f"\n  {name}  " in alone.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("words", MISUSED)
+def test_wrong_use_is_one_line_and_code_2(words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(cli, words.split())
+    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.output
+    assert done.stderr.startswith("Error: ")
+
+
+def test_help_and_version_need_no_torch() -> None:
+    """Told by what is imported, not by a clock: torch and numpy take seconds."""
+    program = """
+import sys
+from metaft.cli import COMMANDS, cli
+for words in ([], ["--help"], ["--version"], *([name, "--help"] for name in COMMANDS)):
+    try:
+        cli(words)
+    except SystemExit as end:
+        assert end.code == 0, words
+    heavy = {"torch", "numpy", "matplotlib", "sklearn", "scipy", "PIL", "tensorboard"} & set(sys.modules)
+    assert not heavy, (words, heavy)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def told() -> Iterator[tuple[str, str, str]]:
+    """Command, setting and what stands in brackets at the end of its help, of every option that is a setting."""
+    for command, kind in KINDS.items():
+        for param in import_module(COMMANDS[command][0]).command.params:
+            if param.name in kind.model_fields and isinstance(param, click.Option):
+                found = re.search(r"\[([^\[\]]*)\]$", param.help or "")
+                own = command == "compare" and (
+                    param.show_default or param.name in ("shots", "test_tasks", "test_steps")
+                )
+                if not own:
+                    yield command, param.name, found[1] if found else ""
+
+
+def value(text: str) -> object:
+    return {"yes": True, "no": False, "none": None}.get(text, text)
+
+
+def as_text(found: object) -> object:
+    if isinstance(found, bool) or found in (None, "none"):
+        return found if isinstance(found, bool) else None
+    return f"{found:g}" if isinstance(found, float) else str(found)
+
+
+@pytest.mark.parametrize(("command", "name", "said"), list(told()), ids=lambda part: str(part)[:24])
+def test_defaults_are_what_really_happens(command: str, name: str, said: str) -> None:
+    kind = KINDS[command]
+    if "the method's own" in said:
+        return
+    parts = [part for part in said.split("; ") if part]
+    sets = [d for d in (*DATASETS, "mnist") if (kind is RunConfig) <= (d != "mnist") or d not in REGRESSIONS]
+    sets = [d for d in sets if d != "mnist" or command == "distill"]
+    sets = [d for d in sets if kind is RunConfig or d not in REGRESSIONS]
+    methods: dict[tuple[str, str], object] = {}
+    general = dict.fromkeys(sets)
+    first = parts[0] if parts else ""
+    if first.startswith("default: "):
+        general = {d: value(first.removeprefix("default: ")) for d in sets}
+    if name in ("dataset", "learner"):
+        assert as_text(settled(kind)[name]) == general["glyphs"]
+        return
+    some = False
+    for part in parts[1:] if first.startswith("default: ") or ": " not in first else parts:
+        who, _, what = part.partition(": ")
+        if part == "some methods have their own":
+            some = True
+        elif who == "with minutes":
+            assert as_text(settled(kind, minutes=1.0)[name]) == value(what)
+        elif who == f"from {MANY} ways on":
+            assert as_text(settled(kind, ways=MANY)[name]) == value(what)
+        elif who.split(", ")[0].split(" on ")[0] in LEARNERS:
+            names, _, where = who.partition(" on ")
+            for learner in names.split(", "):
+                methods |= {(learner, d): value(what) for d in (where.split(", ") if where else sets)}
+        else:
+            general |= {dataset: value(what) for dataset in who.split(", ")}
+    for dataset in sets:
+        found = settled(kind, dataset=dataset)
+        assert found, dataset
+        assert as_text(found[name]) == general[dataset], dataset
+        for learner in META_TRAINED if kind is RunConfig and not some and not _own(first) else ():
+            found = settled(kind, dataset=dataset, learner=learner)
+            assert as_text(found[name]) == methods.get((learner, dataset), general[dataset]), (dataset, learner)
+    if not some and name != "ways" and not any(part.startswith("from ") for part in parts):
+        assert settled(kind, ways=MANY)[name] == settled(kind)[name]
+
+
+def _own(first: str) -> bool:
+    """Whether help names a default of the method's, which stands in its own signature."""
+    return bool(first) and not first.startswith(("default: ", "--ways"))
+
+
+@pytest.mark.parametrize(
+    ("name", "learner"),
+    [("distance", "protonet"), ("reads", "matching-fce"), ("regularisation", "r2d2"), ("fit", "r2d2"),
+     ("layers", "in-context"), ("token_width", "in-context"), ("heads", "in-context")],
+)  # fmt: skip
+def test_defaults_of_a_method_are_those_of_its_signature(name: str, learner: str) -> None:
+    (said,) = [said for command, setting, said in told() if command == "meta-train" and setting == name]
+    assert said == as_text(options(LEARNERS[learner])[name].default)
+
+
+def test_all_data_sets_are_named() -> None:
+    assert set(CATALOG) == set(DATASETS)
+    for command in KINDS:
+        text = CliRunner().invoke(cli, [command, "--help"]).stdout
+        assert ("mnist" in text) == (command == "distill")
+        assert ("sinusoid, table" in " ".join(text.split())) == (KINDS[command] is RunConfig)
+
+
+def test_what_an_evaluation_takes_from_its_run() -> None:
+    command = import_module(COMMANDS["evaluate"][0]).command
+    for param in command.params:
+        if isinstance(param, click.Option) and param.name in RunConfig.model_fields:
+            assert "default:" not in param.help
+            assert re.search(r"\[(the run's own|as the run was trained)", param.help), param.name
