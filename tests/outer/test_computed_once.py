@@ -60,7 +60,7 @@ def test_with_a_pass_that_cannot_say_what_it_is_nothing_is_kept(monkeypatch: pyt
     assert _InTurn(passes).uuid() is None
 
 
-@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("order", [pytest.param(1, marks=pytest.mark.long), 2])
 def test_a_compiled_block_has_the_derivatives_of_the_uncompiled_one(order: int) -> None:
     from metaft.outer.compiled import compile_if_possible
 

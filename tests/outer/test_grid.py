@@ -285,7 +285,7 @@ def test_a_solver_without_iterations_is_refused():
 
 def test_implicit_gradient_towards_parameters_that_do_not_adapt():
     model, loss, batch = problem()
-    options = {"rule": metaft.SGD(0.3), "steps": 600, "objective": L2ToStart(1.0), "scope": "head"}
+    options = {"rule": metaft.SGD(0.3), "steps": 60, "objective": L2ToStart(1.0), "scope": "head"}
     exact = meta_gradient(loss, model.params(), batch, **options)
     ours = meta_gradient(loss, model.params(), batch, estimator="implicit", **options)
     for name, value in exact.grads.items():

@@ -262,7 +262,7 @@ def test_other_convolutions_stay_the_librarys(left: list[tuple[int, int]], monke
 
 
 @needs_compiler
-def test_one_number_may_stand_for_both_axes(left: list[tuple[int, int]]) -> None:
+def test_one_number_may_stand_for_both_axes() -> None:
     x, weight = (draw(*shape).contiguous(memory_format=LAST) for shape in ((2, 16, 9, 9), (16, 16, 3, 3)))
     large = draw(2, 16, 17, 17).contiguous(memory_format=LAST)
 
