@@ -10,12 +10,15 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
+from torch.func import vjp
 
+from metaft.elementary.mode import Elementary
 from metaft.errors import MetaftError
 from metaft.inner.adapt import network
 from metaft.inner.objectives import Loss
 from metaft.inner.rules import Params
 from metaft.outer.problem import QueryLoss
+from metaft.outer.refusals import refusal
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.check import require_data
 
@@ -57,18 +60,34 @@ def _of_queries(query_loss: QueryLoss, support: tuple[Tensor, Tensor], params: P
     return query_loss(params, *support, x, y)
 
 
+def _value(loss: Loss, params: Params, x: Tensor, y: Tensor) -> tuple[Any, bool]:
+    """What the loss gives, and whether it depends on the parameters; nothing of the caller's is changed in place."""
+    found: list[Any] = []
+
+    def run(params: Params) -> Tensor:
+        with Elementary():
+            value = loss(params, x, y)
+        found.extend((value, isinstance(value, Tensor) and value.requires_grad))
+        return value if found[1] and value.is_floating_point() else torch.zeros(())
+
+    vjp(run, params)
+    return found[0], found[1]
+
+
 def _look(loss: Loss, params: Params, x: Tensor, y: Tensor, part: str) -> None:
-    leaves = {n: p.detach().requires_grad_() if p.is_floating_point() else p for n, p in network(params).items()}
+    leaves = {n: p.detach() for n, p in network(params).items()}
     given = ", ".join(
         f"{name} {str(t.dtype).removeprefix('torch.')} {list(t.shape)}" for name, t in (("x", x), ("y", y))
     )
     with torch.random.fork_rng(devices=[]), torch.enable_grad(), warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         try:
-            value = loss(leaves, x, y)
+            value, tracked = _value(loss, leaves, x, y)
         except MetaftError:
             raise
         except Exception as error:
+            if refusal(error) is not error:
+                return  # whether it can be differentiated at all is for the engine to say
             raise MetaftError(
                 f"the loss fails on the {part} set of task 0 ({given}): {type(error).__name__}: {error}"
             ) from error
@@ -86,7 +105,7 @@ def _look(loss: Loss, params: Params, x: Tensor, y: Tensor, part: str) -> None:
         raise MetaftError(
             f"the loss of task 0 is {str(value.dtype).removeprefix('torch.')} {list(value.shape)}; {wanted}"
         )
-    if leaves and not value.requires_grad:
+    if leaves and not tracked:
         raise MetaftError(
             "the loss of task 0 has no gradient towards the parameters it is given: does it use them, and no detach(), "
             "no_grad(), item() or numpy()?"
