@@ -354,7 +354,7 @@ def test_anybodys_results_are_not_a_comparison(option: str) -> None:
         (folder / "results.jsonl").write_text(text)
         result = metaft(*PLAIN, "--tasks", 3, "--queries", 2, "--out", folder, option)
         assert result.exit_code == 2
-        assert "was not written by a comparison" in result.stderr
+        assert "not one that metaft wrote" in result.stderr
         assert (folder / "results.jsonl").read_text() == text
 
 
