@@ -1,4 +1,4 @@
-"""Functions of torch without a second derivative, or with a wrong one, written out, so that plain autograd can stand for the truth.
+"""Functions of torch without a second derivative, or with a wrong one, written out: plain autograd is then the truth.
 
 Each gives what torch's own gives (tests/any_module/test_reference.py); none is the engine's own way of writing them.
 """
