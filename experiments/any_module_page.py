@@ -46,7 +46,8 @@ Every layer class of `torch.nn` ({sum(layer_like(of) for of in classes)}, with i
 the layer stands between learnable layers. The classes are found by enumeration: a test fails when torch gains one that is
 not here. {TASKS} tasks of {SUPPORT} support and {QUERY} query examples, {STEPS} steps of SGD (rate {RATE}), all parameters adapt. Shown is the
 worst relative error over the variants of a class, ‖g − g′‖ / ‖g′‖ over the whole gradient g. What should be equal is
-counted as right up to {tolerance("autograd"):.0e}; finite differences up to {tolerance("finite-difference"):.0e}.
+counted as right up to {tolerance("autograd"):.0e}; finite differences up to {tolerance("finite-difference"):.0e},
+and "implicit", whose conjugate gradients stop at a residual of 1e-6, up to {tolerance("implicit"):.0e}.
 
 - **= alone**: the tasks together against the mean of each alone, and in chunks of 1 and 3.
 - **= autograd**: against plain `torch.autograd.grad` with a stored graph, task by task, which shares no code with metaft.

@@ -198,6 +198,6 @@ def layers(of: str, *feeds: int, **options: Any) -> Callable[..., Case]:
 
 def function(of: str, call: Callable[..., Any], *feeds: int, variant: str = "", **parameters: Any) -> Case:
     """The case of a function called as ``call(fed [examples, *feeds], **parameters)``."""
-    own = {n: parameters.pop(n) for n in ("random", "batch_axis", "scale") if n in parameters}
-    random = own.pop("random", "")
-    return Case(of, lambda: Between(Holds(call, **parameters), *feeds, **own), variant, random=random)
+    own = {n: parameters.pop(n) for n in ("random", "held", "batch_axis", "scale") if n in parameters}
+    said = {n: own.pop(n) for n in ("random", "held") if n in own}
+    return Case(of, lambda: Between(Holds(call, **parameters), *feeds, **own), variant, **said)

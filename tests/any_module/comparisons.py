@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import threading
 from collections.abc import Callable, Collection
 from typing import Any
@@ -17,8 +16,9 @@ from tests.any_module import reference
 from tests.any_module.case import RATE, STEPS, Case
 from tests.any_module.reference import Params, difference
 
-# What the relative error of the whole gradient may be. Finite differences are no more exact than that.
-TIGHT, LOOSE = 1e-12, 1e-5
+# What the relative error of the whole gradient may be. Finite differences are no more exact than that, and conjugate
+# gradients, which stop at a residual of 1e-6, spread rounding where the system is badly conditioned.
+TIGHT, LOOSE = 1e-12, {"finite-difference": 1e-5, "implicit": 1e-8}
 HELD = metaft.L2ToStart(10.0) if hasattr(metaft, "L2ToStart") else None
 
 
@@ -33,7 +33,7 @@ class Ways:
     """
 
     def __init__(self, case: Case, training: bool = True, seed: int = 0, steps: int = STEPS) -> None:
-        self.steps = steps
+        self.steps, self.seed = steps, seed
         self.case, self.module, self.batch = case, case.module(seed).train(training), case.batch(seed)
         self.params = {name: p.detach().clone() for name, p in self.module.named_parameters()}
         self._known: dict[Any, Any] = {}
@@ -52,7 +52,7 @@ class Ways:
         def loss(params: Params, x: Tensor, y: Tensor) -> Tensor:
             thread = threading.get_ident()
             if thread not in modules:
-                modules[thread] = self.case.plain_loss(copy.deepcopy(self.module))
+                modules[thread] = self.case.plain_loss(self.case.module(self.seed).train(self.module.training))
             return modules[thread](params, x, y)
 
         return metaft.meta_gradient(
@@ -154,4 +154,4 @@ def comparisons(ways: Ways, still: Ways, compiled: bool = False) -> dict[str, Ca
 
 def tolerance(name: str) -> float:
     """What error a comparison may have."""
-    return LOOSE if name == "finite-difference" else TIGHT
+    return LOOSE.get(name, TIGHT)

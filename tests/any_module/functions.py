@@ -163,7 +163,7 @@ CASES: list[Case] = [
         4,
         w=(4, 4),
     ),
-    f("no_grad", lambda x: x * x.detach().sigmoid(), 4, variant="detach"),
+    f("no_grad", lambda x: x * x.detach().sigmoid(), 4, variant="detach", held=True),
     f("Tensor.__setitem__", written, 4),
     f("Tensor.unfold", lambda x: x.unfold(1, 2, 1) ** 2, 4),
     f("Tensor.view_as", lambda x: x.view_as(x).permute(1, 0).T * x, 4),

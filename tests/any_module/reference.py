@@ -29,7 +29,7 @@ def meta_gradient(
     """
     start = {name: p.detach().clone().requires_grad_() for name, p in params.items()}
     losses = []
-    # Neither the fused attentions nor the functions of `written` have a second derivative.
+    # Neither the fused attentions nor the functions of `written` have a right second derivative.
     with sdpa_kernel(SDPBackend.MATH), WrittenOut():
         for support_x, support_y, query_x, query_y in tasks:
             fast = start

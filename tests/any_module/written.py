@@ -1,4 +1,4 @@
-"""Functions of torch without a second derivative, written out, so that plain autograd can stand for the truth.
+"""Functions of torch without a second derivative, or with a wrong one, written out: plain autograd is then the truth.
 
 Each gives what torch's own gives (tests/any_module/test_reference.py); none is the engine's own way of writing them.
 """
@@ -91,10 +91,21 @@ def multilabel_margin(x: Tensor, y: Tensor, *options: Any, **named: Any) -> Tens
     return total / x.numel()
 
 
+def weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
+    """A direction and a length for each slice along ``dim``, one for all if it is −1.
+
+    The second derivative of torch's own is wrong, without a word (``torch.autograd.gradgradcheck`` tells).
+    """
+    if dim == -1:
+        return g * v / v.square().sum().sqrt()
+    return g * v / v.square().sum([axis for axis in range(v.dim()) if axis != dim], keepdim=True).sqrt()
+
+
 WRITTEN: dict[Callable[..., Any], Callable[..., Any]] = {
     F.hardsigmoid: hardsigmoid,
     F.multi_margin_loss: multi_margin,
     F.multilabel_margin_loss: multilabel_margin,
+    torch._weight_norm: weight_norm,
     torch.cdist: cdist,
     F.pdist: pdist,
     torch.pdist: pdist,
