@@ -63,7 +63,7 @@ for words in ([], ["--help"], ["--version"], *([name, "--help"] for name in COMM
     heavy = {"torch", "numpy", "matplotlib", "sklearn", "scipy", "PIL", "tensorboard"} & set(sys.modules)
     assert not heavy, (words, heavy)
 """
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
 
 

@@ -21,6 +21,7 @@ def toy(monkeypatch, tmp_path):
     monkeypatch.setenv("METAFT_OFFLINE", "1")
     monkeypatch.delenv("METAFT_DATA", raising=False)
     monkeypatch.chdir(tmp_path)
+    forget()  # what another test has read of the real one
     yield ToyOmniglot(monkeypatch)
     monkeypatch.undo()
     forget()
@@ -245,15 +246,22 @@ def test_what_is_missing_is_downloaded_by_md5_into_the_first_root(toy, tmp_path,
 
 
 @pytest.fixture(scope="module")
-def real(tmp_path_factory):
-    """The data set itself, where METAFT_DATA has it: its root, and what was decoded from it."""
+def real_once(tmp_path_factory):
+    """The data set itself, where METAFT_DATA has it: its root, what was decoded from it, a folder for its cache."""
     root = real_root()
     forget()
-    decoded = omniglot.decode(omniglot.where(root))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("METAFT_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(omniglot, "decode", lambda parts: decoded)
-        yield root, np.unpackbits(decoded.tensors["bits"].numpy(), axis=1, count=105 * 105)
+    return root, omniglot.decode(omniglot.where(root)), tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def real(real_once, monkeypatch):
+    """Its root and drawings, while one test has them: others of this module read what they have made themselves."""
+    root, decoded, kept = real_once
+    forget()
+    monkeypatch.setenv("METAFT_CACHE", str(kept))
+    monkeypatch.setattr(omniglot, "decode", lambda parts: decoded)
+    yield root, np.unpackbits(decoded.tensors["bits"].numpy(), axis=1, count=105 * 105)
+    monkeypatch.undo()
     forget()
 
 
