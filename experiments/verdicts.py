@@ -1,6 +1,6 @@
 """How often two equal methods are told apart, drawn and real: makes results/statistics.{md,json}.
 
-Command: python -m experiments.verdicts   (a few minutes on one core; no training data is needed)
+Command: python -m experiments.verdicts   (some ten minutes on one core; needs no data)
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CORNERS = {
     "2 seeds that spread against 10 that do not": Layout((2, 10), 600, (2.0, 0.0)),
     "10 seeds that spread against 2 that do not": Layout((10, 2), 600, (2.0, 0.0)),
     "3 seeds against 5": Layout((3, 5), 600, (1.0, 1.0)),
-    "2 seeds that spread against 2 that do not": Layout((2, 2), 600, (2.0, 0.0), (5.0, 0.0)),
+    "2 seeds that spread against 2 that do not": Layout((2, 2), 600, (2.0, 0.0)),
     "3 seeds that spread against 3 that do not": Layout((3, 3), 600, (2.0, 0.25)),
     "2 seeds against a method without randomness": Layout((2, 0), 600, (1.0, 0.0)),
     "3 seeds against a method without randomness": Layout((3, 0), 600, (1.0, 0.0)),
@@ -48,7 +48,7 @@ POOLS = {
 
 
 @click.command()
-@click.option("--pairs", default=10_000, show_default=True, help="drawn pairs a layout")
+@click.option("--pairs", default=4_000, show_default=True, help="drawn pairs a layout")
 @click.option("--splits", default=1_000, show_default=True, help="real pairs a pool and number of seeds")
 @click.option("--results", default="results", show_default=True, type=click.Path(path_type=Path), help="where pages go")
 @click.option("--page-only", is_flag=True, help="write the page anew from statistics.json")
@@ -136,12 +136,14 @@ def trainings(count: int = 12, tasks: int = 300) -> NDArray[np.float64]:
     rows = []
     test = metaft.families.sinusoid(shots=10, queries=100, seed=1000)
     for seed in range(count):
-        model = metaft.models.build("mlp", outputs=1, input_shape=(1,), seed=seed)
-        learner = metaft.learners.MAML(model, rule=metaft.SGD(lr=0.01), steps=1, estimator="exact", engine="eager")
+        model = metaft.models.build("mlp", outputs=1, input_shape=(1,), seed=seed, std=0.3)
+        learner = metaft.learners.MAML(model, rule=metaft.SGD(lr=0.01), steps=1, estimator="exact", kind="regression")
         family = metaft.families.sinusoid(shots=10, queries=10, seed=seed)
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "run"
-            metaft.meta_train(learner, family, iterations=150, tasks=25, seed=seed, out=out, progress=False)
+            metaft.meta_train(
+                learner, family, iterations=150, tasks=25, seed=seed, out=out, progress=False, outer_lr=0.01
+            )
         rows.append(evaluate(learner, test, tasks, every_step=False).per_task)
     return torch.stack(rows).numpy()
 

@@ -67,7 +67,7 @@ half² = t²(T − 1) · max(0, s² − Σ MS / S) / T + t²(ν) · Σ v,
 A factor for each term is Banerjee's: whatever the shares of the terms are, the false rate is at most 5% for known degrees of
 freedom. One number of degrees of freedom for all components together, as Satterthwaite's formula is mostly used, was tried:
 where two seeds come out close to each other by chance, it says that the tasks decide, and ν is near T − 1. Of equal methods
-it tells up to {_worst(results, "one freedom")} apart (below). Two further points:
+it tells up to {_worst(results, "one freedom")} apart (below). Further:
 
 - **A learner without randomness** (no weights and no seed, such as nearest neighbours on pixels) has no term of its own: its one
   "seed" stands for all. Whether it is one is read from what it says of itself; a single seed of anything else is not.
@@ -96,6 +96,8 @@ holds for any spread between them is wide. With 600 tasks and a deviation of 1 p
 Where the two methods are unlike, 600 tasks unless said:
 
 {_corners(results["corners"]["layouts"])}
+The highest of these, {_percent(max(one["ours"]["false"] for one in results["corners"]["layouts"]))}, is where ν is estimated from two seeds each whose spreads are unlike.
+
 Whole matrices of counted answers (50 queries a task, tasks of unlike difficulty, 100 tasks, so not normal):
 
 {_whole(results["whole"]["layouts"])}
@@ -171,12 +173,15 @@ def _real(pools: Mapping[str, Mapping[str, Any]]) -> str:
     for name, pool in pools.items():
         for seeds, told in pool["seeds"].items():
             ours = _percent(told["ours"]) + (" (these weights)" if seeds == "1" else "")
-            rows.append(
-                [f"{name} ({pool['what']})", f"{pool['deviation']:.3g}", seeds, ours, _percent(told["tasks alone"])]
-            )
+            rows.append([f"{name} ({pool['what']})", _deviation(pool), seeds, ours, _percent(told["tasks alone"])])
     return markdown_table(
         ["method", "deviation between seeds", "seeds of each", "told apart", "over tasks alone"], rows
     )
+
+
+def _deviation(pool: Mapping[str, Any]) -> str:
+    value = pool["deviation"]
+    return f"{100 * value:.2f} points" if "accuracy" in pool["what"] else f"{value:.3g}"
 
 
 def _worst(results: Mapping[str, Any], form: str) -> str:

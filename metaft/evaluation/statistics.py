@@ -140,7 +140,8 @@ def seed_spread(scores: Sequence[float]) -> Spread:
 def paired_difference(first: Tensor | Iterable[float], second: Tensor | Iterable[float]) -> Summary:
     """Mean of ``first − second`` on the *same* tasks, with its 95% interval (paired Student's t).
 
-    The tasks' own difficulty cancels, so the interval is far narrower than that of two separate means.
+    The tasks' own difficulty cancels, so the interval is far narrower than that of two separate means. It ranges over
+    tasks alone and says nothing about other seeds; `metaft.evaluation.difference` ranges over both.
 
     Args:
         first: ``[tasks]`` scores of one learner.

@@ -212,7 +212,7 @@ class Watched:
         found = validate(learner, self.tasks, tasks, device, world)
         watched = self.probe.measure(learner, device).monitored()
         del watched["ece"]
-        return dataclasses.replace(found, more=watched)
+        return dataclasses.replace(found, more={**found.more, **watched})
 
     def describe(self) -> dict[str, object]:
         """The settings that identify the tasks."""
