@@ -94,7 +94,9 @@ CASES: list[Case] = [
     function("F.rrelu", lambda x: F.rrelu(x), 6, variant="not in training"),
     function("F.rrelu_", lambda x: F.rrelu_(x, training=True), 6, random="always"),
     function("F.gumbel_softmax", lambda x: F.gumbel_softmax(x, tau=0.8), 6, random="always"),
-    function("F.gumbel_softmax", lambda x: F.gumbel_softmax(x, hard=True), 6, variant="hard", random="always", held=True),
+    function(
+        "F.gumbel_softmax", lambda x: F.gumbel_softmax(x, hard=True), 6, variant="hard", random="always", held=True
+    ),
     function("F.normalize", F.normalize, 6),
     function("F.normalize", lambda x: F.normalize(x, p=3, dim=1), 4, 3, variant="p 3, over channels"),
     function("F.cosine_similarity", lambda x: F.cosine_similarity(x[:, 0], x[:, 1], dim=1), 2, 4, 3),
