@@ -47,13 +47,15 @@ class Ways:
 
     def threaded(self, workers: int, **options: Any) -> MetaGradient:
         """The same where several threads call the loss, which then needs a module each."""
-        modules: dict[int, Callable[..., Tensor]] = {}
+        # Made beforehand: inside a transform torch lets nobody set ``.data``, as ``Module.double()`` does.
+        ready = [self.case.module(self.seed).train(self.module.training) for _ in range(workers + 2)]
+        taken: dict[int, Callable[..., Tensor]] = {}
 
         def loss(params: Params, x: Tensor, y: Tensor) -> Tensor:
             thread = threading.get_ident()
-            if thread not in modules:
-                modules[thread] = self.case.plain_loss(self.case.module(self.seed).train(self.module.training))
-            return modules[thread](params, x, y)
+            if thread not in taken:
+                taken[thread] = self.case.plain_loss(ready.pop())
+            return taken[thread](params, x, y)
 
         return metaft.meta_gradient(
             loss, self.params, self.batch, rule=metaft.SGD(RATE), steps=self.steps, workers=workers, chunk=1, **options
