@@ -35,7 +35,7 @@ class Rate:
 
 
 def forward_flop(network: nn.Module, x: Tensor) -> tuple[float, float]:
-    """Operations of one forward pass in convolutions, linear layers and attention: multiplications and additions.
+    """Operations of one forward pass in convolutions, linear layers, attention and LSTMs: multiplications and additions.
 
     Args:
         network: any module.
@@ -49,7 +49,7 @@ def forward_flop(network: nn.Module, x: Tensor) -> tuple[float, float]:
     def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
         counts[not inputs[0].requires_grad] += 2 * products(layer, inputs, output)
 
-    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear | nn.MultiheadAttention)]
+    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear | nn.MultiheadAttention | nn.LSTM)]
     hooks = [layer.register_forward_hook(count) for layer in layers]
     network(x)
     for hook in hooks:
@@ -61,7 +61,7 @@ def products(layer: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> float
     """Multiplications of one layer's forward pass.
 
     Args:
-        layer: a convolution, a linear layer, or attention of a sequence to itself (batch first).
+        layer: a convolution, a linear layer, attention of a sequence to itself (batch first), or an LSTM of one layer.
         inputs: what it was given.
         output: what it gave.
     """
@@ -69,6 +69,9 @@ def products(layer: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> float
         examples, tokens, width = inputs[0].shape
         # Four projections; every query with every key, every weight with every value.
         return float(examples * tokens * width * (4 * width + 2 * tokens))
+    if isinstance(layer, nn.LSTM):
+        places = inputs[0].numel() // layer.input_size
+        return float(places * 4 * layer.hidden_size * (layer.input_size + layer.hidden_size))
     weight = layer.weight
     assert isinstance(weight, Tensor)
     return float(weight.shape[1:].numel() * output.numel())  # the first are behind one number of the output

@@ -57,8 +57,12 @@ class Problem:
         return any(isinstance(module, nn.MultiheadAttention) for module in self.network.modules())
 
     def differentiable_twice(self) -> AbstractContextManager[None]:
-        """Where plain torch has to compute this: its fused attention has no second derivative (pytorch#116350)."""
-        return sdpa_kernel(SDPBackend.MATH) if self.attends and not self.first_order else nullcontext()
+        """Where plain torch has to compute this: its fused attention and recurrence have no second derivative."""
+        if self.first_order:
+            return nullcontext()
+        if any(isinstance(module, nn.RNNBase) for module in self.network.modules()):
+            return torch.backends.mkldnn.flags(enabled=False)
+        return sdpa_kernel(SDPBackend.MATH) if self.attends else nullcontext()  # pytorch#116350
 
     def model(self) -> nn.Module:
         """A copy of the network in training mode: batch norm uses the batch it is given."""

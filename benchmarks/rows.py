@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks import attention, conv4, episodes, resnet12, sinusoid
+from benchmarks import attention, conv4, episodes, recurrent, resnet12, sinusoid
 from benchmarks.row import Row
 
-ROWS: dict[str, Row] = {**sinusoid.ROWS, **conv4.ROWS, **resnet12.ROWS, **attention.ROWS, **episodes.ROWS}
+ROWS: dict[str, Row] = {**sinusoid.ROWS, **conv4.ROWS, **resnet12.ROWS, **attention.ROWS, **recurrent.ROWS, **episodes.ROWS}

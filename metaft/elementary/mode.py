@@ -386,6 +386,7 @@ TABLE |= {
     torch.layer_norm: partial(_norm, _without_last(norms.layer_norm)),
     torch.group_norm: partial(_norm, _without_last(norms.group_norm)),
     torch.rms_norm: partial(_norm, norms.rms_norm),
+    torch._weight_norm: partial(_written, norms.weight_norm),
     torch.batch_norm: _torch_batch_norm,
     torch.instance_norm: _torch_instance_norm,
     F.max_pool2d: _max_pool2d,

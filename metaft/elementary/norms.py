@@ -103,6 +103,21 @@ def instance_norm(
     return _affine(found, *(_over_space(v, x) for v in (weight, bias)))
 
 
+def weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
+    """``torch._weight_norm``: w = g v / ‖v‖ (Salimans & Kingma 2016, eq. 2).
+
+    Args:
+        v: the direction of a weight.
+        g: its lengths, of size 1 in all axes but ``dim``; a scalar where ``dim`` is −1.
+        dim: the axis along which each slice has a length of its own; −1 for one length of the whole.
+
+    Returns:
+        Like ``v``.
+    """
+    over = [axis for axis in range(v.dim()) if axis != dim]
+    return v * (g / torch.linalg.vector_norm(v, dim=over, keepdim=True))
+
+
 def _standard(x: Tensor, axes: int, eps: float) -> Tensor:
     """(x − mean) / √(variance + ε) over so many last axes; half precision is summed in single, as torch does."""
     over, wide = tuple(range(-axes, 0)), _wide(x)
