@@ -35,7 +35,7 @@ class Rate:
 
 
 def forward_flop(network: nn.Module, x: Tensor) -> tuple[float, float]:
-    """Operations of one forward pass in convolutions, linear layers, attention and LSTMs: multiplications and additions.
+    """Operations of one forward pass in convolutions, linear layers, attention, LSTMs: multiplications and additions.
 
     Args:
         network: any module.

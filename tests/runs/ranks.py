@@ -11,11 +11,14 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from metaft.cli import _fail
 from metaft.distributed.place import place
 from metaft.errors import MetaftError
 from metaft.evaluation.evaluate import evaluate
+from metaft.inner.rules import SGD
+from metaft.learners.maml import MAML
 from metaft.runs import loop
 from metaft.runs.distributed import after_restart
 from metaft.runs.loop import meta_train
@@ -43,7 +46,11 @@ class Failing(Doubles):
         return super().batch(index, tasks)
 
 
-def learner() -> LinearMaml:
+def learner() -> LinearMaml | MAML:
+    if os.environ.get("LEARNER") == "dropout":
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(1, 8), nn.Tanh(), nn.Dropout(0.5), nn.Linear(8, 1)).double()
+        return MAML(net, SGD(0.01), 2, kind="regression")
     found = LinearMaml()
     found.net.double()
     found.params = {name: p.double() for name, p in found.params.items()}

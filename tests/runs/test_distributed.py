@@ -64,8 +64,15 @@ def agree(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> 
         torch.testing.assert_close(found[name], expected[name], rtol=1e-11, atol=1e-13)
 
 
-@pytest.mark.parametrize(("size", "tasks"), [(2, 7), pytest.param(4, 3, marks=pytest.mark.long)])
-def test_ranks_train_and_evaluate_as_one_process_does(tmp_path: Path, size: int, tasks: int) -> None:
+@pytest.mark.parametrize(
+    ("size", "tasks", "kind"),
+    [(2, 7, "linear"), (2, 7, "dropout"), pytest.param(4, 3, "linear", marks=pytest.mark.long)],
+)
+def test_ranks_train_and_evaluate_as_one_process_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, tasks: int, kind: str
+) -> None:
+    """Random layers draw the same, too."""
+    monkeypatch.setenv("LEARNER", kind)
     (tmp_path / "one").mkdir()
     (tmp_path / "all").mkdir()
     codes, errors = end(start(tmp_path / "all", size, tasks))
