@@ -10,6 +10,7 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
+from metaft.counts import require_count
 from metaft.errors import MetaftError, nearest
 from metaft.inner.objectives import OBJECTIVES, Objective
 from metaft.inner.rules import RULES, Params, Rule
@@ -92,8 +93,8 @@ class FineTuning:
         ):
             if given not in known:
                 raise MetaftError(f"unknown {what} {given!r}{nearest(given, known)}")
-        if steps < 0 or workers < 1:
-            raise MetaftError(f"steps must be 0 or more and workers 1 or more, not {steps} and {workers}")
+        require_count(steps, "inner steps")
+        require_count(workers, "workers", 1)
         self.model = Functional(model, batch_norm)
         self.params = self.model.params()
         self.rate, self.head_rate, self.steps, self.rule_name, self.scope = rate, head_rate, steps, rule, scope
@@ -162,7 +163,7 @@ class FineTuning:
             ``[steps + 1, tasks, query, outputs]``.
         """
         net = self._network(self._ways(batch))
-        count, ragged = self.steps if steps is None else steps, batch.ragged
+        count, ragged = self.steps if steps is None else require_count(steps, "inner steps"), batch.ragged
 
         if net.in_body:
             batch = laid_out({}, batch)[1]

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from metaft.counts import require_count
 from metaft.errors import MetaftError, nearest
 from metaft.inner.adapt import Begin, Inner, adapt, network
 from metaft.inner.losses import cross_entropy, mean_squared_error
@@ -90,6 +91,8 @@ class MAML:
         engine: str = "eager",
         workers: int = 1,
     ) -> None:
+        require_count(steps, "inner steps")
+        require_count(workers, "workers", 1)
         mode: BatchNormMode = "transductive" if batch_norm == "per-step" else batch_norm
         self.model, self.batch_norm = Functional(model, mode), batch_norm
         self.in_training = self.model.training()
@@ -279,7 +282,8 @@ class MAML:
         """
         self._require_fit(batch)
         ragged = batch.ragged
-        inner = self._inner(self.steps if steps is None else steps, ragged, self._begin(batch))
+        count = self.steps if steps is None else require_count(steps, "inner steps")
+        inner = self._inner(count, ragged, self._begin(batch))
         params, batch = laid_out(self.params, batch)
 
         def answers(chunk: TaskBatch) -> Tensor:

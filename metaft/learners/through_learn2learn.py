@@ -12,6 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from metaft.counts import require_count
 from metaft.errors import MetaftError
 from metaft.learners.learner import Predictor
 from metaft.learners.maml import LOSSES
@@ -67,8 +68,7 @@ class Learn2Learn:
                 f"an algorithm of learn2learn is needed, such as learn2learn.algorithms.MAML(model, lr=0.4), "
                 f"not {type(algorithm).__name__}"
             )
-        if steps < 0:
-            raise MetaftError(f"inner steps must be 0 or more, not {steps}")
+        require_count(steps, "inner steps")
         self.algorithm, self.steps, self.kind = algorithm, steps, kind
         self.loss = LOSSES[kind]
         self.name = f"learn2learn.{type(algorithm).__name__}"
@@ -126,7 +126,7 @@ class Learn2Learn:
         Raises:
             MetaftError: as `adapt`.
         """
-        count = self.steps if steps is None else steps
+        count = self.steps if steps is None else require_count(steps, "inner steps")
         tasks = []
         for support_x, support_y, query_x, query_y in zip(*batch.tensors(), strict=True):
             asked = _real(query_y)

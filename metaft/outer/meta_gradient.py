@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from metaft.counts import require_count
 from metaft.errors import MetaftError, nearest
 from metaft.inner.adapt import Begin, Inner, network
 from metaft.inner.objectives import Loss, Objective, TaskLoss
@@ -158,10 +159,8 @@ def meta_gradient(
     _check("estimator", estimator, ESTIMATORS)
     _check("memory", memory, MEMORY)
     _check("engine", engine, ENGINES)
-    if steps < 0:
-        raise MetaftError(f"inner steps must be 0 or more, not {steps}")
-    if workers < 1:
-        raise MetaftError(f"workers must be 1 or more, not {workers}")
+    require_count(steps, "inner steps")
+    require_count(workers, "workers", 1)
     if solver_iterations < 1:
         raise MetaftError(f"solver_iterations must be 1 or more, not {solver_iterations}")
     begun = begin.names if begin else ()

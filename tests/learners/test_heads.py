@@ -136,6 +136,20 @@ def test_logistic_regression_arrives_at_any_size_of_features(size, ways, shots, 
     assert torch.equal(found.argmax(-1), answers)
 
 
+@pytest.mark.parametrize(("scale", "strength"), [(1e3, 1.0), (1e3, 1e-3), (1e6, 1.0)])
+def test_logistic_regression_arrives_where_some_examples_are_told_apart_with_certainty(scale, strength):
+    """Classes that overlap in part: Newton's steps leave 1/e of what is left, which is not the end of them."""
+    x, y, _ = features(1, 2, 5, 20, 8)
+    weight, bias = fitted_line(build_head("logistic", regularisation=strength), scale * x, y, 5)
+    model = linear_model.LogisticRegression(C=scale**2 / strength, tol=1e-12, max_iter=20_000, solver="newton-cg")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(x[1], y[1])
+    coefficients, level = torch.from_numpy(model.coef_).T / scale, torch.from_numpy(model.intercept_)
+    reference = logistic_value(coefficients, level, scale * x[1], y[1], strength)
+    assert logistic_value(weight, bias, scale * x[1], y[1], strength) <= reference * (1 + 1e-10)
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(("ways", "shots", "width"), SHAPES)
 def test_a_support_vector_machine_arrives_at_any_size_of_features(size, ways, shots, width):

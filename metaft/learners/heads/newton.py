@@ -11,8 +11,11 @@ from metaft.errors import MetaftError
 
 TOLERANCE = 1e-18
 """How far a value may still fall, relative to it, by what the Newton decrement promises."""
-STALLED = 1e-6
-"""The same where rounding lets it fall no further."""
+NEAR = 1e-12
+"""The same where a step has not halved it: no more is to be had than rounding."""
+STALLED, PATIENCE = 1e-6, 3
+"""The same where so many steps in a row have not: on what is told apart with certainty Newton's method leaves 1/e of
+it in each step, and is not to be ended there."""
 MOST_STEPS = 200
 HALVINGS = 40
 PRECISION, MOST_PRODUCTS = 1e-3, 300
@@ -48,13 +51,16 @@ def minimise(
     """
     here, height = start, value(start)
     least = torch.full_like(height, torch.inf)
+    stuck = torch.zeros_like(height)
     for count in range(MOST_STEPS):
         slope, newton = derivatives(here)
         flat = ~slope.flatten(-2).any(-1)
         direction = newton(-slope)
         fall = -(slope * direction).sum((-2, -1))
         size = height.abs()
-        arrived = (fall <= tolerance * size) | ((fall <= STALLED * size) & (fall >= least / 4))
+        stuck = torch.where(fall < least / 2, 0, stuck + 1)
+        arrived = fall <= tolerance * size
+        arrived |= ((fall <= NEAR * size) & (stuck > 0)) | ((fall <= STALLED * size) & (stuck >= PATIENCE))
         moving = ~flat if count == 0 else ~(flat | arrived)
         if not moving.any():
             return here

@@ -1,0 +1,54 @@
+"""What counts nothing is refused, wherever a number of inner steps is given from Python or in a learner's options."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import metaft
+from metaft.counts import require_count
+from metaft.errors import MetaftError
+from metaft.learners import FineTuning, build
+from metaft.tasks.batch import TaskBatch
+
+NONE = (-3, 2.5, True, float("nan"), float("inf"), np.float64(2))
+
+
+def network() -> nn.Module:
+    return nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 3))
+
+
+def batch() -> TaskBatch:
+    labels = torch.arange(3).repeat(2, 2)
+    return TaskBatch(torch.rand(2, 6, 2), labels, torch.rand(2, 6, 2), labels)
+
+
+@pytest.mark.parametrize("steps", NONE, ids=repr)
+@pytest.mark.parametrize("name", ["maml", "anil", "cavia", "maml++", "meta-sgd", "proto-maml", "reptile", "imaml"])
+def test_a_learner_refuses_steps_that_are_none(name: str, steps: Any) -> None:
+    with pytest.raises(MetaftError, match="inner steps must be 0 or more, a whole number, not"):
+        build(name, network(), steps=steps)
+
+
+@pytest.mark.parametrize("steps", NONE, ids=repr)
+def test_so_do_fine_tuning_a_curve_and_the_plain_engine(steps: Any) -> None:
+    tuned = FineTuning(network(), steps=1, batch_norm="transductive")
+    loss = lambda p, x, y: (x @ p["w"]).square().mean()
+    for ask in (
+        lambda: FineTuning(network(), steps=steps),
+        lambda: tuned.curve(batch(), steps),
+        lambda: build("maml", network()).curve(batch(), steps),
+        lambda: metaft.meta_gradient(loss, {"w": torch.ones(2, 1)}, batch(), rule=metaft.SGD(0.1), steps=steps),
+    ):
+        with pytest.raises(MetaftError, match="inner steps must be 0 or more, a whole number, not"):
+            ask()
+
+
+def test_counts() -> None:
+    assert require_count(np.int64(3), "tasks", 1) == 3
+    with pytest.raises(MetaftError, match="tasks must be 1 or more, a whole number, not 0"):
+        require_count(0, "tasks", 1)
