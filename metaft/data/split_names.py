@@ -80,4 +80,4 @@ def usual(split: str) -> str:
 
 
 def _is_one_of(words: Iterable[str], name: str) -> bool:
-    return re.fullmatch(_AROUND.format("|".join(words)), re.sub(r"[\s_-]+", "", name.lower())) is not None
+    return re.fullmatch(_AROUND.format("|".join(words)), re.sub(r"^\d+|[\s._-]+", "", name.lower())) is not None

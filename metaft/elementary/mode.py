@@ -163,6 +163,56 @@ def _without_last(written: Handler) -> Handler:
     return lambda *args, cudnn_enable=True, cudnn_enabled=True: written(*args[:5])
 
 
+def _native_layer_norm(
+    mode: Elementary, func: Handler, /, x: Tensor, shape: Sequence[int], weight: Any, bias: Any, eps: float
+) -> Any:
+    """The operators below ``torch.layer_norm`` and its kin also give their statistics."""
+    if not batched():
+        return func(x, shape, weight, bias, eps)
+    return norms.layer_norm(x, shape, weight, bias, eps), *norms.statistics(x, tuple(range(-len(shape), 0)), eps)
+
+
+def _native_group_norm(
+    mode: Elementary,
+    func: Handler,
+    /,
+    x: Tensor,
+    weight: Any,
+    bias: Any,
+    n: int,
+    c: int,
+    hw: int,
+    group: int,
+    eps: float,
+) -> Any:
+    if not batched():
+        return func(x, weight, bias, n, c, hw, group, eps)
+    found = norms.group_norm(x, group, weight, bias, eps)
+    return found, *(v.squeeze(-1) for v in norms.statistics(x.reshape(n, group, -1), (-1,), eps))
+
+
+def _native_batch_norm(
+    mode: Elementary,
+    func: Handler,
+    /,
+    x: Tensor,
+    weight: Any,
+    bias: Any,
+    running_mean: Any,
+    running_var: Any,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> Any:
+    if not batched():
+        return func(x, weight, bias, running_mean, running_var, training, momentum, eps)
+    found = _batch_norm(mode, func, x, running_mean, running_var, weight, bias, training, momentum, eps)
+    if not training:
+        return found, x.new_empty(0), x.new_empty(0)
+    axes = tuple(axis for axis in range(x.dim()) if axis != 1)
+    return found, *(v.flatten() for v in norms.statistics(x, axes, eps))
+
+
 def _max_pool2d(mode: Elementary, func: Handler, /, *args: Any, **kwargs: Any) -> Any:
     """In code compiled for a CPU: torch's own can be neither fused nor vectorised there."""
     kernel = plain_max_pool2d(*args, **kwargs)
@@ -436,6 +486,13 @@ TABLE |= {
     F.fractional_max_pool3d: partial(_fractional, 3),
     F.fractional_max_pool3d_with_indices: partial(_fractional, 3),
 }
+for _name, _handler in (
+    ("native_layer_norm", _native_layer_norm),
+    ("native_group_norm", _native_group_norm),
+    ("native_batch_norm", _native_batch_norm),
+):
+    _operator = getattr(torch.ops.aten, _name)
+    TABLE |= dict.fromkeys((getattr(torch, _name), _operator, _operator.default), _handler)
 TABLE |= {function: partial(_dropout, written) for function, written in _DROPOUTS.items()}
 TABLE |= {
     torch.rrelu_: partial(_random_in_place, random_layers.rrelu),

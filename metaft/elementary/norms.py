@@ -118,6 +118,21 @@ def weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
     return v * (g / torch.linalg.vector_norm(v, dim=over, keepdim=True))
 
 
+def statistics(x: Tensor, axes: tuple[int, ...], eps: float) -> tuple[Tensor, Tensor]:
+    """Mean and 1/√(variance + ε).
+
+    Args:
+        x: any shape.
+        axes: over which both are taken; they stay, of size 1.
+        eps: ε under the root.
+
+    Returns:
+        Both.
+    """
+    variance, mean = torch.var_mean(_wide(x), axes, correction=0, keepdim=True)
+    return mean, torch.rsqrt(variance + eps)
+
+
 def _standard(x: Tensor, axes: int, eps: float) -> Tensor:
     """(x − mean) / √(variance + ε) over so many last axes; half precision is summed in single, as torch does."""
     over, wide = tuple(range(-axes, 0)), _wide(x)

@@ -36,6 +36,8 @@ def named(found):
     ("train", "val", "test"),
     [
         ("Train", "Val", "Test"),
+        ("01_train", "02_val", "03_test"),
+        ("1. Training", "2. Dev", "3. Test"),
         ("TRAIN", "VAL", "TEST"),
         ("training", "validation", "testing"),
         ("Training", "Valid", "Evaluation"),
