@@ -199,6 +199,6 @@ def test_episode_row_times_metaft_where_learn2learn_is_absent(monkeypatch: pytes
 def test_rows_state_what_issues_3_and_19_ask_for() -> None:
     targets = {name: row.target for name, row in ROWS.items() if row.target is not None}
     expected = {"sinusoid": 40, "sinusoid-training": 1, "conv4-stride2": 2.5, "conv4-maxpool": 2.5, "resnet12": 1.3}
-    expected |= {"attention": 2, "attention-first-order": 2}
+    expected |= {"attention": 2, "attention-first-order": 2, "recurrent": 1}
     assert targets == expected
     assert ROWS["episodes"].target_per_second == 10_000
