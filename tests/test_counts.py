@@ -30,7 +30,7 @@ def batch() -> TaskBatch:
 @pytest.mark.parametrize("steps", NONE, ids=repr)
 @pytest.mark.parametrize("name", ["maml", "anil", "cavia", "maml++", "meta-sgd", "proto-maml", "reptile", "imaml"])
 def test_a_learner_refuses_steps_that_are_none(name: str, steps: Any) -> None:
-    with pytest.raises(MetaftError, match="inner steps must be 0 or more, a whole number, not"):
+    with pytest.raises(MetaftError, match=r"inner steps must be a whole number of at least [01], not"):
         build(name, network(), steps=steps)
 
 
@@ -44,11 +44,31 @@ def test_so_do_fine_tuning_a_curve_and_the_plain_engine(steps: Any) -> None:
         lambda: build("maml", network()).curve(batch(), steps),
         lambda: metaft.meta_gradient(loss, {"w": torch.ones(2, 1)}, batch(), rule=metaft.SGD(0.1), steps=steps),
     ):
-        with pytest.raises(MetaftError, match="inner steps must be 0 or more, a whole number, not"):
+        with pytest.raises(MetaftError, match="inner steps must be a whole number of at least 0, not"):
+            ask()
+
+
+@pytest.mark.parametrize("count", [0, *NONE], ids=repr)
+def test_so_do_families_evaluation_comparison_and_chunks(count: Any) -> None:
+    waves, loss = metaft.families.sinusoid(), lambda p, x, y: (x @ p["w"]).square().mean()
+    neighbours = metaft.learners.NearestNeighbour()
+    glyphs = metaft.families.episodes("glyphs", split="test")
+    engine: dict[str, Any] = {"rule": metaft.SGD(0.1), "steps": 1}
+    for ask in (
+        lambda: metaft.families.sinusoid(shots=count),
+        lambda: metaft.families.sinusoid(queries=count),
+        lambda: metaft.families.episodes("glyphs", ways=count),
+        lambda: metaft.families.episodes("glyphs", shots=count),
+        lambda: metaft.learners.NearestNeighbour(k=count),
+        lambda: metaft.evaluate(build("maml", nn.Linear(1, 1), kind="regression"), waves, count),
+        lambda: metaft.compare({"a": neighbours}, glyphs, tasks=count),
+        lambda: metaft.meta_gradient(loss, {"w": torch.ones(1, 1)}, waves.batch(0, 2), chunk=count, **engine),
+    ):
+        with pytest.raises(MetaftError, match=r"must be a whole number of at least|should be"):
             ask()
 
 
 def test_counts() -> None:
     assert require_count(np.int64(3), "tasks", 1) == 3
-    with pytest.raises(MetaftError, match="tasks must be 1 or more, a whole number, not 0"):
+    with pytest.raises(MetaftError, match="tasks must be a whole number of at least 1, not 0"):
         require_count(0, "tasks", 1)

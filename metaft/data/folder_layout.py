@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from metaft.counts import require_count
 from metaft.data.class_lists import by_seed, from_files, list_files, require_disjoint
 from metaft.data.folder_files import files_in, images_below, images_in, subfolders
 from metaft.data.notes import counted, say
@@ -145,8 +146,7 @@ def _class_folders(base: Path, found: dict[str, Path]) -> dict[str, Path]:
 def _large_enough(folders: dict[str, Path], least: int | None) -> dict[str, Path]:
     if least is None:
         return folders
-    if isinstance(least, bool) or not isinstance(least, int) or least < 1:
-        raise MetaftError(f"min_examples must be a whole number from 1, not {least!r}")
+    require_count(least, "min_examples", 1)
     counts = {name: len(images_below(folder)[0]) for name, folder in folders.items()}
     small = {name: count for name, count in counts.items() if count < least}
     if small:

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from torch import nn
 
+from metaft.counts import require_count
 from metaft.errors import MetaftError
 from metaft.evaluation.comparison import EVALUATION, Cell, Comparison, require_baseline
 from metaft.evaluation.evaluate import BLOCK, Progress, device_of, draw, evaluate_batches, last_answers, score
@@ -74,6 +75,7 @@ def compare(
         for seed, learner in enumerate(several):
             entrants.append(Entrant(label, seed if len(several) > 1 else None, partial(_same, learner)))
     require_baseline(baseline, learners)
+    require_count(tasks, "tasks", 1)
     families = with_shots(family, shots)
     for entrant in entrants:
         rehearse(entrant.label, entrant.make(), families)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from metaft.counts import require_count
 from metaft.distributed.ranks import join
 from metaft.errors import MetaftError
 from metaft.evaluation.result import Result
@@ -85,7 +86,8 @@ def evaluate(
     Raises:
         MetaftError: on counts that make no sense, or a learner whose answers do not fit the tasks.
     """
-    _at_least(1, tasks=tasks, batch_size=BLOCK if batch_size is None else batch_size)
+    require_count(tasks, "tasks", 1)
+    require_count(BLOCK if batch_size is None else batch_size, "batch_size", 1)
     if seed is not None:
         family = _reseeded(family, require_seed(seed))
     batches = fitting(family, draw(family, tasks, BLOCK if batch_size is None else batch_size))
@@ -120,7 +122,7 @@ def evaluate_batches(
     Raises:
         MetaftError: as in `evaluate`, or if a task has NaN or infinite values or a support set of one class.
     """
-    _at_least(0, steps=0 if steps is None else steps)
+    require_count(0 if steps is None else steps, "inner steps")
     if not every_step and steps is not None:
         raise MetaftError(f"steps={steps} go with every_step=True; otherwise make the learner with so many")
     device = device_of(learner)
@@ -252,9 +254,3 @@ def _reseeded(family: Any, seed: int) -> Any:
     raise MetaftError(
         f"{type(family).__name__} has no seed to replace; make the family with seed={seed} and evaluate that"
     )
-
-
-def _at_least(least: int, **given: int) -> None:
-    for name, value in given.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise MetaftError(f"{name} must be a whole number of at least {least}, got {value!r}")

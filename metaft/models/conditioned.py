@@ -8,6 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from metaft.counts import require_count
 from metaft.errors import MetaftError
 from metaft.seeds import require_seed
 
@@ -39,8 +40,7 @@ def conditioned(model: nn.Module, size: int, seed: int = 0) -> nn.Module:
     Raises:
         MetaftError: if there is no such layer, the module has a ``context`` already, or size < 1.
     """
-    if size < 1:
-        raise MetaftError(f"a context has 1 or more numbers, not {size}")
+    require_count(size, "the size of a context", 1)
     if hasattr(model, NAME):
         raise MetaftError(f"{type(model).__name__} has something called {NAME!r} already; give that another name")
     network = copy.deepcopy(model)

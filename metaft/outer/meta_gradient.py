@@ -161,8 +161,8 @@ def meta_gradient(
     _check("engine", engine, ENGINES)
     require_count(steps, "inner steps")
     require_count(workers, "workers", 1)
-    if solver_iterations < 1:
-        raise MetaftError(f"solver_iterations must be 1 or more, not {solver_iterations}")
+    require_count(solver_iterations, "solver_iterations", 1)
+    require_count(1 if chunk is None else chunk, "chunk", 1)
     begun = begin.names if begin else ()
     fixed = tuple(n for n in params if n in frozen or n in _not_required(params))
     adapts, trains = resolve((*params, *begun), scope, meta_scope, begun, per_step, fixed)

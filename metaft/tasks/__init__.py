@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from metaft.counts import count_range
 from metaft.errors import MetaftError
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.episodes import Episodes
@@ -55,7 +56,7 @@ def episodes(
     from metaft.data import catalog
 
     images = catalog.load_images(dataset, split, root=root, **options)
-    division, most = catalog.dataset(dataset).division, ways if isinstance(ways, int) else max(ways)
+    division, most = catalog.dataset(dataset).division, max(count_range(ways, "ways", 2))
     if division is not None and most > images.classes and not options.get("rotations"):
         raise MetaftError(too_few_classes(most, dataset, split, division(split, root=root, **options)))
     # A data set's own seed is its default here: `seed` is the family's.
@@ -97,7 +98,7 @@ def episodes_of(
     if channels is not None:
         images = images.with_channels(channels)
         told["channels"] = channels
-    (least_ways, ways), (least_shots, shots) = ((n, n) if isinstance(n, int) else n for n in (ways, shots))
+    (least_ways, ways), (least_shots, shots) = count_range(ways, "ways", 2), count_range(shots, "shots", 1)
     if (least_ways, least_shots) == (ways, shots):
         return Episodes(images, ways, shots, queries, seed, name, split, told)
     return RaggedEpisodes(images, ways, shots, queries, seed, name, split, told, least_ways, least_shots)

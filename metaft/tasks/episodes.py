@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from metaft.counts import require_count
 from metaft.data.images import LabelledImages
 from metaft.errors import MetaftError
 from metaft.seeds import require_seed
@@ -54,11 +55,9 @@ class Episodes:
 
     def __post_init__(self) -> None:
         require_seed(self.seed)
-        if self.ways < 2 or self.shots < 1 or self.queries < 1:
-            raise MetaftError(
-                f"an episode needs ways ≥ 2, shots ≥ 1 and queries ≥ 1, "
-                f"not ways={self.ways}, shots={self.shots}, queries={self.queries}"
-            )
+        require_count(self.ways, "ways", 2)
+        require_count(self.shots, "shots", 1)
+        require_count(self.queries, "queries", 1)
         where = f"{self.dataset} ({self.split})"
         if self.ways > self.images.classes:
             raise MetaftError(f"{self.ways} ways asked for, but {where} has only {self.images.classes} classes")

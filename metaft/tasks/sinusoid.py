@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metaft.errors import MetaftError
+from metaft.counts import require_count
 from metaft.seeds import require_seed
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.family import Kind
@@ -43,8 +43,8 @@ class Sinusoids:
 
     def __post_init__(self) -> None:
         require_seed(self.seed)
-        if self.shots < 1 or self.queries < 1:
-            raise MetaftError(f"shots and queries must be at least 1, not shots={self.shots}, queries={self.queries}")
+        require_count(self.shots, "shots", 1)
+        require_count(self.queries, "queries", 1)
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from metaft.counts import require_count
 from metaft.data.class_lists import ClassLists, by_seed
 from metaft.data.csv_table import Table, read_table
 from metaft.data.folder_layout import WAY_OUT
@@ -57,8 +58,8 @@ class GroupTasks:
 
     def __post_init__(self) -> None:
         require_seed(self.seed)
-        if self.shots < 1 or self.queries < 1:
-            raise MetaftError(f"shots and queries must be at least 1, not shots={self.shots}, queries={self.queries}")
+        require_count(self.shots, "shots", 1)
+        require_count(self.queries, "queries", 1)
         smallest = int(self.counts.argmin())
         if self.counts[smallest] < self.shots + self.queries:
             raise MetaftError(

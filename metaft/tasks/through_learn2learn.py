@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metaft.counts import require_count
 from metaft.errors import MetaftError
 from metaft.seeds import require_seed
 from metaft.tasks.batch import TaskBatch
@@ -59,8 +60,8 @@ class Learn2LearnTasks:
         require_seed(self.seed)
         if not all(hasattr(self.taskset, name) for name in ("sample_task_description", "get_task", "num_tasks")):
             raise MetaftError(f"a learn2learn.data.Taskset is needed, not {type(self.taskset).__name__}")
-        if self.shots < 1 or self.queries < 1:
-            raise MetaftError(f"shots and queries must be at least 1, not shots={self.shots}, queries={self.queries}")
+        require_count(self.shots, "shots", 1)
+        require_count(self.queries, "queries", 1)
         if any(isinstance(label, str) for label in self.taskset.dataset.labels):
             # learn2learn puts labels into a set, where the order of text differs from process to process.
             raise MetaftError(

@@ -249,7 +249,7 @@ def test_classes_of_too_few_images_are_left_out_before_the_division(tmp_path, ca
     with pytest.raises(MetaftError, match="no class of val has enough images; choose a smaller min_examples"):
         layout(tmp_path, 0, least=4)
     for wrong in (0, True, "4", 2.5):
-        with pytest.raises(MetaftError, match="min_examples must be a whole number from 1"):
+        with pytest.raises(MetaftError, match="min_examples must be a whole number of at least 1"):
             layout(tmp_path, 0, least=wrong)
 
 

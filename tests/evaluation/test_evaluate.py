@@ -159,9 +159,9 @@ def test_ready_made_tasks_score_as_drawn_ones():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"tasks": 0}, "tasks must be a whole number of at least 1, got 0"),
-        ({"tasks": 2.5}, "got 2.5"),
-        ({"steps": -1}, "steps must be a whole number of at least 0, got -1"),
+        ({"tasks": 0}, "tasks must be a whole number of at least 1, not 0"),
+        ({"tasks": 2.5}, "tasks must be a whole number of at least 1, not 2.5"),
+        ({"steps": -1}, "steps must be a whole number of at least 0, not -1"),
         ({"batch_size": 0}, "batch_size must be"),
     ],
 )

@@ -120,7 +120,7 @@ def test_separated_blobs_are_told_apart():
     ("make", "message"),
     [
         (lambda: NearestNeighbour(metric="euclid"), "did you mean 'euclidean'"),
-        (lambda: NearestNeighbour(k=0), "at least 1 neighbour, got 0"),
+        (lambda: NearestNeighbour(k=0), "of at least 1, not 0"),
         (lambda: NearestNeighbour(k=13).curve(images(0)), "k=13 neighbours asked of a support set of 12"),
         (lambda: NearestNeighbour().curve(Lines().batch(0, 2)), "real-valued targets"),
         (lambda: NearestNeighbour().meta_gradient(images(0)), "no parameters to meta-train"),

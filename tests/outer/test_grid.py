@@ -276,7 +276,7 @@ def test_the_pull_after_the_steps_is_one_first_step_of_the_rule_and_none_at_test
 
 def test_a_solver_without_iterations_is_refused():
     model, loss, batch = problem()
-    with pytest.raises(MetaftError, match="solver_iterations must be 1 or more, not 0"):
+    with pytest.raises(MetaftError, match="solver_iterations must be a whole number of at least 1, not 0"):
         meta_gradient(
             loss, model.params(), batch, rule=metaft.SGD(0.3), steps=1, estimator="implicit",
             objective=L2ToStart(1.0), solver_iterations=0,

@@ -149,8 +149,8 @@ def test_sinusoids_are_waves_within_their_ranges():
     ("options", "says"),
     [
         ({"ways": 13}, "13 ways asked for, but images .train. has only 12"),
-        ({"ways": 1}, "ways ≥ 2"),
-        ({"shots": 0}, "shots ≥ 1"),
+        ({"ways": 1}, "ways must be a whole number of at least 2, not 1"),
+        ({"shots": 0}, "shots must be a whole number of at least 1, not 0"),
         ({"shots": 10, "queries": 11}, "need 21 examples a class"),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from metaft.errors import MetaftError
+from metaft.counts import require_count
 from metaft.inner.rules.rule import LEARNED, Params, Plain, State, check_rate
 
 
@@ -29,8 +29,7 @@ class LSLR(Plain):
 
     def __post_init__(self) -> None:
         check_rate(self.lr)
-        if self.steps < 1:
-            raise MetaftError(f"LSLR needs rates for at least 1 step, not {self.steps}")
+        require_count(self.steps, "inner steps", 1)
 
     def learned(self, params: Params) -> Params:
         """``rule:NAME``, a vector of one rate a step."""

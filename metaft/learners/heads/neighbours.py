@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from metaft.counts import require_count
 from metaft.errors import MetaftError, nearest
 from metaft.learners.heads.head import Fitted, never, require_labels, targets
 from metaft.tasks.batch import IGNORE
@@ -37,8 +38,7 @@ class Neighbours:
     def __post_init__(self) -> None:
         if self.metric not in METRICS:
             raise MetaftError(f"unknown metric {self.metric!r}{nearest(self.metric, METRICS)}")
-        if self.k < 1:
-            raise MetaftError(f"k must be at least 1 neighbour, got {self.k}")
+        require_count(self.k, "the number of neighbours k", 1)
 
     def fit(self, x: Tensor, y: Tensor, outputs: int) -> Fitted:
         """Remember the support sets (see ``Head``)."""
