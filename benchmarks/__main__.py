@@ -20,16 +20,18 @@ from metaft.files import write_atomically
 CHOICES = [*ROWS, "memory"]
 
 
-@click.command()
+HELP = f"""Measure metaft beside learn2learn, higher, TorchOpt and JAX.
+
+ROW is one or more of {", ".join(CHOICES)}; all when none is named. Rows measured earlier stay in the table.
+"""
+
+
+@click.command(help=HELP)
 @click.argument("rows", nargs=-1, type=click.Choice(CHOICES), metavar="[ROW]...")
 @click.option("--quick", is_flag=True, help="a trial of minutes; its numbers are no results and go to runs/benchmarks")
 @click.option("--results", type=click.Path(path_type=Path), help="where the pages go  [default: results]")
 def main(rows: tuple[str, ...], quick: bool, results: Path | None) -> None:
-    """Measure metaft beside learn2learn, higher, TorchOpt and JAX.
-
-    ROW is one or more of sinusoid, sinusoid-training, conv4-stride2, conv4-maxpool, resnet12, attention,
-    attention-first-order, episodes, memory; all when none is named. Rows measured earlier stay in the table.
-    """
+    """As ``HELP`` says."""
     folder = results or Path("runs/benchmarks" if quick else "results")
     folder.mkdir(parents=True, exist_ok=True)
     command = " ".join(["python -m benchmarks", *rows, *(["--quick"] if quick else [])])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from benchmarks.problem import Problem, random_sentences
+from benchmarks.problem import Problem, random_episodes
 from benchmarks.row import GRADIENTS, Row, gradient_row
 
 WAYS, SHOTS, QUERIES, TOKENS, VOCABULARY = 5, 1, 5, 32, 4096
@@ -39,7 +39,7 @@ def problem(tasks: int = 4, steps: int = 3, first_order: bool = False, **sizes: 
         torch.manual_seed(0)
         model = Encoder(**sizes)
     vocabulary = model.embedding.num_embeddings
-    batch = random_sentences(tasks, WAYS, SHOTS, QUERIES, TOKENS, vocabulary)
+    batch = random_episodes(tasks, WAYS, SHOTS, QUERIES, (TOKENS,), vocabulary)
     return Problem(model, batch, "classification", lr=0.01, steps=steps, first_order=first_order)
 
 

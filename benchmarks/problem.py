@@ -87,7 +87,13 @@ class Problem:
 
 
 def random_episodes(
-    tasks: int, ways: int, shots: int, queries: int, shape: tuple[int, ...], seed: int = 0
+    tasks: int,
+    ways: int,
+    shots: int,
+    queries: int,
+    shape: tuple[int, ...],
+    vocabulary: int | None = None,
+    seed: int = 0,
 ) -> TaskBatch:
     """Episodes of noise, where only shapes matter.
 
@@ -96,43 +102,22 @@ def random_episodes(
         ways: classes a task.
         shots: support examples a class.
         queries: query examples a class.
-        shape: of one image.
+        shape: of one example.
+        vocabulary: how many tokens there are, for sequences of them; None for images.
         seed: of the noise.
 
     Returns:
-        The batch, images uniform in [0, 1].
+        The batch; images uniform in [0, 1], or tokens, ``int64``.
     """
-    draw = torch.Generator().manual_seed(seed)
+    noise = torch.Generator().manual_seed(seed)
     label = torch.arange(ways)
 
-    def part(examples: int) -> tuple[Tensor, Tensor]:
-        return torch.rand(tasks, ways * examples, *shape, generator=draw), label.repeat(tasks, examples)
-
-    return TaskBatch(*part(shots), *part(queries))
-
-
-def random_sentences(
-    tasks: int, ways: int, shots: int, queries: int, tokens: int, vocabulary: int, seed: int = 0
-) -> TaskBatch:
-    """Episodes of token sequences drawn at random, where only shapes matter.
-
-    Args:
-        tasks: how many.
-        ways: classes a task.
-        shots: support examples a class.
-        queries: query examples a class.
-        tokens: in each example.
-        vocabulary: how many tokens there are.
-        seed: of the draw.
-
-    Returns:
-        The batch, examples ``int64 [tokens]``.
-    """
-    draw = torch.Generator().manual_seed(seed)
-    label = torch.arange(ways)
+    def draw(*size: int) -> Tensor:
+        if vocabulary is None:
+            return torch.rand(size, generator=noise)
+        return torch.randint(vocabulary, size, generator=noise)
 
     def part(examples: int) -> tuple[Tensor, Tensor]:
-        shape = (tasks, ways * examples, tokens)
-        return torch.randint(vocabulary, shape, generator=draw), label.repeat(tasks, examples)
+        return draw(tasks, ways * examples, *shape), label.repeat(tasks, examples)
 
     return TaskBatch(*part(shots), *part(queries))

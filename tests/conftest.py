@@ -14,6 +14,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--whole-grid", action="store_true", help="every scope × rule × objective × estimator")
 
 
+@pytest.fixture(autouse=True)
+def drawn_alike() -> None:
+    """Weights that a test draws without a seed of its own are the same in any order, on any machine."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def l2l():
     """The real learn2learn; `.ci/run` sees to it that it is there."""

@@ -15,7 +15,6 @@ from metaft.runs.method_settings import BY_METHOD
 
 
 def mlp(name, **options):
-    torch.manual_seed(0)
     return build(name, MLP(1, 1, hidden=(4,)), kind="regression", **options)
 
 
