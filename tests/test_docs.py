@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from metaft.elementary.mode import TABLE, _without_a_stream
+from metaft.elementary.mode import TABLE
+from metaft.elementary.random_functions import without_a_stream
 from tests.any_module.cases import REFUSED
 
 PAGE = (Path(__file__).parent.parent / "docs/any_module.md").read_text(encoding="utf-8")
@@ -23,5 +24,5 @@ def test_every_refusal_is_on_the_page() -> None:
         what = {"max norm": "max_norm", "scaled by frequency": "scale_grad_by_freq"}.get(name.partition(": ")[2], name)
         assert what in refused, name
         assert way_out.removeprefix("without ") in refused, name
-    for function in (f for f, handler in TABLE.items() if handler is _without_a_stream):
+    for function in (f for f, handler in TABLE.items() if handler is without_a_stream):
         assert f"`{function.__name__}`" in refused
