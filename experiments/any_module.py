@@ -5,6 +5,7 @@ Command: python -m experiments.any_module   (makes results/any_module.{json,md};
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import warnings
@@ -20,6 +21,7 @@ from rich.console import Console
 from rich.progress import track
 
 from experiments.any_module_page import page
+from metaft.environment import environment
 from metaft.errors import MetaftError, first_line
 from metaft.evaluation.report import write_result
 from tests.any_module.cases import CASES, KINDS, REFUSED
@@ -35,14 +37,33 @@ Found = dict[str, Any]
 @click.option("--compiled", type=click.Choice(["class", "all", "none"]), default="class", show_default=True,
               help="compile one case of each class, all of them, or none")  # fmt: skip
 @click.option("--processes", default=1, show_default=True, help="how many cases at a time")
+@click.option(
+    "--kept",
+    default="runs/any_module.jsonl",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="where each case is kept as it comes",
+)
 @click.option("--results", default="results", show_default=True, type=click.Path(path_type=Path), help="where pages go")
-def main(only: str, compiled: str, processes: int, results: Path) -> None:
-    """Compare all ways of computing the meta-gradient of each case; compiling them is most of the time."""
+def main(only: str, compiled: str, processes: int, kept: Path, results: Path) -> None:
+    """Compare all ways of computing the meta-gradient of each case; compiling them is most of the time.
+
+    What is found is kept in --kept as it comes; the same command goes on from there, at the same commit.
+    """
     chosen = [name for name in CASES if only in name]
-    compile_it = {name: name in compiled_of(compiled, chosen) for name in chosen}
+    compile_it = compiled_of(compiled, chosen)
+    found = {} if only else earlier(kept)
+    left = [name for name in chosen if name not in found or (name in compile_it and not found[name]["compiled"])]
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    at = commit()
     with ProcessPoolExecutor(processes, get_context("spawn"), prepare) as pool:
-        made = pool.map(case, chosen, compile_it.values())
-        found = dict(zip(chosen, track(made, "cases", len(chosen), console=Console(stderr=True)), strict=True))
+        made = pool.map(case, left, [name in compile_it for name in left])
+        for name, one in zip(left, track(made, "cases", len(left), console=Console(stderr=True)), strict=True):
+            found[name] = one
+            if not only:
+                with kept.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps({"name": name, "commit": at, "found": one}) + "\n")
+    found = {name: found[name] for name in chosen}
     if only:
         for name, case_found in found.items():
             Console().print(name, case_found, highlight=False)
@@ -58,6 +79,22 @@ def compiled_of(which: str, names: Iterable[str]) -> set[str]:
     computed = [name for name in names if name not in REFUSED]
     first = {CASES[name].of: name for name in reversed(computed)}
     return {"class": set(first.values()), "all": set(computed), "none": set()}[which]
+
+
+def commit() -> str:
+    """The commit that is checked out."""
+    return str(environment().get("commit"))
+
+
+def earlier(kept: Path) -> dict[str, Found]:
+    """What this commit found before it was stopped, by case; the last line of each counts.
+
+    Args:
+        kept: the file, which need not be there; a last line that was cut off is left out.
+    """
+    lines = kept.read_text(encoding="utf-8").splitlines() if kept.exists() else []
+    rows, at = [json.loads(line) for line in lines if line.endswith("}}")], commit()
+    return {row["name"]: row["found"] for row in rows if row["commit"] == at and row["name"] in CASES}
 
 
 def prepare() -> None:
@@ -85,6 +122,7 @@ def case(name: str, compile_it: bool) -> Found:
         logging.getLogger("metaft").removeHandler(told)
     return {
         "of": CASES[name].of,
+        "compiled": compile_it,
         "errors": {w: e for w, e in found.items() if not isinstance(e, Exception) and math.isfinite(e)},
         "raised": raised(found),
         "alone": any("one by one" in line for line in told.lines),

@@ -90,7 +90,7 @@ def test_padding_counts_neither_in_value_nor_in_derivative() -> None:
 
 
 def test_uncompiled_code_keeps_torchs_max_pooling(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metaft.elementary.mode.max_pool2d", lambda *_: pytest.fail("written out, uncompiled"))
+    monkeypatch.setattr("metaft.elementary.fused.max_pool2d", lambda *_: pytest.fail("written out, uncompiled"))
     model = Functional(torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.MaxPool2d(2)))
     assert model(model.params(), torch.randn(2, 1, 8, 8)).shape == (2, 2, 3, 3)
 

@@ -71,7 +71,7 @@ def test_it_begins_as_it_was_and_leaves_the_model_alone(model):
 def test_what_cannot_have_a_context_is_refused():
     with pytest.raises(MetaftError, match="neither a convolution nor a Linear"):
         conditioned(nn.Sequential(nn.LayerNorm(3)), 2)
-    with pytest.raises(MetaftError, match="1 or more numbers, not 0"):
+    with pytest.raises(MetaftError, match="whole number of at least 1, not 0"):
         conditioned(MLP(1, 1), 0)
     with pytest.raises(MetaftError, match="'context' already"):
         conditioned(conditioned(MLP(1, 1), 2), 2)
