@@ -85,25 +85,6 @@ def _native_layer_norm(
     return norms.layer_norm(x, shape, weight, bias, eps), *norms.statistics(x, tuple(range(-len(shape), 0)), eps)
 
 
-def _native_group_norm(
-    mode: Elementary,
-    func: Handler,
-    /,
-    x: Tensor,
-    weight: Any,
-    bias: Any,
-    n: int,
-    c: int,
-    hw: int,
-    group: int,
-    eps: float,
-) -> Any:
-    if not batched():
-        return func(x, weight, bias, n, c, hw, group, eps)
-    found = norms.group_norm(x, group, weight, bias, eps)
-    return found, *(v.squeeze(-1) for v in norms.statistics(x.reshape(n, group, -1), (-1,), eps))
-
-
 def _native_batch_norm(
     mode: Elementary,
     func: Handler,
@@ -246,7 +227,6 @@ FUSED: dict[Any, Handler] = {
 }
 for _name, _handler in (
     ("native_layer_norm", _native_layer_norm),
-    ("native_group_norm", _native_group_norm),
     ("native_batch_norm", _native_batch_norm),
 ):
     _operator = getattr(torch.ops.aten, _name)
