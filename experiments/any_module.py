@@ -27,7 +27,7 @@ from metaft.evaluation.report import write_result
 from tests.any_module.cases import CASES, KINDS, REFUSED
 from tests.any_module.comparisons import errors
 
-COMMAND = "python -m experiments.any_module"
+COMMAND = "python -m experiments.any_module --compiled"
 COMPILED = ("compiled", "learner compiled")
 Found = dict[str, Any]
 
@@ -69,8 +69,9 @@ def main(only: str, compiled: str, processes: int, kept: Path, results: Path) ->
             Console().print(name, case_found, highlight=False)
         return
     kinds = {kind: [str(c) for c in room.CASES] for kind, room in KINDS.items()}
-    write_result(results / "any_module.json", found, COMMAND, [0], {"kinds": kinds})
-    (results / "any_module.md").write_text(page(found, kinds, COMMAND), encoding="utf-8")
+    command = f"{COMMAND} {compiled}"
+    write_result(results / "any_module.json", found, command, [0], {"kinds": kinds})
+    (results / "any_module.md").write_text(page(found, kinds, command), encoding="utf-8")
     Console().print(f"written: {results}/any_module.md, .json")
 
 

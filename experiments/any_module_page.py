@@ -47,7 +47,7 @@ the layer stands between learnable layers. The classes are found by enumeration:
 not here. {TASKS} tasks of {SUPPORT} support and {QUERY} query examples, {STEPS} steps of SGD (rate {RATE}), all parameters adapt. Shown is the
 worst relative error over the variants of a class, ‖g − g′‖ / ‖g′‖ over the whole gradient g. What should be equal is
 counted as right up to {tolerance("autograd"):.0e}; finite differences up to {tolerance("finite-difference"):.0e},
-and "implicit", whose conjugate gradients stop at a residual of 1e-6, up to {tolerance("implicit"):.0e}.
+and "implicit", after 5 iterations of conjugate gradients, up to {tolerance("implicit"):.0e}.
 
 - **= alone**: the tasks together against the mean of each alone, and in chunks of 1 and 3.
 - **= autograd**: against plain `torch.autograd.grad` with a stored graph, task by task, which shares no code with metaft.

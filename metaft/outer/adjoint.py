@@ -91,4 +91,4 @@ def reverse_pass(linearise: Linearise, keep: bool, problem: Problem, constant: b
 
 def _norms(adjoint: Params) -> Tensor:
     """‖v‖ of each task over all parameters, ``[tasks]``."""
-    return torch.stack([v.flatten(1).square().sum(1) for v in adjoint.values()]).sum(0).sqrt()
+    return torch.stack([v.reshape(len(v), -1).square().sum(1) for v in adjoint.values()]).sum(0).sqrt()

@@ -129,7 +129,7 @@ def conjugate_gradient(
 
 
 def _dot(a: Params, b: Params) -> Tensor:
-    return torch.stack([(a[n] * b[n]).flatten(1).sum(1) for n in a]).sum(0)
+    return torch.stack([(a[n] * b[n]).reshape(len(a[n]), -1).sum(1) for n in a]).sum(0)
 
 
 def _over(per_task: Tensor, value: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import gc
 import pickle
 import weakref
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -276,3 +277,16 @@ def test_what_cannot_be_differentiated_is_refused_with_a_way_out(loss: Callable[
     x, y = torch.randn(2, 5, 4, 3), torch.ones(2, 5, 2, dtype=torch.int64)
     with pytest.raises(MetaftError, match=message):
         metaft.meta_gradient(loss, {"w": torch.ones(3)}, TaskBatch(x, y, x, y), rule=metaft.SGD(lr=0.1), steps=1)
+
+
+@pytest.mark.parametrize("options", [{"diagnose": True}, {"estimator": "implicit", "objective": metaft.L2ToStart(2.0)}])
+def test_a_parameter_may_be_a_single_number(options: dict[str, Any]) -> None:
+    """With a leading axis of tasks it has one axis and no more."""
+    batch = metaft.families.sinusoid().batch(0, 3)
+    loss = lambda p, x, y: (p["scale"] * x.sin() + p["shift"] - y).square().mean()
+    params = {"scale": torch.tensor(1.0), "shift": torch.zeros(1)}
+    how: dict[str, Any] = {"rule": metaft.SGD(0.1), "steps": 2, **options}
+    together = metaft.meta_gradient(loss, params, batch, **how).grads
+    alone = [metaft.meta_gradient(loss, params, batch[t : t + 1], **how).grads for t in range(3)]
+    for name, value in together.items():
+        torch.testing.assert_close(value, torch.stack([grads[name] for grads in alone]).mean(0))
