@@ -265,7 +265,7 @@ def test_adapts_counts_the_head_for_the_ways_at_hand():
         ({"objective": "l3"}, "unknown objective 'l3'"),
         ({"batch_norm": "runing"}, "did you mean 'running'"),
         ({"rate": -1.0}, "rate must be a positive finite number"),
-        ({"steps": -1}, "steps must be 0 or more"),
+        ({"steps": -1}, "steps must be a whole number of at least 0"),
         ({"weight": 0.0, "objective": "l2"}, "weight must be a positive"),
         ({"scope": "tail"}, "scope 'tail' matches no parameter"),
         ({"scope": "none,!head"}, "leaves nothing that adapts"),

@@ -234,7 +234,7 @@ def test_meta_parameters_and_module_stay_untouched():
         ({"estimator": "exat"}, "did you mean 'exact'"),
         ({"memory": "flatt"}, "did you mean 'flat'"),
         ({"engine": "jit"}, "unknown engine 'jit'"),
-        ({"steps": -1}, "0 or more"),
+        ({"steps": -1}, "at least 0, not -1"),
         ({"workers": 0}, "workers"),
     ],
 )

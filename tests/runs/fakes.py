@@ -32,8 +32,9 @@ class LinearMaml:
     transductive = False
 
     def __init__(self, seed: int = 0, hidden: int = 3, inner_lr: float = 0.01, noise: float = 0.0) -> None:
-        torch.manual_seed(seed)
-        self.net = torch.nn.Sequential(torch.nn.Linear(1, hidden), torch.nn.Tanh(), torch.nn.Linear(hidden, 1))
+        with torch.random.fork_rng(devices=[]):  # A learner's making moves no generator of its caller's.
+            torch.manual_seed(seed)
+            self.net = torch.nn.Sequential(torch.nn.Linear(1, hidden), torch.nn.Tanh(), torch.nn.Linear(hidden, 1))
         self.params = {name: p.detach().clone() for name, p in self.net.named_parameters()}
         self.inner_lr, self.noise = inner_lr, noise
 

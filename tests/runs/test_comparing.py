@@ -390,7 +390,7 @@ def test_the_table_says_what_a_verdict_is_of() -> None:
         ("head-first:backbone=random,scope=all,!head", "the scope 'all,!head' leaves the head out; give another scope"),
         ("fine-tuning:backbone=random,rate=0,head_rate=1", "must be a positive finite number, not 0.0"),
         ("fine-tuning:backbone=random,rule=meta-sgd", "for fine-tuning, use 'sgd'"),
-        ("fine-tuning:backbone=random,steps=-1", "steps must be 0 or more"),
+        ("fine-tuning:backbone=random,steps=-1", "inner steps must be a whole number of at least 0, not -1"),
         ("fine-tuning:backbone=random,stepz=3", "did you mean 'steps'?"),
         ("nearest-neighbour:k=0", "k"),
         ("feature-extraction:backbone=random,head=svn", "did you mean 'svm'?"),

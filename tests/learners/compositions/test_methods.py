@@ -45,7 +45,7 @@ def mlp(name, **options):
         ("maml", {"objective_weight": 2.0}, "objective 'task' has none"),
         ("maml", {"rule": "sdg"}, "did you mean 'sgd'"),
         ("maml", {"engine": "higher", "estimator": "finite-difference"}, "engine 'higher' knows"),
-        ("cavia", {"context": 0}, "1 or more numbers"),
+        ("cavia", {"context": 0}, "size of a context must be a whole number of at least 1"),
     ],
 )
 def test_what_makes_no_sense_is_one_line(name, parts, said):
