@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from metaft.evaluation.result import Result
-from metaft.runs.build import build
 from metaft.runs.config import RunConfig, load_config
 from metaft.runs.loop import TrainResult, meta_train
+from metaft.runs.teaching import build_taught
 
 HERE = Path(__file__).parent
 
@@ -27,7 +27,7 @@ def train(settings: str, out: Path, command: str, **overrides: Any) -> tuple[Run
         The settings used, and what the run came to.
     """
     config = load_config(HERE / f"{settings}.toml", overrides)
-    parts = build(config)
+    parts = build_taught(config)
     result = meta_train(
         parts.learner, parts.train, out=out, validation=parts.validation, overwrite=True, config=config, command=command
     )

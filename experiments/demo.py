@@ -30,7 +30,7 @@ def main(minutes: float | None, out: Path) -> None:
     console = Console(soft_wrap=True)
     console.print("metaft demo: 5-way 1-shot on invented characters (glyphs); drawing them …", highlight=False)
     config, run = train("demo", out, "make demo", minutes=minutes)
-    family = build_family(config, "test")
+    family = build_family(config, "test", config.seed)
     _, learner = load_run(out, "best", family)
     results = {
         "MAML": evaluate(learner, family, config.test_tasks, steps=config.test_steps),

@@ -73,7 +73,7 @@ def main(
 def test_family(config: RunConfig) -> Any:
     """The evaluation alphabets as they are, without rotations, 15 queries a class."""
     asked = {"dataset": "omniglot", "scheme": "alphabets", "rotations": False, "queries": 15, "seed": TEST_SEED}
-    return build_family(validated(RunConfig, config.model_dump() | asked), "test")
+    return build_family(validated(RunConfig, config.model_dump() | asked), "test", TEST_SEED)
 
 
 def run_workers(record: dict[str, Any]) -> str:

@@ -1,28 +1,25 @@
-"""The one exception type for a user's mistake: shown as a single line, exit code 2."""
+"""The one exception type for a user's mistake: one line; a command ends with it, and with exit code 2."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
 
-import click
-
 _LONGEST = 4000
 """Characters of a message; no more of a file's content than that reaches the terminal."""
 
 
-class MetaftError(click.ClickException):
+class MetaftError(ValueError):
     """A mistake the user can mend: the message names what was given, what was expected and what to do.
 
     Args:
         message: shown on one line, whatever a stranger's file put into it.
     """
 
-    exit_code = 2
-
     def __init__(self, message: str) -> None:
         line = printable(" ".join(str(message).split()))
-        super().__init__(line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} … {line[-_LONGEST // 2 :]}")
+        self.message = line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} … {line[-_LONGEST // 2 :]}"
+        super().__init__(self.message)
 
 
 def printable(value: object) -> str:

@@ -11,7 +11,9 @@ from typing import Any
 
 import click
 
-from metaft.distributed.place import is_first_to_say, place
+from metaft.data.notes import each_once
+from metaft.distributed.place import place
+from metaft.distributed.say_once import is_first_to_say
 from metaft.errors import MetaftError, nearest
 from metaft.memory import keep_freed_memory
 
@@ -81,7 +83,8 @@ class LazyGroup(click.Group):
         try:
             if not place().first:
                 sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 -- rank 0 speaks for all
-            result = super().main(args, prog_name or "metaft", complete_var, standalone_mode=False, **extra)
+            with each_once():
+                result = super().main(args, prog_name or "metaft", complete_var, standalone_mode=False, **extra)
         except MetaftError as error:
             _fail(str(error), 2)
         except click.NoSuchOption as error:

@@ -28,13 +28,13 @@ def command(file: str | None, out: str | None, resume: bool, overwrite: bool, qu
     from metaft.cli.summary import show, show_scope, waiting
     from metaft.distributed.place import place
     from metaft.errors import MetaftError
-    from metaft.runs.build import build, run_config
+    from metaft.runs.build import run_config
     from metaft.runs.config import load_config
     from metaft.runs.directory import RunDirectory
     from metaft.runs.distributed import after_restart
     from metaft.runs.loop import meta_train
     from metaft.runs.resuming import require_same_config
-    from metaft.runs.teaching import check_teacher
+    from metaft.runs.teaching import build_taught, check_teacher
 
     if resume and file is not None:
         raise MetaftError("--resume goes on with the run's own config.toml; leave out --config")
@@ -52,7 +52,7 @@ def command(file: str | None, out: str | None, resume: bool, overwrite: bool, qu
     check_teacher(config, folder)
     quiet = quiet or not at.first
     with waiting(f"preparing {config.dataset} (what was read or drawn once is kept) …", not quiet):
-        parts = build(config)
+        parts = build_taught(config)
     if not quiet:
         show_scope(parts.learner)
     result = meta_train(

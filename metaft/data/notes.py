@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-
-import click
+from collections.abc import Iterator
+from contextvars import ContextVar
 
 log = logging.getLogger(__name__)
+
+_SAID: ContextVar[set[str] | None] = ContextVar("said", default=None)
+
+
+@contextlib.contextmanager
+def each_once() -> Iterator[None]:
+    """Within it, a line that was said is not said again; a nested one adds nothing."""
+    if _SAID.get() is not None:
+        yield
+        return
+    token = _SAID.set(set())
+    try:
+        yield
+    finally:
+        _SAID.reset(token)
 
 
 def say(line: str) -> None:
@@ -15,11 +31,12 @@ def say(line: str) -> None:
     Args:
         line: what to say.
     """
-    context = click.get_current_context(silent=True)
-    said: set[str] = set() if context is None else context.find_root().meta.setdefault(__name__, set())
-    if line not in said:
+    said = _SAID.get()
+    if said is not None:
+        if line in said:
+            return
         said.add(line)
-        log.warning("%s", line)
+    log.warning("%s", line)
 
 
 def counted(number: int, singular: str, plural: str | None = None) -> str:

@@ -5,7 +5,6 @@ A time limit on a collective could not tell a rank that has died from one that s
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
 from datetime import timedelta
@@ -159,19 +158,3 @@ def died(ranks: list[int], size: int) -> str:
     names = ", ".join(map(str, ranks))
     many = "s" if len(ranks) > 1 else ""
     return f"rank{many} {names} of {size} died or {'hang' if many else 'hangs'}: no sign of life any more"
-
-
-def said_first(at: Place, message: str) -> bool:
-    """Whether no other rank has said the same: what all ranks know is printed once.
-
-    Args:
-        at: this rank's place.
-        message: what is to be printed.
-
-    Returns:
-        True too if the meeting point does not answer.
-    """
-    try:
-        return connect(at, seconds=5.0).add(f"said/{hashlib.sha256(message.encode()).hexdigest()}", 1) == 1
-    except (RuntimeError, MetaftError):
-        return True

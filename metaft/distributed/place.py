@@ -86,23 +86,3 @@ def _whole(env: Mapping[str, str], name: str, least: int) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < least:
         raise MetaftError(f"{name} = {text}: should be a whole number of at least {least}, as torchrun sets it")
     return int(text)
-
-
-def is_first_to_say(message: str) -> bool:
-    """Whether no other rank has said the same: what all ranks know is printed once.
-
-    Args:
-        message: what is to be printed.
-
-    Returns:
-        True without torchrun's environment, and where the meeting point does not answer.
-    """
-    try:
-        at = place()
-    except MetaftError:
-        return True
-    if at.size == 1:
-        return True
-    from metaft.distributed.liveness import said_first
-
-    return said_first(at, message)

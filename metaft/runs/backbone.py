@@ -111,7 +111,9 @@ def _shape(path: str | Path, record: dict[str, object]) -> _Shape:
 def _meta_trained(path: str | Path, weights: str) -> nn.Module:
     config, learner = load_run(path, weights)
     if isinstance(learner, EpisodicLearner):
-        model = build_model(config, build_family(config, "val"))  # its head, which that learner left out, is fresh
+        model = build_model(
+            config, build_family(config, "val", config.seed), config.seed
+        )  # its head, which that learner left out, is fresh
         model.load_state_dict(learner.network(), strict=False)
         if learner.features.mode == "running":
             return model.eval()

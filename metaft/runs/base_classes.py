@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from metaft.errors import MetaftError
 from metaft.learners.class_means import base_mean
 from metaft.runs.config import RunConfig
-from metaft.runs.families import build_family
-from metaft.runs.pretrain import as_run_config
+from metaft.runs.families import SMALLEST, build_family
 from metaft.runs.pretrain_config import PretrainConfig
 from metaft.runs.recorded import recorded_config
 from metaft.tasks.episodes import Episodes
@@ -31,12 +30,10 @@ def base_feature(path: str | Path, model: nn.Module, options: Mapping[str, str])
     Raises:
         MetaftError: if the run was not trained on images, these are absent, or its network has no running statistics.
     """
-    config = recorded_config(path)
-    own = as_run_config(config) if isinstance(config, PretrainConfig) else config
-    if not isinstance(own, RunConfig):
+    own = recorded_config(path)
+    if not isinstance(own, RunConfig | PretrainConfig):
         raise MetaftError(f"centre=base: {path} does not say which classes its network was trained on")
-    smallest = {"ways": 2, "shots": 1, "queries": 1, "fewest_ways": None, "fewest_shots": None}
-    family = build_family(own.model_copy(update=smallest), "train")
+    family = build_family(own.model_copy(update=SMALLEST), "train", own.seed)
     if not isinstance(family, Episodes):
         raise MetaftError(f"centre=base: {path} was trained on {own.dataset}, which has no classes of images")
     how = {name: options[name] for name in ("features", "combine") if name in options}

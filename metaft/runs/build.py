@@ -10,10 +10,13 @@ from typing import Any, cast
 
 from torch import nn
 
+from metaft import learners, models
 from metaft.data.class_lists import require_disjoint
 from metaft.distributed.place import place
 from metaft.errors import MetaftError
+from metaft.learners import ANY_WAYS, LEARNERS, META_TRAINED
 from metaft.learners.learner import MetaLearner as Learner
+from metaft.learners.metric import METRIC
 from metaft.outer.checks import WITHOUT_A_PATH
 from metaft.plugins import call, is_import_path, load_attribute
 from metaft.runs import checkpoint
@@ -21,11 +24,11 @@ from metaft.runs.config import RunConfig, load_config, validated
 from metaft.runs.directory import RunDirectory, read_record
 from metaft.runs.families import build_family
 from metaft.runs.family_settings import REGRESSIONS
-from metaft.runs.learner_settings import LearnerSettings
+from metaft.runs.learner_settings import LearnerSettings, ModelSettings
 from metaft.tasks.episodes import Episodes
 from metaft.tasks.family import TaskFamily
 
-MODEL_OPTIONS: dict[str, Callable[[RunConfig], dict[str, Any]]] = {
+MODEL_OPTIONS: dict[str, Callable[[ModelSettings], dict[str, Any]]] = {
     "conv4": lambda c: {"hidden": c.hidden, "pool": c.pool},
     "mlp": lambda c: {"hidden": (c.hidden, c.hidden)},
     "resnet12": lambda c: {"hidden": c.hidden, "widths": c.widths},
@@ -58,26 +61,23 @@ def build(config: RunConfig) -> Parts:
         Training and validation tasks, and the learner with its initial weights.
 
     Raises:
-        MetaftError: for an unknown data set, model or learner, a learner that is not meta-trained, a teacher that
-            cannot teach it, or data that is absent or does not suffice.
+        MetaftError: for an unknown data set, model or learner, a learner that is not meta-trained, or data
+            that is absent or does not suffice.
     """
     _require_meta_trained(config.learner)
     _require_known(config)
     _require_any_ways(config)
-    train, validation = build_family(config, "train"), build_family(config, "val")
+    train = build_family(config, "train", config.seed, config.train_ways)
+    validation = build_family(config, "val", config.seed)
     if isinstance(train, Episodes) and isinstance(validation, Episodes):
         require_disjoint({"train": train.images.names, "val": validation.images.names}, config.dataset)
-    from metaft.runs.teaching import taught
-
     learner = build_learner(config, train)
     _require_adjoint(config, learner)
-    return Parts(train, validation, taught(learner, config, train))
+    return Parts(train, validation, learner)
 
 
 def _require_meta_trained(name: str) -> None:
     """Refuse a learner that has nothing to meta-train, before data is read."""
-    from metaft.learners import LEARNERS, META_TRAINED
-
     if name in LEARNERS and name not in META_TRAINED:
         backbone = f"{name}:backbone=RUN"
         raise MetaftError(
@@ -88,8 +88,6 @@ def _require_meta_trained(name: str) -> None:
 
 def _require_known(config: RunConfig) -> None:
     """Refuse an unknown learner or network, or a setting that the learner has no use for, before data is read."""
-    from metaft import learners, models
-
     models.require_known(config.model)
     if not is_import_path(config.learner):
         learners.require_known(config.learner)
@@ -107,8 +105,6 @@ def require_no_idle_steps(config: RunConfig, asked: object) -> None:
     Raises:
         MetaftError: naming the learner.
     """
-    from metaft.learners.metric import METRIC
-
     if config.learner in METRIC and asked is not None:
         raise MetaftError(f"steps = {asked}: learner {config.learner!r} has no inner steps; leave it out")
 
@@ -123,8 +119,6 @@ def _require_adjoint(config: RunConfig, learner: Learner) -> None:
 
 def _require_any_ways(config: RunConfig) -> None:
     """Refuse other ways in training than in test where a head is bound to them."""
-    from metaft.learners import ANY_WAYS
-
     if config.dataset in REGRESSIONS and config.train_ways is not None:
         raise MetaftError(f"train_ways = {config.train_ways}: a regression has no ways; leave train_ways out")
     bound = config.learner not in ANY_WAYS and not is_import_path(config.learner)
@@ -135,12 +129,13 @@ def _require_any_ways(config: RunConfig) -> None:
         )
 
 
-def build_model(config: RunConfig, family: TaskFamily, **more: Any) -> nn.Module:
+def build_model(config: ModelSettings, family: TaskFamily, seed: int, **more: Any) -> nn.Module:
     """The network, with initial weights.
 
     Args:
         config: the settings.
         family: tells the input's shape and the number of outputs.
+        seed: of the initial weights.
         more: options of the network beside those that the settings name.
 
     Returns:
@@ -149,12 +144,8 @@ def build_model(config: RunConfig, family: TaskFamily, **more: Any) -> nn.Module
     Raises:
         MetaftError: as ``build``.
     """
-    from metaft import models
-
     options = MODEL_OPTIONS.get(config.model, lambda c: {})(config) | more
-    return models.build(
-        config.model, outputs=family.outputs, input_shape=family.input_shape, seed=config.seed, **options
-    )
+    return models.build(config.model, outputs=family.outputs, input_shape=family.input_shape, seed=seed, **options)
 
 
 def build_learner(config: RunConfig, family: TaskFamily) -> Learner:
@@ -170,9 +161,7 @@ def build_learner(config: RunConfig, family: TaskFamily) -> Learner:
     Raises:
         MetaftError: as ``build``.
     """
-    from metaft import learners
-
-    model = build_model(config, family)
+    model = build_model(config, family, config.seed)
     how = _told(config)
     how |= {"kind": family.kind, "workers": worker_count(config), "seed": config.seed}
     if is_import_path(config.learner):
@@ -196,8 +185,6 @@ def _asked(how: dict[str, Any], known: Container[str]) -> dict[str, Any]:
 
 def _own_learner(path: str, model: nn.Module, how: dict[str, Any]) -> Learner:
     """A learner of the user's own, built with those of our settings that it has parameters for."""
-    from metaft import learners
-
     builder = load_attribute(path)
     if not callable(builder):
         raise MetaftError(
@@ -247,7 +234,7 @@ def load_run(
     if overrides:
         config = validated(RunConfig, {**config.model_dump(), **overrides})
     stored = checkpoint.load_newest(RunDirectory(path).checkpoints)
-    learner = build_learner(config, family or build_family(config, "val"))
+    learner = build_learner(config, family or build_family(config, "val", config.seed))
     chosen = (stored.best if weights == "best" else {}) or stored.average or stored.weights
     checkpoint.require_fit(chosen, learner.params, stored.path)
     learner.params = chosen
@@ -256,8 +243,6 @@ def load_run(
 
 def _require_statistics(path: str | Path, config: RunConfig, batch_norm: str | None) -> None:
     """Refuse to normalise by running statistics that training did not gather."""
-    from metaft.learners.metric import METRIC
-
     gathered = config.batch_norm in (None, "running") and config.learner in METRIC
     if batch_norm == "running" and not gathered and not is_import_path(config.learner):
         raise MetaftError(

@@ -108,7 +108,7 @@ def compare_in(
         raise MetaftError(
             f"split = {split!r}: learners are compared on 'test' classes, or on {ALL!r} if they train none"
         )
-    families = with_shots(build_family(config, split), counts)
+    families = with_shots(build_family(config, split, config.seed), counts)
     entrants = build_entrants(specs, families, config, read_seeds(seeds), config.test_steps)
     held = RunDirectory(folder)
     with join() as world, closing(held):

@@ -15,18 +15,16 @@ from metaft.data.label_noise import with_label_noise
 from metaft.data.leave_out import leave_out
 from metaft.errors import MetaftError
 from metaft.plugins import is_import_path
-from metaft.runs.config import RunConfig
 from metaft.runs.distill_config import DistillConfig, GenerationConfig
-from metaft.runs.families import CHANNELS, build_family
+from metaft.runs.families import CHANNELS, SMALLEST, build_family
 from metaft.runs.held_out import HeldOut
-from metaft.runs.pretrain import as_run_config, build_pretraining
+from metaft.runs.pretrain import build_pretraining
 from metaft.tasks.episodes import Episodes
 from metaft.tasks.family import TaskFamily
 from metaft.tasks.minibatches import Minibatches
 
 PROBE = 2000
 """Training images on which answers are watched where no example of the classes is held out."""
-SMALLEST = {"ways": 2, "shots": 1, "queries": 1, "fewest_ways": None, "fewest_shots": None}
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ def tested_on(config: DistillConfig) -> HeldOut | TaskFamily:
         Held-out test examples of the training classes, or tasks of the test classes.
     """
     if config.validation == "few-shot":
-        return build_family(as_run_config(config), "test")
+        return build_family(config, "test", config.seed)
     return HeldOut(_split(config).test, config.dataset, "test", _details(config))
 
 
@@ -111,21 +109,20 @@ def _probe(train: Minibatches) -> HeldOut:
 def _split(config: DistillConfig) -> ExampleSplit:
     """The examples of the training classes, divided into train, val and test."""
     shares: dict[str, Any] = {"val": config.validation_share, "test": config.test_share, "seed": config.split_seed}
-    own = as_run_config(config)
     if is_import_path(config.dataset):
-        family = build_family(own.model_copy(update=SMALLEST), "train")
+        family = build_family(config.model_copy(update=SMALLEST), "train", config.seed)
         if not isinstance(family, Episodes):
             raise MetaftError(f"distillation tells classes of images apart; {config.dataset} gives no images")
         parts = divide(family.images, **shares)
         return ExampleSplit(*parts)
-    split = load_example_split(config.dataset, root=config.data_root, **shares, **_options(own))
+    split = load_example_split(config.dataset, root=config.data_root, **shares, **_options(config))
     channels = CHANNELS[config.colours]
     if channels is None:
         return split
     return ExampleSplit(*(part.with_channels(channels) for part in (split.train, split.val, split.test)))
 
 
-def _options(config: RunConfig) -> dict[str, Any]:
+def _options(config: DistillConfig) -> dict[str, Any]:
     """What the data set's loader is told, of our settings."""
     names = {"scheme": "scheme", "size": "image_size", "rotations": "rotations", "split_seed": "split_seed"}
     names["min_examples"] = "min_examples"
@@ -134,4 +131,4 @@ def _options(config: RunConfig) -> dict[str, Any]:
 
 
 def _details(config: DistillConfig) -> dict[str, object]:
-    return {} if is_import_path(config.dataset) else _options(as_run_config(config))
+    return {} if is_import_path(config.dataset) else _options(config)

@@ -20,6 +20,8 @@ from metaft.evaluation.benchmark import Entrant, rehearse
 from metaft.learners.learner import Learner
 from metaft.learners.spec import SEED, Spec, labels
 from metaft.plugins import call, is_import_path, load_attribute
+from metaft.runs.backbone import calibrated, load_backbone
+from metaft.runs.base_classes import base_feature
 from metaft.runs.build import build_model, load_run, require_no_idle_steps, worker_count
 from metaft.runs.config import RunConfig, validated
 from metaft.runs.families import build_family
@@ -133,8 +135,6 @@ def make_learner(
         "steps": steps,
     }
     if settings.get("centre") == "base" and model is not None and spec.options["backbone"] != RANDOM:
-        from metaft.runs.base_classes import base_feature
-
         known["base"] = base_feature(spec.options["backbone"], model, spec.options)
     settings |= {name: value for name, value in known.items() if name in _unset(spec) and value is not None}
     whose = f"learner {spec.target!r}"
@@ -176,8 +176,6 @@ def _backbone(
                 f"learner {spec.target!r} needs a network; give backbone=DIRECTORY, of a run, or backbone={RANDOM}"
             )
         return None
-    from metaft.runs.backbone import calibrated, load_backbone
-
     if where != RANDOM:
         return load_backbone(where)
     if getattr(family, "split", None) == ALL and family.kind != "regression":
@@ -185,11 +183,11 @@ def _backbone(
             f"learner {spec.target!r}: backbone={RANDOM} takes its batch norm's statistics from training classes, and "
             "--split all leaves none; give a run as backbone, or leave --split out"
         )
-    model = build_model(config.model_copy(update={"seed": seed or 0}), family)
+    model = build_model(config, family, seed or 0)
     if family.kind == "regression":
         return model
     # Batch norm as it is constructed, mean 0 and variance 1, would hand on ever smaller numbers from layer to layer.
-    images = build_family(config, "train").batch(0, CALIBRATION).query_x
+    images = build_family(config, "train", config.seed, config.train_ways).batch(0, CALIBRATION).query_x
     return calibrated(model, images.flatten(0, 1))
 
 

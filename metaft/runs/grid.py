@@ -84,8 +84,9 @@ def read_grid(path: str | Path) -> Grid:
     Raises:
         MetaftError: if the file cannot be read, or one of its members is not sound.
     """
+    content = read_bytes(path, most=2**20)
     try:
-        text = read_bytes(path, most=2**20).decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
         tree = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or a number of thousands of digits
         raise MetaftError(f"grid {path} is not valid TOML: {error}") from None

@@ -31,7 +31,7 @@ def score_member(folder: str | Path, member: Member) -> None:
     from metaft.runs.validation_only import validation_score
 
     config = validated(RunConfig, {"workers": 1, **member.settings})
-    family = build_family(config, "val")
+    family = build_family(config, "val", config.seed)
     learner = make_learner(parse(str(member.learner)), member.seed, family, config, None)[0]
     say = lambda done, total: print(f"{100 * done // total}% of {total} tasks", flush=True)
     score = validation_score(learner, family, config.validate_tasks, say)

@@ -14,10 +14,7 @@ from metaft.learners.supervised import Supervised
 from metaft.models import require_known
 from metaft.models.heads import with_cosine_head
 from metaft.runs.build import build_model
-from metaft.runs.config import RunConfig, validated
-from metaft.runs.families import build_family
-from metaft.runs.family_settings import FamilySettings
-from metaft.runs.learner_settings import ModelSettings
+from metaft.runs.families import SMALLEST, build_family
 from metaft.runs.loop import TrainResult, meta_train
 from metaft.runs.pretrain_config import PretrainConfig
 from metaft.tasks.episodes import Episodes
@@ -47,9 +44,8 @@ def build_pretraining(config: PretrainConfig) -> PretrainParts:
         MetaftError: for an unknown data set or model, data that is absent, or that is not images with classes.
     """
     require_known(config.model)
-    own = as_run_config(config)
-    smallest = {"ways": 2, "shots": 1, "queries": 1, "fewest_ways": None, "fewest_shots": None}
-    drawn, validation = build_family(own.model_copy(update=smallest), "train"), build_family(own, "val")
+    drawn = build_family(config.model_copy(update=SMALLEST), "train", config.seed)
+    validation = build_family(config, "val", config.seed)
     if not isinstance(drawn, Episodes):
         raise MetaftError(f"pretraining tells classes of images apart; {config.dataset} is not a data set of images")
     if isinstance(validation, Episodes):
@@ -75,7 +71,7 @@ def build_classifier(config: PretrainConfig, family: TaskFamily) -> nn.Module:
         MetaftError: if the model is unknown, does not suit the images, or has no head to replace.
     """
     regularised = {name: share for name in ("dropout", "input_dropout") if (share := getattr(config, name, 0.0))}
-    model = build_model(as_run_config(config), family, **regularised)
+    model = build_model(config, family, config.seed, **regularised)
     return with_cosine_head(model, config.seed) if config.head == "cosine" else model
 
 
@@ -121,10 +117,3 @@ def pretrain(
         config=config,
         command=command or f"metaft pretrain --out {out}",
     )
-
-
-def as_run_config(config: PretrainConfig) -> RunConfig:
-    """The settings that pretraining and meta-training share: family, network and seed."""
-    shared = {**FamilySettings.model_fields, **ModelSettings.model_fields, "seed": None}
-    values = {name: getattr(config, name) for name in shared}
-    return validated(RunConfig, {name: value for name, value in values.items() if value is not None})

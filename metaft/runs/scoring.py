@@ -98,7 +98,7 @@ def _episodes(
 ) -> tuple[Result, str]:
     from metaft.evaluation.evaluate import evaluate
 
-    family = build_family(config, split)
+    family = build_family(config, split, config.seed)
     if split in ("test", ALL):
         require_unseen(path, config, family)
     learner = _learner(path, weights, config, family)

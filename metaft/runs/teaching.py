@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from metaft.distillation.adapted import Distilled
@@ -10,7 +11,9 @@ from metaft.evaluation.benchmark import rehearse
 from metaft.learners.answering import last_answers
 from metaft.learners.learner import MetaLearner
 from metaft.learners.spec import Spec, parse
+from metaft.runs.build import Parts, build, run_config
 from metaft.runs.config import RunConfig
+from metaft.runs.entrants import check_runs, make_learner, weights_digest
 from metaft.runs.families import build_family
 from metaft.runs.family_settings import REGRESSIONS
 from metaft.runs.teacher_settings import TeacherSettings
@@ -40,6 +43,22 @@ def check_teacher(config: RunConfig, out: str | Path) -> None:
         raise MetaftError(f"{out} cannot be its own teacher: give another --out")
 
 
+def build_taught(config: RunConfig) -> Parts:
+    """Everything a training run needs, its teacher included.
+
+    Args:
+        config: the settings.
+
+    Returns:
+        Training and validation tasks, and the learner, taught if the settings name a teacher.
+
+    Raises:
+        MetaftError: as `build` and `taught`.
+    """
+    parts = build(config)
+    return dataclasses.replace(parts, learner=taught(parts.learner, config, parts.train))
+
+
 def taught(student: MetaLearner, config: RunConfig, family: TaskFamily) -> MetaLearner:
     """The learner as it is trained: with the teacher that the settings name, or as it is where they name none.
 
@@ -57,11 +76,8 @@ def taught(student: MetaLearner, config: RunConfig, family: TaskFamily) -> MetaL
     """
     if config.teacher is None:
         return student
-    from metaft.runs.build import run_config
-    from metaft.runs.entrants import check_runs, make_learner, weights_digest
-
     spec = _spec(config)
-    check_runs(spec, config, {config.shots: build_family(config, "test")})
+    check_runs(spec, config, {config.shots: build_family(config, "test", config.seed)})
     trained = run_config(spec.target).steps if spec.kind == "run" else None  # not those that it has for the test
     teacher, weights = make_learner(spec, config.seed, family, config, trained)
     label = f"teacher {spec.text}"

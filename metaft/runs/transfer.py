@@ -68,7 +68,7 @@ def _channels(own: RunConfig) -> int:
     known = _known_channels(own.dataset)
     if known is not None:
         return known
-    shape = build_family(own, "val").input_shape
+    shape = build_family(own, "val", own.seed).input_shape
     return shape[0] if len(shape) == 3 else 0
 
 

@@ -80,7 +80,7 @@ def _told(division: Mapping[str, object]) -> str:
 
 @lru_cache(maxsize=16)
 def _classes(config: RunConfig, split: str) -> set[str]:
-    return _names(build_family(config, split))
+    return _names(build_family(config, split, config.seed, config.train_ways))
 
 
 def _names(family: TaskFamily) -> set[str]:

@@ -228,7 +228,7 @@ def record(folder: str, dataset: str, **family: object) -> str:
 def test_seen_classes_are_refused() -> None:
     settings = {"dataset": "own_compared:marks", "ways": 3, "queries": 2}
     config = validated(RunConfig, settings)
-    tests = build_family(config, "test")
+    tests = build_family(config, "test", config.seed)
     with pytest.raises(MetaftError, match=r"chosen on 4 of the test classes \(mark12, mark13, mark14, …\)"):
         require_unseen(record("chosen", "own_compared:marks", scheme="alphabets"), config, tests)
     with pytest.raises(MetaftError, match="trained on 8 of the test classes"):
@@ -242,7 +242,7 @@ def test_seen_classes_are_refused() -> None:
 def test_another_division_of_omniglot_is_refused() -> None:
     config = validated(RunConfig, {"dataset": "omniglot", "scheme": "alphabets"})
     try:
-        tests = build_family(config, "test")
+        tests = build_family(config, "test", config.seed)
     except MetaftError as error:
         pytest.skip(f"needs Omniglot: {error}")
     require_unseen(record("same", "omniglot", scheme="alphabets", rotations=True), config, tests)

@@ -18,12 +18,12 @@ from metaft.distillation.adapted import Distilled
 from metaft.errors import MetaftError
 from metaft.learners.maml import MAML
 from metaft.runs import checkpoint
-from metaft.runs.build import build, load_run
+from metaft.runs.build import load_run
 from metaft.runs.config import RunConfig, load_config, to_toml, validated
 from metaft.runs.loop import meta_train
 from metaft.runs.recorded import command_words, recorded_config
 from metaft.runs.stopping import StoppedRun
-from metaft.runs.teaching import check_teacher
+from metaft.runs.teaching import build_taught, check_teacher
 
 DATASET = "tests.runs.own_images:images"
 SETTINGS: dict[str, Any] = {
@@ -39,7 +39,7 @@ def settings(**more: Any) -> RunConfig:
 def train(out: Path, **more: Any) -> None:
     resume = more.pop("resume", False)
     config = settings(**more)
-    parts = build(config)
+    parts = build_taught(config)
     meta_train(parts.learner, parts.train, out=out, validation=parts.validation, progress=False, config=config,
                resume=resume)  # fmt: skip
 
@@ -68,7 +68,7 @@ def test_a_teacher_answers_as_it_was_trained_whatever_steps_it_has_for_the_test(
     config.write_text(config.read_text().replace("[evaluate]\n", "[evaluate]\ntest_steps = 9\n"))
     assert load_config(config).test_steps == 9
     for text, steps in ((str(other), 3), (f"{other}:steps=5", 5)):
-        assert build(settings(teacher=text)).learner.describe()["teacher_steps"] == steps
+        assert build_taught(settings(teacher=text)).learner.describe()["teacher_steps"] == steps
 
 
 def test_the_record_names_the_teacher_and_the_command_gives_it_back(teacher: Path, student: Path) -> None:
@@ -149,9 +149,9 @@ def test_it_is_compared_like_any_other(teacher: Path, student: Path, tmp_path: P
 
 
 def test_any_learner_can_teach(teacher: Path) -> None:
-    learner = build(settings(teacher=f"fine-tuning:backbone={teacher},steps=2,batch_norm=inductive")).learner
+    learner = build_taught(settings(teacher=f"fine-tuning:backbone={teacher},steps=2,batch_norm=inductive")).learner
     assert isinstance(learner, Distilled)
-    assert torch.isfinite(learner.meta_gradient(build(settings()).train.batch(0, 2)).loss)
+    assert torch.isfinite(learner.meta_gradient(build_taught(settings()).train.batch(0, 2)).loss)
 
 
 @pytest.mark.parametrize(
