@@ -26,9 +26,9 @@ from metaft.distillation.teacher import Teacher
 from metaft.evaluation.report import write_result
 from metaft.learners.supervised import Supervised
 from metaft.models import build
-from metaft.runs.loop import TrainResult, meta_train
-from metaft.runs.state import TrainState
 from metaft.tasks.minibatches import Minibatches
+from metaft.training.loop import TrainResult, meta_train
+from metaft.training.state import TrainState
 
 BATCH, VALIDATION = 128, 500
 TARGET = 1.15

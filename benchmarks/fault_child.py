@@ -57,12 +57,6 @@ def load_everything() -> None:
     logging.getLogger("tensorboard").setLevel(logging.ERROR)
     from torch.utils.tensorboard import summary  # noqa: F401
 
-    import metaft.cli.meta_train
-    import metaft.evaluation.plots
-    import metaft.runs.build
-    import metaft.runs.loop
-    import metaft.tasks.sinusoid  # noqa: F401
-
 
 @dataclass(frozen=True)
 class Ended:

@@ -18,9 +18,10 @@ from PIL import Image, ImageDraw
 
 from metaft.data import archive, csv_table, decode, mnist
 from metaft.evaluation import lake
-from metaft.runs import checkpoint, config
+from metaft.runs import checkpoint
 from metaft.runs.reading import read_json, read_rows
-from metaft.runs.state import TrainState
+from metaft.settings import config
+from metaft.training.state import TrainState
 
 
 @dataclass(frozen=True)

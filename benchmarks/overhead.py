@@ -14,9 +14,9 @@ from pathlib import Path
 import click
 
 from benchmarks.reliability import write_section
-from metaft.runs import loop
-from metaft.runs.build import build
-from metaft.runs.config import load_config
+from metaft.assembly.meta_learner import build
+from metaft.settings.config import load_config
+from metaft.training import loop
 
 NEVER = 10**9
 

@@ -20,8 +20,8 @@ from metaft.data.compat import learn2learn_module
 from metaft.inner.rules import SGD
 from metaft.learners.maml import MAML
 from metaft.models import build
-from metaft.runs.loop import TrainResult, meta_train
 from metaft.tasks.sinusoid import Sinusoids
+from metaft.training.loop import TrainResult, meta_train
 
 TASKS = 25
 

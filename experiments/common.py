@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from metaft.assembly.teaching import build_taught
 from metaft.evaluation.result import Result
-from metaft.runs.config import RunConfig, load_config
-from metaft.runs.loop import TrainResult, meta_train
-from metaft.runs.teaching import build_taught
+from metaft.settings.config import RunConfig, load_config
+from metaft.training.loop import TrainResult, meta_train
 
 HERE = Path(__file__).parent
 

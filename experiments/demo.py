@@ -12,12 +12,12 @@ import click
 from rich.console import Console
 
 from experiments.common import train
+from metaft.assembly.meta_learner import build_family, load_run
 from metaft.environment import program
 from metaft.evaluation.evaluate import evaluate
 from metaft.evaluation.plots import accuracy_per_step, save, training_curves
 from metaft.evaluation.report import comparison_table, write_result
 from metaft.learners import NearestNeighbour
-from metaft.runs.build import build_family, load_run
 from metaft.runs.metrics import read_rows
 
 

@@ -19,12 +19,12 @@ from experiments.distillation_page import write_page
 from experiments.distillation_plan import SHOWN, Experiment, Run, plan, read_plan, scored
 from experiments.family_jobs import log_of, work
 from experiments.family_plan import chosen_names
+from metaft.commands.compare.compare import CELLS, read_cells
+from metaft.commands.sweep.processes import Job
 from metaft.environment import environment
 from metaft.errors import MetaftError
 from metaft.evaluation.report import write_result
-from metaft.runs.comparing import CELLS, read_cells
-from metaft.runs.processes import Job
-from metaft.runs.stopping import StoppedRun
+from metaft.training.stopping import StoppedRun
 
 
 @click.command()
@@ -135,7 +135,7 @@ def _pictures(planned: dict[str, list[Run]]) -> dict[str, Path]:
 
 def _job(label: str, words: Sequence[str], folder: Path) -> Job:
     """A metaft command that ends when this process does."""
-    return Job(label, ("-m", "metaft.runs.member", str(os.getpid()), *words), log_of(folder))
+    return Job(label, ("-m", "metaft.commands.sweep.member", str(os.getpid()), *words), log_of(folder))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.distillation_plan import Experiment, Run
-from metaft.runs.comparing import CELLS, newest, read_cells
+from metaft.commands.compare.compare import CELLS, newest, read_cells
 from metaft.runs.directory import read_record
 from metaft.runs.reading import read_json
 

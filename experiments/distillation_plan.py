@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from metaft.errors import MetaftError
-from metaft.runs.config import load_config
 from metaft.runs.directory import read_record
 from metaft.runs.recorded import TRAINERS, checked, option_words
+from metaft.settings.config import load_config
 
 SHOWN = Path("runs/distillation")
 """The work folder that recorded commands name, wherever the runs really lie."""

@@ -33,7 +33,7 @@ from experiments.family_scores import Scored
 from metaft.data.splits import SCHEMES
 from metaft.environment import environment
 from metaft.errors import MetaftError
-from metaft.runs.stopping import StoppedRun
+from metaft.training.stopping import StoppedRun
 
 
 @click.command()

@@ -11,8 +11,8 @@ from experiments.family_kept import Kept
 from experiments.family_plan import SUITES, Course, Method, Training, plan, with_seeds
 from experiments.family_scores import Scored, scored, together
 from experiments.family_tables import Report
+from metaft.commands.sweep.processes import last_line
 from metaft.errors import MetaftError
-from metaft.runs.processes import last_line
 
 
 def collect(

@@ -11,13 +11,13 @@ from pathlib import Path
 import click
 
 from experiments.family_plan import SUITES, Course, Method, Suite, Training, choice_folder, settings_of
+from metaft.commands.compare.compare import CELLS, newest, read_cells
+from metaft.commands.sweep.processes import Job, last_line, run_jobs
+from metaft.commands.sweep.record import RECORD
+from metaft.commands.sweep.sweep import sweep
 from metaft.evaluation.comparison import Cell
 from metaft.files import write_atomically
-from metaft.runs.comparing import CELLS, newest, read_cells
-from metaft.runs.processes import Job, last_line, run_jobs
-from metaft.runs.stopping import StoppedRun
-from metaft.runs.sweep import sweep
-from metaft.runs.sweep_record import RECORD
+from metaft.training.stopping import StoppedRun
 
 AS_TRAINED = "as trained"
 """What a comparison's folder calls a learner in the mode it was trained in."""
@@ -177,7 +177,7 @@ class Report:
 
 def _program(words: Sequence[str]) -> tuple[str, ...]:
     """A metaft command that ends when this process does."""
-    return ("-m", "metaft.runs.member", str(os.getpid()), *words)
+    return ("-m", "metaft.commands.sweep.member", str(os.getpid()), *words)
 
 
 def _toml(value: object) -> str:

@@ -19,13 +19,13 @@ from experiments.family_tables import (
     sinusoid_table,
     time_table,
 )
+from metaft.assembly.meta_learner import COMPUTING
 from metaft.data.splits import SCHEMES
 from metaft.evaluation.report import markdown_table, write_result
 from metaft.evaluation.style import save
 from metaft.files import write_atomically
-from metaft.runs.build import COMPUTING
-from metaft.runs.config import RunConfig, validated
-from metaft.runs.learner_settings import LearnerSettings
+from metaft.settings.config import RunConfig, validated
+from metaft.settings.learner import LearnerSettings
 
 SPLITS = {
     "alphabets": "Trained on 25 background alphabets, validated on the other 5, tested on the 20 evaluation alphabets: all "

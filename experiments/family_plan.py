@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from metaft.commands.sweep.record import RECORD, read_grid_of, state_of
 from metaft.errors import MetaftError, nearest
 from metaft.learners import META_TRAINED
-from metaft.runs.config import RunConfig, load_config, validated
 from metaft.runs.directory import read_record
 from metaft.runs.recorded import option_words
-from metaft.runs.sweep_record import RECORD, read_grid_of, state_of
+from metaft.settings.config import RunConfig, load_config, validated
 
 
 @dataclass(frozen=True)

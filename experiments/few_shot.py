@@ -12,14 +12,14 @@ import click
 from rich.console import Console
 
 from experiments.common import brief, spread, train
+from metaft.assembly.meta_learner import build_family, load_run, run_config
 from metaft.evaluation.evaluate import evaluate
 from metaft.evaluation.plots import accuracy_per_step, save
 from metaft.evaluation.report import comparison_rows, markdown_table, write_result
 from metaft.evaluation.result import Result
 from metaft.learners import NearestNeighbour
-from metaft.runs.build import build_family, load_run, run_config
-from metaft.runs.config import RunConfig, validated
 from metaft.runs.directory import read_record
+from metaft.settings.config import RunConfig, validated
 
 TEST_SEED = 1000
 WHAT = {

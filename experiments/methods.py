@@ -11,7 +11,7 @@ from metaft.files import write_atomically
 from metaft.learners import META_TRAINED, build
 from metaft.learners.compositions import COMPOSITIONS
 from metaft.models import Conv4
-from metaft.runs.config import RunConfig, validated
+from metaft.settings.config import RunConfig, validated
 
 PAGE = Path(__file__).parents[1] / "docs" / "methods.md"
 TASKS: dict[str, dict[str, Any]] = {

@@ -132,8 +132,8 @@ def chosen(label: str, spec: str, runs: Path, ways: int, tasks: int, jobs: int) 
 
 def rate_of(folder: Path) -> str:
     """The rate a sweep chose."""
+    from metaft.commands.sweep.record import chosen_learner
     from metaft.learners.spec import parse
-    from metaft.runs.sweep_record import chosen_learner
 
     return str(parse(chosen_learner(str(folder))).options["rate"])
 

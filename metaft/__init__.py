@@ -23,7 +23,7 @@ _EXPORTS = {
     "TorchOptimiser": "metaft.outer.through_higher:TorchOptimiser",
     "select": "metaft.inner.scope:select",
     "meta_gradient": "metaft.outer.meta_gradient:meta_gradient",
-    "meta_train": "metaft.runs.loop:meta_train",
+    "meta_train": "metaft.training.loop:meta_train",
     "evaluate": "metaft.evaluation.evaluate:evaluate",
     "compare": "metaft.evaluation.benchmark:compare",
     "MetaftError": "metaft.errors:MetaftError",
@@ -50,8 +50,8 @@ if TYPE_CHECKING:
     from metaft.evaluation.evaluate import evaluate
     from metaft.inner.rules import SGD
     from metaft.outer.meta_gradient import meta_gradient
-    from metaft.runs.loop import meta_train
     from metaft.tasks.batch import TaskBatch
+    from metaft.training.loop import meta_train
 
 
 def __getattr__(name: str) -> Any:

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 import metaft
 from metaft.cli import cli
+from metaft.commands.sweep.grid import read_grid
 from metaft.data.draws import draws
 from metaft.data.images import LabelledImages
 from metaft.distillation.settings import DistillationLoss
@@ -23,9 +24,8 @@ from metaft.learners.spec import read_seeds
 from metaft.models import build
 from metaft.models.conditioned import conditioned
 from metaft.models.heads import with_cosine_head, with_new_head
-from metaft.runs.config import RunConfig, validated
-from metaft.runs.grid import read_grid
 from metaft.seeds import require_seed
+from metaft.settings.config import RunConfig, validated
 from metaft.tasks.minibatches import Minibatches
 from metaft.tasks.random import generator
 

@@ -10,8 +10,8 @@ import click
 from metaft.cli.defaults import help_text
 from metaft.cli.folders import OutFolder
 from metaft.cli.options import setting_options
-from metaft.runs.config import RunConfig
-from metaft.runs.family_settings import FamilySettings
+from metaft.settings.config import RunConfig
+from metaft.settings.family import FamilySettings
 
 TASKS = tuple(name for name in FamilySettings.model_fields if not name.startswith("fewest") and name != "shots")
 
@@ -62,8 +62,8 @@ def command(learners: tuple[str, ...], out: str | None, **options: Any) -> None:
     from rich.console import Console
 
     from metaft.cli.summary import task_progress
+    from metaft.commands.compare.compare import compare_in
     from metaft.evaluation.comparison_report import screen
-    from metaft.runs.comparing import compare_in
 
     folder = Path(out) if out is not None else Path("comparisons") / str(options["dataset"] or "glyphs")
     with task_progress() as progress:

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from metaft.errors import MetaftError
-from metaft.runs.config import CommandSettings, RunConfig, validated
-from metaft.runs.family_settings import BY_DATASET, REGRESSIONS
-from metaft.runs.method_settings import BY_METHOD, MANY
+from metaft.settings.config import CommandSettings, RunConfig, validated
+from metaft.settings.family import BY_DATASET, REGRESSIONS
+from metaft.settings.published import BY_METHOD, MANY
 
 DATASETS = ("glyphs", "omniglot", "mnist", "mini-imagenet", "cifar-fs", "folder", "sinusoid", "table")
 MOST_METHODS = 1

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from metaft.cli.options import SectionedCommand, run_options, setting_options
-from metaft.runs.distill_config import DistillConfig
+from metaft.settings.distill import DistillConfig
 
 
 class DistillCommand(SectionedCommand):
@@ -35,12 +35,12 @@ def command(file: str | None, out: str | None, resume: bool, overwrite: bool, qu
     """
     from metaft.cli.distill_summary import say, show_report
     from metaft.cli.summary import waiting
+    from metaft.commands.distill.distill import distill, prepare
     from metaft.errors import MetaftError
-    from metaft.runs.config import load_config
     from metaft.runs.directory import RunDirectory
-    from metaft.runs.distill import distill, prepare
     from metaft.runs.recorded import recorded_config
     from metaft.runs.resuming import require_same_config
+    from metaft.settings.config import load_config
 
     if resume and file is not None:
         raise MetaftError("--resume goes on with the run's own config.toml; leave out --config")

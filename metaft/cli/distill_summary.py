@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from metaft.commands.distill.report import HEADS, Report
 from metaft.environment import program
-from metaft.runs.config import validated
-from metaft.runs.distill_config import DistillConfig
-from metaft.runs.distill_report import HEADS, Report
-from metaft.runs.family_settings import FamilySettings
 from metaft.runs.recorded import option_words
+from metaft.settings.config import validated
+from metaft.settings.distill import DistillConfig
+from metaft.settings.family import FamilySettings
 
 WIDE = 120
 """Columns of a table in a file."""

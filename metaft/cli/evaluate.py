@@ -45,8 +45,8 @@ def command(run: str, **options: Any) -> None:
     from rich.console import Console
 
     from metaft.cli.summary import task_progress
+    from metaft.commands.evaluate import evaluate_run
     from metaft.evaluation.report import result_table
-    from metaft.runs.scoring import evaluate_run
 
     with task_progress() as progress:
         result, json_path, plot_path = evaluate_run(run, progress=progress, **options)

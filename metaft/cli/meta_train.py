@@ -25,16 +25,16 @@ def command(file: str | None, out: str | None, resume: bool, overwrite: bool, qu
     Writes a run directory with the configuration, metrics (also for TensorBoard) and checkpoints; weights are
     chosen on validation classes only. Ctrl-C stops with a checkpoint, --resume goes on.
     """
+    from metaft.assembly.meta_learner import run_config
+    from metaft.assembly.teaching import build_taught, check_teacher
     from metaft.cli.summary import show, show_scope, waiting
     from metaft.distributed.place import place
     from metaft.errors import MetaftError
-    from metaft.runs.build import run_config
-    from metaft.runs.config import load_config
     from metaft.runs.directory import RunDirectory
-    from metaft.runs.distributed import after_restart
-    from metaft.runs.loop import meta_train
     from metaft.runs.resuming import require_same_config
-    from metaft.runs.teaching import build_taught, check_teacher
+    from metaft.settings.config import load_config
+    from metaft.training.loop import meta_train
+    from metaft.training.ranks import after_restart
 
     if resume and file is not None:
         raise MetaftError("--resume goes on with the run's own config.toml; leave out --config")

@@ -10,8 +10,8 @@ from pydantic.fields import FieldInfo
 
 from metaft.cli.defaults import help_text
 from metaft.cli.folders import OutFolder
-from metaft.runs.config import CommandSettings, RunConfig, section_of
-from metaft.runs.family_settings import is_flag
+from metaft.settings.config import CommandSettings, RunConfig, section_of
+from metaft.settings.family import is_flag
 
 F = Callable[..., Any]
 

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from metaft.cli.options import SectionedCommand, run_options, setting_options
-from metaft.runs.pretrain_config import PretrainConfig
+from metaft.settings.pretrain import PretrainConfig
 
 
 class PretrainCommand(SectionedCommand):
@@ -33,12 +33,12 @@ def command(file: str | None, out: str | None, resume: bool, overwrite: bool, qu
     tasks of the validation classes, and the best weights are kept. Ctrl-C stops with a checkpoint, --resume goes on.
     """
     from metaft.cli.summary import show_pretrained, waiting
+    from metaft.commands.pretrain import build_pretraining, pretrain
     from metaft.errors import MetaftError
-    from metaft.runs.config import load_config
     from metaft.runs.directory import RunDirectory
-    from metaft.runs.pretrain import build_pretraining, pretrain
     from metaft.runs.recorded import recorded_config
     from metaft.runs.resuming import require_same_config
+    from metaft.settings.config import load_config
 
     if resume and file is not None:
         raise MetaftError("--resume goes on with the run's own config.toml; leave out --config")

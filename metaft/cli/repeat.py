@@ -32,9 +32,9 @@ def command(run: str, out: str | None, resume: bool, quiet: bool) -> int:
     from rich.text import Text
 
     from metaft.cli import COMMANDS
-    from metaft.runs.agreement import compare_runs
+    from metaft.commands.agreement import compare_runs
+    from metaft.commands.repeat import note, plan
     from metaft.runs.directory import RunDirectory
-    from metaft.runs.repeat import note, plan
 
     how = plan(run)
     folder = Path(out) if out is not None else _beside(run)

@@ -15,9 +15,9 @@ from rich.table import Table
 from metaft.environment import program
 from metaft.inner.scope import SCOPE_HEADS
 from metaft.learners.learner import MetaLearner as Learner
-from metaft.runs.config import RunConfig
-from metaft.runs.loop import TrainResult
-from metaft.runs.pretrain_config import PretrainConfig
+from metaft.settings.config import RunConfig
+from metaft.settings.pretrain import PretrainConfig
+from metaft.training.loop import TrainResult
 
 
 @contextlib.contextmanager

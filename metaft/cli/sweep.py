@@ -36,10 +36,10 @@ def command(grid: str | None, out: str, jobs: int | None, resume: bool, quiet: b
     from rich.text import Text
 
     from metaft.cli.sweep_progress import SweepProgress
+    from metaft.commands.sweep.choice import heads, note
+    from metaft.commands.sweep.page import next_command, table_rows
+    from metaft.commands.sweep.sweep import sweep
     from metaft.environment import environment
-    from metaft.runs.choice import heads, note
-    from metaft.runs.sweep import sweep
-    from metaft.runs.sweep_page import next_command, table_rows
 
     with SweepProgress(shown=not quiet) as watch:
         found = sweep(grid, out, jobs or environment()["machine"]["cores"], resume=resume, watch=watch)

@@ -10,7 +10,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from metaft.runs.processes import Job, last_line
+from metaft.commands.sweep.processes import Job, last_line
 
 
 class SweepProgress:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from metaft.errors import MetaftError, nearest
-from metaft.runs.config import CommandSettings, RunConfig, load_config, validated
-from metaft.runs.distill_config import DistillConfig, GenerationConfig
-from metaft.runs.pretrain_config import PretrainConfig
 from metaft.runs.reading import printable, read_bytes, read_run
+from metaft.settings.config import CommandSettings, RunConfig, load_config, validated
+from metaft.settings.distill import DistillConfig, GenerationConfig
+from metaft.settings.pretrain import PretrainConfig
 
 TRAINERS: dict[str, type[CommandSettings]] = {kind.command: kind for kind in (RunConfig, PretrainConfig, DistillConfig)}
 """The commands that make run directories, and the settings each of them takes."""

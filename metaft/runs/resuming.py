@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from metaft.errors import MetaftError, printable
-from metaft.runs.config import CommandSettings
-from metaft.runs.distill_config import DistillConfig
 from metaft.runs.reading import dig, read_run
 from metaft.runs.recorded import recorded_config
+from metaft.settings.config import CommandSettings
+from metaft.settings.distill import DistillConfig
 
 MAY_CHANGE = ("iterations", "minutes", "device", "threads", "workers", "checkpoint_every")
 """Settings that a resumed run may be given anew: how long, and on what it is computed."""

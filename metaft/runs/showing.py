@@ -10,10 +10,10 @@ from typing import Any
 from metaft.errors import MetaftError
 from metaft.evaluation.report import describe_family, describe_method, format_score
 from metaft.runs import checkpoint
-from metaft.runs.distill_config import GenerationConfig
 from metaft.runs.listing import summarise_run
 from metaft.runs.reading import dig, number, printable, read_json, read_run
 from metaft.runs.recorded import command_line, command_words, recorded_config
+from metaft.settings.distill import GenerationConfig
 
 Section = dict[str, Any]
 

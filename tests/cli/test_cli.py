@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from metaft.cli import COMMANDS, cli
 from metaft.environment import program
-from metaft.runs.config import RunConfig
+from metaft.settings.config import RunConfig
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--dataset", "sinusoid", "--engine", "eager", "--tasks", "4"]

@@ -11,10 +11,10 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from metaft.assembly.meta_learner import run_config
 from metaft.cli import cli
+from metaft.commands.transfer import evaluation_config
 from metaft.data import catalog
-from metaft.runs.build import run_config
-from metaft.runs.transfer import evaluation_config
 
 QUICK = ["--engine", "eager", "--workers", 1, "--iterations", 2, "--tasks", 2, "--validate-tasks", 4, "--queries", 3]
 QUICK += ["--steps", 1, "--hidden", 4, "--inner-lr", 0.1, "--quiet"]

@@ -19,11 +19,11 @@ from click.testing import CliRunner, Result
 
 from metaft.cli import cli
 from metaft.cli.distill_summary import show_report
+from metaft.commands.distill.generations import Generation, Line
+from metaft.commands.distill.report import Report, Row
 from metaft.environment import environment
-from metaft.runs.config import validated
-from metaft.runs.distill_config import DistillConfig
-from metaft.runs.distill_report import Report, Row
-from metaft.runs.generations import Generation, Line
+from metaft.settings.config import validated
+from metaft.settings.distill import DistillConfig
 
 DATASET = "tests.runs.own_images:images"
 TINY = [
@@ -45,7 +45,7 @@ def joined(text: str) -> str:
 @pytest.fixture(autouse=True)
 def _one_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     here = {**environment(), "commit": "abc"}
-    monkeypatch.setattr("metaft.runs.repeat.environment", lambda: here)
+    monkeypatch.setattr("metaft.commands.repeat.environment", lambda: here)
     monkeypatch.setattr("metaft.environment.environment", lambda: here)
 
 
@@ -211,7 +211,7 @@ def test_a_distillation_repeats_bit_for_bit(done: tuple[Path, str], tmp_path: Pa
     assert "agrees bit for bit" in again.stdout
     log = tmp_path / "again/generation-2/metrics.jsonl"
     log.write_text(log.read_text().replace('"loss": ', '"loss": 1'))
-    from metaft.runs.agreement import compare_runs
+    from metaft.commands.agreement import compare_runs
 
     found = compare_runs(out, tmp_path / "again", ())
     assert not found.exact

@@ -17,11 +17,11 @@ from metaft.cli import COMMANDS, cli
 from metaft.cli.defaults import DATASETS, settled
 from metaft.data.catalog import DATASETS as CATALOG
 from metaft.learners import LEARNERS, META_TRAINED, options
-from metaft.runs.config import CommandSettings, RunConfig
-from metaft.runs.distill_config import DistillConfig
-from metaft.runs.family_settings import REGRESSIONS
-from metaft.runs.method_settings import MANY
-from metaft.runs.pretrain_config import PretrainConfig
+from metaft.settings.config import CommandSettings, RunConfig
+from metaft.settings.distill import DistillConfig
+from metaft.settings.family import REGRESSIONS
+from metaft.settings.pretrain import PretrainConfig
+from metaft.settings.published import MANY
 
 ROOT = Path(__file__).parents[2]
 KINDS: dict[str, type[CommandSettings]] = {

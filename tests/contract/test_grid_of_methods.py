@@ -158,9 +158,9 @@ def test_methods_train_as_they_are(name):
 @pytest.mark.parametrize("name", META_TRAINED)
 def test_methods_run_from_the_command_line(name, tmp_path):
     """Trained, stopped, and loaded from its run directory, a method scores the same."""
-    from metaft.runs.build import build as parts_of
-    from metaft.runs.build import load_run
-    from metaft.runs.config import load_config
+    from metaft.assembly.meta_learner import build as parts_of
+    from metaft.assembly.meta_learner import load_run
+    from metaft.settings.config import load_config
 
     config = load_config(
         None,

@@ -14,8 +14,8 @@ from metaft.distillation.teacher import Teacher
 from metaft.errors import MetaftError
 from metaft.learners.supervised import Supervised
 from metaft.models import Conv4
-from metaft.runs.loop import meta_train
 from metaft.tasks.batch import TaskBatch
+from metaft.training.loop import meta_train
 from tests.distillation.test_teacher import SHAPE, conv4, family
 
 

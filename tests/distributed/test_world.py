@@ -14,7 +14,7 @@ from metaft.distributed.share import Share
 from metaft.distributed.world import ALONE
 from metaft.errors import MetaftError
 from metaft.evaluation import evaluate as evaluation
-from metaft.runs.scores import validate
+from metaft.evaluation.validation import validate
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.sinusoid import Sinusoids
 from tests.distributed.threads import ThreadRank, Wire, on_ranks

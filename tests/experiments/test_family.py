@@ -33,10 +33,10 @@ from experiments.family_plan import (
 from experiments.family_plots import curves_figure, spread
 from experiments.family_tables import median_text, omniglot_table, processors_table, sinusoid_table, time_table
 from metaft.cli import cli
+from metaft.commands.compare.compare import CELLS
+from metaft.commands.sweep.processes import Job
 from metaft.errors import MetaftError
-from metaft.runs.comparing import CELLS
 from metaft.runs.directory import read_record
-from metaft.runs.processes import Job
 from tests.experiments.family_parts import report
 
 HERE = Path(family.__file__).parent

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from metaft.runs import loop
+from metaft.training import loop
 from tests.runs.distilled import run
 
 
@@ -25,6 +25,6 @@ def distilled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished distillation of two generations; to be copied, not changed."""
     out = tmp_path_factory.mktemp("runs") / "line"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("metaft.runs.loop.draw_episode", lambda *args: None)
+        patch.setattr("metaft.training.loop.draw_episode", lambda *args: None)
         run(out)
     return out

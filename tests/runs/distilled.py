@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
+from metaft.commands.distill.distill import distill
+from metaft.commands.distill.report import Report
 from metaft.runs import checkpoint
-from metaft.runs.config import validated
-from metaft.runs.distill import distill
-from metaft.runs.distill_config import DistillConfig
-from metaft.runs.distill_report import Report
 from metaft.runs.metrics import read_rows
+from metaft.settings.config import validated
+from metaft.settings.distill import DistillConfig
 
 DATASET = "tests.runs.own_images:images"
 SMALL: dict[str, Any] = {

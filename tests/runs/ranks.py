@@ -19,11 +19,11 @@ from metaft.errors import MetaftError
 from metaft.evaluation.evaluate import evaluate
 from metaft.inner.rules import SGD
 from metaft.learners.maml import MAML
-from metaft.runs import loop
-from metaft.runs.distributed import after_restart
-from metaft.runs.loop import meta_train
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.sinusoid import Sinusoids
+from metaft.training import loop
+from metaft.training.loop import meta_train
+from metaft.training.ranks import after_restart
 from tests.runs.fakes import LinearMaml
 
 

@@ -1,10 +1,10 @@
 import torch
 
-from metaft.runs.backbone import load_backbone
-from metaft.runs.base_classes import base_feature
-from metaft.runs.config import validated
-from metaft.runs.pretrain import pretrain
-from metaft.runs.pretrain_config import PretrainConfig
+from metaft.assembly.backbone import load_backbone
+from metaft.assembly.base_classes import base_feature
+from metaft.commands.pretrain import pretrain
+from metaft.settings.config import validated
+from metaft.settings.pretrain import PretrainConfig
 from tests.runs import own_images
 
 

@@ -16,7 +16,7 @@ from metaft import files
 from metaft.errors import MetaftError
 from metaft.runs import checkpoint
 from metaft.runs.checkpoint import Checkpoint, DamagedCheckpointError
-from metaft.runs.state import TrainState
+from metaft.training.state import TrainState
 
 
 def make(iteration: int, value: float = 1.0) -> Checkpoint:

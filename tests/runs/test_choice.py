@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from metaft.commands.sweep.choice import Candidate, choose, heads, note, row
+from metaft.commands.sweep.grid import Member
+from metaft.commands.sweep.validation_only import Score
 from metaft.evaluation.difference import difference
-from metaft.runs.choice import Candidate, choose, heads, note, row
-from metaft.runs.grid import Member
-from metaft.runs.validation_only import Score
 
 DRAW = np.random.default_rng(0)
 

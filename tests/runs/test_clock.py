@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from metaft.runs import clock, loop, sweep_record
-from metaft.runs.clock import FEW, PAUSES, Clock, few_updates
-from metaft.runs.grid import Grid, Member
-from metaft.runs.loop import meta_train
+from metaft.commands.sweep import record as sweep_record
+from metaft.commands.sweep.grid import Grid, Member
+from metaft.commands.sweep.page import page
 from metaft.runs.showing import show_run
-from metaft.runs.sweep_page import page
+from metaft.training import clock, loop
+from metaft.training.clock import FEW, PAUSES, Clock, few_updates
+from metaft.training.loop import meta_train
 from tests.runs.fakes import LinearMaml, Sinusoids
 
 

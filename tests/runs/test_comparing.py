@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from metaft.assembly.tasks import build_family
+from metaft.assembly.unseen import require_unseen
 from metaft.cli import cli
+from metaft.commands.compare.compare import PICTURES, compare_in, read_cells
 from metaft.errors import MetaftError
 from metaft.evaluation.memory import Peak
-from metaft.runs.comparing import PICTURES, compare_in, read_cells
-from metaft.runs.config import RunConfig, validated
-from metaft.runs.families import build_family
-from metaft.runs.unseen import require_unseen
+from metaft.settings.config import RunConfig, validated
 
 WAVES = ("--dataset", "sinusoid", "--tasks", "8", "--workers", "1")
 OWN = '''
@@ -134,7 +134,7 @@ def test_published_steps_of_one_method_are_not_those_of_every_learner(
 
     assert validated(RunConfig, {"dataset": dataset}).test_steps is not None
     for name, what in (("build_family", lambda *_: None), ("with_shots", lambda *_: {}), ("build_entrants", asked)):
-        monkeypatch.setattr(f"metaft.runs.comparing.{name}", what)
+        monkeypatch.setattr(f"metaft.commands.compare.compare.{name}", what)
     for given in (None, 7):
         with pytest.raises(Asked, match=f"^{given}$"):
             compare_in("none", ["nearest-neighbour"], dataset=dataset, test_steps=given)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metaft.errors import MetaftError
-from metaft.runs.config import SECTIONS, RunConfig, load_config, read_toml, to_toml, validated
+from metaft.settings.config import SECTIONS, RunConfig, load_config, read_toml, to_toml, validated
 
 
 @pytest.mark.parametrize(

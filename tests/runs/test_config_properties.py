@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metaft.errors import MetaftError
-from metaft.runs.config import RunConfig, load_config, to_toml, validated
+from metaft.settings.config import RunConfig, load_config, to_toml, validated
 
 NUMBERS = st.one_of(st.integers(), st.floats(), st.integers(1, 100), st.floats(0, 1))
 WORDS = st.one_of(st.text(max_size=20), st.sampled_from(["sinusoid", "adam", "cosine", "auto", "cpu", "1e3", "nan"]))

@@ -16,7 +16,7 @@ from metaft.runs import checkpoint
 from metaft.runs.checkpoint import Checkpoint
 from metaft.runs.directory import RunDirectory, read_record
 from metaft.runs.metrics import Metrics, read_rows
-from metaft.runs.schedule import fraction_done, learning_rate
+from metaft.training.schedule import fraction_done, learning_rate
 
 
 def test_a_second_process_is_refused(tmp_path: Path) -> None:

@@ -10,16 +10,18 @@ from typing import Any
 import pytest
 import torch
 
+from metaft.assembly.backbone import load_backbone
+from metaft.commands.distill import data as distill_data
+from metaft.commands.distill import generations
+from metaft.commands.distill.distill import distill
+from metaft.commands.pretrain import pretrain
 from metaft.distillation.teacher import Teacher, mean_probabilities
-from metaft.runs import checkpoint, distill_data, generations
-from metaft.runs.backbone import load_backbone
-from metaft.runs.config import load_config, validated
-from metaft.runs.distill import distill
-from metaft.runs.distill_config import GenerationConfig
-from metaft.runs.held_out import HeldOut
+from metaft.evaluation.held_out import HeldOut
+from metaft.runs import checkpoint
 from metaft.runs.listing import summarise_run
-from metaft.runs.pretrain import pretrain
-from metaft.runs.pretrain_config import PretrainConfig
+from metaft.settings.config import load_config, validated
+from metaft.settings.distill import GenerationConfig
+from metaft.settings.pretrain import PretrainConfig
 from tests.runs.distilled import SMALL, numbers, rows, run, settings
 
 

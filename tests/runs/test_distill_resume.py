@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
+from metaft.assembly.backbone import load_backbone
+from metaft.commands.distill.distill import distill
 from metaft.errors import MetaftError
-from metaft.runs.backbone import load_backbone
-from metaft.runs.distill import distill
-from metaft.runs.distill_config import generation_config
 from metaft.runs.listing import summarise_run
-from metaft.runs.stopping import StoppedRun
+from metaft.settings.distill import generation_config
 from metaft.tasks.minibatches import Minibatch, Minibatches
+from metaft.training.stopping import StoppedRun
 from tests.runs.distilled import SMALL, require_equal, run, settings
 
 

@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 import torch
 
+from metaft.assembly.backbone import load_backbone
+from metaft.commands.distill import data as distill_data
+from metaft.commands.distill import generations
+from metaft.commands.distill.data import build_data
+from metaft.commands.distill.distill import prepare
 from metaft.errors import MetaftError
-from metaft.runs import checkpoint, distill_data, generations
-from metaft.runs.backbone import load_backbone
-from metaft.runs.config import load_config, to_toml, validated
-from metaft.runs.distill import prepare
-from metaft.runs.distill_config import DistillConfig, GenerationConfig, generation_config
-from metaft.runs.distill_data import build_data
+from metaft.runs import checkpoint
+from metaft.settings.config import load_config, to_toml, validated
+from metaft.settings.distill import DistillConfig, GenerationConfig, generation_config
 from tests.runs import own_images
 from tests.runs.distilled import run, settings
 

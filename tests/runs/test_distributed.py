@@ -17,9 +17,9 @@ from safetensors.torch import load_file
 
 from metaft.distributed.place import Place
 from metaft.runs import checkpoint
-from metaft.runs.distributed import _packed, _unpacked, after_restart
 from metaft.runs.metrics import read_rows
-from metaft.runs.state import TrainState
+from metaft.training.ranks import _packed, _unpacked, after_restart
+from metaft.training.state import TrainState
 from tests.runs.ranks import work
 
 ROOT = Path(__file__).parents[2]

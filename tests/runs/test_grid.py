@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from metaft.commands.sweep.grid import read_grid, with_options
 from metaft.errors import MetaftError
-from metaft.runs.config import RunConfig
-from metaft.runs.grid import read_grid, with_options
 from metaft.runs.recorded import command_words, option_words
+from metaft.settings.config import RunConfig
 
 TRAIN = """
 command = "meta-train"

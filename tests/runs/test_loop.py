@@ -15,12 +15,13 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from metaft.errors import MetaftError
-from metaft.runs import checkpoint, loop
-from metaft.runs.clock import Clock
-from metaft.runs.loop import meta_train
+from metaft.runs import checkpoint
 from metaft.runs.metrics import read_rows
-from metaft.runs.stopping import StoppedRun
 from metaft.tasks.sinusoid import Sinusoids
+from metaft.training import loop
+from metaft.training.clock import Clock
+from metaft.training.loop import meta_train
+from metaft.training.stopping import StoppedRun
 from tests.runs.fakes import Gradient, LinearMaml, Waves
 
 SETTINGS: dict[str, Any] = {

@@ -12,19 +12,19 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from metaft.assembly.backbone import calibrated, load_backbone
 from metaft.cli import cli
+from metaft.commands.pretrain import build_pretraining, pretrain
 from metaft.errors import MetaftError
 from metaft.learners import FineTuning
 from metaft.models.heads import CosineHead
 from metaft.runs import checkpoint
-from metaft.runs.backbone import calibrated, load_backbone
-from metaft.runs.config import load_config, to_toml, validated
 from metaft.runs.metrics import read_rows
-from metaft.runs.pretrain import build_pretraining, pretrain
-from metaft.runs.pretrain_config import PretrainConfig
-from metaft.runs.stopping import StoppedRun
+from metaft.settings.config import load_config, to_toml, validated
+from metaft.settings.pretrain import PretrainConfig
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.minibatches import Minibatches
+from metaft.training.stopping import StoppedRun
 
 DATASET = "tests.runs.own_images:images"
 SETTINGS: dict[str, Any] = {
@@ -62,7 +62,7 @@ def rows(out: Path) -> list[dict[str, Any]]:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "pre"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("metaft.runs.loop.draw_episode", lambda *args: None)
+        patch.setattr("metaft.training.loop.draw_episode", lambda *args: None)
         pretrain(settings(), out, progress=False)
     return out
 

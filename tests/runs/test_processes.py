@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from metaft.commands.sweep.processes import Job, last_line, run_jobs
 from metaft.runs.directory import RunDirectory
-from metaft.runs.processes import Job, last_line, run_jobs
 
 WAIT = "import signal,sys,time; signal.signal(15, lambda *a: (print('saved'), sys.exit(143))); print('up', flush=True)"
 WAIT += "; time.sleep(60)"
@@ -109,7 +109,8 @@ def test_a_folder_in_use_is_waited_for(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="the death signal is Linux's")
 def test_members_end_when_their_sweep_is_killed(tmp_path: Path) -> None:
     child = (
-        "import os,time; from metaft.runs.processes import end_with; end_with(os.getppid()); print('up', flush=True)"
+        "import os,time; from metaft.commands.sweep.processes import end_with; "
+        "end_with(os.getppid()); print('up', flush=True)"
     )
     parent = f"""
 import subprocess, sys, time

@@ -5,13 +5,13 @@ import io
 import pytest
 from rich.console import Console
 
-from metaft.runs.progress import RunProgress
+from metaft.training.progress import RunProgress
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [100.0]
-    monkeypatch.setattr("metaft.runs.progress.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("metaft.training.progress.time.perf_counter", lambda: now[0])
     return now
 
 

@@ -10,9 +10,10 @@ import safetensors.torch
 from click.testing import CliRunner, Result
 
 from metaft.cli import cli
+from metaft.commands import repeat
+from metaft.commands.agreement import compare_runs
 from metaft.environment import environment
-from metaft.runs import checkpoint, repeat
-from metaft.runs.agreement import compare_runs
+from metaft.runs import checkpoint
 from metaft.runs.checkpoint import Checkpoint
 
 SMALL = ["--dataset", "sinusoid", "--engine", "eager", "--tasks", "4", "--device", "cpu", "--workers", "1"]
@@ -26,7 +27,7 @@ def metaft(*args: object) -> Result:
 @pytest.fixture(autouse=True)
 def _one_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     """These tests are about a clean checkout, whatever state the one they run in has."""
-    from metaft.runs import repeat
+    from metaft.commands import repeat
 
     here = {**environment(), "commit": "abc"}
     monkeypatch.setattr(repeat, "environment", lambda: here)

@@ -14,12 +14,12 @@ import metaft
 from metaft.cli import cli
 from metaft.data.images import LabelledImages
 from metaft.errors import MetaftError
-from metaft.runs.config import CommandSettings, RunConfig, to_toml, validated
 from metaft.runs.directory import RunDirectory
-from metaft.runs.distill_config import DistillConfig, GenerationConfig
-from metaft.runs.loop import meta_train
-from metaft.runs.pretrain_config import PretrainConfig
 from metaft.runs.resuming import may_change, require_same_config
+from metaft.settings.config import CommandSettings, RunConfig, to_toml, validated
+from metaft.settings.distill import DistillConfig, GenerationConfig
+from metaft.settings.pretrain import PretrainConfig
+from metaft.training.loop import meta_train
 from tests.runs.fakes import LinearMaml, Sinusoids
 
 FREE = {"iterations", "minutes", "device", "threads", "workers", "checkpoint_every"}

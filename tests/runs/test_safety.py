@@ -17,12 +17,12 @@ import torch
 from click.testing import CliRunner
 
 from metaft import models
+from metaft.assembly.meta_learner import load_run
 from metaft.cli import cli
 from metaft.errors import MetaftError
 from metaft.plugins import load_attribute
 from metaft.runs import checkpoint
-from metaft.runs.build import load_run
-from metaft.runs.config import load_config
+from metaft.settings.config import load_config
 
 ROOT = Path(__file__).parents[2]
 UNPICKLERS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}

@@ -15,14 +15,14 @@ from click.testing import CliRunner, Result
 
 import metaft
 from metaft.cli import cli
+from metaft.commands.sweep import member, sweep
+from metaft.commands.sweep.processes import Job, Watch
+from metaft.commands.sweep.record import read_grid_of
+from metaft.commands.sweep.validation_only import require_validation, validation_score
 from metaft.errors import MetaftError
 from metaft.learners.nearest_neighbour import NearestNeighbour
-from metaft.runs import member, sweep
-from metaft.runs.config import load_config
 from metaft.runs.metrics import read_rows
-from metaft.runs.processes import Job, Watch
-from metaft.runs.sweep_record import read_grid_of
-from metaft.runs.validation_only import require_validation, validation_score
+from metaft.settings.config import load_config
 from metaft.tasks.sinusoid import Sinusoids
 
 BASE = """

@@ -13,17 +13,17 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from metaft.assembly.meta_learner import load_run
+from metaft.assembly.teaching import build_taught, check_teacher
 from metaft.cli import cli
 from metaft.distillation.adapted import Distilled
 from metaft.errors import MetaftError
 from metaft.learners.maml import MAML
 from metaft.runs import checkpoint
-from metaft.runs.build import load_run
-from metaft.runs.config import RunConfig, load_config, to_toml, validated
-from metaft.runs.loop import meta_train
 from metaft.runs.recorded import command_words, recorded_config
-from metaft.runs.stopping import StoppedRun
-from metaft.runs.teaching import build_taught, check_teacher
+from metaft.settings.config import RunConfig, load_config, to_toml, validated
+from metaft.training.loop import meta_train
+from metaft.training.stopping import StoppedRun
 
 DATASET = "tests.runs.own_images:images"
 SETTINGS: dict[str, Any] = {
@@ -48,7 +48,7 @@ def train(out: Path, **more: Any) -> None:
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "slow"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("metaft.runs.loop.draw_episode", lambda *args: None)
+        patch.setattr("metaft.training.loop.draw_episode", lambda *args: None)
         train(out, steps=3, seed=1)
     return out
 
@@ -57,7 +57,7 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def student(teacher: Path) -> Path:
     out = teacher.parent / "fast"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("metaft.runs.loop.draw_episode", lambda *args: None)
+        patch.setattr("metaft.training.loop.draw_episode", lambda *args: None)
         train(out, teacher=str(teacher))
     return out
 

@@ -18,9 +18,9 @@ from tensorboard.plugins.hparams import api_pb2, get_experiment, hparams_plugin,
 
 import metaft
 from metaft.evaluation.episode_card import RIGHT, WRONG, episode_card
-from metaft.runs.config import RunConfig, validated
-from metaft.runs.loop import meta_train
+from metaft.settings.config import RunConfig, validated
 from metaft.tasks.batch import TaskBatch
+from metaft.training.loop import meta_train
 from tests.runs.fakes import LinearMaml, Sinusoids
 
 
@@ -94,7 +94,7 @@ def test_without_validation_the_end_is_shown(tmp_path: Path) -> None:
 
 def test_a_picture_changes_no_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made(tmp_path / "with")
-    monkeypatch.setattr("metaft.runs.loop.show_episode", lambda *args: None)
+    monkeypatch.setattr("metaft.training.loop.show_episode", lambda *args: None)
     made(tmp_path / "without")
     rows = [(tmp_path / name / "metrics.jsonl").read_text().count("\n") for name in ("with", "without")]
     assert rows[0] == rows[1]

@@ -21,13 +21,13 @@ from metaft.learners.maml import MAML
 from metaft.outer import compiled
 from metaft.outer.compiled import compiler_found
 from metaft.outer.meta_gradient import MetaGradient
-from metaft.runs import update
-from metaft.runs.adam import AdamUpdate, corrected_rates
-from metaft.runs.loop import meta_train
-from metaft.runs.state import TrainState
-from metaft.runs.stopping import StoppedRun, StopRequest
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.sinusoid import Sinusoids
+from metaft.training import update
+from metaft.training.adam import AdamUpdate, corrected_rates
+from metaft.training.loop import meta_train
+from metaft.training.state import TrainState
+from metaft.training.stopping import StoppedRun, StopRequest
 from tests.runs.fakes import Gradient, LinearMaml, Waves
 from tests.runs.test_loop import SETTINGS, equal
 

@@ -21,11 +21,11 @@ from metaft.evaluation.calibration import agreement
 from metaft.evaluation.comparison_report import note, table_rows
 from metaft.evaluation.episode_plot import episode_figure
 from metaft.evaluation.evaluate import evaluate, score
+from metaft.evaluation.held_out import measure
 from metaft.evaluation.memory import Peak
 from metaft.evaluation.soft_label_plot import draw_soft_labels
+from metaft.evaluation.validation import losses, validate
 from metaft.learners import NearestNeighbour
-from metaft.runs.held_out import measure
-from metaft.runs.scores import losses, validate
 from metaft.tasks.answers import answered, log_probabilities, probabilities
 from metaft.tasks.batch import TaskBatch
 from tests.evaluation.toys import Blobs, Fixed

@@ -10,9 +10,9 @@ from torch.nn import functional as F
 import metaft
 from metaft.errors import MetaftError
 from metaft.learners import ClassMeans, FineTuning, NearestNeighbour, build
-from metaft.runs.first_batch import require_first
 from metaft.tasks.batch import IGNORE, TaskBatch
 from metaft.tasks.check import require_answers, require_fit, require_network_answer, require_sound
+from metaft.training.first_batch import require_first
 from tests.evaluation.toys import Blobs, Fixed, Lines
 
 CPU = torch.device("cpu")

@@ -9,8 +9,8 @@ from torch import nn
 import metaft
 from metaft.data.images import LabelledImages
 from metaft.evaluation.evaluate import draw, last_answers, score
+from metaft.evaluation.validation import losses, validate
 from metaft.learners import LEARNERS, MAML, NearestNeighbour, build
-from metaft.runs.scores import losses, validate
 from metaft.tasks.batch import IGNORE, TaskBatch
 from metaft.tasks.episodes import Episodes
 from metaft.tasks.ragged import RaggedEpisodes

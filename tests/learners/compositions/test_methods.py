@@ -4,14 +4,14 @@ import pytest
 import torch
 
 import metaft
+from metaft.assembly.meta_learner import build as parts_of
 from metaft.inner.rules import RMSProp
 from metaft.learners import LEARNERS, META_TRAINED, build, options
 from metaft.learners.compositions import COMPOSITIONS
 from metaft.models import MLP, Conv4
-from metaft.runs.build import build as parts_of
-from metaft.runs.config import RunConfig, load_config, to_toml, validated
-from metaft.runs.learner_settings import LearnerSettings
-from metaft.runs.method_settings import BY_METHOD
+from metaft.settings.config import RunConfig, load_config, to_toml, validated
+from metaft.settings.learner import LearnerSettings
+from metaft.settings.published import BY_METHOD
 
 
 def mlp(name, **options):
@@ -175,7 +175,7 @@ def test_methods_keep_to_their_own_names_and_learn_sinusoids_too(name):
     ],
 )
 def test_what_no_method_can_use_is_refused_before_data_is_read(settings, says, monkeypatch):
-    monkeypatch.setattr("metaft.runs.build.build_family", lambda *_: pytest.fail("data was read"))
+    monkeypatch.setattr("metaft.assembly.meta_learner.build_family", lambda *_: pytest.fail("data was read"))
     with pytest.raises(metaft.MetaftError, match=says):
         parts_of(validated(RunConfig, settings))
 

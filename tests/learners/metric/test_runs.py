@@ -7,14 +7,15 @@ import torch
 from click.testing import CliRunner
 from torch.func import functional_call
 
+from metaft.assembly.backbone import load_backbone
+from metaft.assembly.meta_learner import load_run
 from metaft.cli import cli
 from metaft.models.heads import without_head
-from metaft.runs import checkpoint, loop
-from metaft.runs.backbone import load_backbone
-from metaft.runs.build import load_run
-from metaft.runs.config import RunConfig, validated
-from metaft.runs.loop import meta_train
+from metaft.runs import checkpoint
+from metaft.settings.config import RunConfig, validated
 from metaft.tasks.episodes import Episodes
+from metaft.training import loop
+from metaft.training.loop import meta_train
 from tests.distributed.threads import on_ranks
 from tests.learners.metric.episodes import make, tasks
 from tests.runs.own_images import images

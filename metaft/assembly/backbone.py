@@ -1,0 +1,131 @@
+"""A trained network from a run directory, for learners that start from one."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from metaft.assembly.meta_learner import load_run
+from metaft.assembly.networks import build_classifier, build_model
+from metaft.assembly.tasks import build_family
+from metaft.distillation.student import MAP
+from metaft.errors import MetaftError
+from metaft.inner.adapt import network
+from metaft.learners.maml import MAML
+from metaft.learners.metric.episodic import EpisodicLearner
+from metaft.learners.supervised import Supervised
+from metaft.runs import checkpoint
+from metaft.runs.directory import RunDirectory, read_record
+from metaft.runs.reading import dig
+from metaft.runs.recorded import recorded_config
+from metaft.settings.distill import DistillConfig, GenerationConfig
+from metaft.settings.pretrain import PretrainConfig
+from metaft.tasks.family import Kind, TaskFamily
+
+
+def load_backbone(path: str | Path, weights: str = "best") -> nn.Module:
+    """The network of a run with its trained weights, in evaluation mode.
+
+    Args:
+        path: a run directory of ``metaft pretrain``, ``metaft meta-train`` or ``metaft distill`` (its best generation
+            by validation), or of one generation.
+        weights: "best" by validation (the last ones of a run that was never validated), or "last".
+
+    Returns:
+        The network; batch norm has the running statistics of pretraining, or those that a learner that compares
+        gathered. With an inner loop none are gathered, and batch norm serves by the statistics of a batch alone.
+
+    Raises:
+        MetaftError: if there is no such run, it has no checkpoint yet, or that does not fit the run's settings.
+    """
+    config = recorded_config(path)
+    if not isinstance(config, PretrainConfig):
+        return _meta_trained(path, weights)
+    if isinstance(config, DistillConfig) and not isinstance(config, GenerationConfig):
+        return load_backbone(_best_generation(path), weights)
+    run = RunDirectory(path)
+    stored = checkpoint.load_newest(run.checkpoints)
+    chosen = (stored.best if weights == "best" else {}) or stored.average or stored.weights
+    chosen = {name: value for name, value in chosen.items() if not name.startswith(MAP)}
+    learner = Supervised(build_classifier(config, cast(TaskFamily, _shape(path, run.record()))))
+    checkpoint.require_fit(chosen, learner.params, stored.path)
+    learner.params = chosen
+    return learner.trained()
+
+
+def _best_generation(path: str | Path) -> Path:
+    """The run directory of the generation that validation preferred."""
+    folder = Path(path)
+    best = read_record(folder).get("best_generation")
+    if type(best) is not int:
+        raise MetaftError(
+            f"the distillation {path} is not finished, so no generation is the best: go on with metaft distill "
+            f"--resume --out {path}, or name one, such as {folder / 'generation-0'}"
+        )
+    return folder / f"generation-{best}"
+
+
+def calibrated(model: nn.Module, images: Tensor) -> nn.Module:
+    """A copy of a network whose batch norm has the running statistics of some images; without them, a random network
+    has those of its construction, mean 0 and variance 1.
+
+    Args:
+        model: the network.
+        images: of *training* classes, ``[images, *input]``, float.
+
+    Returns:
+        The copy, in evaluation mode.
+    """
+    found = copy.deepcopy(model).train()
+    for part in found.modules():
+        if isinstance(part, _BatchNorm):
+            part.reset_running_stats()
+            part.momentum = 1.0
+    with torch.no_grad():
+        found(images)
+    return found.eval()
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """All that building a network asks of its training data."""
+
+    outputs: int
+    input_shape: tuple[int, ...]
+    kind: ClassVar[Kind] = "classification"
+
+
+def _shape(path: str | Path, record: dict[str, object]) -> _Shape:
+    classes, shape = (dig(record, "settings", "family", name) for name in ("classes", "input_shape"))
+    if type(classes) is not int or not isinstance(shape, list) or not all(type(size) is int for size in shape):
+        raise MetaftError(f"{Path(path) / 'run.json'} is damaged: it does not say which images the run was trained on")
+    return _Shape(classes, tuple(shape))
+
+
+def _meta_trained(path: str | Path, weights: str) -> nn.Module:
+    config, learner = load_run(path, weights)
+    if isinstance(learner, EpisodicLearner):
+        model = build_model(
+            config, build_family(config, "val", config.seed), config.seed
+        )  # its head, which that learner left out, is fresh
+        model.load_state_dict(learner.network(), strict=False)
+        if learner.features.mode == "running":
+            return model.eval()
+    elif isinstance(learner, MAML):
+        model = copy.deepcopy(learner.model.module)
+        # What is learned for each step: as before the first one, where fine-tuning begins.
+        own = {n: p[0] if n in learner.per_step else p for n, p in network(learner.params).items()}
+        model.load_state_dict(own, strict=False)
+    else:
+        raise MetaftError(f"{path} holds a {learner.name} learner, which has no network to start from")
+    for part in model.modules():
+        if isinstance(part, _BatchNorm):
+            part.track_running_stats = False
+            part.running_mean = part.running_var = part.num_batches_tracked = None
+    return model.eval()

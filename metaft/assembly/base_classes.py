@@ -1,0 +1,40 @@
+"""What a run's training classes look like to its network, for learners that centre features (SimpleShot)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from metaft.assembly.tasks import SMALLEST, build_family
+from metaft.errors import MetaftError
+from metaft.learners.class_means import base_mean
+from metaft.runs.recorded import recorded_config
+from metaft.settings.config import RunConfig
+from metaft.settings.pretrain import PretrainConfig
+from metaft.tasks.episodes import Episodes
+
+
+def base_feature(path: str | Path, model: nn.Module, options: Mapping[str, str]) -> Tensor:
+    """The mean feature of the classes that a run was trained on.
+
+    Args:
+        path: the run directory of a pretrained or meta-trained network.
+        model: that network.
+        options: of the learner; ``features`` and ``combine`` say which features.
+
+    Returns:
+        ``[width]``, over all training images.
+
+    Raises:
+        MetaftError: if the run was not trained on images, these are absent, or its network has no running statistics.
+    """
+    own = recorded_config(path)
+    if not isinstance(own, RunConfig | PretrainConfig):
+        raise MetaftError(f"centre=base: {path} does not say which classes its network was trained on")
+    family = build_family(own.model_copy(update=SMALLEST), "train", own.seed)
+    if not isinstance(family, Episodes):
+        raise MetaftError(f"centre=base: {path} was trained on {own.dataset}, which has no classes of images")
+    how = {name: options[name] for name in ("features", "combine") if name in options}
+    return base_mean(model, family.images, **how)  # type: ignore[arg-type]

@@ -1,0 +1,261 @@
+"""From what a command line names to learners that take part in a comparison."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import inspect
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from metaft import learners
+from metaft.assembly.backbone import calibrated, load_backbone
+from metaft.assembly.base_classes import base_feature
+from metaft.assembly.meta_learner import load_run, require_no_idle_steps, worker_count
+from metaft.assembly.networks import build_model
+from metaft.assembly.tasks import build_family
+from metaft.assembly.unseen import require_unseen
+from metaft.data.splits import ALL
+from metaft.errors import MetaftError, nearest
+from metaft.evaluation.benchmark import Entrant, rehearse
+from metaft.learners.learner import Learner
+from metaft.learners.spec import SEED, Spec, labels
+from metaft.plugins import call, is_import_path, load_attribute
+from metaft.runs.recorded import recorded_config
+from metaft.settings.config import RunConfig, validated
+from metaft.settings.family import REGRESSIONS
+from metaft.tasks.family import TaskFamily
+
+RANDOM = "random"
+CALIBRATION = 4
+"""Training tasks whose queries give a random network's batch norm its running statistics."""
+
+RUN_OPTIONS = ("batch_norm", "steps", "weights")
+MEMBERS = ("name", "transductive", "params", "adapt", "curve", "describe")
+
+
+def build_entrants(
+    specs: Sequence[Spec],
+    families: Mapping[int, TaskFamily],
+    config: RunConfig,
+    seeds: Sequence[int],
+    steps: int | None,
+) -> list[Entrant]:
+    """Build every learner once, try it on one task, and set it up to be built again when its turn comes.
+
+    Args:
+        specs: the learners.
+        families: the test tasks, by shots.
+        config: how those are drawn, and the network of a random start.
+        seeds: of learners that have randomness; others take part once.
+        steps: inner steps of learners that have some and are not told their own; by default a run's are those that it
+            has for the test.
+
+    Returns:
+        The entrants, in order.
+
+    Raises:
+        MetaftError: for unknown names and options, runs of other tasks, test classes seen in training, or a learner
+            that fails.
+    """
+    entrants = []
+    for spec, label in zip(specs, labels(specs), strict=True):
+        for seed in seeds if _has_randomness(spec) else (None,):
+            filled = spec.at(seed)
+            make = partial(make_learner, filled, seed, next(iter(families.values())), config, steps)
+            with _named(filled, spec):
+                check_runs(filled, config, families)
+                learner, weights = make()
+                rehearse(label, learner, families)
+            origin: dict[str, Any] = {
+                "learner": filled.text,
+                "settings": learner.describe(),
+                "weights_sha256": weights_digest(weights),
+            }
+            if spec.kind == "import":
+                # What a learner of the user's own does hangs on its code, and on steps that it need not describe.
+                origin |= {"steps": steps, "code_sha256": _code_digest(_builder(spec))}
+            entrants.append(Entrant(label, seed, partial(_first, make), json.loads(json.dumps(origin, default=str))))
+    return entrants
+
+
+@contextlib.contextmanager
+def _named(*specs: Spec) -> Iterator[None]:
+    """Let a mistake name the learner as it was given: there may be many, and several of one name."""
+    try:
+        yield
+    except MetaftError as error:
+        if any(spec.text in error.message for spec in specs):
+            raise
+        raise MetaftError(f"learner {specs[0].text}: {error.message}") from error
+    except (ArithmeticError, ValueError, TypeError, RuntimeError) as error:
+        raise MetaftError(f"learner {specs[0].text} cannot be made: {type(error).__name__}: {error}") from error
+
+
+def _has_randomness(spec: Spec) -> bool:
+    if spec.kind == "run":
+        return SEED in spec.text
+    chance = spec.options.get("backbone") == RANDOM or "seed" in _unset(spec)
+    return chance or SEED in spec.text
+
+
+def make_learner(
+    spec: Spec, seed: int | None, family: TaskFamily, config: RunConfig, steps: int | None
+) -> tuple[Learner, dict[str, Tensor]]:
+    """Build one learner.
+
+    Args:
+        spec: what was asked for.
+        seed: of its randomness, already filled into the spec; None where there is none.
+        family: tasks it is to answer.
+        config: the network of a random start, and the workers.
+        steps: inner steps, unless the spec says; None for a learner's own, a run's being those that it has for the
+            test.
+
+    Returns:
+        The learner, and all the weights that it stands on.
+
+    Raises:
+        MetaftError: as `build_entrants`.
+    """
+    if spec.kind == "run":
+        trained = _trained(spec, family, config, steps)
+        return trained, trained.params
+    settings: dict[str, Any] = dict(spec.options)
+    model = _backbone(spec, settings.pop("backbone", None), seed, family, config)
+    known: dict[str, Any] = {
+        "kind": family.kind,
+        "outputs": family.outputs,
+        "workers": worker_count(config),
+        "seed": seed,
+        "steps": steps,
+    }
+    if settings.get("centre") == "base" and model is not None and spec.options["backbone"] != RANDOM:
+        known["base"] = base_feature(spec.options["backbone"], model, spec.options)
+    settings |= {name: value for name, value in known.items() if name in _unset(spec) and value is not None}
+    whose = f"learner {spec.target!r}"
+    if spec.kind == "table":
+        learner = learners.construct(whose, _builder(spec), model, settings)
+    else:
+        arguments = {"whose": whose, "builder": _builder(spec), "model": model, "given": settings}
+        learner = call(spec.target, learners.construct, arguments)
+        absent = [name for name in MEMBERS if not hasattr(learner, name)]
+        if absent:
+            raise MetaftError(f"{spec.target} is no learner: it has no {', '.join(absent)}")
+    return learner, {**(dict(model.state_dict()) if model is not None else {}), **learner.params}
+
+
+def _trained(spec: Spec, family: TaskFamily, config: RunConfig, steps: int | None) -> Learner:
+    """A run's learner, with its weights."""
+    for name in spec.options:
+        if name not in RUN_OPTIONS:
+            raise MetaftError(f"a run directory has no option {name!r}{nearest(name, RUN_OPTIONS)}")
+    weights = spec.options.get("weights", "best")
+    if weights not in ("best", "last"):
+        raise MetaftError(f"{spec.target}: weights = {weights}: should be 'best' or 'last'")
+    overrides: dict[str, Any] = {name: spec.options[name] for name in spec.options if name == "batch_norm"}
+    own, learner = load_run(spec.target, weights, family, workers=config.workers, **overrides)
+    require_no_idle_steps(own, spec.options.get("steps"))
+    count = spec.options.get("steps", own.test_steps if steps is None else steps)
+    if count is not None:
+        # Set afterwards, as rates that were learned for each step are stored for as many as were trained.
+        learner.steps = validated(RunConfig, {"steps": count}).steps  # type: ignore[attr-defined]
+    return learner
+
+
+def _backbone(
+    spec: Spec, where: str | None, seed: int | None, family: TaskFamily, config: RunConfig
+) -> nn.Module | None:
+    if where is None:
+        if learners.needs_model(_builder(spec)):
+            raise MetaftError(
+                f"learner {spec.target!r} needs a network; give backbone=DIRECTORY, of a run, or backbone={RANDOM}"
+            )
+        return None
+    if where != RANDOM:
+        return load_backbone(where)
+    if getattr(family, "split", None) == ALL and family.kind != "regression":
+        raise MetaftError(
+            f"learner {spec.target!r}: backbone={RANDOM} takes its batch norm's statistics from training classes, and "
+            "--split all leaves none; give a run as backbone, or leave --split out"
+        )
+    model = build_model(config, family, seed or 0)
+    if family.kind == "regression":
+        return model
+    # Batch norm as it is constructed, mean 0 and variance 1, would hand on ever smaller numbers from layer to layer.
+    images = build_family(config, "train", config.seed, config.train_ways).batch(0, CALIBRATION).query_x
+    return calibrated(model, images.flatten(0, 1))
+
+
+def check_runs(spec: Spec, config: RunConfig, families: Mapping[int, TaskFamily]) -> None:
+    """Refuse a learner that stands on a run of other tasks, or on one that has seen the test classes.
+
+    Args:
+        spec: the learner, seed filled in.
+        config: how the test tasks are drawn.
+        families: the test tasks, by shots.
+
+    Raises:
+        MetaftError: saying which.
+    """
+    family = next(iter(families.values()))
+    backbone = spec.options.get("backbone", RANDOM)
+    for run in [spec.target] if spec.kind == "run" else [] if backbone == RANDOM else [backbone]:
+        require_unseen(run, config, family)
+    if spec.kind != "run":
+        return
+    own = recorded_config(spec.target)
+    if not isinstance(own, RunConfig):
+        raise MetaftError(
+            f"{spec.target} holds a pretrained network, and how it is to learn is open; "
+            f"say so by fine-tuning:backbone={spec.target}, for instance"
+        )
+    image = family.kind == "classification"
+    if not is_import_path(own.dataset) and (own.dataset in REGRESSIONS) == image:
+        raise MetaftError(f"{spec.target} was trained on {own.dataset}, which is of another kind than {config.dataset}")
+    if image and own.ways != family.outputs and own.learner not in learners.ANY_WAYS:
+        raise MetaftError(
+            f"{spec.target} was trained for {own.ways} ways, these tasks have {family.outputs}; "
+            f"use --ways {own.ways}, or train one with --ways {family.outputs}"
+        )
+
+
+def _builder(spec: Spec) -> learners.Builder:
+    if spec.kind == "table":
+        return learners.LEARNERS[spec.target]
+    builder = load_attribute(spec.target)
+    if not callable(builder):
+        raise MetaftError(f"{spec.target} is a {type(builder).__name__}; a learner's class or function is needed")
+    return builder
+
+
+def _unset(spec: Spec) -> set[str]:
+    """The options that a builder has and that were left open."""
+    return set(learners.options(_builder(spec))) - set(spec.options)
+
+
+def _code_digest(builder: Any) -> str | None:
+    """SHA-256 of the file that a learner's code stands in; None where there is none."""
+    try:
+        file = inspect.getsourcefile(inspect.unwrap(builder))
+        return None if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    except (OSError, TypeError):
+        return None
+
+
+def _first(make: partial[tuple[Learner, dict[str, Tensor]]]) -> Learner:
+    return make()[0]
+
+
+def weights_digest(weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 of names and values."""
+    total = hashlib.sha256()
+    for name, value in sorted(weights.items()):
+        total.update(name.encode())
+        total.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()

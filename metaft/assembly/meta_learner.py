@@ -1,0 +1,251 @@
+"""From settings to task families, network and learner; from a run directory back to its learner."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Container
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from torch import nn
+
+from metaft import learners, models
+from metaft.assembly.networks import build_model
+from metaft.assembly.tasks import build_family
+from metaft.data.class_lists import require_disjoint
+from metaft.distributed.place import place
+from metaft.errors import MetaftError
+from metaft.learners import ANY_WAYS, LEARNERS, META_TRAINED
+from metaft.learners.learner import MetaLearner as Learner
+from metaft.learners.metric import METRIC
+from metaft.outer.checks import WITHOUT_A_PATH
+from metaft.plugins import call, is_import_path, load_attribute
+from metaft.runs import checkpoint
+from metaft.runs.directory import RunDirectory, read_record
+from metaft.settings.config import RunConfig, load_config, validated
+from metaft.settings.family import REGRESSIONS
+from metaft.settings.learner import LearnerSettings
+from metaft.tasks.episodes import Episodes
+from metaft.tasks.family import TaskFamily
+
+COMPUTING = ("memory", "engine", "workers")
+"""How an inner loop is computed, not what: nothing to a learner without one."""
+
+TRAINABLE = ("name", "params", "transductive", "meta_gradient", "curve", "describe", "scope_rows")
+"""What meta-training asks of a learner."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a run is made of."""
+
+    train: TaskFamily
+    validation: TaskFamily
+    learner: Learner
+
+
+def build(config: RunConfig) -> Parts:
+    """Everything a training run needs.
+
+    Args:
+        config: the settings.
+
+    Returns:
+        Training and validation tasks, and the learner with its initial weights.
+
+    Raises:
+        MetaftError: for an unknown data set, model or learner, a learner that is not meta-trained, or data
+            that is absent or does not suffice.
+    """
+    _require_meta_trained(config.learner)
+    _require_known(config)
+    _require_any_ways(config)
+    train = build_family(config, "train", config.seed, config.train_ways)
+    validation = build_family(config, "val", config.seed)
+    if isinstance(train, Episodes) and isinstance(validation, Episodes):
+        require_disjoint({"train": train.images.names, "val": validation.images.names}, config.dataset)
+    learner = build_learner(config, train)
+    _require_adjoint(config, learner)
+    return Parts(train, validation, learner)
+
+
+def _require_meta_trained(name: str) -> None:
+    """Refuse a learner that has nothing to meta-train, before data is read."""
+    if name in LEARNERS and name not in META_TRAINED:
+        backbone = f"{name}:backbone=RUN"
+        raise MetaftError(
+            f"learner {name!r} cannot be meta-trained (only {', '.join(META_TRAINED)} can): train a network with "
+            f"metaft pretrain --out RUN, then score the learner with metaft compare {backbone}"
+        )
+
+
+def _require_known(config: RunConfig) -> None:
+    """Refuse an unknown learner or network, or a setting that the learner has no use for, before data is read."""
+    models.require_known(config.model)
+    if not is_import_path(config.learner):
+        learners.require_known(config.learner)
+        builder = learners.LEARNERS[config.learner]
+        learners.convert(f"learner {config.learner!r}", builder, _asked(_told(config), learners.options(builder)))
+
+
+def require_no_idle_steps(config: RunConfig, asked: object) -> None:
+    """Refuse a number of inner steps that is asked for where there is no inner loop.
+
+    Args:
+        config: of a run.
+        asked: the number; None for none.
+
+    Raises:
+        MetaftError: naming the learner.
+    """
+    if config.learner in METRIC and asked is not None:
+        raise MetaftError(f"steps = {asked}: learner {config.learner!r} has no inner steps; leave it out")
+
+
+def _require_adjoint(config: RunConfig, learner: Learner) -> None:
+    estimator = learner.describe().get("estimator")
+    own = is_import_path(config.learner)
+    if config.diagnose and (estimator in WITHOUT_A_PATH or (estimator is None and not own)):
+        how = "it has no inner steps" if estimator is None else f"estimator {estimator!r} has none"
+        raise MetaftError(f"diagnose logs the adjoint at each inner step of learner {learner.name!r}, and {how}")
+
+
+def _require_any_ways(config: RunConfig) -> None:
+    """Refuse other ways in training than in test where a head is bound to them."""
+    if config.dataset in REGRESSIONS and config.train_ways is not None:
+        raise MetaftError(f"train_ways = {config.train_ways}: a regression has no ways; leave train_ways out")
+    bound = config.learner not in ANY_WAYS and not is_import_path(config.learner)
+    if bound and config.train_ways not in (None, config.ways):
+        raise MetaftError(
+            f"train_ways = {config.train_ways}: learner {config.learner!r} has a head for {config.ways} ways and "
+            f"cannot train on others; leave train_ways out, or take a learner without ({', '.join(sorted(ANY_WAYS))})"
+        )
+
+
+def build_learner(config: RunConfig, family: TaskFamily) -> Learner:
+    """The learner, with initial weights.
+
+    Args:
+        config: the settings.
+        family: tells the input's shape and the number of outputs.
+
+    Returns:
+        The learner.
+
+    Raises:
+        MetaftError: as ``build``.
+    """
+    model = build_model(config, family, config.seed)
+    how = _told(config)
+    how |= {"kind": family.kind, "workers": worker_count(config), "seed": config.seed}
+    if is_import_path(config.learner):
+        return _own_learner(config.learner, model, how)
+    if config.learner in learners.LEARNERS:
+        how = _asked(how, learners.options(learners.LEARNERS[config.learner]))
+    return cast(Learner, learners.build(config.learner, model, **how))
+
+
+def _told(config: RunConfig) -> dict[str, Any]:
+    """What the settings say of the learner."""
+    values = {n: getattr(config, n) for n in LearnerSettings.model_fields if n not in ("learner", "workers")}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _asked(how: dict[str, Any], known: Container[str]) -> dict[str, Any]:
+    """Settings without those that the learner has no use for and that are as they are by default."""
+    fields = {n: field for n, field in LearnerSettings.model_fields.items() if n not in COMPUTING}
+    return {n: value for n, value in how.items() if n in known or (n in fields and value != fields[n].default)}
+
+
+def _own_learner(path: str, model: nn.Module, how: dict[str, Any]) -> Learner:
+    """A learner of the user's own, built with those of our settings that it has parameters for."""
+    builder = load_attribute(path)
+    if not callable(builder):
+        raise MetaftError(
+            f"{path} is a {type(builder).__name__}; a learner's class, or a function that makes one, is needed"
+        )
+    given = {name: value for name, value in how.items() if name in learners.options(builder)}
+    learner = call(
+        path,
+        learners.construct,
+        {"whose": f"learner {path!r}", "builder": builder, "model": model, "given": given},
+    )
+    absent = [name for name in TRAINABLE if not hasattr(learner, name)]
+    if absent:
+        raise MetaftError(f"{path} cannot be meta-trained: it has no {', '.join(absent)}")
+    return cast(Learner, learner)
+
+
+def worker_count(config: RunConfig) -> int:
+    """Threads that share the tasks: as told, else all cores where there is a chunk of images for each."""
+    if config.workers != "auto":
+        return config.workers
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = max(1, cores // place().local_size)
+    return cores if config.dataset not in REGRESSIONS and config.device != "cuda" else 1
+
+
+def load_run(
+    path: str | Path, weights: str = "best", family: TaskFamily | None = None, **overrides: Any
+) -> tuple[RunConfig, Learner]:
+    """Rebuild a run's learner with trained weights.
+
+    Args:
+        path: the run directory.
+        weights: "best" by validation (the last ones of a run that was never validated), or "last".
+        family: any family with the run's input shape and outputs; by default the run's validation tasks.
+        overrides: settings that differ from the run's, such as ``batch_norm``.
+
+    Returns:
+        The run's settings and its learner.
+
+    Raises:
+        MetaftError: if there is no such run, it was not made from settings, has no checkpoint yet, or its
+            checkpoint is of another architecture or a newer metaft.
+    """
+    config = run_config(path)
+    _require_statistics(path, config, overrides.get("batch_norm"))
+    if overrides:
+        config = validated(RunConfig, {**config.model_dump(), **overrides})
+    stored = checkpoint.load_newest(RunDirectory(path).checkpoints)
+    learner = build_learner(config, family or build_family(config, "val", config.seed))
+    chosen = (stored.best if weights == "best" else {}) or stored.average or stored.weights
+    checkpoint.require_fit(chosen, learner.params, stored.path)
+    learner.params = chosen
+    return config, learner
+
+
+def _require_statistics(path: str | Path, config: RunConfig, batch_norm: str | None) -> None:
+    """Refuse to normalise by running statistics that training did not gather."""
+    gathered = config.batch_norm in (None, "running") and config.learner in METRIC
+    if batch_norm == "running" and not gathered and not is_import_path(config.learner):
+        raise MetaftError(
+            f"{path} gathered no running statistics in training; evaluate it with batch_norm transductive or inductive"
+        )
+
+
+def run_config(path: str | Path) -> RunConfig:
+    """The settings a run was made from.
+
+    Args:
+        path: the run directory.
+
+    Returns:
+        The settings.
+
+    Raises:
+        MetaftError: if there is no such run, or it was not made from settings.
+    """
+    record = read_record(path)
+    if record.get("kind", RunConfig.command) != RunConfig.command:
+        raise MetaftError(
+            f"{path} was made by metaft {record['kind']}: a network, no learner of few-shot tasks; name a learner that "
+            f"starts from it, such as: metaft compare fine-tuning:backbone={path}"
+        )
+    file = Path(path) / "config.toml"
+    if not file.exists():
+        raise MetaftError(
+            f"{path} was made from Python and has no config.toml; build its learner there, load its weights"
+        )
+    return load_config(file)

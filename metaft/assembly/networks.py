@@ -1,0 +1,58 @@
+"""From settings to networks with initial weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from metaft import models
+from metaft.models.heads import with_cosine_head
+from metaft.settings.learner import ModelSettings
+from metaft.settings.pretrain import PretrainConfig
+from metaft.tasks.family import TaskFamily
+
+MODEL_OPTIONS: dict[str, Callable[[ModelSettings], dict[str, Any]]] = {
+    "conv4": lambda c: {"hidden": c.hidden, "pool": c.pool},
+    "mlp": lambda c: {"hidden": (c.hidden, c.hidden)},
+    "resnet12": lambda c: {"hidden": c.hidden, "widths": c.widths},
+}
+"""Which settings each network takes."""
+
+
+def build_model(config: ModelSettings, family: TaskFamily, seed: int, **more: Any) -> nn.Module:
+    """The network, with initial weights.
+
+    Args:
+        config: the settings.
+        family: tells the input's shape and the number of outputs.
+        seed: of the initial weights.
+        more: options of the network beside those that the settings name.
+
+    Returns:
+        The network.
+
+    Raises:
+        MetaftError: if the model is unknown, or does not suit the inputs.
+    """
+    options = MODEL_OPTIONS.get(config.model, lambda c: {})(config) | more
+    return models.build(config.model, outputs=family.outputs, input_shape=family.input_shape, seed=seed, **options)
+
+
+def build_classifier(config: PretrainConfig, family: TaskFamily) -> nn.Module:
+    """The network, with initial weights.
+
+    Args:
+        config: the settings.
+        family: tells the input's shape and the number of classes.
+
+    Returns:
+        The network, its head linear or by cosines.
+
+    Raises:
+        MetaftError: if the model is unknown, does not suit the images, or has no head to replace.
+    """
+    regularised = {name: share for name in ("dropout", "input_dropout") if (share := getattr(config, name, 0.0))}
+    model = build_model(config, family, config.seed, **regularised)
+    return with_cosine_head(model, config.seed) if config.head == "cosine" else model

@@ -1,0 +1,88 @@
+"""No learner is scored on classes that it, or its choice, has seen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+
+from metaft.assembly.tasks import build_family
+from metaft.data.splits import ALL
+from metaft.errors import MetaftError
+from metaft.plugins import is_import_path
+from metaft.runs.directory import read_record
+from metaft.runs.reading import dig
+from metaft.settings.config import RunConfig, validated
+from metaft.tasks.family import TaskFamily
+
+MOST_NAMED = 3
+
+
+def require_unseen(run: str | Path, config: RunConfig, tests: TaskFamily) -> None:
+    """Refuse a run that was trained, or whose weights were chosen, on classes that it is to be tested on.
+
+    Classes are told by name, rotations of a character counting as that character; data sets of other names are taken
+    to share no class.
+
+    Args:
+        run: the run directory.
+        config: how the test tasks are drawn.
+        tests: the test tasks.
+
+    Raises:
+        MetaftError: naming the classes.
+    """
+    found = dig(read_record(run), "settings", "family")
+    trained = found if isinstance(found, dict) else {}
+    if trained.get("dataset") != config.dataset:
+        return
+    told = tests.describe()
+    if told.get("split") == ALL and "digest" in told and trained.get("digest") == told["digest"]:
+        raise MetaftError(
+            f"{run} was trained on groups of this table, and --split all has them in it; leave --split out to test it "
+            "on groups that it has not seen"
+        )
+    if not _names(tests):
+        return
+    division = {name: trained[name] for name in ("scheme", "split_seed", "min_examples") if name in trained}
+    alike = getattr(tests, "split", None) != ALL and all(
+        getattr(config, name) == value for name, value in division.items()
+    )
+    if alike and trained.get("split") == "train" and not is_import_path(config.dataset):
+        return  # readers of our own keep the splits of one division apart
+    settings = {
+        "dataset": config.dataset,
+        "rotations": trained.get("rotations"),
+        "image_size": trained.get("size"),
+        "data_root": config.data_root,
+        **division,
+        # Only names of classes are wanted: let no class be too small.
+        "ways": 2,
+        "shots": 1,
+        "queries": 1,
+    }
+    own = validated(RunConfig, {name: value for name, value in settings.items() if value is not None})
+    for split in dict.fromkeys((str(trained.get("split", "train")), "val")):
+        shared = sorted(_names(tests) & _classes(own, split))
+        if shared:
+            named = ", ".join(shared[:MOST_NAMED]) + (", …" if len(shared) > MOST_NAMED else "")
+            use = "chosen" if split == "val" else "trained"
+            raise MetaftError(
+                f"{run} was {use} on {len(shared)} of the test classes ({named}): it used the {split} classes of "
+                f"{config.dataset}{_told(division)}; test it on classes divided likewise, or on another data set"
+            )
+
+
+def _told(division: Mapping[str, object]) -> str:
+    return "".join(f", {name} {value}" for name, value in division.items() if value is not None)
+
+
+@lru_cache(maxsize=16)
+def _classes(config: RunConfig, split: str) -> set[str]:
+    return _names(build_family(config, split, config.seed, config.train_ways))
+
+
+def _names(family: TaskFamily) -> set[str]:
+    """The family's classes, without rotations; empty for a family that has none."""
+    return {re.sub(r"/rot\d+$", "", name) for name in getattr(getattr(family, "images", None), "names", ())}

@@ -1,0 +1,167 @@
+"""``metaft distill``: each generation is a new network, taught by the one before it (Furlanello et al. 2018)."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from metaft.assembly.backbone import load_backbone
+from metaft.assembly.networks import build_classifier
+from metaft.commands.distill.data import DistillData, build_data, tested_on
+from metaft.commands.distill.generations import Generations, Watch, build_student
+from metaft.commands.distill.report import Report, finish
+from metaft.distillation.teacher import Teacher
+from metaft.distributed.place import place
+from metaft.environment import program
+from metaft.errors import MetaftError
+from metaft.files import write_atomically
+from metaft.runs.directory import RunDirectory, first_record, read_record
+from metaft.runs.reading import dig
+from metaft.runs.recorded import recorded_config
+from metaft.runs.resuming import require_same_config
+from metaft.settings.config import to_toml
+from metaft.settings.distill import DistillConfig, GenerationConfig, generation_config
+from metaft.training.stopping import StoppedRun
+
+
+def prepare(config: DistillConfig) -> tuple[DistillData, nn.Module | None]:
+    """Read the data and the teacher, and see that all fits; nothing is written.
+
+    Args:
+        config: the settings.
+
+    Returns:
+        The data; the network of ``config.teacher``, if one is given.
+
+    Raises:
+        MetaftError: for whatever would fail later: data, networks, a teacher that is missing, damaged or of other
+            classes.
+    """
+    if place().size > 1:
+        raise MetaftError("metaft distill runs as one process, not under torchrun: leave torchrun out")
+    teacher = None if config.teacher is None else load_backbone(config.teacher)
+    data = build_data(config)
+    first = generation_config(config, 0, data.per_epoch(config.batch_size), config.temperatures[0])
+    student = generation_config(config, 1, data.per_epoch(config.batch_size), config.temperatures[0])
+    if teacher is not None:
+        _require_same_classes(config, teacher, data)
+    if config.validation == "few-shot":
+        tested_on(config)  # too few test classes, say: known now, not after all training
+    before = teacher or build_classifier(first, data.minibatches(first))
+    # No cache of what an untrained network answers.
+    build_student(student.model_copy(update={"cache": "off"}), data, before)
+    data.minibatches(student).batch(0, config.batch_size)
+    return data, teacher
+
+
+def distill(
+    config: DistillConfig,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: bool = True,
+    command: str | None = None,
+    prepared: tuple[DistillData, nn.Module | None] | None = None,
+    watch: Watch = lambda line: None,
+) -> Report:
+    """Train generation 0 on labels (or take a run for it), then each next one from the one before it.
+
+    Each generation is a run directory of its own in ``out``, named ``generation-0``, ``generation-1``, …; a network
+    with a fresh seed, whose teacher is the generation before it, frozen, with its best weights by validation.
+
+    Args:
+        config: the settings.
+        out: the run directory of all.
+        resume: go on with what is there, in the generation it was in.
+        overwrite: replace it.
+        progress: show each generation's training on standard error.
+        command: what to record as the command.
+        prepared: as ``prepare`` made it.
+        watch: told, in a line, what begins and how it ended.
+
+    Returns:
+        The generations, and how good each of them is.
+
+    Raises:
+        MetaftError: as ``prepare`` and ``meta_train``, or if a resumed run would go on with other settings.
+        StoppedRun: as ``meta_train``.
+    """
+    path = Path(out)
+    if overwrite and config.teacher is not None and Path(config.teacher).resolve().is_relative_to(path.resolve()):
+        raise MetaftError(f"--overwrite would remove the teacher {config.teacher}; give another --out")
+    data, teacher = prepared or prepare(config)
+    run = RunDirectory.open(path, resume=resume, overwrite=overwrite)
+    try:
+        typed = command or f"metaft distill --out {out}"
+        _begin(run, config, data, teacher, resume, typed)
+        try:
+            line = Generations(run, config, data, progress, watch).run_all(teacher)
+            watch("scoring all generations and their ensembles on test data")
+            return finish(run, line, typed)
+        except StoppedRun as stopped:
+            run.write_record(state="stopped")
+            hint = f"{program()} distill --resume --out {shlex.quote(str(out))}"
+            raise StoppedRun(f"stopped and saved; go on with: {hint}", stopped.exit_code - 128) from None
+        except MetaftError as error:
+            with contextlib.suppress(MetaftError):  # The disk may be full; the first error says so.
+                run.write_record(state="failed", reason=str(error))
+            raise
+    finally:
+        run.close()
+
+
+def _begin(
+    run: RunDirectory, config: DistillConfig, data: DistillData, teacher: nn.Module | None, resume: bool, command: str
+) -> None:
+    """Write ``config.toml`` and ``run.json``."""
+    digest = None if teacher is None else Teacher(teacher, data.train.input_shape).digest
+    settings: dict[str, Any] = {
+        "train": {"iterations": config.generations, "minutes": None, "seed": config.seed},
+        "learner": {"learner": f"distilled, control {config.control}" if config.control != "none" else "distilled"},
+        "family": data.train.describe(),
+    }
+    record = first_record(command, settings) | {"kind": config.command, "teacher_sha256": digest}
+    record |= {"config": config.model_dump()}
+    if resume:
+        earlier = run.record()
+        before = recorded_config(run.path)
+        if not isinstance(before, DistillConfig) or isinstance(before, GenerationConfig):
+            raise MetaftError(f"{run.path} was not made by metaft distill")
+        require_same_config(run.path, config)
+        if earlier.get("teacher_sha256") != digest:
+            raise MetaftError(f"the teacher {config.teacher} is another network than the one the run was begun with")
+        record |= {"started": earlier.get("started"), "resumed": record["started"]}
+    write_atomically(run.path / "config.toml", to_toml(config).encode())
+    run.write_record(**record)
+
+
+def _require_same_classes(config: DistillConfig, teacher: nn.Module, data: DistillData) -> None:
+    """Refuse a teacher of other images or classes than the students', or one that learned from held-out examples."""
+    try:
+        found = Teacher(teacher, data.train.input_shape).width
+    except RuntimeError:
+        shape = "×".join(map(str, data.train.input_shape))
+        raise MetaftError(f"the teacher {config.teacher} does not take images of {shape}, which the data has") from None
+    if found != data.train.outputs:
+        raise MetaftError(
+            f"the teacher {config.teacher} tells {found} classes apart and the data has {data.train.outputs}; "
+            "teacher and student need the same classes"
+        )
+    family = dig(read_record(str(config.teacher)), "settings", "family")
+    ours = data.train.describe()
+    for name in ("dataset", "scheme", "rotations", "split_seed", "min_examples"):
+        if isinstance(family, dict) and name in family and family[name] != ours.get(name, family[name]):
+            raise MetaftError(
+                f"the teacher {config.teacher} was trained on {name} = {family[name]}, not {ours[name]}: "
+                "teacher and student need the same classes"
+            )
+    if "examples" in ours and dig(family, "examples") != ours["examples"]:
+        raise MetaftError(
+            f"the teacher {config.teacher} may have learned from the examples that are held out here: give a run of "
+            "metaft distill with the same --validation-share, --test-share and --split-seed"
+        )

@@ -1,0 +1,163 @@
+"""Evaluate a run directory: its learner, on test tasks, into JSON and a plot."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from metaft.assembly.meta_learner import build_family, load_run, require_no_idle_steps, run_config
+from metaft.assembly.unseen import require_unseen
+from metaft.commands.transfer import evaluation_config
+from metaft.data.splits import ALL
+from metaft.distributed.place import place
+from metaft.errors import MetaftError, nearest
+from metaft.evaluation.result import Result
+from metaft.files import folder_path
+from metaft.learners import ANY_WAYS
+from metaft.learners.learner import MetaLearner as Learner
+from metaft.settings.config import RunConfig
+
+WEIGHTS, SPLITS, PROTOCOLS = ("best", "last"), ("train", "val", "test", ALL), ("episodes", "lake")
+
+
+def evaluate_run(
+    path: str | Path,
+    *,
+    split: str = "test",
+    weights: str = "best",
+    protocol: str = "episodes",
+    runs: str | Path | None = None,
+    json_file: str | Path | None = None,
+    plot_file: str | Path | None = None,
+    progress: Callable[[int, int], object] | None = None,
+    **overrides: Any,
+) -> tuple[Result, Path, Path]:
+    """Score a run's learner.
+
+    Args:
+        path: the run directory.
+        split: whose classes to draw tasks from; "all" is those of all splits, of a data set that the run has not seen.
+        weights: "best" or "last".
+        protocol: "episodes", or "lake" for the benchmark of Lake et al. (20 runs of 20-way 1-shot).
+        runs: the benchmark's folder or zip.
+        json_file: where to write the result; by default in the run directory.
+        plot_file: where to draw it; by default beside.
+        progress: called with tasks done and tasks in all.
+        overrides: settings that differ from the run's; None means as in the run.
+
+    Returns:
+        The result, and where it was written and drawn.
+
+    Raises:
+        MetaftError: for unknown names, bad settings, or whatever ``load_run`` refuses.
+    """
+    for name, value, known in (
+        ("split", split, SPLITS),
+        ("weights", weights, WEIGHTS),
+        ("protocol", protocol, PROTOCOLS),
+    ):
+        if value not in known:
+            raise MetaftError(f"unknown {name} {value!r}{nearest(value, known)}")
+    if (runs is not None) != (protocol == "lake"):
+        raise MetaftError("--protocol lake and --runs PATH (the folder or zip with run01 … run20) go together")
+    _require_place("--json", json_file)
+    _require_place("--plot", plot_file)
+    own = run_config(path)
+    config = evaluation_config(own, overrides)
+    require_no_idle_steps(own, overrides.get("test_steps"))
+    if protocol == "lake":
+        result, what = _lake(path, weights, config, str(runs), progress)
+    else:
+        result, what = _episodes(path, weights, config, split, progress)
+    stem = Path(path) / "evaluations" / what
+    json_path = Path(json_file or stem.with_name(stem.name + ".json"))
+    plot_path = Path(plot_file or stem.with_name(stem.name + ".png"))
+    _write(result, json_path, plot_path, config, {"run": Path(path).resolve().name, "weights": weights, "split": split})
+    return result, json_path, plot_path
+
+
+def _require_place(option: str, file: str | Path | None) -> None:
+    """Refuse a file that cannot be written before the work, not after it."""
+    if file is not None:
+        folder_path(Path(file).parent, option)
+        if Path(file).is_dir():
+            raise MetaftError(f"{file} is a folder; {option} needs the name of a file")
+
+
+def _episodes(
+    path: str | Path,
+    weights: str,
+    config: RunConfig,
+    split: str,
+    progress: Callable[[int, int], object] | None,
+) -> tuple[Result, str]:
+    from metaft.evaluation.evaluate import evaluate
+
+    family = build_family(config, split, config.seed)
+    if split in ("test", ALL):
+        require_unseen(path, config, family)
+    learner = _learner(path, weights, config, family)
+    result = evaluate(learner, family, config.test_tasks, steps=config.test_steps, progress=progress)
+    return result, _file_name(result, weights)
+
+
+def _file_name(result: Result, weights: str) -> str:
+    """What an evaluation is called: equal ones alike, different ones apart, whatever it is that differs."""
+    family = result.family
+    ways = f"{family['ways']}way-" if family.get("ways") else ""
+    steps = len(result.steps) - 1
+    parts = [
+        str(family.get("dataset", "tasks")).replace(":", "."),
+        family.get("scheme"),
+        "upright" if family.get("rotations") is False else None,
+        family.get("split"),
+        f"{ways}{family.get('shots', '')}shot",
+        result.mode,
+        f"{steps}steps" if steps else None,
+        f"{result.tasks}tasks",
+    ]
+    settings = json.dumps([family, result.learner, steps, result.tasks, weights], sort_keys=True, default=str)
+    return "-".join([*(str(part) for part in parts if part), f"{zlib.crc32(settings.encode()):08x}"])
+
+
+def _lake(
+    path: str | Path,
+    weights: str,
+    config: RunConfig,
+    runs: str,
+    progress: Callable[[int, int], object] | None,
+) -> tuple[Result, str]:
+    from metaft.evaluation.evaluate import evaluate_batches
+    from metaft.evaluation.lake import read_runs
+
+    batch = read_runs(runs, config.image_size)
+    ways = int(batch.support_y.max()) + 1
+    if config.ways != ways and config.learner not in ANY_WAYS:
+        raise MetaftError(f"the benchmark is {ways}-way, the run {config.ways}-way; train one with --ways {ways}")
+    learner = _learner(path, weights, config, None)
+    family = {"family": "lake", "dataset": "omniglot", "split": "one-shot runs", "ways": ways, "shots": 1}
+    pieces = [batch[i : i + 5] for i in range(0, batch.tasks, 5)]
+    result = evaluate_batches(learner, pieces, batch.tasks, family=family, steps=config.test_steps, progress=progress)
+    return result, f"lake-{result.mode}"
+
+
+def _learner(path: str | Path, weights: str, config: RunConfig, family: Any) -> Learner:
+    _, learner = load_run(path, weights, family, batch_norm=config.batch_norm)
+    return learner
+
+
+def _write(result: Result, json_path: Path, plot_path: Path, config: RunConfig, extra: dict[str, Any]) -> None:
+    if not place().first:
+        return
+    from metaft.evaluation import plots
+    from metaft.evaluation.report import write_result
+
+    name = str(result.learner["name"])
+    command = shlex.join(["metaft", *sys.argv[1:]])
+    write_result(json_path, {name: result}, command, [config.seed], extra)
+    plots.save(plots.accuracy_per_step({name: result}), plot_path)

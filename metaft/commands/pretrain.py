@@ -1,0 +1,98 @@
+"""``metaft pretrain``: a classifier of all training classes, in the training loop of meta-training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from metaft.assembly.networks import build_classifier
+from metaft.assembly.tasks import SMALLEST, build_family
+from metaft.data.class_lists import require_disjoint
+from metaft.distributed.place import place
+from metaft.errors import MetaftError
+from metaft.learners.supervised import Supervised
+from metaft.models import require_known
+from metaft.settings.pretrain import PretrainConfig
+from metaft.tasks.episodes import Episodes
+from metaft.tasks.family import TaskFamily
+from metaft.tasks.minibatches import Minibatches
+from metaft.training.loop import TrainResult, meta_train
+
+
+@dataclass(frozen=True)
+class PretrainParts:
+    """What pretraining is made of."""
+
+    train: Minibatches
+    validation: TaskFamily
+    learner: Supervised
+
+
+def build_pretraining(config: PretrainConfig) -> PretrainParts:
+    """Data, validation tasks over other classes, and the network with its initial weights.
+
+    Args:
+        config: the settings.
+
+    Returns:
+        The parts.
+
+    Raises:
+        MetaftError: for an unknown data set or model, data that is absent, or that is not images with classes.
+    """
+    require_known(config.model)
+    drawn = build_family(config.model_copy(update=SMALLEST), "train", config.seed)
+    validation = build_family(config, "val", config.seed)
+    if not isinstance(drawn, Episodes):
+        raise MetaftError(f"pretraining tells classes of images apart; {config.dataset} is not a data set of images")
+    if isinstance(validation, Episodes):
+        require_disjoint({"train": drawn.images.names, "val": validation.images.names}, config.dataset)
+    train = Minibatches(drawn.images, config.shift, config.seed, config.dataset, "train", drawn.details)
+    train.batch(0, config.batch_size)  # too few images for a minibatch: say so before any work
+    return PretrainParts(
+        train, validation, Supervised(build_classifier(config, train), label_smoothing=config.label_smoothing)
+    )
+
+
+def pretrain(
+    config: PretrainConfig,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: bool = True,
+    command: str | None = None,
+    parts: PretrainParts | None = None,
+) -> TrainResult:
+    """Train a classifier into a run directory; the best by few-shot accuracy on validation classes is kept.
+
+    Args:
+        config: the settings.
+        out: the run directory.
+        resume: go on with the run there.
+        overwrite: replace it.
+        progress: show it on standard error.
+        command: what to record as the command.
+        parts: as ``build_pretraining`` made them.
+
+    Returns:
+        What the run came to.
+
+    Raises:
+        MetaftError: as ``meta_train``; or if several ranks were started.
+        StoppedRun: as ``meta_train``.
+    """
+    if place().size > 1:
+        raise MetaftError("metaft pretrain runs as one process, not under torchrun: leave torchrun out")
+    made = parts or build_pretraining(config)
+    return meta_train(
+        made.learner,
+        made.train,
+        out=out,
+        validation=made.validation,
+        resume=resume,
+        overwrite=overwrite,
+        progress=progress,
+        config=config,
+        command=command or f"metaft pretrain --out {out}",
+    )

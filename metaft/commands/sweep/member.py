@@ -1,0 +1,70 @@
+"""One member of a sweep, a process that ends when the sweep does: ``python -m metaft.commands.sweep.member``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import runpy
+import sys
+from pathlib import Path
+
+from metaft.commands.sweep.grid import VALIDATE, Member
+from metaft.commands.sweep.processes import end_with
+from metaft.errors import MetaftError
+from metaft.files import write_atomically
+from metaft.learners.spec import parse
+
+
+def score_member(folder: str | Path, member: Member) -> None:
+    """Score a learner on validation tasks, and keep the score with the sweep.
+
+    Args:
+        folder: of the sweep.
+        member: whose learner and tasks.
+
+    Raises:
+        MetaftError: if the learner or its tasks cannot be made, or the score cannot be written.
+    """
+    from metaft.assembly.learners import make_learner
+    from metaft.assembly.meta_learner import build_family
+    from metaft.commands.sweep.validation_only import validation_score
+    from metaft.settings.config import RunConfig, validated
+
+    config = validated(RunConfig, {"workers": 1, **member.settings})
+    family = build_family(config, "val", config.seed)
+    learner = make_learner(parse(str(member.learner)), member.seed, family, config, None)[0]
+    say = lambda done, total: print(f"{100 * done // total}% of {total} tasks", flush=True)
+    score = validation_score(learner, family, config.validate_tasks, say)
+    entry = {
+        **dataclasses.asdict(score),
+        "learner": {"spec": member.learner, **learner.describe()},
+        "family": family.describe(),
+    }
+    text = json.dumps(entry, indent=1, ensure_ascii=False, default=str)
+    write_atomically(Path(folder) / "members" / f"{member.name}.json", text.encode() + b"\n")
+
+
+def main(parent: str, *words: str) -> None:
+    """Run one member.
+
+    Args:
+        parent: the process id of the sweep.
+        words: a command that trains with its options; or "validate", the sweep's folder and the member's name.
+    """
+    end_with(int(parent))
+    if words[0] != VALIDATE:
+        sys.argv = ["metaft", *words]
+        runpy.run_module("metaft", run_name="__main__")
+        return
+    from metaft.commands.sweep.record import read_grid_of
+
+    try:
+        grid = read_grid_of(words[1])
+        score_member(words[1], next(member for member in grid.members if member.name == words[2]))
+    except MetaftError as error:
+        print(f"Error: {error.message}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

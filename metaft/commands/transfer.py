@@ -1,0 +1,78 @@
+"""A run's settings for tasks of another data set: cross-domain evaluation."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from metaft.assembly.tasks import CHANNELS, build_family
+from metaft.errors import MetaftError
+from metaft.learners import ANY_WAYS
+from metaft.plugins import is_import_path
+from metaft.settings.config import RunConfig, validated
+from metaft.settings.family import BY_DATASET
+
+log = logging.getLogger("metaft")
+NAMES = {channels: name for name, channels in CHANNELS.items() if channels}
+
+
+def evaluation_config(own: RunConfig, given: Mapping[str, Any]) -> RunConfig:
+    """The settings to evaluate a run with: its own, but for what is given and what another data set brings with it.
+
+    Images of another data set are scaled to the run's size and turned grey (0.299 red + 0.587 green + 0.114 blue) or
+    into colour, as the run was trained. They keep their polarity: characters are bright on black.
+
+    Args:
+        own: the run's settings.
+        given: setting → value; None means not given.
+
+    Returns:
+        The settings.
+
+    Raises:
+        MetaftError: for a value out of range, or more or fewer ways than the run tells apart.
+    """
+    asked = {name: value for name, value in given.items() if value is not None}
+    # A number given for a run with a range replaces the range.
+    changes = {f"fewest_{name}": None for name in ("ways", "shots") if name in asked} | asked
+    dataset = str(asked.get("dataset", own.dataset))
+    if dataset != own.dataset:
+        default = {name: field.default for name, field in RunConfig.model_fields.items()}
+        changes.setdefault("scheme", default["scheme"])
+        changes.setdefault("min_examples", None)
+        changes.setdefault("rotations", BY_DATASET.get(dataset, {}).get("rotations", own.rotations))
+        if own.dataset in ("folder", "table"):
+            changes.setdefault("data_root", None)
+        changes.setdefault("colours", _colours(own, dataset))
+    config = validated(RunConfig, {**own.model_dump(), **changes, "train_ways": None})
+    if config.ways != own.ways and own.learner not in ANY_WAYS:
+        raise MetaftError(
+            f"the run tells {own.ways} classes apart, not {config.ways}; evaluate it on {own.ways}-way tasks, "
+            f"or on some of fewer ways with --ways 2-{own.ways}"
+        )
+    return config
+
+
+def _colours(own: RunConfig, dataset: str) -> str | None:
+    """What the other data set's images have to become; says so where that changes them."""
+    trained, there = CHANNELS[own.colours] or _channels(own), _known_channels(dataset)
+    if trained not in NAMES:
+        return None
+    if there and there != trained:
+        log.warning("%s: images are turned %s, as the run was trained", dataset, {1: "grey", 3: "into colour"}[trained])
+    return NAMES[trained]
+
+
+def _channels(own: RunConfig) -> int:
+    known = _known_channels(own.dataset)
+    if known is not None:
+        return known
+    shape = build_family(own, "val", own.seed).input_shape
+    return shape[0] if len(shape) == 3 else 0
+
+
+def _known_channels(dataset: str) -> int | None:
+    from metaft.data import catalog
+
+    return None if is_import_path(dataset) else catalog.dataset(dataset).channels

@@ -1,0 +1,231 @@
+"""The settings of a run: the same name in Python, in the TOML file and on the command line."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self, TypeVar, overload
+
+from pydantic import Field, ValidationError, model_validator
+
+from metaft.errors import MetaftError, nearest
+from metaft.plugins import found_in_file, trust
+from metaft.settings.family import BY_DATASET, REGRESSIONS, FamilySettings, Settings, is_flag
+from metaft.settings.learner import LearnerSettings, ModelSettings
+from metaft.settings.published import CHANGES_TEST, method_defaults
+from metaft.settings.teacher import TeacherSettings
+from metaft.settings.train import MetaTrainSettings
+
+MAX_BATCH_VALUES = 2**32
+"""The most numbers one batch of tasks may hold: 16 GiB of float32, far beyond any shipped experiment."""
+
+MAX_TOML_BYTES = 2**20
+_SHOWN = 200
+"""Characters of a value that a message shows."""
+
+
+class EvaluateSettings(Settings):
+    """What ``metaft evaluate`` does unless told otherwise."""
+
+    test_tasks: int = Field(600, ge=2, le=10**8, description="test tasks")
+    test_steps: int | None = Field(
+        None,
+        ge=0,
+        le=10_000,
+        description="inner steps at test [the method's own; as in training where steps or parts are given]",
+    )
+
+
+class CommandSettings(Settings):
+    """All that a training command can be told, flat; the sections are only headings of the TOML file."""
+
+    command: ClassVar[str]
+    counted: ClassVar[str] = "tasks"
+    sections: ClassVar[dict[str, type[Settings]]]
+
+
+SECTIONS: dict[str, type[Settings]] = {
+    "family": FamilySettings,
+    "model": ModelSettings,
+    "learner": LearnerSettings,
+    "teacher": TeacherSettings,
+    "train": MetaTrainSettings,
+    "evaluate": EvaluateSettings,
+}
+
+
+class RunConfig(
+    CommandSettings,
+    FamilySettings,
+    ModelSettings,
+    LearnerSettings,
+    TeacherSettings,
+    MetaTrainSettings,
+    EvaluateSettings,
+):
+    """Everything ``metaft meta-train`` can be told."""
+
+    command = "meta-train"
+    sections = SECTIONS
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_dataset_and_method(cls, given: dict[str, Any]) -> dict[str, Any]:
+        defaults = BY_DATASET.get(str(given.get("dataset")), {}) | method_defaults(given)
+        if given.get("minutes") is not None:
+            defaults.pop("iterations", None)
+        if any(given.get(name) is not None for name in CHANGES_TEST):
+            defaults.pop("test_steps", None)
+        return {**defaults, **given}
+
+    @model_validator(mode="after")
+    def _fits_in_memory(self) -> Self:
+        image = self.dataset not in REGRESSIONS
+        ways = max(self.ways, self.train_ways or 0)
+        examples = (ways if image else 1) * (self.shots + self.queries)
+        values = self.tasks * examples * (self.image_size**2 if image else 1)
+        if values > MAX_BATCH_VALUES:
+            raise ValueError(
+                f"a batch of tasks = {self.tasks}, ways = {ways}, shots = {self.shots}, "
+                f"queries = {self.queries} would hold {values:.2g} numbers; make one of them smaller"
+            )
+        return self
+
+
+S = TypeVar("S", bound=Settings)
+C = TypeVar("C", bound=CommandSettings)
+
+
+def validated(kind: type[S], values: Mapping[str, Any]) -> S:
+    """Check settings; the first mistake becomes one line.
+
+    Args:
+        kind: the settings class.
+        values: setting name → value; text is converted, as the command line gives it.
+
+    Returns:
+        The settings, defaults filled in.
+
+    Raises:
+        MetaftError: for an unknown name or a value out of range, naming both.
+    """
+    for name in values:
+        if name not in kind.model_fields:
+            raise MetaftError(f"unknown setting {name!r}{nearest(name, kind.model_fields)}")
+    for name, value in values.items():
+        # Pydantic would read true as 1.
+        if isinstance(value, bool) and not is_flag(kind.model_fields[name]):
+            raise MetaftError(f"{name} = {str(value).lower()}: should not be a boolean")
+    try:
+        return kind.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        if not first["loc"]:
+            raise MetaftError(str(first["ctx"]["error"])) from None
+        name, value = str(first["loc"][0]), first["input"]
+        reason = first["msg"].removeprefix("Input s").removeprefix("Value error, ")
+        reason = f"s{reason}" if first["msg"].startswith("Input s") else reason
+        if name == "workers":
+            reason = "should be 'auto' or a whole number"
+        hint = f"; {kind.model_fields[name].description}" if first["type"] != "literal_error" else ""
+        raise MetaftError(f"{name} = {str(value)[:_SHOWN]}: {reason}{hint}") from None
+
+
+def read_toml(path: str | Path, kind: type[CommandSettings] = RunConfig) -> dict[str, Any]:
+    """Read settings from a TOML file.
+
+    Args:
+        path: the file. Settings lie under their section's heading or before any heading.
+        kind: the command's settings.
+
+    Returns:
+        Setting name → value, sections flattened; values are not checked yet, names are.
+
+    Raises:
+        MetaftError: if the file cannot be read or a name is unknown or under the wrong heading.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = file.read(MAX_TOML_BYTES + 1)
+    except OSError as error:
+        raise MetaftError(f"cannot read config {path}: {error.strerror or error}") from None
+    if len(content) > MAX_TOML_BYTES:
+        raise MetaftError(f"config {path} is larger than {MAX_TOML_BYTES:,} bytes")
+    try:
+        tree = tomllib.loads(content.decode("utf-8-sig"))
+    except RecursionError:
+        raise MetaftError(f"config {path} is not valid TOML: nested too deeply") from None
+    except ValueError as error:  # not TOML, not UTF-8, or a number of thousands of digits
+        raise MetaftError(f"config {path} is not valid TOML: {error}") from None
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        entries = value if isinstance(value, dict) else {name: value}
+        if isinstance(value, dict) and name not in kind.sections:
+            raise MetaftError(f"config {path}: unknown section [{name}]{nearest(name, kind.sections)}")
+        for key, entry in entries.items():
+            if key not in kind.model_fields:
+                raise MetaftError(f"config {path}: unknown setting {key!r}{nearest(key, kind.model_fields)}")
+            if isinstance(value, dict) and key not in kind.sections[name].model_fields:
+                raise MetaftError(f"config {path}: {key!r} belongs under [{section_of(key, kind)}], not [{name}]")
+            if key in flat:
+                raise MetaftError(f"config {path}: {key!r} is given twice")
+            if isinstance(entry, str):
+                found_in_file(entry, path)
+            flat[key] = entry
+    return flat
+
+
+@overload
+def load_config(path: str | Path | None = None, overrides: Mapping[str, Any] | None = None) -> RunConfig: ...
+
+
+@overload
+def load_config(path: str | Path | None, overrides: Mapping[str, Any] | None, kind: type[C]) -> C: ...
+
+
+def load_config(
+    path: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    kind: type[CommandSettings] = RunConfig,
+) -> CommandSettings:
+    """Settings from a file, some of them overridden.
+
+    Args:
+        path: a TOML file, or None for defaults only.
+        overrides: setting name → value; None means not given.
+        kind: the command's settings.
+
+    Returns:
+        The checked settings.
+
+    Raises:
+        MetaftError: as ``read_toml`` and ``validated``.
+    """
+    given = {name: value for name, value in (overrides or {}).items() if value is not None}
+    read = read_toml(path, kind) if path is not None else {}
+    for value in given.values():
+        trust(str(value))
+    return validated(kind, {**read, **given})
+
+
+def section_of(name: str, kind: type[CommandSettings] = RunConfig) -> str:
+    """The heading a setting belongs under."""
+    return next(section for section, part in kind.sections.items() if name in part.model_fields)
+
+
+def to_toml(config: CommandSettings) -> str:
+    """All settings as TOML that ``load_config`` reads back to an equal object."""
+    lines = []
+    for section, kind in config.sections.items():
+        lines.append(f"[{section}]")
+        values = {name: getattr(config, name) for name in kind.model_fields}
+        # JSON's strings, numbers and booleans are TOML's; a setting that is None is left out.
+        lines += [
+            f"{k} = {json.dumps(v, ensure_ascii=False).replace(chr(127), chr(92) + 'u007f')}"
+            for k, v in values.items()
+            if v is not None
+        ]
+        lines.append("")
+    return "\n".join(lines)

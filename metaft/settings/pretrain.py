@@ -1,0 +1,67 @@
+"""The settings of ``metaft pretrain``."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from metaft.settings.config import CommandSettings
+from metaft.settings.family import BY_DATASET, REGRESSIONS, FamilySettings, Settings
+from metaft.settings.learner import ModelSettings
+from metaft.settings.train import LoopSettings
+
+
+class PretrainSettings(LoopSettings):
+    """Supervised training on all training classes."""
+
+    iterations: int | None = Field(None, ge=1, le=10**10, description="minibatches")
+    batch_size: int = Field(128, ge=2, le=1_000_000, description="images a minibatch")
+    outer_lr: float = Field(3e-3, gt=0, le=1e3, description="Adam's learning rate")
+    schedule: Literal["constant", "cosine"] = Field("cosine", description="course of the learning rate")
+    average: float = Field(0.0, ge=0, lt=1, description="decay of the weights' moving average used for scores; 0: off")
+    head: Literal["linear", "cosine"] = Field("linear", description="classifier: linear, or by cosines (Baseline++)")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
+    shift: int = Field(0, ge=0, le=256, description="augmentation: move each image by up to so many pixels")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_length(cls, given: dict[str, Any]) -> dict[str, Any]:
+        unlimited = given.get("iterations") is None and given.get("minutes") is None
+        return {**given, "iterations": 4000} if unlimited else given
+
+
+SECTIONS: dict[str, type[Settings]] = {"family": FamilySettings, "model": ModelSettings, "pretrain": PretrainSettings}
+
+
+class PretrainConfig(CommandSettings, FamilySettings, ModelSettings, PretrainSettings):
+    """Everything ``metaft pretrain`` can be told; ways, shots and queries are of the validation tasks."""
+
+    command = "pretrain"
+    counted = "images"
+    sections = SECTIONS
+
+    @property
+    def tasks(self) -> int:
+        """What the training loop counts in: images."""
+        return self.batch_size
+
+    @property
+    def diagnose(self) -> bool:
+        """There are no inner steps to diagnose."""
+        return False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_the_dataset(cls, given: dict[str, Any]) -> dict[str, Any]:
+        known = FamilySettings.model_fields | ModelSettings.model_fields
+        defaults = BY_DATASET.get(str(given.get("dataset")), {})
+        return {**{name: value for name, value in defaults.items() if name in known}, **given}
+
+    @model_validator(mode="after")
+    def _has_classes(self) -> Self:
+        if self.dataset in REGRESSIONS:
+            raise ValueError(
+                f"dataset = {self.dataset}: pretraining tells classes of images apart, this is a regression"
+            )
+        return self

@@ -1,0 +1,307 @@
+"""Meta-training: batch → meta-gradient → clip → Adam → log → validate → checkpoint."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shlex
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from metaft.distributed.ranks import join
+from metaft.distributed.share import Share
+from metaft.distributed.world import World
+from metaft.environment import program
+from metaft.errors import MetaftError
+from metaft.evaluation.report import markdown_table
+from metaft.evaluation.validation import metric_name, per_step, validate
+from metaft.inner.scope import SCOPE_HEADS
+from metaft.learners.learner import MetaLearner as Learner
+from metaft.learners.learner import tell
+from metaft.outer.compiled import cache_folder, seconds_compiling
+from metaft.outer.meta_gradient import MetaGradient
+from metaft.runs import checkpoint
+from metaft.runs.directory import RunDirectory
+from metaft.runs.metrics import Metrics
+from metaft.settings.config import CommandSettings, to_toml, validated
+from metaft.settings.train import TrainSettings
+from metaft.tasks.ahead import Ahead
+from metaft.tasks.check import require_fit
+from metaft.tasks.family import TaskFamily
+from metaft.training.clock import Clock, few_updates
+from metaft.training.first_batch import require_first
+from metaft.training.progress import RunProgress
+from metaft.training.ranks import NoMetrics, start_alike
+from metaft.training.record import begin, draw_episode, not_finite, show_episode
+from metaft.training.schedule import fraction_done, learning_rate
+from metaft.training.state import TrainState
+from metaft.training.stopping import StoppedRun, StopRequest
+from metaft.training.update import meta_update
+
+log = logging.getLogger("metaft")
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a finished run came to.
+
+    Args:
+        out: the run directory.
+        iterations: meta-updates made.
+        seconds: time they took, earlier parts of a resumed run included, compiling not.
+        metric: "accuracy" or "mse".
+        best: best validation metric (mean squared errors capped at 50 a task), None without validation.
+        best_iteration: when it was reached.
+    """
+
+    out: Path
+    iterations: int
+    seconds: float
+    metric: str
+    best: float | None
+    best_iteration: int | None
+
+
+def meta_train(
+    learner: Learner,
+    family: TaskFamily,
+    iterations: int | None = 1000,
+    tasks: int = 32,
+    seed: int = 0,
+    out: str | Path = "runs/x",
+    *,
+    validation: TaskFamily | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: bool = True,
+    config: CommandSettings | None = None,
+    command: str | None = None,
+    **settings: Any,
+) -> TrainResult:
+    """Train a learner's meta-parameters with Adam on the meta-gradient, into a run directory.
+
+    Afterwards the learner holds the weights with the best validation score; without ``validation``, the last
+    ones (their moving average where ``average`` > 0). Under torchrun every rank must call this: they share the tasks
+    of each batch, and rank 0 alone writes.
+
+    Args:
+        learner: what to train; ``learner.params`` are its start.
+        family: the training tasks; iteration i uses ``family.batch(i, tasks)``.
+        iterations: meta-updates; None for a run limited by ``minutes`` alone.
+        tasks: tasks a meta-update.
+        seed: of torch's global random numbers during the run, for learners that draw some.
+        out: the run directory to make.
+        validation: tasks over other classes, to choose the weights by.
+        resume: go on with the run in ``out``, to the same end as if it had never stopped.
+        overwrite: replace the run in ``out``.
+        progress: show it on standard error.
+        config: the full settings this run was built from, kept so that it can be rebuilt; they replace
+            iterations, tasks, seed and ``settings``.
+        command: what to record as the command.
+        settings: further fields of ``TrainSettings``: minutes, outer_lr, schedule, clip, average, device,
+            threads, log_every, validate_every, validate_tasks, checkpoint_every.
+
+    Returns:
+        What the run came to.
+
+    Raises:
+        MetaftError: for a bad setting, a run directory that is taken, a loss or gradient that is not finite,
+            a full disk, or another rank that is gone; the last good checkpoint stays.
+        StoppedRun: after SIGINT or SIGTERM, once the iteration is finished and a checkpoint written.
+    """
+    given = {"iterations": iterations, "tasks": tasks, "seed": seed, **settings}
+    if config is not None:
+        given = {name: getattr(config, name) for name in TrainSettings.model_fields}
+    s = validated(TrainSettings, given)
+    with ExitStack() as stack:
+        world = stack.enter_context(join())
+        device = world.device(_device(s.device))
+        stack.enter_context(torch.random.fork_rng(devices=[]))
+        torch.manual_seed(s.seed)
+        stack.callback(torch.set_num_threads, torch.get_num_threads())
+        torch.set_num_threads(s.threads)
+        state = TrainState.start(learner.params, s.average, device)
+        run = RunDirectory(out)
+        metrics: Metrics | NoMetrics = NoMetrics()
+        if world.first:
+            run, metrics = _open(stack, out, state, resume, overwrite, command, config, s, learner, family, validation)
+        start_alike(world, state, s, learner, family)
+        learner.params, at = state.weights, state.progress
+        done = fraction_done(at.iteration, s.iterations, at.seconds, s.minutes)
+        name = metric_name(family.kind)
+        counted = config.counted if config is not None else "tasks"
+        display = RunProgress(at.iteration, done, s.tasks, name, progress and world.first, counted=counted)
+        stack.callback(display.close)
+        if getattr(learner, "engine", "eager") == "compile":
+            display.preparing("compiling (half a minute or so; --engine eager starts at once)")
+        compiling = seconds_compiling()
+        stop = stack.enter_context(StopRequest())
+        record: Callable[..., None] = run.write_record if world.first else lambda **values: None
+        try:
+            _train(learner, family, validation, s, state, run, metrics, display, stop, device, world)
+        except Exception as error:
+            learner.params = state.best or state.scored
+            with contextlib.suppress(MetaftError):  # The disk may be full; the first error says so.
+                record(state="failed", reason=str(error), iteration=at.iteration)
+            raise
+        learner.params = state.best or state.scored
+        signum = world.stopping(stop.signum)
+        if signum and fraction_done(at.iteration, s.iterations, at.seconds, s.minutes) < 1:
+            record(state="stopped", iteration=at.iteration, seconds=at.seconds)
+            hint = f"{program()} {config.command} --resume --out {shlex.quote(str(out))}" if config else "resume=True"
+            raise StoppedRun(f"stopped after iteration {at.iteration}, saved; go on with: {hint}", signum)
+        if isinstance(metrics, Metrics):
+            draw_episode(run, learner, validation or family, device)
+            if validation is None:
+                show_episode(metrics, learner, family, device, at.iteration)
+            metrics.scores(at.iteration, {"iterations": at.iteration, "minutes": at.seconds / 60})
+            metrics.finish()
+        few = few_updates(at.iteration, s.iterations, s.minutes, counted)
+        if few and world.first:
+            log.warning("%s: %s", run.path, few)
+        best = abs(at.best_score) if at.best_score is not None else None
+        record(
+            state="finished",
+            ended=datetime.now(UTC).isoformat(timespec="seconds"),
+            iteration=at.iteration,
+            seconds=at.seconds,
+            warning=few or None,
+            compile_seconds=round(seconds_compiling() - compiling, 1),
+            **{f"best_validation_{name}": best, "best_iteration": at.best_iteration},
+        )
+        return TrainResult(run.path, at.iteration, at.seconds, name, best, at.best_iteration)
+
+
+def _open(
+    stack: ExitStack,
+    out: str | Path,
+    state: TrainState,
+    resume: bool,
+    overwrite: bool,
+    command: str | None,
+    config: CommandSettings | None,
+    s: TrainSettings,
+    learner: Learner,
+    family: TaskFamily,
+    validation: TaskFamily | None,
+) -> tuple[RunDirectory, Metrics]:
+    """Take the run directory and its log, on the one rank that writes; a resumed run's state is restored."""
+    run = RunDirectory.open(out, resume=resume, overwrite=overwrite)
+    stack.callback(run.close)
+    found = resume and checkpoint.newest_name(run.checkpoints) is not None
+    stored = checkpoint.load_newest(run.checkpoints) if found else None
+    restore = (lambda: None) if stored is None else lambda: state.restore(stored)
+    begin(run, resume, command, config, s, learner, family, validation, restore)
+    if stored is not None and stored.path is not None:
+        checkpoint.give_up_after(run.checkpoints, stored.path)
+    at = state.progress
+    metrics = Metrics(run.metrics, run.tensorboard, at.metrics_offset, at.iteration)
+    stack.callback(metrics.close)
+    metrics.settings(config.model_dump() if config else {**learner.describe(), **s.model_dump()})
+    if at.iteration == 0:
+        metrics.text("config", to_toml(config) if config else str(s.model_dump()))
+        metrics.text("parameters", markdown_table(SCOPE_HEADS, learner.scope_rows()))
+    return run, metrics
+
+
+def _train(
+    learner: Learner,
+    family: TaskFamily,
+    validation: TaskFamily | None,
+    s: TrainSettings,
+    state: TrainState,
+    run: RunDirectory,
+    metrics: Metrics | NoMetrics,
+    display: RunProgress,
+    stop: StopRequest,
+    device: torch.device,
+    world: World,
+) -> None:
+    at, name = state.progress, metric_name(family.kind)
+    clock = Clock(at.seconds)
+
+    def refuse(loss: float, out: MetaGradient) -> Exception:
+        return not_finite(at.iteration + 1, loss, out, s, learner, checkpoint.newest_name(run.checkpoints))
+
+    def look(share: Share) -> list[float]:
+        curve, batch = learner.curve(share.batch), share.batch
+        return world.mean(per_step(curve, batch.query_y, batch.support_y), share)
+
+    images = len(family.input_shape) >= 3
+    update, batches = meta_update(learner, state, s.clip, world, images, refuse), Ahead(family, s.tasks)
+    logged = (time.perf_counter(), at.iteration)
+    saved = at.iteration
+    done = fraction_done(at.iteration, s.iterations, at.seconds, s.minutes)
+    compiling = seconds_compiling()
+    if done < 1:
+        require_first(learner, family, validation, batches.peek(at.iteration), device)
+    while done < 1 and not world.stopping(stop.signum):
+        drawn = batches.batch(at.iteration)
+        require_fit(drawn, family)
+        share = world.share(drawn.with_keys(s.seed, at.iteration))
+        if device.type != "cpu":
+            share = share.to(device)
+        world.seed(s.seed, at.iteration)
+        tell(learner, done)
+        clock.tick()
+        logs = (at.iteration + 1) % s.log_every == 0
+        lr = learning_rate(s.outer_lr, s.schedule, done)
+        loss, size, seconds, adapting = update(share, lr, clock, stop, look if logs else None)
+        at.window_loss += loss
+        at.window += 1
+        now = time.perf_counter()
+        at.seconds = seconds
+        done = fraction_done(at.iteration, s.iterations, at.seconds, s.minutes)
+        display.update(at.iteration, loss, done, now)
+        if seconds_compiling() > compiling:
+            display.say(f"compiled in {seconds_compiling() - compiling:.0f} s, kept in {cache_folder()}")
+            compiling = seconds_compiling()
+        if logs:
+            speed = s.tasks * (at.iteration - logged[1]) / (now - logged[0])
+            row: dict[str, Any] = {
+                "loss": at.window_loss / at.window,
+                f"{name}_before": adapting[0],
+                f"{name}_after": adapting[-1],
+            }
+            row |= {f"{name}_per_step": adapting, "gradient_norm": size, "learning_rate": lr}
+            if s.diagnose:
+                row["adjoint_norm_per_step"] = world.mean(learner.adjoint_norms(share.batch), share)
+            metrics.write("train", at.iteration, row | {"tasks_per_second": speed, "seconds": at.seconds})
+            at.window_loss, at.window, logged = 0.0, 0, (now, at.iteration)
+        clock.tick()
+        if validation is not None and (at.iteration % s.validate_every == 0 or done >= 1):
+            learner.params = state.scored
+            tell(learner, done)
+            v = validate(learner, validation, s.validate_tasks, device, world)
+            if isinstance(metrics, Metrics):
+                show_episode(metrics, learner, validation, device, at.iteration)
+            learner.params = state.weights
+            is_best = state.keep_best(v.score)
+            metrics.scores(at.iteration, {f"best_validation_{name}": abs(state.progress.best_score or 0.0)})
+            row = {"loss": v.loss, name: v.metric, "ci95": v.ci95, "best": is_best, **v.more}
+            metrics.write("validation", at.iteration, row)
+            display.validated(v.metric, v.ci95)
+        if at.iteration % s.checkpoint_every == 0:
+            saved = _save(run, state, metrics)
+    if saved != at.iteration:
+        _save(run, state, metrics)
+
+
+def _save(run: RunDirectory, state: TrainState, metrics: Metrics | NoMetrics) -> int:
+    if isinstance(metrics, Metrics):
+        state.progress.metrics_offset = metrics.sync()
+        checkpoint.save(run.checkpoints, state.checkpoint())
+    return state.progress.iteration
+
+
+def _device(name: str) -> torch.device:
+    if name == "cuda" and not torch.cuda.is_available():
+        raise MetaftError("device = 'cuda': no CUDA device is available; use --device cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

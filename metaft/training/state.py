@@ -1,0 +1,257 @@
+"""The changing part of a run: weights, Adam, moving average, best so far; to and from a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.optim.adam import adam
+
+from metaft.errors import MetaftError
+from metaft.runs.checkpoint import Checkpoint, require_fit
+from metaft.training.adam import BETAS, EPSILON
+
+
+@dataclass
+class Progress:
+    """Where a run stands.
+
+    Args:
+        iteration: meta-updates made.
+        seconds: time spent on them.
+        window_loss: sum of the losses since the last row of metrics.
+        window: how many those are.
+        best_score: best validation score, larger is better.
+        best_iteration: when it was reached.
+        metrics_offset: length of the metrics file, in bytes.
+    """
+
+    iteration: int = 0
+    seconds: float = 0.0
+    window_loss: float = 0.0
+    window: int = 0
+    best_score: float | None = None
+    best_iteration: int | None = None
+    metrics_offset: int = 0
+
+
+@dataclass
+class TrainState:
+    """Meta-parameters and what trains them.
+
+    Args:
+        weights: the meta-parameters; updated in place.
+        moments: Adam's, by weight: the number of its updates, and the running means of gradient and squared gradient.
+        decay: of the moving average; 0 for none.
+        average: the moving average of the weights, or empty.
+        best: the weights of the best validation, or empty.
+        progress: where the run stands.
+    """
+
+    weights: dict[str, Tensor]
+    moments: dict[str, dict[str, Tensor]]
+    decay: float
+    average: dict[str, Tensor]
+    best: dict[str, Tensor] = field(default_factory=dict)
+    progress: Progress = field(default_factory=Progress)
+
+    @classmethod
+    def start(cls, params: dict[str, Tensor], decay: float, device: torch.device) -> TrainState:
+        """The state before the first update.
+
+        Args:
+            params: the learner's initial meta-parameters; copied.
+            decay: of the moving average; 0 for none.
+            device: where to train.
+
+        Returns:
+            The state.
+
+        Raises:
+            MetaftError: if there is nothing to train.
+        """
+        if not params:
+            raise MetaftError("this learner has no meta-parameters to train; evaluate it as it is")
+        weights = {name: p.detach().to(device, copy=True).contiguous() for name, p in params.items()}
+        average = {name: w.clone() for name, w in weights.items()} if decay else {}
+        return cls(weights, {}, decay, average)
+
+    @property
+    def scored(self) -> dict[str, Tensor]:
+        """The weights that are validated and handed out: the moving average where there is one."""
+        return self.average or self.weights
+
+    def share_of_latest(self, update: int) -> float:
+        """The share of the latest weights in their moving average.
+
+        Args:
+            update: how many updates there are with this one. At first the share is large: with a long memory the
+                random initial weights would linger.
+        """
+        return 1 - min(self.decay, (1 + update) / (10 + update))
+
+    def pack_moments(self, names: Sequence[str]) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Make Adam's means of some weights one vector each, of which `moments` are views from now on.
+
+        Args:
+            names: of the weights.
+
+        Returns:
+            The means of gradient and squared gradient, ``[numbers]`` each, and the updates counted for each weight,
+            ``[names]``; None, and nothing is changed, if there are no names, the weights are not all float32 or all
+            float64, or they have not had the same number of updates.
+        """
+        weights = [self.weights[name] for name in names]
+        moments = [self.moments.get(name) or _no_moments(self.weights[name]) for name in names]
+        precisions, updates = {weight.dtype for weight in weights}, {float(kept["step"]) for kept in moments}
+        if len(precisions) != 1 or len(updates) != 1 or not precisions <= {torch.float32, torch.float64}:
+            return None
+        mean, square = (torch.cat([kept[entry].reshape(-1) for kept in moments]) for entry in ("exp_avg", "exp_avg_sq"))
+        counts = torch.stack([kept["step"] for kept in moments])
+        sizes = [weight.numel() for weight in weights]
+        views = zip(names, weights, counts, mean.split(sizes), square.split(sizes), strict=True)
+        for name, weight, count, one, other in views:
+            self.moments[name] = {"step": count, "exp_avg": one.view_as(weight), "exp_avg_sq": other.view_as(weight)}
+        return mean, square, counts
+
+    @torch.no_grad()
+    def step(self, grads: dict[str, Tensor], lr: float, gathered: Mapping[str, Tensor] | None = None) -> None:
+        """One Adam update, and one of the moving average.
+
+        Args:
+            grads: named like the weights; a weight without one stays as it is.
+            lr: the learning rate.
+            gathered: new values of weights that are not trained, such as running statistics.
+
+        Raises:
+            MetaftError: if a gradient has another shape than its weight.
+        """
+        named = [name for name in self.weights if name in grads]
+        weights = [self.weights[name] for name in named]
+        for name, weight in zip(named, weights, strict=True):
+            if grads[name].shape != weight.shape:  # the function below would read beyond it
+                raise MetaftError(
+                    f"the gradient of {name!r} has shape {tuple(grads[name].shape)}, the weight {tuple(weight.shape)}"
+                )
+            if name not in self.moments:
+                self.moments[name] = _no_moments(weight)
+        moments = [self.moments[name] for name in named]
+        # The function rather than the class torch.optim.Adam, whose hooks take longer than a small network's update.
+        adam(
+            weights,
+            [grads[name] for name in named],
+            [kept["exp_avg"] for kept in moments],
+            [kept["exp_avg_sq"] for kept in moments],
+            [],
+            [kept["step"] for kept in moments],
+            fused=True,
+            amsgrad=False,
+            beta1=BETAS[0],
+            beta2=BETAS[1],
+            lr=lr,
+            weight_decay=0.0,
+            eps=EPSILON,
+            maximize=False,
+        )
+        for name, value in (gathered or {}).items():
+            self.weights[name].copy_(value)
+        self.progress.iteration += 1
+        if self.average:
+            share = self.share_of_latest(self.progress.iteration)
+            torch._foreach_lerp_(list(self.average.values()), list(self.weights.values()), share)
+
+    def keep_best(self, score: float) -> bool:
+        """Remember the scored weights if this validation is the best so far.
+
+        Args:
+            score: larger is better; the earliest wins a tie.
+
+        Returns:
+            Whether it is.
+        """
+        if self.progress.best_score is not None and not score > self.progress.best_score:
+            return False
+        self.progress.best_score, self.progress.best_iteration = score, self.progress.iteration
+        self.best = {name: w.clone() for name, w in self.scored.items()}
+        return True
+
+    def checkpoint(self) -> Checkpoint:
+        """The state as it can be written to disk."""
+        optimiser = {"random/torch": torch.get_rng_state()}
+        device = next(iter(self.weights.values())).device
+        if device.type == "cuda":
+            optimiser["random/cuda"] = torch.cuda.get_rng_state(device)
+        for name, kept in self.moments.items():
+            for entry, value in kept.items():
+                optimiser[f"{entry}/{name}"] = value.clone() if value._is_view() else value
+        return Checkpoint(asdict(self.progress), self.weights, self.average, self.best, optimiser)
+
+    def restore(self, stored: Checkpoint) -> None:
+        """Become the state of a checkpoint.
+
+        Args:
+            stored: of the same architecture.
+
+        Raises:
+            MetaftError: if it is of another architecture or was trained with other settings.
+        """
+        where: Path | str = stored.path or "given"
+        progress = _progress(stored, where)
+        require_fit(stored.weights, self.weights, where)
+        if bool(stored.average) != bool(self.average):
+            raise MetaftError(f"checkpoint {where} and this run differ in whether weights are averaged")
+        for part in (stored.average, stored.best):
+            if part:
+                require_fit(part, self.weights, where)
+        optimiser = dict(stored.optimiser)
+        device = next(iter(self.weights.values())).device
+        moments = {name: _moments(optimiser, name, weight, where) for name, weight in self.weights.items()}
+        try:
+            torch.set_rng_state(optimiser.pop("random/torch"))
+            if (cuda := optimiser.pop("random/cuda", None)) is not None and device.type == "cuda":
+                torch.cuda.set_rng_state(cuda, device)
+        except (KeyError, TypeError, RuntimeError):
+            raise MetaftError(f"checkpoint {where} has no state of the random numbers") from None
+        if optimiser:
+            raise MetaftError(f"checkpoint {where} has an unknown entry {min(optimiser)!r} of the optimiser")
+        _copy(self.weights, stored.weights)
+        _copy(self.average, stored.average)
+        self.best = {name: w.to(device) for name, w in stored.best.items()}
+        self.moments = {n: {entry: value.to(device) for entry, value in m.items()} for n, m in moments.items() if m}
+        self.progress = progress
+
+
+def _progress(stored: Checkpoint, where: object) -> Progress:
+    """Where the run stands; a stranger's checkpoint may say anything."""
+    known = {entry.name: entry for entry in fields(Progress)}
+    for name, value in stored.progress.items():
+        kinds = (int, float) if name in ("seconds", "window_loss", "best_score") else (int,)
+        absent = name.startswith("best_") and value is None
+        sound = absent or (type(value) in kinds and (value >= 0 or name in ("window_loss", "best_score")))
+        if name not in known or not sound or (type(value) is int and value >= 2**63):
+            raise MetaftError(f"checkpoint {where} does not say where its run stands: {name} = {str(value)[:40]}")
+    return Progress(**stored.progress)
+
+
+def _no_moments(weight: Tensor) -> dict[str, Tensor]:
+    """What Adam keeps about a weight before its first update."""
+    step = torch.zeros((), dtype=torch.float32, device=weight.device)
+    return {"step": step, "exp_avg": torch.zeros_like(weight), "exp_avg_sq": torch.zeros_like(weight)}
+
+
+def _moments(optimiser: dict[str, Tensor], name: str, weight: Tensor, where: object) -> dict[str, Tensor]:
+    """Take what Adam keeps about one weight out of the stored entries: all three, or none for one never updated."""
+    like = {"step": torch.zeros((), dtype=torch.float32), "exp_avg": weight, "exp_avg_sq": weight}
+    found = {entry: optimiser.pop(f"{entry}/{name}") for entry in like if f"{entry}/{name}" in optimiser}
+    sound = all(e in found and (found[e].shape, found[e].dtype) == (t.shape, t.dtype) for e, t in like.items())
+    if found and not sound:
+        raise MetaftError(f"checkpoint {where} is of another optimiser: see {name!r}")
+    return found
+
+
+def _copy(to: dict[str, Tensor], stored: dict[str, Tensor]) -> None:
+    for name, tensor in to.items():
+        tensor.copy_(stored[name])
