@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from benchmarks.plain import plain
 from benchmarks.problem import Params, Problem
+from benchmarks.reference import plain
 
 TOLERANCE = 1e-8
 

@@ -19,8 +19,8 @@ import torch
 
 from benchmarks.clock import Entrant, Spread, alternate, ratio
 from metaft.data.example_split import load_example_split
-from metaft.distillation.cached import answers
-from metaft.distillation.settings import DistillationLoss
+from metaft.distillation.cached_teacher import answers
+from metaft.distillation.loss import DistillationLoss
 from metaft.distillation.student import Student
 from metaft.distillation.teacher import Teacher
 from metaft.evaluation.report import write_result

@@ -15,10 +15,10 @@ from typing import Any
 
 import click
 
-from benchmarks.apart import Apart
 from benchmarks.arithmetic import machine_rate
 from benchmarks.clock import alternate
 from benchmarks.entrants import OURS
+from benchmarks.own_process import Apart
 from benchmarks.peers import PEERS
 from benchmarks.row import US, attempt
 from benchmarks.rows import ROWS

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from benchmarks.plain import plain
 from benchmarks.problem import Compute, Problem
+from benchmarks.reference import plain
 from benchmarks.row import GRADIENTS, Row, gradient_row
 from metaft.tasks.sinusoid import Sinusoids
 

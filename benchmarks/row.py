@@ -11,8 +11,8 @@ from benchmarks.agree import TOLERANCE, difference, second_order_share
 from benchmarks.arithmetic import meta_gradient_flop
 from benchmarks.clock import Entrant
 from benchmarks.entrants import OURS, PEERS
-from benchmarks.plain import plain
 from benchmarks.problem import Compute, Params, Problem
+from benchmarks.reference import plain
 from metaft.errors import MetaftError
 
 Made = TypeVar("Made")

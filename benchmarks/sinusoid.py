@@ -13,8 +13,8 @@ from benchmarks.agree import second_order_share
 from benchmarks.clock import Entrant
 from benchmarks.entrants import with_learn2learn, with_metaft
 from benchmarks.jax_sinusoid import jitted, scanned
-from benchmarks.plain import plain
 from benchmarks.problem import Problem
+from benchmarks.reference import plain
 from benchmarks.row import GRADIENTS, US, Maker, Prepared, Row, attempt, check, gradient_row
 from metaft.data.compat import learn2learn_module
 from metaft.inner.rules import SGD

@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from metaft.memory import keep_freed_memory
+from metaft.allocator import keep_freed_memory
 
 ASK = """
 import json, resource
-from metaft.memory import keep_freed_memory
+from metaft.allocator import keep_freed_memory
 kept = keep_freed_memory()
 import torch
 faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt

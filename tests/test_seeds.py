@@ -16,7 +16,7 @@ from metaft.cli import cli
 from metaft.commands.sweep.grid import read_grid
 from metaft.data.draws import draws
 from metaft.data.images import LabelledImages
-from metaft.distillation.settings import DistillationLoss
+from metaft.distillation.loss import DistillationLoss
 from metaft.errors import MetaftError
 from metaft.learners import FineTuning, NearestNeighbour
 from metaft.learners.heads import build_head

@@ -8,7 +8,7 @@ from pathlib import Path
 from metaft.assembly.learners import check_runs, make_learner, weights_digest
 from metaft.assembly.meta_learner import Parts, build, run_config
 from metaft.assembly.tasks import build_family
-from metaft.distillation.adapted import Distilled
+from metaft.distillation.taught_meta_learner import Distilled
 from metaft.errors import MetaftError
 from metaft.evaluation.benchmark import rehearse
 from metaft.learners.answering import last_answers
@@ -16,7 +16,7 @@ from metaft.learners.learner import MetaLearner
 from metaft.learners.spec import Spec, parse
 from metaft.settings.config import RunConfig
 from metaft.settings.family import REGRESSIONS
-from metaft.settings.teacher import TeacherSettings
+from metaft.settings.teacher import QueryTeacherSettings
 from metaft.tasks.family import TaskFamily
 
 
@@ -33,7 +33,7 @@ def check_teacher(config: RunConfig, out: str | Path) -> None:
     """
     if config.teacher is None:
         for name in ("temperature", "label_weight"):
-            if getattr(config, name) != TeacherSettings.model_fields[name].default:
+            if getattr(config, name) != QueryTeacherSettings.model_fields[name].default:
                 raise MetaftError(f"{name} = {getattr(config, name)} is of a teacher: name one, --teacher RUN")
         return
     if config.dataset in REGRESSIONS:

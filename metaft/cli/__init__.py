@@ -11,11 +11,11 @@ from typing import Any
 
 import click
 
+from metaft.allocator import keep_freed_memory
 from metaft.data.notes import each_once
 from metaft.distributed.place import place
 from metaft.distributed.say_once import is_first_to_say
 from metaft.errors import MetaftError, nearest
-from metaft.memory import keep_freed_memory
 
 COMMANDS = {
     "meta-train": ("metaft.cli.meta_train", "Meta-train a learner, into a run directory."),

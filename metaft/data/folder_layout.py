@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from metaft.counts import require_count
 from metaft.data.class_lists import by_seed, from_files, list_files, require_disjoint
 from metaft.data.folder_files import files_in, images_below, images_in, subfolders
 from metaft.data.notes import counted, say
 from metaft.data.split_names import split_of, splits_among, told, usual
 from metaft.data.splits import SPLITS
 from metaft.errors import MetaftError
+from metaft.validate import require_count
 
 WAY_OUT = "learners that train nothing can be compared on all classes together: metaft compare … --split all"
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from metaft.distillation.settings import DistillationLoss
+from metaft.distillation.loss import DistillationLoss
 from metaft.distillation.teacher import Answers
 from metaft.errors import MetaftError
 from metaft.learners.supervised import Supervised
@@ -30,7 +30,7 @@ class Student(Supervised):
     Args:
         model: the network, its head as wide as the teacher tells classes apart; copied.
         loss: what is matched, and how the labels count.
-        teacher: answers for minibatches, see ``metaft.distillation.cached.answers``; None where labels alone count.
+        teacher: answers for minibatches (``cached_teacher.answers``); None where labels alone count.
 
     Raises:
         MetaftError: if the loss needs a teacher and there is none, or the two tell different classes apart.

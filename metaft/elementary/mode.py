@@ -1,7 +1,7 @@
 """Within this mode torch's layers are right under every transform that the engine applies to them.
 
-``Elementary`` is entered wherever a function of one task runs (``metaft.inner.tasks.over_tasks``), whoever wrote that
-function. It replaces
+``Elementary`` is entered wherever a function of one task runs (``metaft.inner.batching.over_tasks``), whoever wrote
+that function. It replaces
 
 - norms, within a ``torch.func.vmap`` and in compiled code: fused, their second derivative is wrong there;
 - attention and recurrent layers, wherever something is differentiated: fused, they have no second derivative, or

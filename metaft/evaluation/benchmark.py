@@ -13,15 +13,15 @@ from typing import Any, cast
 
 from torch import nn
 
-from metaft.counts import require_count
 from metaft.errors import MetaftError
 from metaft.evaluation.comparison import EVALUATION, Cell, Comparison, require_baseline
 from metaft.evaluation.evaluate import BLOCK, Progress, device_of, draw, evaluate_batches, last_answers, score
-from metaft.evaluation.memory import peak_memory
+from metaft.evaluation.peak_memory import peak_memory
 from metaft.learners.learner import Learner
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.digest import digest
 from metaft.tasks.family import TaskFamily
+from metaft.validate import require_count
 
 
 @dataclass(frozen=True)

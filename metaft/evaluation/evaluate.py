@@ -10,7 +10,6 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from metaft.counts import require_count
 from metaft.distributed.ranks import join
 from metaft.errors import MetaftError
 from metaft.evaluation.result import Result
@@ -21,6 +20,7 @@ from metaft.tasks.answers import answered, present
 from metaft.tasks.batch import IGNORE, TaskBatch
 from metaft.tasks.check import require_answers, require_fit, require_sound
 from metaft.tasks.family import TaskFamily
+from metaft.validate import require_count
 
 BLOCK = 50
 """Evaluation task i is task ``i % BLOCK`` of ``family.batch(i // BLOCK, BLOCK)``, whatever the batch size."""

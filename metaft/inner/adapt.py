@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from torch import Tensor
 from torch.func import grad, vmap
 
+from metaft.inner.batching import over_tasks
 from metaft.inner.objectives import Loss, Objective, TaskLoss
 from metaft.inner.rules import LEARNED, Params, Rule, State
-from metaft.inner.tasks import over_tasks
 
 Gradient = Callable[[Params, Params], Params]
 
 
 @dataclass(frozen=True)
-class Begin:
+class TaskStart:
     """Adapting parameters that are no meta-parameters: each task computes where they begin from its support set.
 
     Args:
@@ -48,7 +48,7 @@ class Inner:
     steps: int
     adapts: tuple[str, ...] | None = None
     objective: Objective = field(default_factory=TaskLoss)
-    begin: Begin | None = None
+    begin: TaskStart | None = None
     per_step: tuple[str, ...] = ()
 
     def start(self, params: Params) -> Params:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from metaft.errors import MetaftError
 from metaft.inner.rules import Params
 from metaft.tasks.batch import IGNORE
+from metaft.validate import require_positive
 
 Loss = Callable[[Params, Tensor, Tensor], Tensor]
 Predict = Callable[[Params, Tensor], Tensor]
@@ -58,7 +57,7 @@ class L2ToStart:
     uses_start = True
 
     def __post_init__(self) -> None:
-        _check_weight(self.weight)
+        require_positive(self.weight, "the objective's weight")
 
     def __call__(self, loss: Loss, params: Params, start: Params, x: Tensor, y: Tensor) -> Tensor:
         """Summed over all parameters; those that do not adapt add nothing."""
@@ -106,7 +105,7 @@ class KLToStart:
     uses_start = True
 
     def __post_init__(self) -> None:
-        _check_weight(self.weight)
+        require_positive(self.weight, "the objective's weight")
 
     def __call__(self, loss: Loss, params: Params, start: Params, x: Tensor, y: Tensor) -> Tensor:
         """Summed over classes, averaged over examples that are not padding."""
@@ -124,8 +123,3 @@ OBJECTIVES: dict[str, Callable[[float, Predict], Objective]] = {
     "l2-after": lambda weight, predict: L2AfterSteps(weight),
     "kl": KLToStart,
 }
-
-
-def _check_weight(weight: float) -> None:
-    if not (weight > 0 and math.isfinite(weight)):
-        raise MetaftError(f"the objective's weight must be a positive finite number, not {weight!r}")

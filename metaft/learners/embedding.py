@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metaft.errors import MetaftError, nearest
-from metaft.inner.tasks import over_tasks
+from metaft.inner.batching import over_tasks
 from metaft.models.functional import BatchNormMode, Functional, Params
 from metaft.models.layers import PENULTIMATE, RAW, Combine, LayerFeatures
 

@@ -10,16 +10,15 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
-from metaft.counts import require_count
 from metaft.errors import MetaftError, nearest
+from metaft.inner.batching import laid_out, over_tasks
 from metaft.inner.objectives import OBJECTIVES, Objective
 from metaft.inner.rules import RULES, Params, Rule
 from metaft.inner.rules.scaled import Scaled
-from metaft.inner.tasks import laid_out, over_tasks
+from metaft.learners.fine_tune_steps import Answer, stage_path
 from metaft.learners.learner import Predictor
-from metaft.learners.renewed import HeadChoice, Renewed, renew
 from metaft.learners.schedules import SCHEDULES, Plan
-from metaft.learners.stages import Answer, descend
+from metaft.learners.task_network import HeadChoice, TaskNetwork, with_task_head
 from metaft.models.anatomy import anatomy
 from metaft.models.functional import BatchNormMode, Functional
 from metaft.models.heads import head_name
@@ -27,6 +26,7 @@ from metaft.outer.chunks import default_size, map_chunks
 from metaft.seeds import require_seed
 from metaft.tasks.batch import IGNORE, TaskBatch
 from metaft.tasks.check import require_support
+from metaft.validate import require_count
 
 HEADS_AT_ONCE = 16
 """Tasks computed together where the head alone adapts: its steps are small, and the calls are what they cost."""
@@ -103,7 +103,7 @@ class FineTuning:
         # Forward-mode derivatives are numbered for the whole process: threads would take each other's for their own.
         self.linearised, self.seed, self.workers = linearised, require_seed(seed), 1 if linearised else workers
         self.objective: Objective = OBJECTIVES[objective](weight, self._pretrained_answer)
-        self._networks: dict[int, Renewed] = {}
+        self._networks: dict[int, TaskNetwork] = {}
         head_name(model)  # refused where there is none to replace
         self._old_head = anatomy(model).head_names
         self.rule: Rule = RULES[rule](rate, steps)
@@ -198,7 +198,9 @@ class FineTuning:
         }
 
     @torch.no_grad()
-    def _walk(self, net: Renewed, support_x: Tensor, support_y: Tensor, steps: int, ragged: bool) -> Iterator[Answer]:
+    def _walk(
+        self, net: TaskNetwork, support_x: Tensor, support_y: Tensor, steps: int, ragged: bool
+    ) -> Iterator[Answer]:
         """The tasks' answers after 0, 1, … steps; while the head alone moves, features are computed once."""
         start = net.start(self.params)
         if net.in_body:
@@ -206,7 +208,7 @@ class FineTuning:
         adapting = {name: start[name].expand(len(support_x), *start[name].shape) for name in net.adapts}
         plan = SCHEDULES[self.schedule](net.adapts, net.in_head, steps, self.head_steps, net.blocks)
         counted = (support_y != IGNORE,) if ragged else ()
-        stage = partial(descend, self.rule, self.objective, support_y, ragged)
+        stage = partial(stage_path, self.rule, self.objective, support_y, ragged)
         alone = self._head_alone(net, plan)
         if alone:
             of_head = {name: start[name] for name in net.head.params()}
@@ -229,25 +231,25 @@ class FineTuning:
         for _, answer in islice(path, int(alone > 0), None):  # its start is where the head's path ended
             yield answer
 
-    def _head_alone(self, net: Renewed, plan: Plan) -> int:
+    def _head_alone(self, net: TaskNetwork, plan: Plan) -> int:
         """How many steps at the beginning the head's features stay the same, and its course is not taken up later."""
         if self.objective_name == "kl" or not net.in_head:
             return 0
         count = len(list(takewhile(lambda names: names == net.in_head, plan)))
         return 0 if net.in_head in plan[count:] else count
 
-    def _chunk(self, net: Renewed, batch: TaskBatch) -> int:
+    def _chunk(self, net: TaskNetwork, batch: TaskBatch) -> int:
         """How many tasks to compute together."""
         return default_size(batch) if net.in_body else max(default_size(batch), HEADS_AT_ONCE)
 
-    def _network(self, ways: int) -> Renewed:
+    def _network(self, ways: int) -> TaskNetwork:
         """The network for so many ways; kept, as threads keep copies of it."""
         if self.head == "kept":
             if ways > self._trained_ways:
                 raise MetaftError(f"the kept head has {self._trained_ways} outputs, the tasks {ways}; use head 'zeros'")
             ways = self._trained_ways
         if ways not in self._networks:
-            self._networks[ways] = renew(
+            self._networks[ways] = with_task_head(
                 self.model.module,
                 ways,
                 scope=self.scope,
@@ -273,7 +275,7 @@ class FineTuning:
         held = {} if self.head == "kept" else {name: self.params[name] for name in self._old_head}
         return self.model(params | held, x)
 
-    def _require_sense(self, net: Renewed) -> None:
+    def _require_sense(self, net: TaskNetwork) -> None:
         """Refuse parts that do not go together, before any task is drawn."""
         if self.rule.learned(self.params):
             raise MetaftError(f"rule {self.rule_name!r} learns its rates in meta-training; for fine-tuning, use 'sgd'")

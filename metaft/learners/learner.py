@@ -66,15 +66,15 @@ class MetaLearner(Learner, Protocol):
         ...
 
 
-def tell(learner: MetaLearner, done: float) -> None:
-    """Tell a learner how far its training is, if it has the method ``at(done)``, which is optional.
+def set_progress(learner: MetaLearner, fraction: float) -> None:
+    """Tell a learner how far its training is, if it has the method ``set_progress(fraction)``, which is optional.
 
     Args:
-        learner: what it makes of that must depend on ``done`` alone, so that a resumed run is the same.
-        done: the fraction of training behind it, in [0, 1].
+        learner: what it makes of that must depend on ``fraction`` alone, so that a resumed run is the same.
+        fraction: of training behind it, in [0, 1].
     """
-    if hasattr(learner, "at"):
-        learner.at(done)
+    if hasattr(learner, "set_progress"):
+        learner.set_progress(fraction)
 
 
 def takes_update(learner: MetaLearner) -> bool:

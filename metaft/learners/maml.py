@@ -9,19 +9,18 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from metaft.counts import require_count
 from metaft.errors import MetaftError, nearest
-from metaft.inner.adapt import Begin, Inner, adapt, network
+from metaft.inner.adapt import Inner, TaskStart, adapt, network
+from metaft.inner.batching import laid_out, over_tasks
 from metaft.inner.losses import cross_entropy, mean_squared_error
 from metaft.inner.objectives import OBJECTIVES, Loss
 from metaft.inner.rules import Params, Rule
 from metaft.inner.scope import spelled_out, table
-from metaft.inner.tasks import laid_out, over_tasks
 from metaft.learners import step_statistics
 from metaft.learners.annealing import Annealing
 from metaft.learners.first_batch import FirstBatch
 from metaft.learners.learner import Predictor
-from metaft.learners.prototypes import Prototypes
+from metaft.learners.prototype_start import PrototypeStart
 from metaft.models.functional import BatchNormMode, Functional
 from metaft.outer.checks import require_path
 from metaft.outer.chunks import default_size, map_chunks
@@ -31,6 +30,7 @@ from metaft.outer.problem import QueryLoss
 from metaft.tasks.batch import IGNORE, TaskBatch
 from metaft.tasks.family import Kind
 from metaft.tasks.soft_targets import labels_of
+from metaft.validate import require_count
 
 NormMode = BatchNormMode | Literal["per-step"]
 LOSSES = {"classification": cross_entropy, "regression": mean_squared_error}
@@ -56,7 +56,7 @@ class MAML:
         objective: what the inner loop descends: "task", "l2" or "kl" to the start, or "l2-after" (``L2AfterSteps``).
         objective_weight: of the pull to the start, where there is one.
         batch_norm: "transductive", "inductive", or "per-step": queries by running statistics, with ``per_step_norm``.
-        start: "learned", or "prototypes": each task's head begins from its support set (see ``Prototypes``).
+        start: "learned", or "prototypes": each task's head begins from its support set (see ``PrototypeStart``).
         per_step_norm: batch norm's scale and shift do not adapt and are learned for each step; and running statistics
             of the queries are gathered after each (see ``metaft.learners.step_statistics``).
         annealing: what of the outer objective changes over training, which `at` then has to be told of.
@@ -96,7 +96,7 @@ class MAML:
         mode: BatchNormMode = "transductive" if batch_norm == "per-step" else batch_norm
         self.model, self.batch_norm = Functional(model, mode), batch_norm
         self.in_training = self.model.training()
-        self.prototypes = Prototypes(model, mode) if start == "prototypes" else None
+        self.prototypes = PrototypeStart(model, mode) if start == "prototypes" else None
         own, begun = self.model.params(), self.prototypes.names if self.prototypes else ()
         self.per_step = step_statistics.affine(self.model) if per_step_norm else ()
         learned = {n: p for n, p in own.items() if n not in begun}
@@ -121,7 +121,7 @@ class MAML:
         self.objective = OBJECTIVES[objective](objective_weight, self.in_training)
         self.objective_of_answers = OBJECTIVES[objective](objective_weight, self.model)
         self.task_loss = LOSSES[kind]
-        # Of the queries; another one where a teacher answers them as well (metaft.distillation.adapted).
+        # Of the queries; another one where a teacher answers them as well (metaft.distillation.taught_meta_learner).
         self.outer_loss: Callable[[Tensor, Tensor], Tensor] = self.task_loss
         self.name = "fomaml" if estimator == "first-order" else "maml"
         self._check = FirstBatch(type(model).__name__)
@@ -132,13 +132,13 @@ class MAML:
         """True where batch norm sees the whole query set."""
         return self.model.transductive and self.batch_norm != "per-step"
 
-    def at(self, done: float) -> None:
+    def set_progress(self, fraction: float) -> None:
         """Be told how far training is; without annealing nothing depends on it.
 
         Args:
-            done: the fraction of training behind us, in [0, 1].
+            fraction: of training behind us, in [0, 1].
         """
-        self.done = done
+        self.done = fraction
 
     def support_loss(self, params: Params, x: Tensor, y: Tensor) -> Tensor:
         """The inner objective of one task in training."""
@@ -312,13 +312,13 @@ class MAML:
             )
         return self.ragged_support_loss, self.ragged_query_loss
 
-    def _begin(self, batch: TaskBatch) -> Begin | None:
+    def _begin(self, batch: TaskBatch) -> TaskStart | None:
         """Where the head of these tasks begins, if not at meta-parameters."""
         if self.prototypes is None:
             return None
         return self.prototypes.begin(int(batch.support_y.max()) + 1, batch.ragged)
 
-    def _inner(self, steps: int, ragged: bool = False, begin: Begin | None = None) -> Inner:
+    def _inner(self, steps: int, ragged: bool = False, begin: TaskStart | None = None) -> Inner:
         """The inner loop where answers are wanted."""
         loss = (
             self.ragged_answering_loss if self._losses(ragged)[0] == self.ragged_support_loss else self.answering_loss

@@ -12,12 +12,12 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from metaft.counts import require_count
 from metaft.errors import MetaftError
 from metaft.learners.learner import Predictor
 from metaft.learners.maml import LOSSES
 from metaft.tasks.batch import IGNORE, TaskBatch
 from metaft.tasks.family import Kind
+from metaft.validate import require_count
 
 
 class Algorithm(Protocol):

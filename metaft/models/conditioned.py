@@ -8,9 +8,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from metaft.counts import require_count
 from metaft.errors import MetaftError
 from metaft.seeds import require_seed
+from metaft.validate import require_count
 
 NAME = "context"
 CONVOLUTION = 3

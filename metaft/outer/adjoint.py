@@ -82,7 +82,7 @@ def reverse_pass(linearise: Linearise, keep: bool, problem: Problem, constant: b
             norms.append(_norms(adjoint))
     if not way_back and not steps.shared(K) and steps.shared(0):
         adjoint = {n: v.sum(0) for n, v in adjoint.items()}  # as the way back through the first, shared step would
-    at_start, towards_begun = steps.through_begin(adjoint)
+    at_start, towards_begun = steps.through_task_start(adjoint)
     total.add(towards_begun)
     total.add(at_start)
     trained = {n: total.value[n] for n in problem.trains}

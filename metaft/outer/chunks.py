@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from metaft.errors import MetaftError, first_line
-from metaft.inner.tasks import has_large_images, images_on_cpu, is_heavy
+from metaft.inner.batching import has_large_images, images_on_cpu, is_heavy
 from metaft.kept import kept
 from metaft.outer.refusals import refusal
 from metaft.tasks.batch import TaskBatch

@@ -21,9 +21,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_is_leaf, tree_leaves, tree_map
 
 from metaft.errors import first_line
-from metaft.inner.tasks import channels_last
+from metaft.inner.batching import channels_last
 from metaft.kept import kept
-from metaft.outer.kernels import convolutions, once, small_products, sums
+from metaft.outer.kernels import convolutions, small_products
+from metaft.outer.kernels import hoist_channels_pass as once
+from metaft.outer.kernels import sum_layout_pass as sums
 
 log = logging.getLogger("metaft")
 MOST_VALUES = 2**25

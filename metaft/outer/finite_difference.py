@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.func import grad
 
 from metaft.inner.adapt import Inner
+from metaft.inner.batching import over_tasks
 from metaft.inner.rules import Params
-from metaft.inner.tasks import over_tasks
 from metaft.outer.adjoint import reverse_pass
 from metaft.outer.pieces import Pullback
 from metaft.tasks.batch import TaskBatch

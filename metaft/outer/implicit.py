@@ -10,9 +10,9 @@ from torch.func import vjp
 
 from metaft.errors import MetaftError
 from metaft.inner.adapt import Inner, learned, network
+from metaft.inner.batching import over_tasks
 from metaft.inner.objectives import L2AfterSteps, L2ToStart
 from metaft.inner.rules import Params
-from metaft.inner.tasks import over_tasks
 from metaft.outer.checks import require_end
 from metaft.outer.first_order import linearise
 from metaft.outer.problem import Estimate, Problem

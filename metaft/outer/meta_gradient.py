@@ -10,15 +10,14 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from metaft.counts import require_count
+from metaft.allocator import keep_freed_memory
 from metaft.errors import MetaftError, nearest
-from metaft.inner.adapt import Begin, Inner, network
+from metaft.inner.adapt import Inner, TaskStart, network
+from metaft.inner.batching import images_on_cpu, is_heavy, laid_out
 from metaft.inner.objectives import Loss, Objective, TaskLoss
 from metaft.inner.rules import Params, Rule
 from metaft.inner.scope import select
-from metaft.inner.tasks import images_on_cpu, is_heavy, laid_out
 from metaft.kept import kept as store
-from metaft.memory import keep_freed_memory
 from metaft.outer import compiled
 from metaft.outer.checks import asked_after, require_path
 from metaft.outer.chunks import batched_or_alone, default_size, map_chunks
@@ -27,9 +26,10 @@ from metaft.outer.finite_difference import finite_difference
 from metaft.outer.first_call import require_problem
 from metaft.outer.first_order import first_order
 from metaft.outer.implicit import ITERATIONS, implicit
-from metaft.outer.problem import Estimate, Problem, QueryLoss, Wrap
+from metaft.outer.problem import Compile, Estimate, Problem, QueryLoss
 from metaft.outer.reptile import reptile
 from metaft.tasks.batch import TaskBatch
+from metaft.validate import require_count
 
 
 class Estimator(Protocol):
@@ -99,7 +99,7 @@ def meta_gradient(
     objective: Objective | None = None,
     query_loss: QueryLoss | None = None,
     step_weights: Sequence[float] | None = None,
-    begin: Begin | None = None,
+    begin: TaskStart | None = None,
     per_step: tuple[str, ...] = (),
     engine: str = "eager",
     workers: int = 1,
@@ -296,7 +296,7 @@ def _partial_sum(
     memory: str,
     trains: tuple[str, ...],
     diagnose: bool,
-    wrap: Wrap | None,
+    wrap: Compile | None,
     after: tuple[int, ...] | None,
 ) -> PartialSum:
     """The estimator with its settings bound."""

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.func import vjp
 
 from metaft.inner.adapt import Inner
+from metaft.inner.batching import over_tasks
 from metaft.inner.rules import Params, State
-from metaft.inner.tasks import over_tasks
-from metaft.outer.problem import QueryLoss, Wrap
+from metaft.outer.problem import Compile, QueryLoss
 from metaft.tasks.batch import TaskBatch
 
 Pullback = Callable[[Params], tuple[Params, Params]]
@@ -157,7 +157,7 @@ class Pieces:
     begin: Callable[..., Params]
 
 
-def pieces_of(linearise: Linearise, inner: Inner, query_loss: QueryLoss, wrap: Wrap) -> Pieces:
+def pieces_of(linearise: Linearise, inner: Inner, query_loss: QueryLoss, wrap: Compile) -> Pieces:
     """The pieces for one setting.
 
     Args:

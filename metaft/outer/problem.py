@@ -13,7 +13,7 @@ from metaft.inner.rules import Params
 from metaft.tasks.batch import TaskBatch
 
 QueryLoss = Callable[[Params, Tensor, Tensor, Tensor, Tensor], Tensor]
-Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
+Compile = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Problem:
     batch: TaskBatch
     memory: str = "flat"
     diagnose: bool = False
-    wrap: Wrap | None = None
+    wrap: Compile | None = None
     weights: dict[int, Tensor] | None = None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from metaft.errors import MetaftError
-from metaft.inner.tasks import over_tasks
+from metaft.inner.batching import over_tasks
 from metaft.outer.checks import require_end
 from metaft.outer.first_order import linearise
 from metaft.outer.problem import Estimate, Problem

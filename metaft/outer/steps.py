@@ -117,7 +117,7 @@ class Steps:
         weight = self.weights[k]
         return found if weight is None else tree_map(lambda v: weight * v, found)
 
-    def through_begin(self, adjoint: Params) -> tuple[Params, Params]:
+    def through_task_start(self, adjoint: Params) -> tuple[Params, Params]:
         """Pull the adjoint at θ_0 back to the meta-parameters.
 
         Args:

@@ -15,7 +15,7 @@ from metaft.plugins import found_in_file, trust
 from metaft.settings.family import BY_DATASET, REGRESSIONS, FamilySettings, Settings, is_flag
 from metaft.settings.learner import LearnerSettings, ModelSettings
 from metaft.settings.published import CHANGES_TEST, method_defaults
-from metaft.settings.teacher import TeacherSettings
+from metaft.settings.teacher import QueryTeacherSettings
 from metaft.settings.train import MetaTrainSettings
 
 MAX_BATCH_VALUES = 2**32
@@ -50,7 +50,7 @@ SECTIONS: dict[str, type[Settings]] = {
     "family": FamilySettings,
     "model": ModelSettings,
     "learner": LearnerSettings,
-    "teacher": TeacherSettings,
+    "teacher": QueryTeacherSettings,
     "train": MetaTrainSettings,
     "evaluate": EvaluateSettings,
 }
@@ -61,7 +61,7 @@ class RunConfig(
     FamilySettings,
     ModelSettings,
     LearnerSettings,
-    TeacherSettings,
+    QueryTeacherSettings,
     MetaTrainSettings,
     EvaluateSettings,
 ):

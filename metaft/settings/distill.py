@@ -13,7 +13,7 @@ from metaft.settings.learner import ModelSettings
 from metaft.settings.pretrain import PretrainConfig, PretrainSettings
 
 if TYPE_CHECKING:
-    from metaft.distillation.settings import DistillationLoss
+    from metaft.distillation.loss import DistillationLoss
 
 OF_THE_DATASET: dict[str, dict[str, Any]] = {
     # Hinton et al. 2015, section 3: teacher of 2 × 1200, student of 2 × 800 units.
@@ -30,7 +30,7 @@ TEACHERS = ("model", "hidden", "shift", "dropout", "input_dropout", "epochs")
 MAX_TEMPERATURES = 50
 
 
-class TeacherSettings(Settings):
+class FirstGenerationSettings(Settings):
     """Generation 0, where it differs from the students."""
 
     teacher: str | None = Field(None, description="run directory to begin from, instead of training generation 0")
@@ -91,13 +91,13 @@ class DistillTrainSettings(PretrainSettings):
 SECTIONS: dict[str, type[Settings]] = {
     "family": FamilySettings,
     "model": ModelSettings,
-    "teacher": TeacherSettings,
+    "teacher": FirstGenerationSettings,
     "distillation": DistillationSettings,
     "train": DistillTrainSettings,
 }
 
 
-class DistillConfig(PretrainConfig, TeacherSettings, DistillationSettings, DistillTrainSettings):
+class DistillConfig(PretrainConfig, FirstGenerationSettings, DistillationSettings, DistillTrainSettings):
     """Everything ``metaft distill`` can be told; ways, shots and queries are of few-shot validation tasks."""
 
     command = "distill"
@@ -151,7 +151,7 @@ class DistillConfig(PretrainConfig, TeacherSettings, DistillationSettings, Disti
 
     def student_loss(self) -> DistillationLoss:
         """What a student descends."""
-        from metaft.distillation.settings import DistillationLoss  # here, as it brings torch with it
+        from metaft.distillation.loss import DistillationLoss  # here, as it brings torch with it
 
         return DistillationLoss(**vars(self._choices()))
 

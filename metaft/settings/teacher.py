@@ -7,7 +7,7 @@ from pydantic import Field
 from metaft.settings.family import Settings
 
 
-class TeacherSettings(Settings):
+class QueryTeacherSettings(Settings):
     """A teacher whose answers to the queries are learned from as well as their labels."""
 
     teacher: str | None = Field(

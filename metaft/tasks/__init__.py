@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metaft.counts import count_range
 from metaft.errors import MetaftError
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.episodes import Episodes
@@ -16,6 +15,7 @@ from metaft.tasks.sinusoid import Sinusoids as sinusoid
 from metaft.tasks.table import table
 from metaft.tasks.through_learn2learn import Learn2LearnTasks as learn2learn
 from metaft.tasks.too_few import too_few_classes
+from metaft.validate import count_range
 
 if TYPE_CHECKING:
     from metaft.data.images import LabelledImages

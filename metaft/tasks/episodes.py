@@ -10,13 +10,13 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from metaft.counts import require_count
 from metaft.data.images import LabelledImages
 from metaft.errors import MetaftError
 from metaft.seeds import require_seed
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.family import Kind
 from metaft.tasks.random import generator
+from metaft.validate import require_count
 
 SORTED = 2048
 """In data sets whose largest class is no larger, examples are drawn by sorting keys: as all published tasks were."""

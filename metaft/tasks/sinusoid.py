@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metaft.counts import require_count
 from metaft.seeds import require_seed
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.family import Kind
 from metaft.tasks.random import generator
+from metaft.validate import require_count
 
 AMPLITUDE = (0.1, 5.0)
 PHASE = (0.0, np.pi)

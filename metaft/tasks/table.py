@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metaft.counts import require_count
 from metaft.data.class_lists import ClassLists, by_seed
 from metaft.data.csv_table import Table, read_table
 from metaft.data.folder_layout import WAY_OUT
@@ -24,6 +23,7 @@ from metaft.tasks.batch import TaskBatch
 from metaft.tasks.episodes import distinct
 from metaft.tasks.family import Kind
 from metaft.tasks.random import generator
+from metaft.validate import require_count
 
 
 @dataclass(frozen=True)

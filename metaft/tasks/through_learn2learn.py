@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metaft.counts import require_count
 from metaft.errors import MetaftError
 from metaft.seeds import require_seed
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.family import Kind
 from metaft.tasks.random import generator
+from metaft.validate import require_count
 
 
 @dataclass(frozen=True)

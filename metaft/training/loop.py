@@ -24,7 +24,7 @@ from metaft.evaluation.report import markdown_table
 from metaft.evaluation.validation import metric_name, per_step, validate
 from metaft.inner.scope import SCOPE_HEADS
 from metaft.learners.learner import MetaLearner as Learner
-from metaft.learners.learner import tell
+from metaft.learners.learner import set_progress
 from metaft.outer.compiled import cache_folder, seconds_compiling
 from metaft.outer.meta_gradient import MetaGradient
 from metaft.runs import checkpoint
@@ -32,9 +32,9 @@ from metaft.runs.directory import RunDirectory
 from metaft.runs.metrics import Metrics
 from metaft.settings.config import CommandSettings, to_toml, validated
 from metaft.settings.train import TrainSettings
-from metaft.tasks.ahead import Ahead
 from metaft.tasks.check import require_fit
 from metaft.tasks.family import TaskFamily
+from metaft.tasks.prefetch import Ahead
 from metaft.training.clock import Clock, few_updates
 from metaft.training.first_batch import require_first
 from metaft.training.progress import RunProgress
@@ -249,7 +249,7 @@ def _train(
         if device.type != "cpu":
             share = share.to(device)
         world.seed(s.seed, at.iteration)
-        tell(learner, done)
+        set_progress(learner, done)
         clock.tick()
         logs = (at.iteration + 1) % s.log_every == 0
         lr = learning_rate(s.outer_lr, s.schedule, done)
@@ -278,7 +278,7 @@ def _train(
         clock.tick()
         if validation is not None and (at.iteration % s.validate_every == 0 or done >= 1):
             learner.params = state.scored
-            tell(learner, done)
+            set_progress(learner, done)
             v = validate(learner, validation, s.validate_tasks, device, world)
             if isinstance(metrics, Metrics):
                 show_episode(metrics, learner, validation, device, at.iteration)

@@ -13,12 +13,12 @@ import torch
 import benchmarks.measure
 from benchmarks import attention, conv4, resnet12, sinusoid
 from benchmarks.agree import TOLERANCE, difference, second_order_share
-from benchmarks.apart import Apart
 from benchmarks.entrants import with_metaft_uncompiled
 from benchmarks.episodes import sampling
 from benchmarks.jax_sinusoid import jitted
-from benchmarks.plain import plain
+from benchmarks.own_process import Apart
 from benchmarks.problem import Params, Problem
+from benchmarks.reference import plain
 from benchmarks.row import Prepared, check
 from benchmarks.rows import ROWS
 from metaft.data.images import LabelledImages

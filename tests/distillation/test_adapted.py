@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 import metaft
-from metaft.distillation.adapted import Distilled, TeacherLoss
+from metaft.distillation.taught_meta_learner import Distilled, TeacherLoss
 from metaft.errors import MetaftError
 from metaft.learners import MAML, NearestNeighbour
 from metaft.learners.answering import last_answers

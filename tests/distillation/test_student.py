@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from metaft.distillation.controls import permuted
+from metaft.distillation.loss import DistillationLoss
 from metaft.distillation.losses import soft_targets
-from metaft.distillation.settings import DistillationLoss
 from metaft.distillation.student import MAP, Student
 from metaft.distillation.teacher import Teacher
 from metaft.errors import MetaftError

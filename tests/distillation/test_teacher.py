@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from metaft.data.images import LabelledImages
-from metaft.distillation import cached
-from metaft.distillation.cached import CachedAnswers, answers
+from metaft.distillation import cached_teacher as cached
+from metaft.distillation.cached_teacher import CachedAnswers, answers
 from metaft.distillation.teacher import Teacher, mean_probabilities
 from metaft.errors import MetaftError
 from metaft.models import MLP, Conv4

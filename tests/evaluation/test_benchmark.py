@@ -14,7 +14,7 @@ from metaft.evaluation.benchmark import Entrant, run, with_shots
 from metaft.evaluation.comparison import Cell, Comparison
 from metaft.evaluation.difference import difference
 from metaft.evaluation.evaluate import evaluate
-from metaft.evaluation.memory import peak_memory
+from metaft.evaluation.peak_memory import peak_memory
 from metaft.learners import NearestNeighbour
 from metaft.tasks.batch import TaskBatch
 from tests.evaluation.toys import Blobs, Fixed, LineFitter, Lines

@@ -13,7 +13,7 @@ import metaft
 from metaft.errors import MetaftError
 from metaft.evaluation.comparison_report import note, table_rows
 from metaft.evaluation.difference import BOTH, METHOD, TASKS, WEIGHTS, Spreading, difference, half_width, spreading
-from metaft.evaluation.memory import Peak
+from metaft.evaluation.peak_memory import Peak
 from metaft.learners import NearestNeighbour
 from tests.evaluation.toys import Blobs
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from metaft.inner.tasks import channels_last, has_large_images, laid_out, over_tasks
+from metaft.inner.batching import channels_last, has_large_images, laid_out, over_tasks
 from metaft.models import build
 from metaft.models.functional import Functional
 from metaft.tasks.batch import TaskBatch

@@ -6,7 +6,7 @@ import torch
 
 import metaft
 from metaft.learners.annealing import Annealing
-from metaft.learners.learner import tell
+from metaft.learners.learner import set_progress
 
 
 def published(epoch, steps, epochs):
@@ -64,7 +64,7 @@ def test_a_run_whose_exact_gradients_would_never_come_is_refused():
 
 
 def test_a_learner_need_not_listen():
-    tell(object(), 0.5)
+    set_progress(object(), 0.5)
 
 
 def settings(**more):

@@ -137,7 +137,10 @@ def test_a_regression_is_solved_by_ridge_alone():
     [
         (lambda m: build("feature-extraction", m, head="logstic"), "did you mean 'logistic'"),
         (lambda m: build("feature-extraction", m, regularization="1"), "did you mean 'regularisation'"),
-        (lambda m: build("feature-extraction", m, regularisation="-1"), "regularisation must be above 0, got -1.0"),
+        (
+            lambda m: build("feature-extraction", m, regularisation="-1"),
+            "regularisation must be a positive finite number, not -1.0",
+        ),
         (lambda m: build("feature-extraction", m, features="body.1"), "no layer 'body.1'; it has raw, penultimate"),
         (lambda m: build("feature-extraction", None, features="penultimate"), "give one, or ask for features 'raw'"),
         (lambda m: build("class-means", m, centre="base"), "needs the mean feature of the training classes"),

@@ -294,9 +294,12 @@ def test_padding_and_absent_classes_change_nothing(name, solver):
             "'forest' has no option 'regularisation'; its options: trees",
         ),
         (lambda: build_head("forest", "batched"), "'forest' has no solver 'batched'"),
-        (lambda: build_head("ridge", regularisation=0.0), "regularisation must be above 0, got 0.0"),
-        (lambda: build_head("svm", regularisation=float("nan")), "regularisation must be above 0, got nan"),
-        (lambda: build_head("forest", trees=0), "trees must be above 0"),
+        (lambda: build_head("ridge", regularisation=0.0), "regularisation must be a positive finite number, not 0.0"),
+        (
+            lambda: build_head("svm", regularisation=float("nan")),
+            "regularisation must be a positive finite number, not nan",
+        ),
+        (lambda: build_head("forest", trees=0), "trees must be a whole number of at least 1"),
         (lambda: build_head("svm").fit(torch.zeros(1, 2, 3), torch.zeros(1, 2, 1), 1), "real-valued targets"),
     ],
 )

@@ -14,7 +14,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from metaft.elementary.batch_norm import normalise, var_mean
 from metaft.elementary.max_pooling import max_pool2d
-from metaft.outer.kernels.once import LARGE, ComputedOnce
+from metaft.outer.kernels.hoist_channels_pass import LARGE, ComputedOnce
 
 
 def traced(function: Callable[..., Tensor], *inputs: Tensor) -> tuple[GraphModule, list[Any]]:

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import metaft
-from metaft.inner.adapt import Begin
+from metaft.inner.adapt import TaskStart
 from metaft.models import Functional
 from metaft.outer.meta_gradient import MEMORY, meta_gradient
 
@@ -35,7 +35,7 @@ class Case:
         self.per_step = NORM if per_step else ()
         for name in self.per_step:
             self.params[name] = 1 + draw(3, WIDTH) / 2
-        self.begin = Begin(HEAD, self.head) if begin else None
+        self.begin = TaskStart(HEAD, self.head) if begin else None
         if begin:
             self.params = {n: p for n, p in self.params.items() if n not in HEAD}
         self.loss = lambda p, x, y: F.cross_entropy(self.model(p, x), y)
@@ -188,7 +188,7 @@ def test_compiled_is_eager_and_other_weights_compile_nothing_anew(estimator):
             first_order_epochs=0,
         )  # fmt: skip
         learner.meta_gradient(batch)
-        learner.at(0.2)
+        learner.set_progress(0.2)
         with torch.compiler.set_stance("fail_on_recompile"):
             grads[engine] = learner.meta_gradient(batch).grads
     same(without_bias(grads["compile"]), without_bias(grads["eager"]))

@@ -15,7 +15,7 @@ from metaft.assembly.unseen import require_unseen
 from metaft.cli import cli
 from metaft.commands.compare.compare import PICTURES, compare_in, read_cells
 from metaft.errors import MetaftError
-from metaft.evaluation.memory import Peak
+from metaft.evaluation.peak_memory import Peak
 from metaft.settings.config import RunConfig, validated
 
 WAVES = ("--dataset", "sinusoid", "--tasks", "8", "--workers", "1")

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from metaft.assembly.meta_learner import load_run
 from metaft.assembly.teaching import build_taught, check_teacher
 from metaft.cli import cli
-from metaft.distillation.adapted import Distilled
+from metaft.distillation.taught_meta_learner import Distilled
 from metaft.errors import MetaftError
 from metaft.learners.maml import MAML
 from metaft.runs import checkpoint

@@ -22,7 +22,7 @@ from metaft.evaluation.comparison_report import note, table_rows
 from metaft.evaluation.episode_plot import episode_figure
 from metaft.evaluation.evaluate import evaluate, score
 from metaft.evaluation.held_out import measure
-from metaft.evaluation.memory import Peak
+from metaft.evaluation.peak_memory import Peak
 from metaft.evaluation.soft_label_plot import draw_soft_labels
 from metaft.evaluation.validation import losses, validate
 from metaft.learners import NearestNeighbour

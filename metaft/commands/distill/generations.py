@@ -15,7 +15,7 @@ from torch import nn
 from metaft.assembly.backbone import load_backbone
 from metaft.assembly.networks import build_classifier
 from metaft.commands.distill.data import DistillData
-from metaft.distillation.cached import answers
+from metaft.distillation.cached_teacher import answers
 from metaft.distillation.student import Student
 from metaft.distillation.teacher import Teacher
 from metaft.environment import program

@@ -8,7 +8,8 @@ from typing import ClassVar
 import torch
 
 from metaft.errors import MetaftError
-from metaft.inner.rules.rule import Params, State, check_fraction, check_rate
+from metaft.inner.rules.rule import Params, State
+from metaft.validate import require_fraction, require_positive
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,9 @@ class Adam:
     rates_by_step: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        check_rate(self.lr)
-        check_fraction("beta1", self.beta1)
-        check_fraction("beta2", self.beta2)
+        require_positive(self.lr, "the inner rate")
+        require_fraction(self.beta1, "beta1")
+        require_fraction(self.beta2, "beta2")
         if not (self.eps_root > 0 and self.eps >= 0):
             raise MetaftError(f"eps_root must be above 0 and eps not below 0, not {self.eps_root!r} and {self.eps!r}")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from metaft.counts import require_count
-from metaft.inner.rules.rule import LEARNED, Params, Plain, State, check_rate
+from metaft.inner.rules.rule import LEARNED, Params, Plain, State
+from metaft.validate import require_count, require_positive
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class LSLR(Plain):
     rates_by_step: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_rate(self.lr)
+        require_positive(self.lr, "the inner rate")
         require_count(self.steps, "inner steps", 1)
 
     def learned(self, params: Params) -> Params:

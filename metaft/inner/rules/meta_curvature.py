@@ -8,7 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from metaft.inner.rules.rule import LEARNED, Params, Plain, State, check_rate
+from metaft.inner.rules.rule import LEARNED, Params, Plain, State
+from metaft.validate import require_positive
 
 MODES = ("out", "in", "filter")
 
@@ -33,7 +34,7 @@ class MetaCurvature(Plain):
     counts_steps: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        check_rate(self.lr)
+        require_positive(self.lr, "the inner rate")
 
     def learned(self, params: Params) -> Params:
         """``rule:out:NAME``, ``rule:in:NAME`` and ``rule:filter:NAME``, square; a vector's ``rule:out:NAME`` is one."""

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import torch
 
-from metaft.inner.rules.rule import LEARNED, Params, Plain, State, check_rate
+from metaft.inner.rules.rule import LEARNED, Params, Plain, State
+from metaft.validate import require_positive
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class MetaSGD(Plain):
     counts_steps: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        check_rate(self.lr)
+        require_positive(self.lr, "the inner rate")
 
     def learned(self, params: Params) -> Params:
         """One rate a parameter: ``rule:NAME``, shaped like the parameter."""

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import torch
 
-from metaft.inner.rules.rule import Params, State, check_fraction, check_rate
+from metaft.inner.rules.rule import Params, State
+from metaft.validate import require_fraction, require_positive
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class Momentum:
     rates_by_step: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        check_rate(self.lr)
-        check_fraction("momentum", self.momentum)
+        require_positive(self.lr, "the inner rate")
+        require_fraction(self.momentum, "momentum")
 
     def learned(self, params: Params) -> Params:
         """Nothing."""

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar, Protocol
 
 from torch import Tensor
-
-from metaft.errors import MetaftError
 
 Params = dict[str, Tensor]
 State = dict[str, Params]
@@ -68,30 +65,3 @@ class Plain:
     def init(self, params: Params) -> State:
         """Nothing."""
         return {}
-
-
-def check_rate(lr: float) -> None:
-    """Refuse a rate that is not a positive finite number.
-
-    Args:
-        lr: the inner rate.
-
-    Raises:
-        MetaftError: naming the rate.
-    """
-    if isinstance(lr, bool) or not isinstance(lr, int | float) or not (lr > 0 and math.isfinite(lr)):
-        raise MetaftError(f"the inner rate must be a positive finite number, not {lr!r}")
-
-
-def check_fraction(name: str, value: float) -> None:
-    """Refuse a decay that is not in [0, 1).
-
-    Args:
-        name: what it is called.
-        value: what was given.
-
-    Raises:
-        MetaftError: naming both.
-    """
-    if not 0 <= value < 1:
-        raise MetaftError(f"{name} must lie in [0, 1), not {value!r}")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from metaft.inner.rules.rule import Params, Rule, State, check_rate
+from metaft.inner.rules.rule import Params, Rule, State
+from metaft.validate import require_positive
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Scaled:
     names: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        check_rate(self.factor)
+        require_positive(self.factor, "the inner rate")
 
     @property
     def uses_gradient(self) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from metaft.inner.rules.rule import Params, Plain, State, check_rate
+from metaft.inner.rules.rule import Params, Plain, State
+from metaft.validate import require_positive
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class SGD(Plain):
     only_adds: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_rate(self.lr)
+        require_positive(self.lr, "the inner rate")
 
     def step(self, k: int, params: Params, state: State, grads: Params, learned: Params) -> tuple[Params, State]:
         """θ − α g, name by name."""

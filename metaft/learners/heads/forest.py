@@ -9,8 +9,8 @@ from torch import Tensor
 
 from metaft.learners.heads.head import Fitted, require_labels
 from metaft.learners.heads.per_task import per_task
-from metaft.learners.heads.positive import require_positive
 from metaft.seeds import require_seed
+from metaft.validate import require_count
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Forest:
     solvers: ClassVar[tuple[str, ...]] = ("scikit-learn",)
 
     def __post_init__(self) -> None:
-        require_positive(trees=self.trees)
+        require_count(self.trees, "trees", 1)
         require_seed(self.seed)
 
     def fit(self, x: Tensor, y: Tensor, outputs: int) -> Fitted:

@@ -13,9 +13,9 @@ from torch import Tensor
 from metaft.learners.heads.head import Fitted, linear, require_labels, targets
 from metaft.learners.heads.newton import conjugate_gradients, minimise
 from metaft.learners.heads.per_task import per_task
-from metaft.learners.heads.positive import require_positive
 from metaft.learners.heads.principal import principal
 from metaft.tasks.batch import IGNORE
+from metaft.validate import require_positive
 
 DIRECT = 320
 """Numbers of a task whose Hessian is formed and solved with; more are left to conjugate gradients."""
@@ -38,7 +38,7 @@ class Logistic:
     solvers: ClassVar[tuple[str, ...]] = ("batched", "scikit-learn")
 
     def __post_init__(self) -> None:
-        require_positive(regularisation=self.regularisation)
+        require_positive(self.regularisation, "regularisation")
 
     def fit(self, x: Tensor, y: Tensor, outputs: int) -> Fitted:
         """Fit a head to each task (see ``Head``)."""

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from metaft.counts import require_count
 from metaft.errors import MetaftError, nearest
 from metaft.learners.heads.head import Fitted, never, require_labels, targets
 from metaft.tasks.batch import IGNORE
+from metaft.validate import require_count
 
 METRICS = ("euclidean", "cosine")
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from metaft.errors import MetaftError
 from metaft.learners.heads.head import Fitted, linear, targets
 from metaft.learners.heads.per_task import per_task
-from metaft.learners.heads.positive import require_positive
 from metaft.learners.heads.principal import principal
+from metaft.validate import require_positive
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Ridge:
     solvers: ClassVar[tuple[str, ...]] = ("batched", "scikit-learn")
 
     def __post_init__(self) -> None:
-        require_positive(regularisation=self.regularisation)
+        require_positive(self.regularisation, "regularisation")
 
     def fit(self, x: Tensor, y: Tensor, outputs: int) -> Fitted:
         """Fit a head to each task (see ``Head``), or a regression to targets ``[tasks, support, outputs]``."""

@@ -12,8 +12,8 @@ from torch import Tensor
 from metaft.learners.heads.head import Fitted, linear, require_labels, targets
 from metaft.learners.heads.newton import minimise
 from metaft.learners.heads.per_task import per_task
-from metaft.learners.heads.positive import require_positive
 from metaft.learners.heads.principal import principal
+from metaft.validate import require_positive
 
 LOST = 1e-8
 """A penalty so far below the data's curvature, which is at most 2, would be felt in the solution's last digits."""
@@ -37,7 +37,7 @@ class SVM:
     solvers: ClassVar[tuple[str, ...]] = ("batched", "scikit-learn")
 
     def __post_init__(self) -> None:
-        require_positive(regularisation=self.regularisation)
+        require_positive(self.regularisation, "regularisation")
 
     def fit(self, x: Tensor, y: Tensor, outputs: int) -> Fitted:
         """Fit a head to each task (see ``Head``)."""

@@ -90,7 +90,7 @@ class EpisodicLearner:
         self.params |= {COMPARISON + n: p.detach().clone() for n, p in self.comparison.named_parameters()}
         gathered = set(self.features.params()) - set(self.features.trains)  # and what is frozen
         self.trains = tuple(n for n in self.params if n.removeprefix(NETWORK) not in gathered)
-        # Of one task's queries; set where a teacher answers them as well (metaft.distillation.adapted).
+        # Of one task's queries; set where a teacher answers them as well (metaft.distillation.taught_meta_learner).
         self.outer_loss: Callable[[Tensor, Tensor], Tensor] | None = None
         self._outputs = 0
 

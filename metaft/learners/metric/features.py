@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from metaft.inner.tasks import channels_last, images_on_cpu, over_tasks
+from metaft.inner.batching import channels_last, images_on_cpu, over_tasks
 from metaft.models.functional import BatchNormMode, Functional, Params
 from metaft.models.heads import without_head
 

@@ -19,7 +19,7 @@ Distance = Literal["euclidean", "cosine"]
 COSINE_SCALE = 10.0
 
 
-class Prototypes(Comparison):
+class PrototypeDistance(Comparison):
     """Scores by closeness to the class means of the support features (eq. 1 and 2).
 
     Args:
@@ -98,4 +98,4 @@ def protonet(
     require_classes(kind, "protonet")
     if distance not in get_args(Distance):
         raise MetaftError(f"unknown distance {distance!r}{nearest(distance, get_args(Distance))}")
-    return EpisodicLearner("protonet", model, Prototypes(distance), batch_norm, kind)
+    return EpisodicLearner("protonet", model, PrototypeDistance(distance), batch_norm, kind)

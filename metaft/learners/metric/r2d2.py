@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from metaft.errors import MetaftError, nearest
 from metaft.learners.heads.head import never, targets
-from metaft.learners.heads.positive import require_positive
 from metaft.learners.metric.episodic import Comparison, EpisodicLearner
 from metaft.models.functional import BatchNormMode
 from metaft.tasks.family import Kind
+from metaft.validate import require_positive
 
 Fit = Literal["sum", "mean"]
 SCALE = 10.0
@@ -126,7 +126,7 @@ def r2d2(
     Raises:
         MetaftError: for an unknown option, λ ≤ 0, or a network without a linear head.
     """
-    require_positive(regularisation=regularisation)
+    require_positive(regularisation, "regularisation")
     if fit not in get_args(Fit):
         raise MetaftError(f"unknown fit {fit!r}{nearest(fit, get_args(Fit))}")
     return EpisodicLearner("r2d2", model, RidgeHead(regularisation, fit, kind, fixed_regularisation), batch_norm, kind)

@@ -8,7 +8,7 @@ from sklearn.linear_model import Ridge
 from metaft.learners.metric.full_context import ContextAttention, FullContext
 from metaft.learners.metric.in_context import SupportSetTransformer
 from metaft.learners.metric.matching import Attention
-from metaft.learners.metric.protonet import Prototypes
+from metaft.learners.metric.protonet import PrototypeDistance
 from metaft.learners.metric.r2d2 import LEAST, RidgeHead, ridge
 from metaft.tasks.batch import IGNORE
 from tests.learners.metric.episodes import features
@@ -19,8 +19,8 @@ LOWEST = torch.finfo(torch.float64).min
 def comparison(name, width=4):
     torch.manual_seed(0)
     made = {
-        "euclidean": lambda: Prototypes(),
-        "cosine": lambda: Prototypes("cosine"),
+        "euclidean": lambda: PrototypeDistance(),
+        "cosine": lambda: PrototypeDistance("cosine"),
         "attention": lambda: Attention(),
         "scaled": lambda: Attention(10.0, learned=True),
         "context": lambda: ContextAttention(FullContext(width, 3), Attention()),

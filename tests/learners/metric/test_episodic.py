@@ -191,7 +191,7 @@ def test_regressions_are_refused(method):
     [
         (protonet, {"distance": "euclidian"}, "did you mean 'euclidean'"),
         (protonet, {"batch_norm": "runing"}, "did you mean 'running'"),
-        (r2d2, {"regularisation": 0.0}, "regularisation must be above 0"),
+        (r2d2, {"regularisation": 0.0}, "regularisation must be a positive finite number"),
         (r2d2, {"fit": "maen"}, "did you mean 'mean'"),
         (matching_fce, {"reads": 0}, "reads must be 1 or more, not 0; without any it is 'matching'"),
         (in_context, {"token_width": 30}, "heads must divide the width"),

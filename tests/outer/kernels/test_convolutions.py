@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.func import grad, jvp, vjp
 from torch.fx import Graph
 
-from metaft.inner.tasks import channels_last
+from metaft.inner.batching import channels_last
 from metaft.outer.compiled import compile_if_possible, compiler_found
 from metaft.outer.kernels import convolutions
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from metaft.outer.compiled import compile_if_possible, compiler_found
-from metaft.outer.kernels import sums
+from metaft.outer.kernels import sum_layout_pass as sums
 
 needs_compiler = pytest.mark.skipif(not compiler_found(), reason="no C++ compiler")
 

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 import metaft
-from metaft.counts import require_count
 from metaft.errors import MetaftError
 from metaft.learners import FineTuning, build
 from metaft.tasks.batch import TaskBatch
+from metaft.validate import require_count
 
 NONE = (-3, 2.5, True, float("nan"), float("inf"), np.float64(2))
 

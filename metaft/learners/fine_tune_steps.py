@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.func import grad, vmap
 
+from metaft.inner.batching import over_tasks
 from metaft.inner.losses import cross_entropy, mean_squared_error
 from metaft.inner.objectives import Objective
 from metaft.inner.rules import Params, Rule, State
-from metaft.inner.tasks import over_tasks
 from metaft.learners.linearised import linearised
 from metaft.learners.schedules import Names, Plan
 from metaft.models.functional import Functional
@@ -22,7 +22,7 @@ Answer = Callable[[Tensor, Tensor | None], Tensor]
 """``answer(query_x, counted)`` → predictions, stacked over tasks; ``counted`` is false for padding, None without it."""
 
 
-def descend(
+def stage_path(
     rule: Rule,
     objective: Objective,
     support_y: Tensor,
@@ -70,11 +70,11 @@ def descend(
         data = (moved, point, support_x, query_x, *masks)
         return over_tasks(of_one, (0,) * len(data))(*data)
 
-    for moved in walk(value, rule, adapting, plan, (point, support_x, support_y)):
+    for moved in unroll(value, rule, adapting, plan, (point, support_x, support_y)):
         yield moved, partial(answer, moved)
 
 
-def walk(
+def unroll(
     value: Callable[..., Tensor], rule: Rule, start: Params, plan: Plan, data: tuple[Params | Tensor, ...]
 ) -> Iterator[Params]:
     """Take the steps of a plan for all tasks at once, one after another, keeping only where they stand.

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from metaft.tasks.ahead import MOST_TASKS, Ahead
 from metaft.tasks.batch import TaskBatch
+from metaft.tasks.prefetch import MOST_TASKS, Ahead
 from metaft.tasks.sinusoid import Sinusoids
 
 

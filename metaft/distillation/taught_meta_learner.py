@@ -111,10 +111,10 @@ class Distilled:
     def params(self, params: dict[str, Tensor]) -> None:
         self.student.params = params
 
-    def at(self, done: float) -> None:
+    def set_progress(self, fraction: float) -> None:
         """Pass on which fraction of training is done, to a student that goes by it."""
-        if hasattr(self.student, "at"):
-            self.student.at(done)
+        if hasattr(self.student, "set_progress"):
+            self.student.set_progress(fraction)
 
     def adapt(self, support_x: Tensor, support_y: Tensor) -> Predictor:
         """Adapt the student; the teacher takes no part."""

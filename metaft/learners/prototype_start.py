@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from metaft.errors import MetaftError
-from metaft.inner.adapt import Begin
+from metaft.inner.adapt import TaskStart
 from metaft.inner.rules import Params, Rule
 from metaft.kept import kept
 from metaft.models.functional import BatchNormMode, Functional
@@ -17,7 +17,7 @@ ABSENT = -1e4
 """The score of a class that has no example: its probability is 0, and so are its gradients."""
 
 
-class Prototypes:
+class PrototypeStart:
     """w_c = 2 μ_c and b_c = −‖μ_c‖², μ_c the mean feature of class c in the support set.
 
     Triantafillou et al. 2020, "Meta-Dataset", §3 (Proto-MAML, eq. 4 and 5): before the first step the head scores as a
@@ -82,7 +82,7 @@ class Prototypes:
                 "task has ways; use rule 'sgd', 'momentum', 'adam' or 'lslr'"
             )
 
-    def begin(self, ways: int, ragged: bool) -> Begin:
+    def begin(self, ways: int, ragged: bool) -> TaskStart:
         """The start for tasks of so many ways: the same object every time, so that it is compiled once."""
-        make = lambda: Begin(self.names, lambda params, x, y: self.of_task(ways, ragged, params, x, y))
+        make = lambda: TaskStart(self.names, lambda params, x, y: self.of_task(ways, ragged, params, x, y))
         return kept(self).once((ways, ragged), make)

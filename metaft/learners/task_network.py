@@ -17,7 +17,7 @@ HeadChoice = Literal["zeros", "random", "kept"]
 
 
 @dataclass(frozen=True)
-class Renewed:
+class TaskNetwork:
     """The network, whole and in its two parts, which share their parameters' names.
 
     Args:
@@ -59,9 +59,9 @@ class Renewed:
         return tuple(name for name in self.adapts if name not in own)
 
 
-def renew(
+def with_task_head(
     model: nn.Module, outputs: int, *, scope: str, head: HeadChoice, seed: int, batch_norm: BatchNormMode
-) -> Renewed:
+) -> TaskNetwork:
     """Give a network a head for other outputs, and choose what adapts.
 
     Args:
@@ -86,4 +86,4 @@ def renew(
         chosen |= set(alone.params())
     fresh = {} if head == "kept" else alone.params()
     adapts = tuple(n for n in order if n in chosen and n not in whole.frozen)
-    return Renewed(whole, Functional(without_head(renewed), batch_norm), alone, fresh, adapts, anatomy(renewed))
+    return TaskNetwork(whole, Functional(without_head(renewed), batch_norm), alone, fresh, adapts, anatomy(renewed))

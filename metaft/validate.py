@@ -1,8 +1,9 @@
-"""Counts: whole numbers that are refused in one line where they are none."""
+"""Numbers that are refused in one line where they are no count, not positive, or no fraction."""
 
 from __future__ import annotations
 
-from numbers import Integral
+import math
+from numbers import Integral, Real
 
 from metaft.errors import MetaftError
 
@@ -46,3 +47,32 @@ def count_range(value: object, name: str, least: int = 0) -> tuple[int, int]:
         raise MetaftError(f"{name} must be a whole number or two, the fewest and the most, not {str(value)[:80]}")
     fewest, most = (require_count(one, name, least) for one in value)
     return fewest, most
+
+
+def require_positive(value: object, name: str) -> None:
+    """Refuse what is not a positive finite number.
+
+    Args:
+        value: as given.
+        name: what it is called, for the message.
+
+    Raises:
+        MetaftError: naming both.
+    """
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not (number and value > 0 and math.isfinite(value)):  # type: ignore[operator, arg-type]
+        raise MetaftError(f"{name} must be a positive finite number, not {str(value)[:80]}")
+
+
+def require_fraction(value: float, name: str) -> None:
+    """Refuse a decay that is not in [0, 1).
+
+    Args:
+        value: as given.
+        name: what it is called, for the message.
+
+    Raises:
+        MetaftError: naming both.
+    """
+    if not 0 <= value < 1:
+        raise MetaftError(f"{name} must lie in [0, 1), not {value!r}")

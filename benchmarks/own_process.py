@@ -12,8 +12,8 @@ from benchmarks.entrants import OURS
 from benchmarks.memory_probe import trim
 from benchmarks.row import Prepared, attempt
 from benchmarks.rows import ROWS
+from metaft.allocator import keep_freed_memory
 from metaft.errors import MetaftError
-from metaft.memory import keep_freed_memory
 
 PATIENCE = 10.0
 """Seconds that a process has to end by itself."""
