@@ -6,7 +6,6 @@ Command: python -m experiments.estimators   (makes results/estimators.{json,md} 
 from __future__ import annotations
 
 import math
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +23,9 @@ from metaft.evaluation.style import blank
 from metaft.inner.adapt import Inner
 from metaft.inner.rules import SGD, Params
 from metaft.models import Functional
-from metaft.outer.adjoint import reverse_pass
-from metaft.outer.exact import exact
-from metaft.outer.finite_difference import default_step, linearise
-from metaft.outer.first_order import first_order
+from metaft.outer.exact import Exact
+from metaft.outer.finite_difference import FiniteDifference, default_step
+from metaft.outer.first_order import FirstOrder
 from metaft.outer.problem import Problem
 from metaft.tasks.batch import TaskBatch
 
@@ -82,11 +80,11 @@ def error(make: type[nn.Module], dtype: torch.dtype, delta: float, seed: int) ->
     """‖ours − exact‖ / ‖exact Hessian part‖ of the meta-gradient after one step; the exact one in float64."""
     model, batch = problem(make, torch.float64, seed)
     params = model.params()
-    truth = estimate(model, exact, params, batch)
-    plain = estimate(model, first_order, params, batch)
+    truth = estimate(model, Exact(), params, batch)
+    plain = estimate(model, FirstOrder(), params, batch)
     low = {n: p.to(dtype) for n, p in params.items()}
     data = TaskBatch(*(t.to(dtype) for t in batch.tensors()))
-    ours = estimate(model, partial(reverse_pass, partial(linearise, step=delta), True), low, data)
+    ours = estimate(model, FiniteDifference(step=delta), low, data)
     off = sum(((ours[n].double() - truth[n]).square().sum() for n in truth), torch.tensor(0.0))
     size = sum(((plain[n] - truth[n]).square().sum() for n in truth), torch.tensor(0.0))
     return float((off / size).sqrt())

@@ -13,10 +13,10 @@ from typing import Any
 
 from metaft.commands.sweep.record import RECORD, read_grid_of, state_of
 from metaft.errors import MetaftError, nearest
-from metaft.learners import META_TRAINED
 from metaft.runs.directory import read_record
 from metaft.runs.recorded import option_words
 from metaft.settings.config import RunConfig, load_config, validated
+from metaft.tables import META_TRAINED
 
 
 @dataclass(frozen=True)

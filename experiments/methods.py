@@ -8,10 +8,10 @@ from typing import Any
 
 from metaft.evaluation.report import markdown_table
 from metaft.files import write_atomically
-from metaft.learners import META_TRAINED, build
-from metaft.learners.compositions import COMPOSITIONS
+from metaft.learners import build
 from metaft.models import Conv4
 from metaft.settings.config import RunConfig, validated
+from metaft.tables import COMPOSITIONS, META_TRAINED
 
 PAGE = Path(__file__).parents[1] / "docs" / "methods.md"
 TASKS: dict[str, dict[str, Any]] = {

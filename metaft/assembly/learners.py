@@ -29,6 +29,7 @@ from metaft.plugins import call, is_import_path, load_attribute
 from metaft.runs.recorded import recorded_config
 from metaft.settings.config import RunConfig, validated
 from metaft.settings.family import REGRESSIONS
+from metaft.tables import LEARNERS
 from metaft.tasks.family import TaskFamily
 
 RANDOM = "random"
@@ -218,7 +219,7 @@ def check_runs(spec: Spec, config: RunConfig, families: Mapping[int, TaskFamily]
     image = family.kind == "classification"
     if not is_import_path(own.dataset) and (own.dataset in REGRESSIONS) == image:
         raise MetaftError(f"{spec.target} was trained on {own.dataset}, which is of another kind than {config.dataset}")
-    if image and own.ways != family.outputs and own.learner not in learners.ANY_WAYS:
+    if image and own.ways != family.outputs and own.method not in learners.ANY_WAYS:
         raise MetaftError(
             f"{spec.target} was trained for {own.ways} ways, these tasks have {family.outputs}; "
             f"use --ways {own.ways}, or train one with --ways {family.outputs}"
@@ -227,7 +228,7 @@ def check_runs(spec: Spec, config: RunConfig, families: Mapping[int, TaskFamily]
 
 def _builder(spec: Spec) -> learners.Builder:
     if spec.kind == "table":
-        return learners.LEARNERS[spec.target]
+        return LEARNERS[spec.target]
     builder = load_attribute(spec.target)
     if not callable(builder):
         raise MetaftError(f"{spec.target} is a {type(builder).__name__}; a learner's class or function is needed")

@@ -16,21 +16,23 @@ from metaft.assembly.tasks import build_family
 from metaft.data.class_lists import require_disjoint
 from metaft.distributed.place import place
 from metaft.errors import MetaftError
-from metaft.learners import ANY_WAYS, LEARNERS, META_TRAINED
+from metaft.learners import ANY_WAYS
 from metaft.learners.learner import MetaLearner as Learner
-from metaft.learners.metric import METRIC
-from metaft.outer.checks import WITHOUT_A_PATH
 from metaft.plugins import call, is_import_path, load_attribute
 from metaft.runs import checkpoint
 from metaft.runs.directory import RunDirectory, read_record
 from metaft.settings.config import RunConfig, load_config, validated
 from metaft.settings.family import REGRESSIONS
-from metaft.settings.learner import LearnerSettings
+from metaft.settings.learner import LearnerSettings, asked_learner
+from metaft.tables import ESTIMATORS, LEARNERS, META_TRAINED, METRIC, OBJECTIVES, RULES
 from metaft.tasks.episodes import Episodes
 from metaft.tasks.family import TaskFamily
 
 COMPUTING = ("memory", "engine", "workers")
 """How an inner loop is computed, not what: nothing to a learner without one."""
+
+OFFERED = (*COMPUTING, "kind", "seed")
+"""What a learner is told if it has a use for it."""
 
 TRAINABLE = ("name", "params", "transductive", "meta_gradient", "curve", "describe", "scope_rows")
 """What meta-training asks of a learner."""
@@ -58,7 +60,7 @@ def build(config: RunConfig) -> Parts:
         MetaftError: for an unknown data set, model or learner, a learner that is not meta-trained, or data
             that is absent or does not suffice.
     """
-    _require_meta_trained(config.learner)
+    _require_meta_trained(config.method)
     _require_known(config)
     _require_any_ways(config)
     train = build_family(config, "train", config.seed, config.train_ways)
@@ -83,10 +85,12 @@ def _require_meta_trained(name: str) -> None:
 def _require_known(config: RunConfig) -> None:
     """Refuse an unknown learner or network, or a setting that the learner has no use for, before data is read."""
     models.require_known(config.model)
-    if not is_import_path(config.learner):
-        learners.require_known(config.learner)
-        builder = learners.LEARNERS[config.learner]
-        learners.convert(f"learner {config.learner!r}", builder, _asked(_told(config), learners.options(builder)))
+    if not is_import_path(config.method):
+        builder = LEARNERS[config.method]
+        learners.convert(f"learner {config.method!r}", builder, _asked(_told(config), learners.options(builder)))
+    for table, part in ((RULES, config.rule), (OBJECTIVES, config.objective), (ESTIMATORS, config.estimator)):
+        if part is not None:
+            table.asked(part)
 
 
 def require_no_idle_steps(config: RunConfig, asked: object) -> None:
@@ -99,14 +103,15 @@ def require_no_idle_steps(config: RunConfig, asked: object) -> None:
     Raises:
         MetaftError: naming the learner.
     """
-    if config.learner in METRIC and asked is not None:
-        raise MetaftError(f"steps = {asked}: learner {config.learner!r} has no inner steps; leave it out")
+    if config.method in METRIC and asked is not None:
+        raise MetaftError(f"steps = {asked}: learner {config.method!r} has no inner steps; leave it out")
 
 
 def _require_adjoint(config: RunConfig, learner: Learner) -> None:
     estimator = learner.describe().get("estimator")
-    own = is_import_path(config.learner)
-    if config.diagnose and (estimator in WITHOUT_A_PATH or (estimator is None and not own)):
+    own = is_import_path(config.method)
+    pathless = estimator in ESTIMATORS and ESTIMATORS.make(str(estimator)).without_path
+    if config.diagnose and (pathless or (estimator is None and not own)):
         how = "it has no inner steps" if estimator is None else f"estimator {estimator!r} has none"
         raise MetaftError(f"diagnose logs the adjoint at each inner step of learner {learner.name!r}, and {how}")
 
@@ -115,10 +120,10 @@ def _require_any_ways(config: RunConfig) -> None:
     """Refuse other ways in training than in test where a head is bound to them."""
     if config.dataset in REGRESSIONS and config.train_ways is not None:
         raise MetaftError(f"train_ways = {config.train_ways}: a regression has no ways; leave train_ways out")
-    bound = config.learner not in ANY_WAYS and not is_import_path(config.learner)
+    bound = config.method not in ANY_WAYS and not is_import_path(config.method)
     if bound and config.train_ways not in (None, config.ways):
         raise MetaftError(
-            f"train_ways = {config.train_ways}: learner {config.learner!r} has a head for {config.ways} ways and "
+            f"train_ways = {config.train_ways}: learner {config.method!r} has a head for {config.ways} ways and "
             f"cannot train on others; leave train_ways out, or take a learner without ({', '.join(sorted(ANY_WAYS))})"
         )
 
@@ -139,33 +144,36 @@ def build_learner(config: RunConfig, family: TaskFamily) -> Learner:
     model = build_model(config, family, config.seed)
     how = _told(config)
     how |= {"kind": family.kind, "workers": worker_count(config), "seed": config.seed}
-    if is_import_path(config.learner):
-        return _own_learner(config.learner, model, how)
-    if config.learner in learners.LEARNERS:
-        how = _asked(how, learners.options(learners.LEARNERS[config.learner]))
-    return cast(Learner, learners.build(config.learner, model, **how))
+    if is_import_path(config.method):
+        return _own_learner(config, model, how)
+    if config.method in LEARNERS:
+        how = _asked(how, learners.options(LEARNERS[config.method]))
+    return cast(Learner, learners.build(config.method, model, **how))
 
 
 def _told(config: RunConfig) -> dict[str, Any]:
-    """What the settings say of the learner."""
+    """What the settings say of the learner; its own options are text."""
     values = {n: getattr(config, n) for n in LearnerSettings.model_fields if n not in ("learner", "workers")}
-    return {name: value for name, value in values.items() if value is not None}
+    told = {name: value for name, value in values.items() if value is not None}
+    return told | dict(asked_learner(config.learner).options)
 
 
 def _asked(how: dict[str, Any], known: Container[str]) -> dict[str, Any]:
-    """Settings without those that the learner has no use for and that are as they are by default."""
-    fields = {n: field for n, field in LearnerSettings.model_fields.items() if n not in COMPUTING}
-    return {n: value for n, value in how.items() if n in known or (n in fields and value != fields[n].default)}
+    """Settings without those that the learner has no use for and that nobody asked for."""
+    default = {name: field.default for name, field in LearnerSettings.model_fields.items()}
+    idle = lambda name: name in OFFERED or (name in default and how[name] == default[name])
+    return {name: value for name, value in how.items() if name in known or not idle(name)}
 
 
-def _own_learner(path: str, model: nn.Module, how: dict[str, Any]) -> Learner:
+def _own_learner(config: RunConfig, model: nn.Module, how: dict[str, Any]) -> Learner:
     """A learner of the user's own, built with those of our settings that it has parameters for."""
+    path, asked = config.method, asked_learner(config.learner).options
     builder = load_attribute(path)
     if not callable(builder):
         raise MetaftError(
             f"{path} is a {type(builder).__name__}; a learner's class, or a function that makes one, is needed"
         )
-    given = {name: value for name, value in how.items() if name in learners.options(builder)}
+    given = {name: value for name, value in how.items() if name in learners.options(builder) or name in asked}
     learner = call(
         path,
         learners.construct,
@@ -218,8 +226,8 @@ def load_run(
 
 def _require_statistics(path: str | Path, config: RunConfig, batch_norm: str | None) -> None:
     """Refuse to normalise by running statistics that training did not gather."""
-    gathered = config.batch_norm in (None, "running") and config.learner in METRIC
-    if batch_norm == "running" and not gathered and not is_import_path(config.learner):
+    gathered = config.batch_norm in (None, "running") and config.method in METRIC
+    if batch_norm == "running" and not gathered and not is_import_path(config.method):
         raise MetaftError(
             f"{path} gathered no running statistics in training; evaluate it with batch_norm transductive or inductive"
         )

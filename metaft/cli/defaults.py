@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from metaft.errors import MetaftError
+from metaft.parts import NEEDED
 from metaft.settings.config import CommandSettings, RunConfig, validated
 from metaft.settings.family import BY_DATASET, REGRESSIONS
 from metaft.settings.published import BY_METHOD, MANY
@@ -100,3 +101,12 @@ def _word(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def default_text(default: object) -> str:
+    """What stands for an option's default: nothing where one has to be given, a dash where the part chooses."""
+    if default is NEEDED:
+        return "needed"
+    if default is None:
+        return "–"
+    return str(default).lower() if isinstance(default, bool) else str(default)

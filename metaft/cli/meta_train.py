@@ -39,7 +39,7 @@ def command(file: str | None, out: str | None, resume: bool, overwrite: bool, qu
     if resume and file is not None:
         raise MetaftError("--resume goes on with the run's own config.toml; leave out --config")
     config = load_config(file, settings)
-    folder = Path(out) if out is not None else Path("runs") / f"{config.dataset}-{config.learner}"
+    folder = Path(out) if out is not None else Path("runs") / f"{config.dataset}-{config.method}"
     at = place()
     from_config = resume
     resume, overwrite = after_restart(at, folder, resume, overwrite)

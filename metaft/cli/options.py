@@ -3,23 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any, get_args
 
 import click
 from pydantic.fields import FieldInfo
 
-from metaft.cli.defaults import help_text
+from metaft.cli.defaults import default_text, help_text, settled
 from metaft.cli.folders import OutFolder
+from metaft.plugins import is_import_path
 from metaft.settings.config import CommandSettings, RunConfig, section_of
 from metaft.settings.family import is_flag
+from metaft.settings.learner import FLAGS, LearnerSettings, asked_learner
+from metaft.tables import META_TRAINED
 
 F = Callable[..., Any]
+LEARNER = "metaft.learner"
+COMPUTED = ("objective_weight", "solver_iterations")
+"""Options that are parts' own now: l2:weight=…, implicit:iterations=…."""
 
 
 class SectionedCommand(click.Command):
     """A command whose help groups its options under the headings of the TOML file."""
 
     kind: type[CommandSettings] = RunConfig
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click's; which learner is named is known before ``--help`` is answered."""
+        named = [after for word, after in pairwise([*args, ""]) if word == "--learner"]
+        named += [word.partition("=")[2] for word in args if word.startswith("--learner=")]
+        ctx.meta[LEARNER] = named[-1] if named else ""
+        return super().parse_args(ctx, args)
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """As click's; with a learner named, that learner's options alone."""
+        named = ctx.meta.get(LEARNER, "")
+        if named and not is_import_path(asked_learner(named).name):
+            learner_help(asked_learner(named).name, ctx.command_path, formatter)
+        else:
+            super().format_help(ctx, formatter)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, those that are settings under their section."""
@@ -37,6 +59,42 @@ class SectionedCommand(click.Command):
                     formatter.write_dl(records)
 
 
+def learner_help(name: str, program: str, formatter: click.HelpFormatter) -> None:
+    """Write what one learner can be told, and what it does where it is not.
+
+    Args:
+        name: of the learner.
+        program: the command, such as ``metaft meta-train``.
+        formatter: to write to.
+
+    Raises:
+        MetaftError: if there is no such learner.
+    """
+    META_TRAINED.require(name)
+    formatter.write_usage(program, f"--learner {name} [OPTIONS]")
+    formatter.write_paragraph()
+    with formatter.indentation():
+        formatter.write_text(META_TRAINED.summary(name))
+    published, general, own = settled(RunConfig, learner=name), [], []
+    for option in META_TRAINED.options(name).values():
+        text = option.help or "as its docstring says"
+        if option.name in LearnerSettings.model_fields:
+            value = published.get(option.name)
+            default = default_text(option.default if value is None else value)
+            general.append((f"--{option.name.replace('_', '-')}", f"{text} [{default}]"))
+        elif option.name not in COMPUTED:
+            own.append((f"{name}:{option.name}=…", f"{text} [{default_text(option.default)}]"))
+    for title, rows in (
+        (f"Options of {name} alone, joined by commas", own),
+        ("Options of every such learner", general),
+    ):
+        if rows:
+            with formatter.section(title):
+                formatter.write_dl(rows)
+    formatter.write_paragraph()
+    formatter.write_text(f"–: the learner's own choice. Data, network and training: {program} --help")
+
+
 def setting_options(
     *names: str, kind: type[CommandSettings] = RunConfig, defaults: Mapping[str, str] | None = None
 ) -> Callable[[F], F]:
@@ -52,6 +110,8 @@ def setting_options(
     """
 
     def decorate(function: F) -> F:
+        for name in reversed(() if names else kind.older):
+            function = _older(name)(function)
         for name in reversed(names or list(kind.model_fields)):
             text = (defaults or {}).get(name) or help_text(name, kind)
             function = _option(name, kind.model_fields[name], text)(function)
@@ -92,6 +152,14 @@ def _option(name: str, field: FieldInfo, text: str) -> Callable[[F], F]:
     if is_flag(field):
         return click.option(f"--{flag}/--no-{flag}", name, default=None, help=text)
     return click.option(f"--{flag}", name, default=None, metavar=_metavar(field), help=text)
+
+
+def _older(name: str) -> Callable[[F], F]:
+    """A setting that stands in another now: taken, and not shown."""
+    flag = name.replace("_", "-")
+    if name in FLAGS:
+        return click.option(f"--{flag}/--no-{flag}", name, default=None, hidden=True)
+    return click.option(f"--{flag}", name, default=None, hidden=True)
 
 
 def _metavar(field: FieldInfo) -> str:

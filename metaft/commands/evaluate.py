@@ -137,7 +137,7 @@ def _lake(
 
     batch = read_runs(runs, config.image_size)
     ways = int(batch.support_y.max()) + 1
-    if config.ways != ways and config.learner not in ANY_WAYS:
+    if config.ways != ways and config.method not in ANY_WAYS:
         raise MetaftError(f"the benchmark is {ways}-way, the run {config.ways}-way; train one with --ways {ways}")
     learner = _learner(path, weights, config, None)
     family = {"family": "lake", "dataset": "omniglot", "split": "one-shot runs", "ways": ways, "shots": 1}

@@ -46,7 +46,7 @@ def evaluation_config(own: RunConfig, given: Mapping[str, Any]) -> RunConfig:
             changes.setdefault("data_root", None)
         changes.setdefault("colours", _colours(own, dataset))
     config = validated(RunConfig, {**own.model_dump(), **changes, "train_ways": None})
-    if config.ways != own.ways and own.learner not in ANY_WAYS:
+    if config.ways != own.ways and own.method not in ANY_WAYS:
         raise MetaftError(
             f"the run tells {own.ways} classes apart, not {config.ways}; evaluate it on {own.ways}-way tasks, "
             f"or on some of fewer ways with --ways 2-{own.ways}"

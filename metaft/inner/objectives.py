@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from metaft.errors import MetaftError
 from metaft.inner.rules import Params
 from metaft.tasks.batch import IGNORE
 from metaft.validate import require_positive
@@ -53,7 +54,7 @@ class L2ToStart:
         MetaftError: if λ is not a positive finite number.
     """
 
-    weight: float
+    weight: float = 1.0
     uses_start = True
 
     def __post_init__(self) -> None:
@@ -100,8 +101,8 @@ class KLToStart:
         MetaftError: if λ is not a positive finite number.
     """
 
-    weight: float
-    predict: Predict
+    weight: float = 1.0
+    predict: Predict | None = None
     uses_start = True
 
     def __post_init__(self) -> None:
@@ -109,17 +110,10 @@ class KLToStart:
 
     def __call__(self, loss: Loss, params: Params, start: Params, x: Tensor, y: Tensor) -> Tensor:
         """Summed over classes, averaged over examples that are not padding."""
+        if self.predict is None:
+            raise MetaftError("objective 'kl' compares answers: give KLToStart predict(params, x)")
         before = F.log_softmax(self.predict(start, x), dim=-1)
         now = F.log_softmax(self.predict(params, x), dim=-1)
         counted = y != IGNORE
         divergence = (before.exp() * (before - now)).sum(-1).where(counted, 0).sum() / counted.sum()
         return loss(params, x, y) + self.weight * divergence
-
-
-# name → (weight, predict) → objective
-OBJECTIVES: dict[str, Callable[[float, Predict], Objective]] = {
-    "task": lambda weight, predict: TaskLoss(),
-    "l2": lambda weight, predict: L2ToStart(weight),
-    "l2-after": lambda weight, predict: L2AfterSteps(weight),
-    "kl": KLToStart,
-}

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 
 from metaft.errors import MetaftError
+from metaft.outer.first_order import FirstOrder
+from metaft.outer.problem import Estimator
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Annealing:
         earlier = (1 - epoch / self.multi_step) / steps
         return (0.0, *(earlier,) * (steps - 1), 1 - (steps - 1) * earlier)
 
-    def estimator(self, own: str, done: float) -> str:
+    def estimator(self, own: Estimator, done: float) -> Estimator:
         """The estimator at a point of the run.
 
         Args:
@@ -68,9 +70,9 @@ class Annealing:
             done: the fraction of the run behind us.
 
         Returns:
-            Its name.
+            The estimator.
         """
-        return "first-order" if self.epoch(done) < self.first_order else own
+        return FirstOrder() if self.epoch(done) < self.first_order else own
 
     def told(self) -> str:
         """In words, for ``describe``."""

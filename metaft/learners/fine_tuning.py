@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 from itertools import islice, takewhile
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
 from metaft.errors import MetaftError, nearest
 from metaft.inner.batching import laid_out, over_tasks
-from metaft.inner.objectives import OBJECTIVES, Objective
-from metaft.inner.rules import RULES, Params, Rule
+from metaft.inner.objectives import Objective
+from metaft.inner.rules import Params, Rule
 from metaft.inner.rules.scaled import Scaled
 from metaft.learners.fine_tune_steps import Answer, stage_path
 from metaft.learners.learner import Predictor
@@ -23,7 +23,9 @@ from metaft.models.anatomy import anatomy
 from metaft.models.functional import BatchNormMode, Functional
 from metaft.models.heads import head_name
 from metaft.outer.chunks import default_size, map_chunks
+from metaft.parts import told
 from metaft.seeds import require_seed
+from metaft.tables import OBJECTIVES, RULES
 from metaft.tasks.batch import IGNORE, TaskBatch
 from metaft.tasks.check import require_support
 from metaft.validate import require_count
@@ -86,27 +88,27 @@ class FineTuning:
         workers: int = 1,
     ) -> None:
         for what, given, known in (
-            ("rule", rule, RULES),
             ("schedule", schedule, SCHEDULES),
-            ("objective", objective, OBJECTIVES),
             ("head", head, get_args(HeadChoice)),
         ):
             if given not in known:
                 raise MetaftError(f"unknown {what} {given!r}{nearest(given, known)}")
+        self.rule_name, self.objective_name = RULES.asked(rule).name, OBJECTIVES.asked(objective).name
         require_count(steps, "inner steps")
         require_count(workers, "workers", 1)
         self.model = Functional(model, batch_norm)
         self.params = self.model.params()
-        self.rate, self.head_rate, self.steps, self.rule_name, self.scope = rate, head_rate, steps, rule, scope
+        self.rate, self.head_rate, self.steps, self.scope = rate, head_rate, steps, scope
         self.schedule, self.head_steps, self.head = schedule, head_steps, head
-        self.objective_name, self.weight = objective, weight
         # Forward-mode derivatives are numbered for the whole process: threads would take each other's for their own.
         self.linearised, self.seed, self.workers = linearised, require_seed(seed), 1 if linearised else workers
-        self.objective: Objective = OBJECTIVES[objective](weight, self._pretrained_answer)
+        self.objective: Objective = OBJECTIVES.make(objective, weight=weight, predict=self._pretrained_answer)
+        self.weight = float(getattr(self.objective, "weight", 0.0))
         self._networks: dict[int, TaskNetwork] = {}
         head_name(model)  # refused where there is none to replace
         self._old_head = anatomy(model).head_names
-        self.rule: Rule = RULES[rule](rate, steps)
+        self.rule: Rule = RULES.make(rule, lr=rate, steps=max(steps, 1))
+        self._rule_kind, self._rule_options = type(self.rule).__name__, told(self.rule, RULES.supplied)
         if head_rate is not None:
             self.rule = Scaled(self.rule, head_rate / rate, self._old_head)
         self._trained_ways = self._latest_ways = len(self.params[self._old_head[0]])
@@ -182,15 +184,16 @@ class FineTuning:
         return {
             "learner": self.name,
             "steps": self.steps,
-            "rule": type(RULES[self.rule_name](self.rate, self.steps)).__name__,
+            "rule": self._rule_kind,
             "inner_lr": self.rate,
+            **({"rule_options": self._rule_options} if self._rule_options else {}),
             "head_lr": self.rate if self.head_rate is None else self.head_rate,
             "scope": self.scope,
             "schedule": self.schedule,
             "head_steps": self.head_steps if self.schedule == "head-first" else 0,
             "head": self.head,
             "objective": self.objective_name,
-            "objective_weight": self.weight if self.objective_name != "task" else 0.0,
+            "objective_weight": self.weight,
             "linearised": self.linearised,
             "batch_norm": self.model.batch_norm if self.model.normalises else "none",
             "parameters": sum(p.numel() for p in start.values()),
@@ -311,3 +314,18 @@ class FineTuning:
 
 def _through(features: Answer, answer: Answer, query_x: Tensor, counted: Tensor | None) -> Tensor:
     return answer(features(query_x, counted), None)
+
+
+def _fixed(doc: str, **options: Any) -> Callable[..., FineTuning]:
+    made = partial(FineTuning, **options)
+    made.__doc__ = doc
+    return made
+
+
+head_first = _fixed("Fine-tuning, the head first, then all of it (LP-FT: Kumar et al. 2022).", schedule="head-first")
+rotating = _fixed("Fine-tuning, one block a step and round again (Wright 2015).", schedule="rotating")
+linearised = _fixed(
+    "Fine-tuning of the linearised network, its head first (Mu, Liang & Li 2020).",
+    schedule="head-first",
+    linearised=True,
+)

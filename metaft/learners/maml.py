@@ -9,11 +9,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from metaft.errors import MetaftError, nearest
+from metaft.errors import MetaftError
 from metaft.inner.adapt import Inner, TaskStart, adapt, network
 from metaft.inner.batching import laid_out, over_tasks
 from metaft.inner.losses import cross_entropy, mean_squared_error
-from metaft.inner.objectives import OBJECTIVES, Loss
+from metaft.inner.objectives import Loss
 from metaft.inner.rules import Params, Rule
 from metaft.inner.scope import spelled_out, table
 from metaft.learners import step_statistics
@@ -24,9 +24,10 @@ from metaft.learners.prototype_start import PrototypeStart
 from metaft.models.functional import BatchNormMode, Functional
 from metaft.outer.checks import require_path
 from metaft.outer.chunks import default_size, map_chunks
-from metaft.outer.implicit import ITERATIONS
-from metaft.outer.meta_gradient import MetaGradient, Update, meta_gradient, resolve
+from metaft.outer.meta_gradient import MetaGradient, Update, estimator_of, meta_gradient, resolve
 from metaft.outer.problem import QueryLoss
+from metaft.parts import read, told
+from metaft.tables import ESTIMATORS, OBJECTIVES, RULES
 from metaft.tasks.batch import IGNORE, TaskBatch
 from metaft.tasks.family import Kind
 from metaft.tasks.soft_targets import labels_of
@@ -50,17 +51,19 @@ class MAML:
         model: any module; it is copied.
         rule: the inner rule, ``SGD(lr=0.4)`` for instance.
         steps: inner steps K in meta-training.
-        estimator: "exact", "first-order" (FOMAML, §5.2), "finite-difference", "implicit" or "reptile".
+        estimator: "exact", "first-order" (FOMAML, §5.2), "finite-difference", "implicit" or "reptile"; with options as
+            in "implicit:iterations=5".
         scope: which parameters adapt (see ``metaft.inner.scope.select``).
         meta_scope: which are meta-trained; by default all, and what the rule learns.
-        objective: what the inner loop descends: "task", "l2" or "kl" to the start, or "l2-after" (``L2AfterSteps``).
-        objective_weight: of the pull to the start, where there is one.
+        objective: what the inner loop descends: "task", "l2" or "kl" to the start, or "l2-after" (``L2AfterSteps``);
+            with options as in "l2:weight=2".
+        objective_weight: of the pull to the start; the same as "l2:weight=…".
         batch_norm: "transductive", "inductive", or "per-step": queries by running statistics, with ``per_step_norm``.
         start: "learned", or "prototypes": each task's head begins from its support set (see ``PrototypeStart``).
         per_step_norm: batch norm's scale and shift do not adapt and are learned for each step; and running statistics
             of the queries are gathered after each (see ``metaft.learners.step_statistics``).
         annealing: what of the outer objective changes over training, which `at` then has to be told of.
-        solver_iterations: of estimator "implicit": the most conjugate-gradient iterations a task.
+        solver_iterations: the most conjugate-gradient iterations a task; the same as "implicit:iterations=…".
         kind: "classification" (cross-entropy) or "regression" (mean squared error).
         memory: "flat", "checkpoints" or "graph" (see ``metaft.meta_gradient``).
         engine: "eager" or "compile".
@@ -80,12 +83,12 @@ class MAML:
         scope: str = "all",
         meta_scope: str = "all,rates",
         objective: str = "task",
-        objective_weight: float = 1.0,
+        objective_weight: float | None = None,
         batch_norm: NormMode = "transductive",
         start: Literal["learned", "prototypes"] = "learned",
         per_step_norm: bool = False,
         annealing: Annealing | None = None,
-        solver_iterations: int = ITERATIONS,
+        solver_iterations: int | None = None,
         kind: Kind = "classification",
         memory: str = "flat",
         engine: str = "eager",
@@ -109,21 +112,23 @@ class MAML:
         self.gathered = step_statistics.initial(self.model, steps) if self.per_step else {}
         self.params |= self.gathered
         self.begun = {n: own[n] for n in begun}
-        self.annealing, self.done, self.solver_iterations = annealing, 0.0, solver_iterations
-        self.rule, self.steps, self.estimator = rule, steps, estimator
+        self.annealing, self.done = annealing, 0.0
+        self.rule, self.steps = rule, steps
+        self.estimator, self.solver_iterations = read(estimator, "estimator").name, solver_iterations
+        self.estimate = estimator_of(estimator, solver_iterations)
         self.scope, self.meta_scope = scope, meta_scope
         self.kind, self.memory, self.engine, self.workers = kind, memory, engine, workers
-        if objective not in OBJECTIVES:
-            raise MetaftError(f"unknown objective {objective!r}{nearest(objective, OBJECTIVES)}")
-        if objective == "kl" and kind != "classification":
+        weighted = {} if objective_weight is None else {"weight": objective_weight}
+        self.objective = OBJECTIVES.make(objective, predict=self.in_training, **weighted)
+        self.objective_of_answers = OBJECTIVES.make(objective, predict=self.model, **weighted)
+        self.objective_name = read(objective).name
+        self.objective_weight: float | None = getattr(self.objective, "weight", None)
+        if self.objective_name == "kl" and kind != "classification":
             raise MetaftError("objective 'kl' compares class probabilities, and this is a regression; use 'l2'")
-        self.objective_name, self.objective_weight = objective, objective_weight
-        self.objective = OBJECTIVES[objective](objective_weight, self.in_training)
-        self.objective_of_answers = OBJECTIVES[objective](objective_weight, self.model)
         self.task_loss = LOSSES[kind]
         # Of the queries; another one where a teacher answers them as well (metaft.distillation.taught_meta_learner).
         self.outer_loss: Callable[[Tensor, Tensor], Tensor] = self.task_loss
-        self.name = "fomaml" if estimator == "first-order" else "maml"
+        self.name = "fomaml" if self.estimator == "first-order" else "maml"
         self._check = FirstBatch(type(model).__name__)
         self._require_sense()
 
@@ -168,7 +173,7 @@ class MAML:
     @property
     def takes_update(self) -> bool:
         """Whether the meta-gradient of vectors is one compiled graph, which what is made of it can be part of."""
-        return self.engine == "compile" and self.estimator != "implicit" and not self.gathered
+        return self.engine == "compile" and self.estimate.compiles_whole and not self.gathered
 
     def meta_gradient(
         self, batch: TaskBatch, diagnose: bool = False, update: Update | None = None, kept: Any = ()
@@ -199,7 +204,7 @@ class MAML:
             batch,
             rule=self.rule,
             steps=self.steps,
-            estimator=annealing.estimator(self.estimator, self.done) if annealing else self.estimator,
+            estimator=annealing.estimator(self.estimate, self.done) if annealing else self.estimate,
             memory=self.memory,
             scope=self._scopes[0],
             meta_scope=self._scopes[1],
@@ -209,7 +214,6 @@ class MAML:
             begin=begin,
             per_step=self.per_step,
             engine=self.engine,
-            solver_iterations=self.solver_iterations,
             workers=self.workers,
             diagnose=diagnose,
             frozen=self.frozen,
@@ -347,13 +351,13 @@ class MAML:
             self.prototypes.require_any_ways(self.rule, self.begun)
         if self.batch_norm == "per-step" and not self.gathered and self.model.normalises:
             raise MetaftError("batch_norm 'per-step' needs the statistics of each step: use it with learner 'maml++'")
-        if self.estimator != "implicit" and self.solver_iterations != ITERATIONS:
+        if self.solver_iterations is not None and "iterations" not in ESTIMATORS.options(self.estimator):
             raise MetaftError(
                 f"solver_iterations = {self.solver_iterations} are of estimator 'implicit', not {self.estimator!r}"
             )
         begin = self.prototypes.begin(2, False) if self.prototypes else None
         inner = Inner(self.support_loss, self.rule, self.steps, self.adapts, self.objective, begin, self.per_step)
-        require_path(self.estimator, self.engine, inner, self.annealing is not None)
+        require_path(self.estimate, self.engine, inner, self.annealing is not None)
 
     def describe(self) -> dict[str, object]:
         """The settings that identify this learner."""
@@ -362,12 +366,14 @@ class MAML:
             "steps": self.steps,
             "rule": type(self.rule).__name__,
             "inner_lr": getattr(self.rule, "lr", None),
+            **({"rule_options": more} if (more := told(self.rule, RULES.supplied)) else {}),
             "scope": self.scope,
             "meta_scope": self.meta_scope,
             "objective": self.objective_name,
-            **({} if self.objective_name == "task" else {"objective_weight": self.objective_weight}),
+            **({} if self.objective_weight is None else {"objective_weight": self.objective_weight}),
             "estimator": self.estimator,
-            **({"solver_iterations": self.solver_iterations} if self.estimator == "implicit" else {}),
+            **({"estimator_options": more} if (more := told(self.estimate, ("iterations",))) else {}),
+            **({"solver_iterations": found} if (found := getattr(self.estimate, "iterations", None)) else {}),
             "batch_norm": self.batch_norm if self.model.normalises else "none",
             "adapts": sum((self.params | self.begun)[name].numel() for name in self.adapts),
             "parameters": sum(p.numel() for n, p in self.params.items() if n not in self.gathered),

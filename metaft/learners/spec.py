@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Literal
 
 from metaft.errors import MetaftError, nearest
-from metaft.learners import LEARNERS
+from metaft.parts import read_options
 from metaft.plugins import is_import_path
 from metaft.seeds import require_seed
+from metaft.tables import LEARNERS
 
 SEED = "{seed}"
 _IMPORT = re.compile(r"([^:]+:[^:]+)(?::(.*))?")
@@ -73,7 +74,7 @@ def parse(text: str) -> Spec:
         hint = nearest(target, LEARNERS)
         more = "" if "did you mean" in hint else "; or a run directory, or an import path mypackage.mymodule:MyLearner"
         raise MetaftError(f"unknown learner {target!r}{hint}{more}")
-    options = _options(text, rest)
+    options = read_options(f"learner {text!r}", rest)
     return Spec(text, kind, target, options, options.pop("label", ""))
 
 
@@ -109,23 +110,6 @@ def labels(specs: Sequence[Spec]) -> list[str]:
         if found.count(label) > 1:
             raise MetaftError(f"learner {label!r} is given twice; tell them apart by an option label=…")
     return found
-
-
-def _options(text: str, rest: str) -> dict[str, str]:
-    options: dict[str, str] = {}
-    last = ""
-    for piece in rest.split(",") if rest else []:
-        name, equals, value = piece.partition("=")
-        if not equals and last:
-            options[last] += f",{piece}"
-            continue
-        last = name.strip().replace("-", "_")
-        if not equals or not last.isidentifier():
-            raise MetaftError(f"learner {text!r}: expected name:option=value,option=value, not {piece!r}")
-        if last in options:
-            raise MetaftError(f"learner {text!r}: option {last!r} is given twice")
-        options[last] = value.strip()
-    return options
 
 
 def _base(spec: Spec) -> str:

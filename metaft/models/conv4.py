@@ -8,11 +8,12 @@ from typing import Literal, get_args
 from torch import Tensor, nn
 
 from metaft.errors import MetaftError, nearest
+from metaft.models.square import OfSquareImages
 
 Pool = Literal["stride", "max"]
 
 
-class Conv4(nn.Module):
+class Conv4(OfSquareImages):
     """Four blocks of 3×3 convolution, batch norm and ReLU, then a linear head (Finn et al. 2017, §5.2).
 
     With ``pool="stride"`` the convolutions have stride 2 and the head sees the spatial mean, as in MAML on Omniglot;

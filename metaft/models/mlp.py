@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +52,20 @@ class MLP(nn.Sequential):
             layers += [nn.Dropout(share)] if share else []
             layers += [linear] if i == len(widths) - 2 else [linear, nn.ReLU()]
         super().__init__(*layers)
+
+    @classmethod
+    def fitting(cls, outputs: int, input_shape: tuple[int, ...], **options: Any) -> Self:
+        """The network for examples of a shape, of which it sees a vector.
+
+        Args:
+            outputs: width of the answer.
+            input_shape: of an example.
+            options: its own.
+
+        Returns:
+            The network.
+        """
+        return cls(math.prod(input_shape), outputs, **options)
 
     def forward(self, x: Tensor) -> Tensor:
         """Answer ``[examples, inputs]`` with ``[examples, outputs]``."""

@@ -8,12 +8,13 @@ from typing import Literal, get_args
 from torch import Tensor, nn
 
 from metaft.errors import MetaftError, nearest
+from metaft.models.square import OfSquareImages
 
 Widths = Literal["wide", "doubling"]
 FACTORS = {"wide": (1, 2.5, 5, 10), "doubling": (1, 2, 4, 8)}
 
 
-class ResNet12(nn.Module):
+class ResNet12(OfSquareImages):
     """Four residual blocks of three 3×3 convolutions, their spatial mean, then a linear head (Oreshkin et al. 2018).
 
     As in MetaOptNet (Lee et al. 2019): batch norm, LeakyReLU with slope 0.1, a 1×1 convolution with batch norm as the

@@ -9,14 +9,9 @@ from torch import Tensor
 
 from metaft.errors import MetaftError
 from metaft.inner.adapt import Inner
-from metaft.inner.objectives import L2AfterSteps, L2ToStart, Objective
+from metaft.inner.objectives import L2AfterSteps
 from metaft.inner.rules import LEARNED
-
-WITHOUT_A_PATH = {
-    "implicit": "differentiates the solution and not the path to it",
-    "reptile": "moves towards where the inner loop ends, and differentiates nothing",
-}
-"""Estimators that know the end of the inner loop alone, and why."""
+from metaft.outer.problem import Estimator
 
 
 def asked_after(
@@ -50,11 +45,11 @@ def asked_after(
     return asked, torch.tensor([found[k] for k in asked], dtype=like.dtype, device=like.device)
 
 
-def require_path(estimator: str, engine: str, inner: Inner, weighted: bool) -> None:
+def require_path(estimator: Estimator, engine: str, inner: Inner, weighted: bool) -> None:
     """Refuse what an estimator, engine or objective cannot do.
 
     Args:
-        estimator: by name.
+        estimator: how the gradient is obtained.
         engine: by name.
         inner: the inner loop.
         weighted: whether the query loss is asked for after other steps than the last.
@@ -71,19 +66,19 @@ def require_path(estimator: str, engine: str, inner: Inner, weighted: bool) -> N
         if inner.per_step
         else ""
     )
-    if asked and estimator in WITHOUT_A_PATH:
+    if asked and estimator.without_path:
         raise MetaftError(
-            f"estimator {estimator!r} does not go with {asked}: it {WITHOUT_A_PATH[estimator]}; use 'exact', "
+            f"estimator {estimator.name!r} does not go with {asked}: it {estimator.without_path}; use 'exact', "
             "'finite-difference' or 'first-order'"
         )
-    if engine == "higher" and estimator not in ("exact", "first-order"):
-        raise MetaftError(f"engine 'higher' knows the estimators 'exact' and 'first-order', not {estimator!r}")
+    if engine == "higher" and estimator.in_higher is None:
+        raise MetaftError(f"engine 'higher' knows the estimators 'exact' and 'first-order', not {estimator.name!r}")
     if asked and engine == "higher":
         raise MetaftError(f"engine 'higher' does not go with {asked}; use engine 'eager' or 'compile'")
-    if isinstance(inner.objective, L2AfterSteps) and estimator != "implicit":
+    if isinstance(inner.objective, L2AfterSteps) and not estimator.pulls_after:
         raise MetaftError(
             f"objective 'l2-after' pulls to the start after the last step, which is part of estimator 'implicit'; with "
-            f"{estimator!r} use objective 'l2'"
+            f"{estimator.name!r} use objective 'l2'"
         )
     if inner.begin and inner.objective.uses_start:
         raise MetaftError(
@@ -92,38 +87,22 @@ def require_path(estimator: str, engine: str, inner: Inner, weighted: bool) -> N
         )
 
 
-def require_end(
-    estimator: str, steps: int, objective: Objective, adapts: Collection[str], trains: Collection[str]
-) -> None:
+def require_end(estimator: Estimator, steps: int, trains: Collection[str]) -> None:
     """Refuse what an estimator that knows the end of the inner loop alone cannot train.
 
     Args:
-        estimator: by name; others than those of ``WITHOUT_A_PATH`` can do all of this.
+        estimator: one of those ``without_path``.
         steps: inner steps K.
-        objective: what the inner loop descends.
-        adapts: names of what adapts.
         trains: names of what is meta-trained.
 
     Raises:
         MetaftError: with the reason, and what to do.
     """
-    if estimator not in WITHOUT_A_PATH:
-        return
     rates = [name for name in trains if name.startswith(LEARNED)]
     if rates:
         raise MetaftError(
-            f"estimator {estimator!r} cannot train learned rates ({rates[0]!r}): it {WITHOUT_A_PATH[estimator]}; take "
-            "a rule that learns nothing, or estimator 'exact', 'first-order' or 'finite-difference'"
+            f"estimator {estimator.name!r} cannot train learned rates ({rates[0]!r}): it {estimator.without_path}; "
+            "take a rule that learns nothing, or estimator 'exact', 'first-order' or 'finite-difference'"
         )
     if steps < 1:
-        raise MetaftError(f"estimator {estimator!r} needs at least 1 inner step, to have an end of the inner loop")
-    if estimator == "implicit" and not isinstance(objective, L2ToStart):
-        raise MetaftError(
-            "estimator 'implicit' needs the proximal objective: use objective 'l2' (metaft.L2ToStart) or 'l2-after'"
-        )
-    idle = [name for name in trains if name not in adapts]
-    if estimator == "reptile" and idle:
-        raise MetaftError(
-            f"estimator 'reptile' trains only what adapts, and {idle[0]!r} does not: let meta_scope be the scope, or "
-            "use another estimator"
-        )
+        raise MetaftError(f"estimator {estimator.name!r} needs at least 1 inner step, to have an end of the inner loop")

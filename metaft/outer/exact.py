@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import dataclass
+from typing import ClassVar
 
 from torch.func import vjp
 
@@ -10,6 +11,7 @@ from metaft.inner.adapt import Inner
 from metaft.inner.rules import Params
 from metaft.outer.adjoint import reverse_pass
 from metaft.outer.pieces import Pullback
+from metaft.outer.problem import AlongThePath, Estimate, Problem
 from metaft.tasks.batch import TaskBatch
 
 
@@ -21,4 +23,13 @@ def linearise(
     return vjp(lambda a, b: gradient(a, fixed | b), adapting, live)[:2]
 
 
-exact = partial(reverse_pass, linearise, False)
+@dataclass(frozen=True)
+class Exact(AlongThePath):
+    """Full Hessians through all K steps (Finn et al. 2017, eq. 1)."""
+
+    name: ClassVar[str] = "exact"
+    in_higher: ClassVar[bool | None] = True
+
+    def __call__(self, problem: Problem) -> Estimate:
+        """The adjoint, each step's Hessian-vector product taken exactly."""
+        return reverse_pass(linearise, False, problem)

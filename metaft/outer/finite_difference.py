@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -13,7 +15,9 @@ from metaft.inner.batching import over_tasks
 from metaft.inner.rules import Params
 from metaft.outer.adjoint import reverse_pass
 from metaft.outer.pieces import Pullback
+from metaft.outer.problem import AlongThePath, Estimate, Problem
 from metaft.tasks.batch import TaskBatch
+from metaft.validate import require_positive
 
 
 def linearise(
@@ -95,4 +99,24 @@ def _like(per_task: Tensor, value: Tensor) -> Tensor:
     return per_task.reshape(-1, *(1,) * (value.dim() - 1))
 
 
-finite_difference = partial(reverse_pass, linearise, True)
+@dataclass(frozen=True)
+class FiniteDifference(AlongThePath):
+    """Each Hessian-vector product from two first derivatives, no second one (Liu, Simonyan & Yang 2019, eq. 8).
+
+    Args:
+        step: δ, how far the parameters are moved, relative to their length; by default by precision.
+
+    Raises:
+        MetaftError: if it is not a positive finite number.
+    """
+
+    step: float | None = None
+    name: ClassVar[str] = "finite-difference"
+
+    def __post_init__(self) -> None:
+        if self.step is not None:
+            require_positive(self.step, "the step of finite differences")
+
+    def __call__(self, problem: Problem) -> Estimate:
+        """The adjoint with central differences."""
+        return reverse_pass(partial(linearise, step=self.step), True, problem)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -10,6 +11,7 @@ from metaft.inner.adapt import Inner
 from metaft.inner.rules import Params
 from metaft.outer.adjoint import reverse_pass
 from metaft.outer.pieces import Pullback
+from metaft.outer.problem import AlongThePath, Estimate, Problem
 from metaft.tasks.batch import TaskBatch
 
 
@@ -28,4 +30,13 @@ def linearise(
     return grads, nothing
 
 
-first_order = partial(reverse_pass, linearise, True, constant=True)
+@dataclass(frozen=True)
+class FirstOrder(AlongThePath):
+    """Every inner gradient taken for a constant (Finn et al. 2017, §5.2: FOMAML)."""
+
+    name: ClassVar[str] = "first-order"
+    in_higher: ClassVar[bool | None] = False
+
+    def __call__(self, problem: Problem) -> Estimate:
+        """The adjoint without Hessian-vector products."""
+        return reverse_pass(linearise, True, problem, constant=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -11,12 +13,13 @@ from torch.func import vjp
 from metaft.errors import MetaftError
 from metaft.inner.adapt import Inner, learned, network
 from metaft.inner.batching import over_tasks
-from metaft.inner.objectives import L2AfterSteps, L2ToStart
+from metaft.inner.objectives import L2AfterSteps, L2ToStart, Objective
 from metaft.inner.rules import Params
 from metaft.outer.checks import require_end
 from metaft.outer.first_order import linearise
 from metaft.outer.problem import Estimate, Problem
 from metaft.outer.steps import adapted as end_of_path
+from metaft.validate import require_count, require_positive
 
 TOLERANCE = 1e-6
 ITERATIONS = 20
@@ -24,7 +27,8 @@ DAMPING = 10.0
 """Added to λ in the authors' system."""
 
 
-def implicit(problem: Problem, tolerance: float = TOLERANCE, iterations: int = ITERATIONS) -> Estimate:
+@dataclass(frozen=True)
+class Implicit:
     """Solve (I + H/λ) g = ∇L_query by conjugate gradients at the adapted parameters (eq. 6 and alg. 2).
 
     It is the exact gradient of argmin_θ L(θ) + λ/2 ‖θ − θ_0‖², so it is right as far as the inner loop has arrived
@@ -35,56 +39,77 @@ def implicit(problem: Problem, tolerance: float = TOLERANCE, iterations: int = I
     down the pull, and the system is damped to (2 I + H/(λ + 10)) g = ∇L_query. Parameters that are meta-trained and do
     not adapt, which they have none of, then get the same damped share.
 
-    Args:
-        problem: what is asked; the objective must be an ``L2ToStart``, whose weight is λ. ``memory`` has no
-            effect: only the last parameters are needed.
-        tolerance: relative residual at which a task is solved.
-        iterations: the most conjugate-gradient iterations.
+    The objective must be an ``L2ToStart``, whose weight is λ. ``memory`` has no effect: only the last parameters are
+    needed. The estimate has each task's relative residual.
 
-    Returns:
-        The estimate, with each task's relative residual.
+    Args:
+        iterations: the most conjugate-gradient iterations a task.
+        tolerance: relative residual at which a task is solved.
 
     Raises:
-        MetaftError: as ``require_end``.
+        MetaftError: if one of them is out of range.
     """
-    inner, params, trains, batch = problem.inner, problem.params, problem.trains, problem.batch
-    start = inner.start(params)
-    require_end("implicit", inner.steps, inner.objective, start, trains)
-    assert isinstance(inner.objective, L2ToStart)
-    if problem.diagnose:
-        raise MetaftError("estimator 'implicit' has no adjoint to diagnose")
-    identity, curving = 1.0, 1 / inner.objective.weight
-    adapted = end_of_path(linearise, problem, batch)
-    if isinstance(inner.objective, L2AfterSteps):
-        adapted = _pulled_back(inner, adapted, start, params, inner.objective.weight)
-        identity, curving = 2.0, 1 / (inner.objective.weight + DAMPING)
-    live = {n: p for n, p in params.items() if n in trains and n not in start}
-    fixed = {n: p for n, p in network(params).items() if n not in start and n not in live}
 
-    def loss_gradient(a: Params, b: Params) -> Params:
-        def of_one(a: Params, b: Params, x: Tensor, y: Tensor) -> Params:
-            return torch.func.grad(lambda a: inner.loss(fixed | b | a, x, y))(a)
+    iterations: int = ITERATIONS
+    tolerance: float = TOLERANCE
+    name: ClassVar[str] = "implicit"
+    without_path: ClassVar[str] = "differentiates the solution and not the path to it"
+    compiles_whole: ClassVar[bool] = False
+    in_higher: ClassVar[bool | None] = None
+    pulls_after: ClassVar[bool] = True
 
-        # One draw for all products: the system that is solved is of one function.
-        return over_tasks(of_one, (0, None, 0, 0), batch.at_step(inner.steps).keys)(
-            a, b, batch.support_x, batch.support_y
-        )
+    def __post_init__(self) -> None:
+        require_count(self.iterations, "solver_iterations", 1)
+        require_positive(self.tolerance, "tolerance")
 
-    def query(a: Params, b: Params) -> Tensor:
-        of_one = lambda a, b, *data: problem.query_loss(fixed | b | a, *data)
-        return over_tasks(of_one, (0, None, 0, 0, 0, 0), batch.after(inner.steps).keys)(a, b, *batch.tensors())
+    def check(self, steps: int, objective: Objective, adapts: Collection[str], trains: Collection[str]) -> None:
+        """Refuse learned rates, an inner loop without steps, and one that is not held to the start."""
+        require_end(self, steps, trains)
+        if not isinstance(objective, L2ToStart):
+            raise MetaftError(
+                "estimator 'implicit' needs the proximal objective: use objective 'l2' (metaft.L2ToStart) or 'l2-after'"
+            )
 
-    losses, pull = vjp(query, adapted, live)[:2]
-    wanted, of_live = pull(torch.ones_like(losses))
-    products = vjp(loss_gradient, adapted, live)[1]
+    def __call__(self, problem: Problem) -> Estimate:
+        """The gradient of the solution, summed over tasks."""
+        inner, params, trains, batch = problem.inner, problem.params, problem.trains, problem.batch
+        start = inner.start(params)
+        self.check(inner.steps, inner.objective, start, trains)
+        assert isinstance(inner.objective, L2ToStart)
+        if problem.diagnose:
+            raise MetaftError("estimator 'implicit' has no adjoint to diagnose")
+        identity, curving = 1.0, 1 / inner.objective.weight
+        adapted = end_of_path(linearise, problem, batch)
+        if isinstance(inner.objective, L2AfterSteps):
+            adapted = _pulled_back(inner, adapted, start, params, inner.objective.weight)
+            identity, curving = 2.0, 1 / (inner.objective.weight + DAMPING)
+        live = {n: p for n, p in params.items() if n in trains and n not in start}
+        fixed = {n: p for n, p in network(params).items() if n not in start and n not in live}
 
-    def system(v: Params) -> Params:
-        return {n: identity * v[n] + curving * h for n, h in products(v)[0].items()}
+        def loss_gradient(a: Params, b: Params) -> Params:
+            def of_one(a: Params, b: Params, x: Tensor, y: Tensor) -> Params:
+                return torch.func.grad(lambda a: inner.loss(fixed | b | a, x, y))(a)
 
-    solution, residual = conjugate_gradient(system, wanted, tolerance, iterations)
-    through = products(solution)[1]
-    grads = {n: v.sum(0) for n, v in solution.items()} | {n: of_live[n] - curving * through[n] for n in live}
-    return Estimate(losses, {n: grads[n] for n in trains}, losses.new_empty(0), residual)
+            # One draw for all products: the system that is solved is of one function.
+            return over_tasks(of_one, (0, None, 0, 0), batch.at_step(inner.steps).keys)(
+                a, b, batch.support_x, batch.support_y
+            )
+
+        def query(a: Params, b: Params) -> Tensor:
+            of_one = lambda a, b, *data: problem.query_loss(fixed | b | a, *data)
+            return over_tasks(of_one, (0, None, 0, 0, 0, 0), batch.after(inner.steps).keys)(a, b, *batch.tensors())
+
+        losses, pull = vjp(query, adapted, live)[:2]
+        wanted, of_live = pull(torch.ones_like(losses))
+        products = vjp(loss_gradient, adapted, live)[1]
+
+        def system(v: Params) -> Params:
+            return {n: identity * v[n] + curving * h for n, h in products(v)[0].items()}
+
+        solution, residual = conjugate_gradient(system, wanted, self.tolerance, self.iterations)
+        through = products(solution)[1]
+        grads = {n: v.sum(0) for n, v in solution.items()} | {n: of_live[n] - curving * through[n] for n in live}
+        return Estimate(losses, {n: grads[n] for n in trains}, losses.new_empty(0), residual)
 
 
 def _pulled_back(inner: Inner, adapted: Params, start: Params, params: Params, weight: float) -> Params:

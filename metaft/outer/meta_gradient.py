@@ -21,32 +21,12 @@ from metaft.kept import kept as store
 from metaft.outer import compiled
 from metaft.outer.checks import asked_after, require_path
 from metaft.outer.chunks import batched_or_alone, default_size, map_chunks
-from metaft.outer.exact import exact
-from metaft.outer.finite_difference import finite_difference
 from metaft.outer.first_call import require_problem
-from metaft.outer.first_order import first_order
-from metaft.outer.implicit import ITERATIONS, implicit
-from metaft.outer.problem import Compile, Estimate, Problem, QueryLoss
-from metaft.outer.reptile import reptile
+from metaft.outer.problem import Compile, Estimate, Estimator, Problem, QueryLoss
+from metaft.tables import ESTIMATORS
 from metaft.tasks.batch import TaskBatch
 from metaft.validate import require_count
 
-
-class Estimator(Protocol):
-    """How the outer gradient is obtained."""
-
-    def __call__(self, problem: Problem) -> Estimate:
-        """Estimate the sum over tasks of the meta-gradients."""
-        ...
-
-
-ESTIMATORS: dict[str, Estimator] = {
-    "exact": exact,
-    "first-order": first_order,
-    "finite-difference": finite_difference,
-    "implicit": implicit,
-    "reptile": reptile,
-}
 MEMORY = ("flat", "graph", "checkpoints")
 LARGE = 12
 """Parameter tensors beyond which a network takes long to compile several times over, once a step."""
@@ -92,7 +72,7 @@ def meta_gradient(
     *,
     rule: Rule,
     steps: int,
-    estimator: str = "exact",
+    estimator: str | Estimator = "exact",
     memory: str = "flat",
     scope: str = "all",
     meta_scope: str = "all,rates",
@@ -105,7 +85,7 @@ def meta_gradient(
     workers: int = 1,
     chunk: int | None = None,
     frozen: Collection[str] = (),
-    solver_iterations: int = ITERATIONS,
+    solver_iterations: int | None = None,
     diagnose: bool = False,
     update: Update | None = None,
     kept: Any = (),
@@ -120,7 +100,8 @@ def meta_gradient(
             after torch's own generator.
         rule: the inner rule, ``metaft.SGD(lr=0.01)`` for instance.
         steps: inner steps K ≥ 0.
-        estimator: "exact" (full Hessian), "first-order", "finite-difference", "implicit" or "reptile".
+        estimator: "exact" (full Hessian), "first-order", "finite-difference", "implicit" or "reptile", with options as
+            in "implicit:iterations=5"; or one of your own.
         memory: "flat" (inner steps are run again in the reverse pass: activations do not grow with K), "checkpoints"
             (nor, but for √K of them, do the parameter vectors) or "graph" (everything is kept).
         scope: which parameters adapt: a role or name pattern, see ``metaft.inner.scope.select``.
@@ -143,7 +124,7 @@ def meta_gradient(
         chunk: tasks computed together; chosen from the shape of an example if None. What cannot be batched (an ``if``
             on values, a buffer that changes with the data) is computed task by task, which is said once.
         frozen: names that neither adapt nor are trained, whatever the scopes.
-        solver_iterations: of "implicit": the most conjugate-gradient iterations a task.
+        solver_iterations: the same as "implicit:iterations=…".
         diagnose: record the adjoint's norm at every inner step.
         update: what to do with loss and gradient at the end, a function of tensors, which may change ``params`` and
             ``kept`` in place. Where all is one compiled graph it is part of that: hashable then, and equal at each
@@ -156,12 +137,13 @@ def meta_gradient(
     Raises:
         MetaftError: if an option is unknown, a scope matches nothing, the parts do not go together, or steps < 0.
     """
-    _check("estimator", estimator, ESTIMATORS)
+    estimate: Callable[[Problem], Estimate] = (
+        part := estimator_of(estimator, solver_iterations) if isinstance(estimator, str) else estimator
+    )
     _check("memory", memory, MEMORY)
     _check("engine", engine, ENGINES)
     require_count(steps, "inner steps")
     require_count(workers, "workers", 1)
-    require_count(solver_iterations, "solver_iterations", 1)
     require_count(1 if chunk is None else chunk, "chunk", 1)
     begun = begin.names if begin else ()
     fixed = tuple(n for n in params if n in frozen or n in _not_required(params))
@@ -174,12 +156,9 @@ def meta_gradient(
     require_problem(loss, query_loss, params, batch, whole=begin is None and not per_step)
     inner = Inner(loss, rule, steps, adapts, objective or TaskLoss(), begin, per_step)
     asked, weights = asked_after(step_weights, steps, next(iter(params.values())))
-    require_path(estimator, engine, inner, weights is not None)
-    estimate = ESTIMATORS[estimator]
+    require_path(part, engine, inner, weights is not None)
     if engine == "higher":
-        estimate = _through_higher(estimator)
-    elif estimator == "implicit":
-        estimate = _implicit(solver_iterations)
+        estimate = _through_higher(bool(part.in_higher))
     compiling = engine == "compile"
     # Over several steps a large network is compiled piece by piece: a step, its way back, the query pass. That takes
     # the same time whatever K.
@@ -197,8 +176,8 @@ def meta_gradient(
     laid, drawn = laid_out({n: p.detach() for n, p in params.items()}, batch.drawn())
 
     def of_chunks(size: int) -> MetaGradient:
-        # How long conjugate gradients run depends on the data, so "implicit" is never compiled as a whole.
-        whole_graph = compiling and not piecewise and estimator != "implicit"
+        # How long conjugate gradients run, say, depends on the data.
+        whole_graph = compiling and not piecewise and part.compiles_whole
         if whole_graph and 0 < drawn.tasks <= size:  # all tasks in one chunk: the mean is compiled with the rest
             # Images are laid out anew, and computed twice the first time: what is changed in place would be another's.
             inside = None if images_on_cpu(drawn.query_x) else update
@@ -292,7 +271,7 @@ PartialSum = Callable[..., Estimate]
 def _partial_sum(
     inner: Inner,
     query_loss: QueryLoss | None,
-    estimator: Estimator,
+    estimator: Callable[[Problem], Estimate],
     memory: str,
     trains: tuple[str, ...],
     diagnose: bool,
@@ -314,16 +293,29 @@ def _partial_sum(
     return partial_sum
 
 
-@lru_cache(maxsize=16)
-def _implicit(iterations: int) -> Estimator:
-    return partial(implicit, iterations=iterations)
+@lru_cache(maxsize=64)
+def estimator_of(text: str, iterations: int | None = None) -> Estimator:
+    """An estimator by name, the same object for the same text, so that what is compiled with it is compiled once.
+
+    Args:
+        text: such as "exact" or "implicit:iterations=5".
+        iterations: of the solver, for an estimator that has one; None for its own.
+
+    Returns:
+        The estimator.
+
+    Raises:
+        MetaftError: if the name or an option is unknown, or a value out of range.
+    """
+    more = {} if iterations is None else {"iterations": iterations}
+    return ESTIMATORS.make(text, **more)
 
 
 @lru_cache(maxsize=2)
-def _through_higher(estimator: str) -> Estimator:
+def _through_higher(exact: bool) -> Callable[[Problem], Estimate]:
     from metaft.outer.through_higher import through_higher
 
-    return partial(through_higher, estimator == "exact")
+    return partial(through_higher, exact)
 
 
 def _mean_of_all(partial_sum: PartialSum, names: tuple[str, ...], update: Update | None) -> Callable[..., MetaGradient]:

@@ -1,14 +1,15 @@
-"""What every estimator is given, and what it gives back."""
+"""What an estimator is, what it is given, and what it gives back."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 from torch import Tensor
 
 from metaft.inner.adapt import Inner
+from metaft.inner.objectives import Objective
 from metaft.inner.rules import Params
 from metaft.tasks.batch import TaskBatch
 
@@ -59,3 +60,51 @@ class Estimate:
     grads: Params
     norms: Tensor
     residual: Tensor
+
+
+class Estimator(Protocol):
+    """How the meta-gradient is obtained; a frozen dataclass whose fields are its options.
+
+    Attributes:
+        name: as in the table.
+        without_path: why it does not differentiate the path of the inner loop; empty where it does.
+        compiles_whole: whether its work is the same whatever the data, so that all of it can be one compiled graph.
+        in_higher: what it is to engine "higher": full Hessians or not; None where that engine does not have it.
+        pulls_after: whether it knows what to do with objective "l2-after".
+    """
+
+    name: ClassVar[str]
+    without_path: ClassVar[str]
+    compiles_whole: ClassVar[bool]
+    in_higher: ClassVar[bool | None]
+    pulls_after: ClassVar[bool]
+
+    def __call__(self, problem: Problem) -> Estimate:
+        """Estimate the sum over tasks of the meta-gradients."""
+        ...
+
+    def check(self, steps: int, objective: Objective, adapts: Collection[str], trains: Collection[str]) -> None:
+        """Refuse what it cannot train, before any work.
+
+        Args:
+            steps: inner steps K.
+            objective: what the inner loop descends.
+            adapts: names of what adapts.
+            trains: names of what is meta-trained.
+
+        Raises:
+            MetaftError: with the reason, and what to do.
+        """
+        ...
+
+
+class AlongThePath:
+    """What estimators that differentiate the path of the inner loop have in common: they can train anything."""
+
+    without_path: ClassVar[str] = ""
+    compiles_whole: ClassVar[bool] = True
+    in_higher: ClassVar[bool | None] = None
+    pulls_after: ClassVar[bool] = False
+
+    def check(self, steps: int, objective: Objective, adapts: Collection[str], trains: Collection[str]) -> None:
+        """Nothing is refused."""

@@ -54,7 +54,7 @@ def require_same_config(folder: str | Path, config: CommandSettings) -> None:
             "command that made it"
         )
     now = json.loads(json.dumps(config.model_dump(), default=str))
-    require_same(before, now, may_change(type(config)))
+    require_same(config.renewed(before), now, may_change(type(config)))
 
 
 def require_same(before: Mapping[str, Any], now: Mapping[str, Any], free: tuple[str, ...], what: str = "") -> None:

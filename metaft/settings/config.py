@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 from metaft.errors import MetaftError, nearest
 from metaft.plugins import found_in_file, trust
 from metaft.settings.family import BY_DATASET, REGRESSIONS, FamilySettings, Settings, is_flag
-from metaft.settings.learner import LearnerSettings, ModelSettings
+from metaft.settings.learner import FLAGS, OF_LEARNERS, LearnerSettings, ModelSettings, asked_learner, with_options
 from metaft.settings.published import CHANGES_TEST, method_defaults
 from metaft.settings.teacher import QueryTeacherSettings
 from metaft.settings.train import MetaTrainSettings
@@ -44,6 +44,13 @@ class CommandSettings(Settings):
     command: ClassVar[str]
     counted: ClassVar[str] = "tasks"
     sections: ClassVar[dict[str, type[Settings]]]
+    older: ClassVar[tuple[str, ...]] = ()
+    """Settings of older versions that are still taken, and stand in others now."""
+
+    @classmethod
+    def renewed(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings as an older version wrote them, as they are now."""
+        return dict(values)
 
 
 SECTIONS: dict[str, type[Settings]] = {
@@ -69,11 +76,25 @@ class RunConfig(
 
     command = "meta-train"
     sections = SECTIONS
+    older = OF_LEARNERS
+
+    @property
+    def method(self) -> str:
+        """The learner's name, without its options."""
+        return asked_learner(self.learner).name
+
+    @classmethod
+    def renewed(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """As `CommandSettings`: options of single learners are with the learner."""
+        return with_options(values)
 
     @model_validator(mode="before")
     @classmethod
     def _defaults_of_dataset_and_method(cls, given: dict[str, Any]) -> dict[str, Any]:
-        defaults = BY_DATASET.get(str(given.get("dataset")), {}) | method_defaults(given)
+        method = asked_learner(str(given.get("learner") or "maml")).name
+        defaults = BY_DATASET.get(str(given.get("dataset")), {}) | method_defaults({**given, "learner": method})
+        given = with_options(given, defaults)
+        defaults = {name: value for name, value in defaults.items() if name not in OF_LEARNERS}
         if given.get("minutes") is not None:
             defaults.pop("iterations", None)
         if any(given.get(name) is not None for name in CHANGES_TEST):
@@ -112,11 +133,12 @@ def validated(kind: type[S], values: Mapping[str, Any]) -> S:
         MetaftError: for an unknown name or a value out of range, naming both.
     """
     for name in values:
-        if name not in kind.model_fields:
+        if name not in kind.model_fields and name not in _older(kind):
             raise MetaftError(f"unknown setting {name!r}{nearest(name, kind.model_fields)}")
     for name, value in values.items():
         # Pydantic would read true as 1.
-        if isinstance(value, bool) and not is_flag(kind.model_fields[name]):
+        flag = name in FLAGS if name in _older(kind) else is_flag(kind.model_fields[name])
+        if isinstance(value, bool) and not flag:
             raise MetaftError(f"{name} = {str(value).lower()}: should not be a boolean")
     try:
         return kind.model_validate(dict(values))
@@ -165,9 +187,9 @@ def read_toml(path: str | Path, kind: type[CommandSettings] = RunConfig) -> dict
         if isinstance(value, dict) and name not in kind.sections:
             raise MetaftError(f"config {path}: unknown section [{name}]{nearest(name, kind.sections)}")
         for key, entry in entries.items():
-            if key not in kind.model_fields:
+            if key not in kind.model_fields and key not in _older(kind):
                 raise MetaftError(f"config {path}: unknown setting {key!r}{nearest(key, kind.model_fields)}")
-            if isinstance(value, dict) and key not in kind.sections[name].model_fields:
+            if isinstance(value, dict) and section_of(key, kind) != name:
                 raise MetaftError(f"config {path}: {key!r} belongs under [{section_of(key, kind)}], not [{name}]")
             if key in flat:
                 raise MetaftError(f"config {path}: {key!r} is given twice")
@@ -212,7 +234,13 @@ def load_config(
 
 def section_of(name: str, kind: type[CommandSettings] = RunConfig) -> str:
     """The heading a setting belongs under."""
+    if name in _older(kind):
+        return "learner"
     return next(section for section, part in kind.sections.items() if name in part.model_fields)
+
+
+def _older(kind: type[Settings]) -> tuple[str, ...]:
+    return getattr(kind, "older", ())
 
 
 def to_toml(config: CommandSettings) -> str:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+import re
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from metaft.errors import MetaftError
+from metaft.parts import Asked, read, read_options
+from metaft.plugins import is_import_path
 from metaft.settings.family import Settings
 
 
@@ -20,13 +25,76 @@ class ModelSettings(Settings):
     )
 
 
+OF_LEARNERS = (
+    "objective_weight", "solver_iterations", "context", "epochs", "multi_step_epochs", "first_order_epochs", "distance",
+    "learned_scale", "reads", "regularisation", "fixed_regularisation", "fit", "layers", "token_width", "heads",
+)  # fmt: skip
+"""Options of single learners that once were settings: taken still, as ``learner:option=value``."""
+FLAGS = ("learned_scale", "fixed_regularisation")
+"""Those of them that are yes or no."""
+
+_OWN = re.compile(r"([^:]+:[^:]+)(?::(.*))?")
+
+
+def asked_learner(text: str) -> Asked:
+    """A learner's name and options.
+
+    Args:
+        text: ``name``, ``name:option=value,…``, or an import path ``package.module:Name``, likewise with options.
+
+    Returns:
+        Both; nothing is checked yet.
+
+    Raises:
+        MetaftError: if an option is malformed or given twice.
+    """
+    own = _OWN.fullmatch(text)
+    if own and is_import_path(own[1]):
+        return Asked(own[1], read_options(f"learner {text!r}", own[2] or ""))
+    return read(text, "learner")
+
+
+def with_options(given: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Settings whose learner has its own options with it, and no others.
+
+    Args:
+        given: setting → value; of `OF_LEARNERS`, what is None or False was not given.
+        defaults: likewise, for options that are not given.
+
+    Returns:
+        The same without those settings; what any learner may be told stands beside it.
+
+    Raises:
+        MetaftError: if an option is given in both ways, and differently.
+    """
+    asked = asked_learner(str(given.get("learner") or "maml"))
+    for name, told in asked.options.items():
+        if name not in OF_LEARNERS and name not in LearnerSettings.model_fields:
+            continue  # what is called so beside it is another thing, such as a teacher's temperature
+        if given.get(name) is not None and given[name] is not False and _text(given[name]) != told:
+            raise MetaftError(f"{name} = {given[name]}: learner = {asked} says {name} = {told}; give one of them")
+    others = {name: value for name, value in given.items() if name not in OF_LEARNERS}
+    moved = {n: _text(given[n]) for n in OF_LEARNERS if given.get(n) is not None and given[n] is not False}
+    own = {n: _text(v) for n, v in (defaults or {}).items() if n in OF_LEARNERS}
+    options = {**own, **asked.options, **moved}
+    if not options:
+        return others
+    general = {n: options.pop(n) for n in list(options) if n in LearnerSettings.model_fields}
+    return {**others, **general, "learner": str(Asked(asked.name, options))}
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 class LearnerSettings(Settings):
     """How a task is learned, and how the meta-gradient is obtained."""
 
     learner: str = Field(
         "maml",
         description="method: maml, fomaml, anil, boil, reptile, imaml, meta-sgd, maml++, cavia, proto-maml, "
-        "meta-curvature, protonet, matching, matching-fce, r2d2, in-context, or your own: package.module:NAME",
+        "meta-curvature, protonet, matching, matching-fce, r2d2, in-context, or your own: package.module:NAME; with "
+        "its options: protonet:distance=cosine (metaft parts learner; --learner NAME --help)",
     )
     steps: int | None = Field(1, ge=0, le=10_000, description="inner gradient steps in training")
     inner_lr: float | None = Field(2.0, gt=0, le=1e6, description="inner learning rate on the mean support loss")
@@ -36,44 +104,21 @@ class LearnerSettings(Settings):
     meta_scope: str | None = Field(
         None, description="what is meta-trained, likewise; rates: what the rule learns [all,rates]"
     )
-    rule: Literal["sgd", "momentum", "adam", "rmsprop", "meta-sgd", "lslr", "meta-curvature"] | None = Field(
-        None, description="how an inner step moves [the method's own]"
-    )
-    objective: Literal["task", "l2", "l2-after", "kl"] | None = Field(
+    rule: str | None = Field(
         None,
-        description="what the inner loop descends: the loss, or with a pull to the start (l2-after: after the last "
-        "step, as in iMAML's code) [the method's own]",
+        description="how an inner step moves: sgd, momentum, adam, rmsprop, meta-sgd, lslr, meta-curvature; with "
+        "options: adam:beta1=0.5 [the method's own]",
     )
-    objective_weight: float | None = Field(None, gt=0, le=1e9, description="strength of that pull [the method's own]")
-    estimator: Literal["exact", "first-order", "finite-difference", "implicit", "reptile"] | None = Field(
-        None, description="how the meta-gradient is obtained [the method's own]"
+    objective: str | None = Field(
+        None,
+        description="what the inner loop descends: task, the loss; l2 or kl, with a pull to the start; l2-after, "
+        "pulled after the last step, as in iMAML's code; with options: l2:weight=2 [the method's own]",
     )
-    solver_iterations: int | None = Field(
-        None, ge=1, le=10**6, description="implicit: conjugate-gradient iterations a task [imaml: 5, else 20]"
+    estimator: str | None = Field(
+        None,
+        description="how the meta-gradient is obtained: exact, first-order, finite-difference, implicit, reptile; with "
+        "options: implicit:iterations=5 [the method's own]",
     )
-    context: int | None = Field(None, ge=1, le=65_536, description="cavia: numbers that adapt [100 for images, else 5]")
-    epochs: int | None = Field(None, ge=1, le=10**6, description="maml++: parts of the run, to anneal by [150]")
-    multi_step_epochs: int | None = Field(
-        None, ge=0, le=10**6, description="maml++: so many begin with a loss after every step [10; natural images 15]"
-    )
-    first_order_epochs: int | None = Field(
-        None, ge=0, le=10**6, description="maml++: so many begin with first-order gradients [50]"
-    )
-    distance: Literal["euclidean", "cosine"] | None = Field(None, description="protonet: to class means [euclidean]")
-    learned_scale: bool = Field(
-        False, description="matching, matching-fce: cosines times a meta-trained number, at first 10"
-    )
-    reads: int | None = Field(
-        None, ge=1, le=1000, description="matching-fce: how often a query reads the support set [5]"
-    )
-    regularisation: float | None = Field(None, gt=0, le=1e9, description="r2d2: the penalty to begin with [1]")
-    fixed_regularisation: bool = Field(False, description="r2d2: the penalty stays, as in its code")
-    fit: Literal["sum", "mean"] | None = Field(
-        None, description="r2d2: what of the squared errors stands against the penalty [sum]"
-    )
-    layers: int | None = Field(None, ge=1, le=100, description="in-context: blocks of the transformer [2]")
-    token_width: int | None = Field(None, ge=1, le=65_536, description="in-context: numbers a token [64]")
-    heads: int | None = Field(None, ge=1, le=1024, description="in-context: of its attention [4]")
     batch_norm: Literal["transductive", "inductive", "running", "per-step"] | None = Field(
         None,
         description="whose statistics normalise the queries: the query batch's, the support set's, or those gathered "

@@ -22,7 +22,6 @@ _MAML: dict[str, Defaults] = {  # one step in training and three at test, five a
 CHANGES_TEST = ("steps", "scope", "rule", "objective", "estimator")
 """With one of these given a method is another one, and as many steps are taken at test as in training."""
 
-_ANNEALED: Defaults = {"epochs": 150, "multi_step_epochs": 10, "first_order_epochs": 50}
 _NO_INNER_LOOP: Defaults = {"inner_lr": None, "steps": None, "test_steps": None}
 
 # method → kind of tasks → settings. "characters" holds for images of all kinds, unless "many ways" or "natural" says
@@ -57,9 +56,9 @@ BY_METHOD: dict[str, dict[str, Defaults]] = {
         "regression": {"inner_lr": 0.05},
     },
     "maml++": {
-        "characters": {"inner_lr": 0.1, "steps": 5, "schedule": "cosine", **_ANNEALED},
+        "characters": {"inner_lr": 0.1, "steps": 5, "schedule": "cosine"},
         "natural": {"inner_lr": 0.01, "steps": 5, "test_steps": None, "multi_step_epochs": 15},
-        "regression": {"inner_lr": 0.01, "steps": 5, "schedule": "cosine", **_ANNEALED},
+        "regression": {"inner_lr": 0.01, "steps": 5, "schedule": "cosine"},
     },
     "cavia": {
         "characters": {"inner_lr": 1.0, "steps": 2},

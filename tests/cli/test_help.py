@@ -14,14 +14,16 @@ import pytest
 from click.testing import CliRunner
 
 from metaft.cli import COMMANDS, cli
-from metaft.cli.defaults import DATASETS, settled
+from metaft.cli.defaults import DATASETS, default_text, settled
+from metaft.cli.options import COMPUTED
 from metaft.data.catalog import DATASETS as CATALOG
-from metaft.learners import LEARNERS, META_TRAINED, options
 from metaft.settings.config import CommandSettings, RunConfig
 from metaft.settings.distill import DistillConfig
 from metaft.settings.family import REGRESSIONS
+from metaft.settings.learner import LearnerSettings
 from metaft.settings.pretrain import PretrainConfig
 from metaft.settings.published import MANY
+from metaft.tables import LEARNERS, META_TRAINED
 
 ROOT = Path(__file__).parents[2]
 KINDS: dict[str, type[CommandSettings]] = {
@@ -138,14 +140,26 @@ def _own(first: str) -> bool:
     return bool(first) and not first.startswith(("default: ", "--ways"))
 
 
-@pytest.mark.parametrize(
-    ("name", "learner"),
-    [("distance", "protonet"), ("reads", "matching-fce"), ("regularisation", "r2d2"), ("fit", "r2d2"),
-     ("layers", "in-context"), ("token_width", "in-context"), ("heads", "in-context")],
-)  # fmt: skip
-def test_defaults_of_a_method_are_those_of_its_signature(name: str, learner: str) -> None:
-    (said,) = [said for command, setting, said in told() if command == "meta-train" and setting == name]
-    assert said == as_text(options(LEARNERS[learner])[name].default)
+@pytest.mark.parametrize("learner", META_TRAINED)
+def test_help_of_a_learner_has_its_options_with_their_real_defaults_and_no_others(learner: str) -> None:
+    text = CliRunner().invoke(cli, ["meta-train", "--learner", learner, "--help"]).stdout
+    entries = dict(re.findall(r"^  (\S+)\s(.*?)(?=^  \S|^\S|\Z)", text, flags=re.MULTILINE | re.DOTALL))
+    known = META_TRAINED.options(learner)
+    for name, option in known.items():
+        if name in COMPUTED:
+            continue
+        general = name in LearnerSettings.model_fields
+        said = " ".join(entries[f"--{name.replace('_', '-')}" if general else f"{learner}:{name}=…"].split())
+        real = settled(RunConfig, learner=learner).get(name) if general else None
+        assert said.endswith(f"[{default_text(option.default if real is None else real)}]"), said
+    foreign = {name for other in META_TRAINED for name in META_TRAINED.options(other)} - set(known)
+    assert not [name for name in foreign if f"{name}=" in text or f"--{name.replace('_', '-')} " in text]
+
+
+def test_help_of_what_is_no_meta_learner_is_one_line() -> None:
+    done = CliRunner().invoke(cli, ["meta-train", "--learner", "protonat", "--help"])
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert "did you mean 'protonet'" in done.stderr
 
 
 def test_all_data_sets_are_named() -> None:

@@ -14,11 +14,8 @@ from torch import nn
 
 import metaft
 from metaft.inner.adapt import Inner, adapt
-from metaft.inner.objectives import OBJECTIVES
-from metaft.inner.rules import RULES
-from metaft.learners import META_TRAINED, build
-from metaft.learners.compositions import COMPOSITIONS
-from metaft.outer.meta_gradient import ESTIMATORS
+from metaft.learners import build
+from metaft.tables import COMPOSITIONS, ESTIMATORS, META_TRAINED, OBJECTIVES, RULES
 from metaft.tasks.batch import TaskBatch
 from tests.contract.covering import covering, every
 

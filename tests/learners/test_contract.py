@@ -6,8 +6,9 @@ import json
 import pytest
 import torch
 
-from metaft.learners import LEARNERS, build
+from metaft.learners import build
 from metaft.models import Conv4
+from metaft.tables import LEARNERS
 from metaft.tasks.batch import IGNORE, TaskBatch
 
 WAYS, SHOTS, QUERIES, SIZE = 3, 4, 3, 16

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from sklearn import ensemble, linear_model, neighbors, svm
 
 from metaft.errors import MetaftError
-from metaft.learners.heads import HEADS, build_head
+from metaft.learners.heads import build_head
 from metaft.learners.heads.newton import conjugate_gradients, minimise
+from metaft.tables import HEADS
 from metaft.tasks.batch import IGNORE
 
 REFERENCE = {

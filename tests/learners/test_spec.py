@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from metaft.errors import MetaftError
-from metaft.learners import LEARNERS, build, needs_model, options
+from metaft.learners import build, needs_model, options
 from metaft.learners.spec import labels, parse, read_numbers, read_seeds
+from metaft.tables import LEARNERS
 
 
 def test_a_name_with_options() -> None:

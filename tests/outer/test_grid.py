@@ -11,16 +11,16 @@ from torch import nn
 import metaft
 from metaft.errors import MetaftError
 from metaft.inner.adapt import Inner, adapt
-from metaft.inner.objectives import OBJECTIVES, L2AfterSteps, L2ToStart
-from metaft.inner.rules import RULES
+from metaft.inner.objectives import L2AfterSteps, L2ToStart
 from metaft.inner.rules.scaled import Scaled
 from metaft.models import Functional
-from metaft.outer.exact import exact
-from metaft.outer.finite_difference import default_step, finite_difference
-from metaft.outer.first_order import first_order
+from metaft.outer.exact import Exact
+from metaft.outer.finite_difference import FiniteDifference, default_step
+from metaft.outer.first_order import FirstOrder
 from metaft.outer.implicit import _pulled_back
 from metaft.outer.meta_gradient import MEMORY, meta_gradient
 from metaft.outer.problem import Problem
+from metaft.tables import OBJECTIVES, RULES
 
 DOUBLE = torch.float64
 SCOPES = ("all", "head", "body", "biases", "first:1")
@@ -46,8 +46,13 @@ PATHS = [name for name in OBJECTIVES if name != "l2-after"]  # that one is part 
 def setting(rule_name, objective_name, scope):
     """One point of the grid, three steps long."""
     model, loss, batch = problem()
-    rule = RULES[rule_name](0.1, 2)
-    options = {"rule": rule, "steps": 3, "scope": scope, "objective": OBJECTIVES[objective_name](0.5, model)}
+    rule = RULES.make(rule_name, lr=0.1, steps=2)
+    options = {
+        "rule": rule,
+        "steps": 3,
+        "scope": scope,
+        "objective": OBJECTIVES.make(objective_name, weight=0.5, predict=model),
+    }
     return loss, with_rates(model, rule, scope), batch, options
 
 
@@ -93,7 +98,7 @@ def test_finite_difference_comes_close_to_exact(rule_name, objective_name, scope
 @pytest.mark.parametrize("steps", [0, 1, 2, 10])
 def test_all_memories_give_the_same_gradient(memory, estimator, rule_name, steps):
     model, loss, batch = problem()
-    rule = RULES[rule_name](0.05, 4)
+    rule = RULES.make(rule_name, lr=0.05, steps=4)
     params = with_rates(model, rule)
     options = {"rule": rule, "steps": steps, "estimator": estimator, "objective": L2ToStart(0.1)}
     ours = meta_gradient(loss, params, batch, memory=memory, **options).grads
@@ -102,14 +107,14 @@ def test_all_memories_give_the_same_gradient(memory, estimator, rule_name, steps
         torch.testing.assert_close(ours[name], graph[name], rtol=1e-10, atol=1e-13)
 
 
-@pytest.mark.parametrize("estimator", [exact, finite_difference, first_order], ids=["exact", "fd", "fo"])
+@pytest.mark.parametrize("estimator", [Exact(), FiniteDifference(), FirstOrder()], ids=["exact", "fd", "fo"])
 @pytest.mark.parametrize("rule_name", RULES)
 @pytest.mark.parametrize("tasks", [1, 3])
 @pytest.mark.parametrize("memory", ["flat", "checkpoints"])
 def test_in_pieces_as_they_are_compiled_the_gradient_is_the_same(estimator, rule_name, tasks, memory):
     """A step and its way back as one piece, and as several for rules that count steps; here without the compiler."""
     model, loss, batch = problem()
-    rule = RULES[rule_name](0.1, 4)
+    rule = RULES.make(rule_name, lr=0.1, steps=4)
     params = with_rates(model, rule)
     inner = Inner(loss, rule, 5, objective=L2ToStart(0.1))
     query = lambda p, sx, sy, qx, qy: loss({n: v for n, v in p.items() if ":" not in n}, qx, qy)
@@ -138,7 +143,7 @@ def test_a_rule_that_does_not_say_whether_it_counts_steps_is_not_mistaken():
     model, loss, batch = problem()
     params = model.params()
     asked = Problem(Inner(loss, Slowing(), 4), lambda p, sx, sy, qx, qy: loss(p, qx, qy), params, tuple(params), batch)
-    whole, pieces = (exact(replace(asked, wrap=wrap)) for wrap in (None, lambda piece: piece))
+    whole, pieces = (Exact()(replace(asked, wrap=wrap)) for wrap in (None, lambda piece: piece))
     for name in params:
         torch.testing.assert_close(pieces.grads[name], whole.grads[name], rtol=1e-10, atol=1e-13)
 
@@ -146,7 +151,7 @@ def test_a_rule_that_does_not_say_whether_it_counts_steps_is_not_mistaken():
 @pytest.mark.parametrize("rule_name", RULES)
 def test_rules_say_whether_they_count_steps(rule_name):
     model, _, _ = problem()
-    rule = RULES[rule_name](0.1, 5)
+    rule = RULES.make(rule_name, lr=0.1, steps=5)
     params, draw = model.params(), torch.Generator().manual_seed(0)
     drawn = lambda of: {n: torch.rand(p.shape, generator=draw, dtype=p.dtype) for n, p in of.items()}
     state = {kind: drawn(part) for kind, part in rule.init(params).items()}
@@ -163,7 +168,7 @@ def test_rules_say_whether_they_count_steps(rule_name):
 def test_the_flat_adjoint_passes_gradcheck(rule_name):
     """torch.autograd.gradcheck over every entry of every parameter, not only along directions."""
     model, loss, batch = problem()
-    rule = RULES[rule_name](0.1, 2)
+    rule = RULES.make(rule_name, lr=0.1, steps=2)
     params = with_rates(model, rule)
 
     class Meta(torch.autograd.Function):
@@ -184,7 +189,7 @@ def test_the_flat_adjoint_passes_gradcheck(rule_name):
 def test_rules_step_like_torchs_own_optimisers(rule_name):
     model, loss, batch = problem()
     # Torch's Adam has no ε under the root.
-    rule = metaft.Adam(0.1, eps_root=1e-16) if rule_name == "adam" else RULES[rule_name](0.1, 5)
+    rule = metaft.Adam(0.1, eps_root=1e-16) if rule_name == "adam" else RULES.make(rule_name, lr=0.1, steps=5)
     ours = adapt(Inner(loss, rule, 5), model.params(), batch.support_x, batch.support_y)[-1]
     make = {
         "sgd": lambda p: torch.optim.SGD(p, 0.1),

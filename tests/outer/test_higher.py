@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from torch import nn
 
 import metaft
-from metaft.inner.rules import RULES, MetaCurvature, RMSProp
+from metaft.inner.rules import MetaCurvature, RMSProp
 from metaft.inner.rules.scaled import Scaled
 from metaft.models import Conv4, Functional
 from metaft.outer.meta_gradient import meta_gradient
+from metaft.tables import RULES
 
 DOUBLE = torch.float64
 
@@ -45,7 +46,7 @@ REFUSED = [metaft.MetaSGD(0.1), metaft.LSLR(0.1, 3), MetaCurvature(0.1), Scaled(
 def test_the_table_has_every_rule_and_every_option():
     """A rule or option that is added has to be added here."""
     given = {type(rule) for rule in [*ALIKE, *REFUSED]}
-    assert given >= {type(make(0.1, 2)) for make in RULES.values()}
+    assert given >= {type(RULES.make(name, lr=0.1, steps=2)) for name in RULES}
     for kind in {type(rule) for rule in ALIKE}:
         for field in dataclasses.fields(kind):
             values = {getattr(rule, field.name) for rule in ALIKE if type(rule) is kind}

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from metaft.errors import MetaftError
 from metaft.settings.config import SECTIONS, RunConfig, load_config, read_toml, to_toml, validated
+from metaft.tables import META_TRAINED, TABLES
 
 
 @pytest.mark.parametrize(
@@ -104,9 +105,6 @@ def test_toml_round_trip(root: str, lr: float, average: float, ways: int, rotati
 @pytest.mark.parametrize(
     ("setting", "table"),
     [
-        ("rule", "metaft.inner.rules:RULES"),
-        ("objective", "metaft.inner.objectives:OBJECTIVES"),
-        ("estimator", "metaft.outer.meta_gradient:ESTIMATORS"),
         ("memory", "metaft.outer.meta_gradient:MEMORY"),
         ("engine", "metaft.outer.meta_gradient:ENGINES"),
     ],
@@ -115,6 +113,13 @@ def test_settings_offer_exactly_what_the_tables_hold(setting: str, table: str) -
     module, name = table.split(":")
     offered = re.findall(r"'([^']+)'", str(RunConfig.model_fields[setting].annotation))
     assert sorted(offered) == sorted(getattr(import_module(module), name))
+
+
+@pytest.mark.parametrize("name", ["learner", "rule", "objective", "estimator"])
+def test_help_names_all_that_a_table_holds(name: str) -> None:
+    table = META_TRAINED if name == "learner" else TABLES[name]
+    said = re.findall(r"[\w+-]+", str(RunConfig.model_fields[name].description))
+    assert set(table) <= set(said)
 
 
 def test_ranges_of_ways_and_shots() -> None:

@@ -10,7 +10,8 @@ import metaft
 from metaft.data.images import LabelledImages
 from metaft.evaluation.evaluate import draw, last_answers, score
 from metaft.evaluation.validation import losses, validate
-from metaft.learners import LEARNERS, MAML, NearestNeighbour, build
+from metaft.learners import MAML, NearestNeighbour, build
+from metaft.tables import LEARNERS
 from metaft.tasks.batch import IGNORE, TaskBatch
 from metaft.tasks.episodes import Episodes
 from metaft.tasks.ragged import RaggedEpisodes

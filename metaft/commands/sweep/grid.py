@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from metaft.errors import MetaftError, nearest
-from metaft.learners import LEARNERS, convert
+from metaft.learners import convert
 from metaft.learners.spec import Spec, parse
 from metaft.plugins import found_in_file, require_trust
 from metaft.runs.reading import read_bytes
@@ -22,6 +22,7 @@ from metaft.seeds import require_seed
 from metaft.settings.config import CommandSettings, RunConfig, read_toml, validated
 from metaft.settings.family import FamilySettings
 from metaft.settings.learner import ModelSettings
+from metaft.tables import LEARNERS
 
 VALIDATE = "validate"
 """The command of a grid that trains nothing: it scores a learner that adapts, such as fine-tuning."""

@@ -1,8 +1,6 @@
-"""Inner-loop rules by name; a new one is one file and one line here."""
+"""Inner-loop rules; the table of their names is ``metaft.tables.RULES``."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 from metaft.inner.rules.adam import Adam
 from metaft.inner.rules.lslr import LSLR
@@ -16,7 +14,6 @@ from metaft.inner.rules.sgd import SGD
 __all__ = [
     "LEARNED",
     "LSLR",
-    "RULES",
     "SGD",
     "Adam",
     "MetaCurvature",
@@ -27,14 +24,3 @@ __all__ = [
     "Rule",
     "State",
 ]
-
-# name → (rate, inner steps) → rule
-RULES: dict[str, Callable[[float, int], Rule]] = {
-    "sgd": lambda lr, steps: SGD(lr),
-    "momentum": lambda lr, steps: Momentum(lr),
-    "adam": lambda lr, steps: Adam(lr),
-    "rmsprop": lambda lr, steps: RMSProp(lr),
-    "meta-sgd": lambda lr, steps: MetaSGD(lr),
-    "lslr": lambda lr, steps: LSLR(lr, max(steps, 1)),
-    "meta-curvature": lambda lr, steps: MetaCurvature(lr),
-}

@@ -6,19 +6,33 @@ from typing import Any, TypedDict
 
 from torch import nn
 
-from metaft.errors import MetaftError, nearest
-from metaft.inner.rules import LEARNED, RULES
+from metaft.errors import MetaftError
+from metaft.inner.rules import LEARNED
 from metaft.learners.maml import MAML, NormMode
 from metaft.models.conditioned import NAME as CONTEXT
-from metaft.outer.checks import require_end
+from metaft.parts import read
+from metaft.tables import OBJECTIVES, RULES
 from metaft.tasks.family import Kind
 
 
 class Parts(TypedDict, total=False):
     """The parts of a method besides rate and steps; what is left out is the method's own choice.
 
-    The first seven make the method, all but the rule as for ``MAML``; the rule is a name of
-    ``metaft.inner.rules.RULES``. The other five are as for ``MAML``.
+    Args:
+        inner_lr: the inner rate, on the mean support loss.
+        steps: inner steps K in meta-training.
+        scope: what adapts: all, head, body, biases, first:K, last:K or a name pattern.
+        meta_scope: what is meta-trained, likewise; rates: what the rule learns.
+        rule: how an inner step moves, with options as in adam:beta1=0.5.
+        objective: what the inner loop descends, with options as in l2:weight=2.
+        objective_weight: strength of the pull to the start; the same as l2:weight=….
+        estimator: how the meta-gradient is obtained, with options as in implicit:iterations=5.
+        solver_iterations: the same as implicit:iterations=….
+        batch_norm: whose statistics normalise the queries: transductive, inductive, or per-step (maml++).
+        kind: classification or regression.
+        memory: flat, checkpoints or graph: run inner steps again in the reverse pass, or keep their graph.
+        engine: compile, eager or higher.
+        workers: threads that share a meta-update's tasks.
     """
 
     scope: str
@@ -73,12 +87,11 @@ def compose(
     chosen: dict[str, Any] = {"rule": "sgd", **own, **(fixed or {}), **given}
     for part, value in (fixed or {}).items():
         _require(name, part, str(value), str(chosen[part]))
-    rule, weight = chosen.pop("rule"), chosen.get("objective_weight", 1.0)
-    if rule not in RULES:
-        raise MetaftError(f"unknown rule {rule!r}{nearest(rule, RULES)}")
-    if weight != 1.0 and chosen.get("objective", "task") == "task":
+    rule, weight = RULES.make(chosen.pop("rule"), lr=inner_lr, steps=max(steps, 1)), chosen.get("objective_weight")
+    objective = OBJECTIVES.asked(chosen.get("objective", "task")).name
+    if weight is not None and "weight" not in OBJECTIVES.options(objective):
         raise MetaftError(
-            f"objective_weight {weight} is the strength of a pull to the start, and objective 'task' has none; "
+            f"objective_weight {weight} is the strength of a pull to the start, and objective {objective!r} has none; "
             "add objective 'l2' or 'kl', or leave the weight out"
         )
     if chosen.get("batch_norm") == "running":
@@ -88,14 +101,15 @@ def compose(
         )
     if CONTEXT in str(chosen.get("scope")).split(",") and CONTEXT not in dict(model.named_parameters()):
         raise MetaftError(f"scope {CONTEXT!r}: the network has no context vector; use learner 'cavia', which gives one")
-    learner = MAML(model, RULES[rule](inner_lr, steps), steps, **chosen)
+    learner = MAML(model, rule, steps, **chosen)
     learner.name = name
-    _require_movement(learner, rule)
-    require_end(learner.estimator, steps, learner.objective, learner.adapts, learner.trains)
+    _require_movement(learner)
+    learner.estimate.check(steps, learner.objective, learner.adapts, learner.trains)
     return learner
 
 
 def _require(name: str, part: str, value: str, given: str) -> None:
+    given = read(given).name  # with other options it is the same part
     if given == value:
         return
     others = {of: other for (kind, of), other in DEFINES.items() if kind == part and other not in (name, "maml")}
@@ -104,11 +118,12 @@ def _require(name: str, part: str, value: str, given: str) -> None:
     raise MetaftError(f"learner {name!r} is defined by {part} {value!r}, not {given!r}; {another}{free}")
 
 
-def _require_movement(learner: MAML, rule: str) -> None:
+def _require_movement(learner: MAML) -> None:
     """Refuse an inner loop that moves nothing, and an outer one."""
     if not learner.adapts:
         raise MetaftError(f"scope {learner.scope!r} leaves nothing that adapts; to adapt nothing, take steps 0")
     if not learner.trains:
         raise MetaftError(f"meta_scope {learner.meta_scope!r} leaves nothing to meta-train; name some of the network")
     if learner.steps == 0 and any(name.startswith(LEARNED) for name in learner.trains):
-        raise MetaftError(f"rule {rule!r} learns how to step, and steps = 0 takes none; take more, or rule 'sgd'")
+        rule = type(learner.rule).__name__
+        raise MetaftError(f"rule {rule} learns how to step, and steps = 0 takes none; take more, or rule 'sgd'")

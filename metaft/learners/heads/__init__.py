@@ -6,24 +6,12 @@ import dataclasses
 from typing import Any
 
 from metaft.errors import MetaftError, nearest
-from metaft.learners.heads.forest import Forest
 from metaft.learners.heads.head import Fitted, Head
-from metaft.learners.heads.logistic import Logistic
 from metaft.learners.heads.nearest_mean import NearestMean
 from metaft.learners.heads.neighbours import Neighbours
-from metaft.learners.heads.ridge import Ridge
-from metaft.learners.heads.svm import SVM
+from metaft.tables import HEADS
 
 __all__ = ["HEADS", "Fitted", "Head", "NearestMean", "Neighbours", "build_head"]
-
-HEADS: dict[str, Any] = {
-    "logistic": Logistic,
-    "ridge": Ridge,
-    "svm": SVM,
-    "forest": Forest,
-    "nearest-mean": NearestMean,
-}
-"""Name → a dataclass whose fields are the head's options, and whose ``solvers`` begin with the one that is default."""
 
 
 def build_head(name: str, solver: str = "auto", seed: int = 0, **given: Any) -> Head:
@@ -41,9 +29,7 @@ def build_head(name: str, solver: str = "auto", seed: int = 0, **given: Any) -> 
     Raises:
         MetaftError: if the name is unknown, the head has no such option or solver, or a value does not fit.
     """
-    if name not in HEADS:
-        raise MetaftError(f"unknown head {name!r}{nearest(name, HEADS)}")
-    kind = HEADS[name]
+    kind: Any = HEADS[name]  # a dataclass; its ``solvers`` begin with the one that is default
     known = {field.name for field in dataclasses.fields(kind)}
     drawn = {"seed": seed} if "seed" in known else {}
     chosen = drawn | {option: value for option, value in given.items() if value is not None}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from metaft.learners.metric.episodic import EpisodicLearner
 from metaft.learners.metric.full_context import matching_fce
 from metaft.learners.metric.in_context import in_context
@@ -11,12 +9,4 @@ from metaft.learners.metric.matching import matching
 from metaft.learners.metric.protonet import protonet
 from metaft.learners.metric.r2d2 import r2d2
 
-METRIC: dict[str, Callable[..., EpisodicLearner]] = {
-    "protonet": protonet,
-    "matching": matching,
-    "matching-fce": matching_fce,
-    "r2d2": r2d2,
-    "in-context": in_context,
-}
-
-__all__ = ["METRIC", "EpisodicLearner", "in_context", "matching", "matching_fce", "protonet", "r2d2"]
+__all__ = ["EpisodicLearner", "in_context", "matching", "matching_fce", "protonet", "r2d2"]

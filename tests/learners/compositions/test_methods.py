@@ -6,12 +6,12 @@ import torch
 import metaft
 from metaft.assembly.meta_learner import build as parts_of
 from metaft.inner.rules import RMSProp
-from metaft.learners import LEARNERS, META_TRAINED, build, options
-from metaft.learners.compositions import COMPOSITIONS
+from metaft.learners import build, options
 from metaft.models import MLP, Conv4
 from metaft.settings.config import RunConfig, load_config, to_toml, validated
-from metaft.settings.learner import LearnerSettings
+from metaft.settings.learner import asked_learner
 from metaft.settings.published import BY_METHOD
+from metaft.tables import COMPOSITIONS, LEARNERS, META_TRAINED
 
 
 def mlp(name, **options):
@@ -134,7 +134,7 @@ def test_rate_and_steps_are_the_published_ones(settings, rate, steps, at_test):
 @pytest.mark.parametrize("name", BY_METHOD)
 def test_defaults_are_settings_and_survive_a_file(name, tmp_path):
     for kind in BY_METHOD[name].values():
-        assert set(kind) <= set(RunConfig.model_fields)
+        assert set(kind) <= set(RunConfig.model_fields) | set(META_TRAINED.options(name))
     for dataset in ("glyphs", "sinusoid", "mini-imagenet"):
         config = validated(RunConfig, {"learner": name, "dataset": dataset})
         (tmp_path / "c.toml").write_text(to_toml(config))
@@ -142,9 +142,54 @@ def test_defaults_are_settings_and_survive_a_file(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", META_TRAINED)
-def test_the_command_line_has_every_option_of_every_method(name):
-    given_otherwise = {"kind", "seed"}  # by the tasks, and to all alike
-    assert set(options(META_TRAINED[name])) - given_otherwise <= set(LearnerSettings.model_fields)
+def test_a_method_is_told_its_options_by_its_name_and_survives_a_file(name, tmp_path):
+    for option in META_TRAINED.options(name).values():
+        value = {"scope": "head", "rule": "adam:beta1=0.5", "context": 3}.get(option.name, option.default)
+        if value is None or (option.default is None and option.name not in ("scope", "rule", "context")):
+            continue
+        config = validated(RunConfig, {"learner": f"{name}:{option.name}={value}".replace("True", "true")})
+        told = getattr(config, option.name, None)
+        assert config.method == name
+        assert str(told if told is not None else asked_learner(config.learner).options[option.name]) == str(value)
+        (tmp_path / "c.toml").write_text(to_toml(config))
+        assert load_config(tmp_path / "c.toml") == config
+
+
+@pytest.mark.parametrize(
+    ("older", "now"),
+    [
+        (
+            {"learner": "protonet", "distance": "cosine", "learned_scale": False},
+            {"learner": "protonet:distance=cosine"},
+        ),
+        ({"learner": "r2d2", "fixed_regularisation": True}, {"learner": "r2d2:fixed_regularisation=true"}),
+        (
+            {"learner": "maml++", "epochs": 9, "multi_step_epochs": 0},
+            {"learner": "maml++:epochs=9,multi_step_epochs=0"},
+        ),
+        ({"objective": "l2", "objective_weight": 0.5}, {"learner": "maml:objective_weight=0.5", "objective": "l2"}),
+        ({"learner": "imaml", "solver_iterations": 3}, {"learner": "imaml:solver_iterations=3"}),
+        ({"learner": "maml:steps=3,scope=head,biases"}, {"learner": "maml", "steps": 3, "scope": "head,biases"}),
+        ({"learner": "maml:steps=3", "steps": 3}, {"learner": "maml", "steps": 3}),
+    ],
+)
+def test_options_as_settings_are_options_of_the_learner(older, now):
+    assert validated(RunConfig, older) == validated(RunConfig, now)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"learner": "maml:steps=3", "steps": 2}, "steps = 2: learner = maml:steps=3 says steps = 3; give one of them"),
+        ({"learner": "protonet:distance=cosine", "distance": "euclidean"}, "give one of them"),
+        ({"learner": "maml:steps=3,steps=3"}, "option 'steps' is given twice"),
+        ({"learner": "maml:3"}, "expected name:option=value"),
+        ({"learner": "maml:steps=few"}, "steps = few"),
+    ],
+)
+def test_what_is_said_twice_or_not_at_all_is_refused(settings, says):
+    with pytest.raises(metaft.MetaftError, match=says):
+        validated(RunConfig, settings)
 
 
 def test_the_command_line_names_every_method():
@@ -172,6 +217,16 @@ def test_methods_keep_to_their_own_names_and_learn_sinusoids_too(name):
         ({"learner": "maml", "context": 3}, "learner 'maml' has no option 'context'"),
         ({"learner": "mamll"}, "unknown learner 'mamll'; did you mean 'maml'"),
         ({"model": "conv5"}, "unknown model 'conv5'; did you mean 'conv4'"),
+        (
+            {"learner": "protonet:distence=cosine"},
+            "learner 'protonet' has no option 'distence'; did you mean 'distance'",
+        ),
+        ({"learner": "protonet:distance=cosin"}, "did you mean 'cosine'"),
+        ({"rule": "sdg"}, "unknown rule 'sdg'; did you mean 'sgd'"),
+        ({"rule": "adam:beta=0.5"}, "rule 'adam' has no option 'beta'; did you mean 'beta"),
+        ({"rule": "adam:lr=0.5"}, "rule 'adam' has no option 'lr'"),
+        ({"estimator": "implicit:iterations=many"}, "iterations = many"),
+        ({"objective": "l3"}, "unknown objective 'l3'"),
     ],
 )
 def test_what_no_method_can_use_is_refused_before_data_is_read(settings, says, monkeypatch):

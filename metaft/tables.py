@@ -1,0 +1,149 @@
+"""All tables of named parts: a new part is one file and one row here.
+
+Nothing is imported for a name; ``metaft parts`` lists them.
+"""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from typing import Any
+
+from metaft.parts import Table
+
+RULES: Table[Any] = Table(
+    "rule",
+    "how an inner step moves what adapts",
+    {
+        "sgd": "metaft.inner.rules.sgd:SGD",
+        "momentum": "metaft.inner.rules.momentum:Momentum",
+        "adam": "metaft.inner.rules.adam:Adam",
+        "rmsprop": "metaft.inner.rules.rmsprop:RMSProp",
+        "meta-sgd": "metaft.inner.rules.meta_sgd:MetaSGD",
+        "lslr": "metaft.inner.rules.lslr:LSLR",
+        "meta-curvature": "metaft.inner.rules.meta_curvature:MetaCurvature",
+    },
+    supplied=("lr", "steps"),
+)
+
+OBJECTIVES: Table[Any] = Table(
+    "objective",
+    "what an inner step descends",
+    {
+        "task": "metaft.inner.objectives:TaskLoss",
+        "l2": "metaft.inner.objectives:L2ToStart",
+        "l2-after": "metaft.inner.objectives:L2AfterSteps",
+        "kl": "metaft.inner.objectives:KLToStart",
+    },
+    supplied=("predict",),
+)
+
+ESTIMATORS: Table[Any] = Table(
+    "estimator",
+    "how the meta-gradient is obtained",
+    {
+        "exact": "metaft.outer.exact:Exact",
+        "first-order": "metaft.outer.first_order:FirstOrder",
+        "finite-difference": "metaft.outer.finite_difference:FiniteDifference",
+        "implicit": "metaft.outer.implicit:Implicit",
+        "reptile": "metaft.outer.reptile:Reptile",
+    },
+)
+
+MODELS: Table[Any] = Table(
+    "model",
+    "networks",
+    {
+        "conv4": "metaft.models.conv4:Conv4",
+        "mlp": "metaft.models.mlp:MLP",
+        "resnet12": "metaft.models.resnet12:ResNet12",
+    },
+    supplied=("inputs", "outputs", "channels", "size"),
+)
+
+HEADS: Table[Any] = Table(
+    "head",
+    "what feature-extraction fits to the features",
+    {
+        "logistic": "metaft.learners.heads.logistic:Logistic",
+        "ridge": "metaft.learners.heads.ridge:Ridge",
+        "svm": "metaft.learners.heads.svm:SVM",
+        "forest": "metaft.learners.heads.forest:Forest",
+        "nearest-mean": "metaft.learners.heads.nearest_mean:NearestMean",
+    },
+    supplied=("seed", "solver"),
+)
+
+COMPOSITIONS: Table[Any] = Table(
+    "learner",
+    "gradient-based meta-learners: addition × scope × rule × objective × estimator",
+    {
+        "maml": "metaft.learners.compositions.maml:maml",
+        "fomaml": "metaft.learners.compositions.fomaml:fomaml",
+        "anil": "metaft.learners.compositions.anil:anil",
+        "boil": "metaft.learners.compositions.boil:boil",
+        "reptile": "metaft.learners.compositions.reptile:reptile",
+        "imaml": "metaft.learners.compositions.imaml:imaml",
+        "meta-sgd": "metaft.learners.compositions.meta_sgd:meta_sgd",
+        "cavia": "metaft.learners.compositions.cavia:cavia",
+        "meta-curvature": "metaft.learners.compositions.meta_curvature:meta_curvature",
+        "maml++": "metaft.learners.compositions.maml_plus_plus:maml_plus_plus",
+        "proto-maml": "metaft.learners.compositions.proto_maml:proto_maml",
+    },
+    supplied=("model", "kind", "workers", "seed"),
+    doc="metaft.learners.compositions.compose:Parts",
+)
+
+METRIC: Table[Any] = Table(
+    "learner",
+    "meta-learners that compare or read: no inner gradient",
+    {
+        "protonet": "metaft.learners.metric.protonet:protonet",
+        "matching": "metaft.learners.metric.matching:matching",
+        "matching-fce": "metaft.learners.metric.full_context:matching_fce",
+        "r2d2": "metaft.learners.metric.r2d2:r2d2",
+        "in-context": "metaft.learners.metric.in_context:in_context",
+    },
+    supplied=("model", "kind", "workers", "seed"),
+)
+
+FROZEN: Table[Any] = Table(
+    "learner",
+    "learners that are not meta-trained: they use a network as it is, or none",
+    {
+        "nearest-neighbour": "metaft.learners.nearest_neighbour:NearestNeighbour",
+        "class-means": "metaft.learners.class_means:ClassMeans",
+        "feature-extraction": "metaft.learners.feature_extraction:FeatureExtraction",
+        "fine-tuning": "metaft.learners.fine_tuning:FineTuning",
+        "head-first": "metaft.learners.fine_tuning:head_first",
+        "rotating": "metaft.learners.fine_tuning:rotating",
+        "linearised": "metaft.learners.fine_tuning:linearised",
+    },
+    supplied=("model", "kind", "workers", "seed", "outputs", "base"),
+    doc="metaft.learners.fine_tuning:FineTuning",
+)
+
+META_TRAINED: Table[Any] = Table(
+    "learner",
+    "meta-trained learners",
+    ChainMap(METRIC.rows, COMPOSITIONS.rows),  # type: ignore[arg-type]
+    tuple(COMPOSITIONS.supplied),
+    COMPOSITIONS.doc,
+)
+
+LEARNERS: Table[Any] = Table(
+    "learner",
+    "every way to use a support set",
+    ChainMap(METRIC.rows, COMPOSITIONS.rows, FROZEN.rows),  # type: ignore[arg-type]
+    tuple(FROZEN.supplied),
+    META_TRAINED.doc,
+)
+
+TABLES: dict[str, Table[Any]] = {
+    "learner": LEARNERS,
+    "rule": RULES,
+    "objective": OBJECTIVES,
+    "estimator": ESTIMATORS,
+    "head": HEADS,
+    "model": MODELS,
+}
+"""Kind of part → its table."""

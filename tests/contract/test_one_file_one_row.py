@@ -1,0 +1,138 @@
+"""A new part is one file and one row: each kind is added from a package of its own, and runs from the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from metaft.cli import cli
+from metaft.tables import COMPOSITIONS, ESTIMATORS, HEADS, METRIC, MODELS, OBJECTIVES, RULES, TABLES
+
+PARTS = {
+    "rule": (RULES, "Shrinking", "share", "halved:share=0.5", """
+from dataclasses import dataclass
+
+from metaft.inner.rules import SGD
+
+
+@dataclass(frozen=True)
+class Shrinking(SGD):
+    \"\"\"Gradient descent of a part of the rate.
+
+    Args:
+        lr: the rate.
+        share: how much of it is taken.
+    \"\"\"
+
+    share: float = 1.0
+
+    def step(self, k, params, state, grads, learned):
+        return {n: p - self.share * self.lr * grads[n] for n, p in params.items()}, state
+"""),
+    "objective": (OBJECTIVES, "Decayed", "weight", "decayed:weight=0.1", """
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Decayed:
+    \"\"\"The loss and a pull to zero.
+
+    Args:
+        weight: of the pull.
+    \"\"\"
+
+    weight: float = 1.0
+    uses_start = False
+
+    def __call__(self, loss, params, start, x, y):
+        return loss(params, x, y) + self.weight * sum(p.square().sum() for p in params.values())
+"""),
+    "estimator": (ESTIMATORS, "Damped", "share", "damped:share=0.5", """
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from metaft.outer.exact import Exact
+
+
+@dataclass(frozen=True)
+class Damped(Exact):
+    \"\"\"A part of the exact meta-gradient.
+
+    Args:
+        share: how much of it is taken.
+    \"\"\"
+
+    share: float = 1.0
+    name: ClassVar[str] = "damped"
+
+    def __call__(self, problem):
+        found = super().__call__(problem)
+        return replace(found, grads={n: self.share * g for n, g in found.grads.items()})
+"""),
+    "model": (MODELS, "Wide", "width", "wide:width=6", """
+import torch
+
+
+class Wide(torch.nn.Sequential):
+    \"\"\"One hidden layer.
+
+    Args:
+        width: of it.
+    \"\"\"
+
+    def __init__(self, inputs: int, outputs: int, width: int = 8):
+        hidden = torch.nn.Linear(inputs, width)
+        super().__init__(torch.nn.Flatten(), hidden, torch.nn.ReLU(), torch.nn.Linear(width, outputs))
+
+    @classmethod
+    def fitting(cls, outputs, input_shape, **options):
+        return cls(torch.Size(input_shape).numel(), outputs, **options)
+"""),
+    "learner": (METRIC, "sharpened", "temperature", "sharpened:temperature=0.5", """
+from metaft.learners.metric.protonet import protonet
+
+
+def sharpened(model, *, temperature: float = 1.0, kind: str = "classification"):
+    \"\"\"A prototypical network.
+
+    Args:
+        model: any network.
+        temperature: above 0.
+        kind: of the tasks.
+    \"\"\"
+    assert temperature == 0.5
+    return protonet(model, kind=kind)
+"""),
+}  # fmt: skip
+QUICK = ("--iterations", "2", "--tasks", "2", "--validate-tasks", "2", "--queries", "2", "--engine", "eager", "--quiet")
+
+
+@pytest.mark.parametrize("kind", PARTS)
+def test_a_part_of_ones_own(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table, attribute, option, asked, code = PARTS[kind]
+    module = f"one_{kind}_file"
+    (tmp_path / f"{module}.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    name = asked.partition(":")[0]
+    monkeypatch.setitem(table.rows, name, f"{module}:{attribute}")
+    run = lambda *words: CliRunner().invoke(cli, list(words))
+    words = ["--model", "mlp", "--hidden", "4"] if kind != "model" else []
+    done = run("meta-train", f"--{kind}", asked, *words, "--image-size", "8", *QUICK, "--out", "run")
+    assert done.exit_code == 0, done.output
+    assert f"{asked}" in (tmp_path / "run/config.toml").read_text()
+    scored = run("evaluate", "run", "--tasks", "2")
+    assert scored.exit_code == 0, scored.output
+    assert option in run("parts", kind, name).stdout
+    wrong = run("meta-train", f"--{kind}", f"{name}:{option}x=1", *words, *QUICK, "--out", "wrong")
+    assert (wrong.exit_code, wrong.stderr.count("\n")) == (2, 1), wrong.output
+    assert f"did you mean {option!r}" in wrong.stderr
+
+
+def test_every_kind_of_part_is_tried() -> None:
+    assert {*TABLES} == {*PARTS, "head"}  # heads are options of feature-extraction
+    assert all(
+        table in (RULES, OBJECTIVES, ESTIMATORS, MODELS, METRIC, COMPOSITIONS, HEADS) for table, *_ in PARTS.values()
+    )
