@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from metaft.cli import cli
-from metaft.tables import COMPOSITIONS, ESTIMATORS, HEADS, METRIC, MODELS, OBJECTIVES, RULES, TABLES
+from metaft.tables import ESTIMATORS, METRIC, MODELS, OBJECTIVES, RULES, TABLES
 
 PARTS = {
     "rule": (RULES, "Shrinking", "share", "halved:share=0.5", """
@@ -133,6 +133,3 @@ def test_a_part_of_ones_own(kind: str, tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_every_kind_of_part_is_tried() -> None:
     assert {*TABLES} == {*PARTS, "head"}  # heads are options of feature-extraction
-    assert all(
-        table in (RULES, OBJECTIVES, ESTIMATORS, MODELS, METRIC, COMPOSITIONS, HEADS) for table, *_ in PARTS.values()
-    )
