@@ -28,12 +28,14 @@ class FirstBatch:
         self.whose = f"the network {whose}"
         self._seen: dict[object, int] = {}
 
-    def __call__(self, network: Network, params: Params, batch: TaskBatch, kind: str, any_ways: bool = False) -> None:
+    def __call__(
+        self, network: Network, params: Callable[[], Params], batch: TaskBatch, kind: str, any_ways: bool = False
+    ) -> None:
         """Check a batch.
 
         Args:
             network: ``network(params, x)``.
-            params: the network's, as they are before the inner loop.
+            params: gives the network's, as they are before the inner loop; asked for where they are looked at.
             batch: the tasks.
             kind: "classification" or "regression".
             any_ways: whether the network is made anew for as many outputs as the tasks have ways.
@@ -45,7 +47,7 @@ class FirstBatch:
         if not batch.tasks:  # a rank without a task
             return
         if shapes not in self._seen:
-            self._seen[shapes] = self._look(network, params, batch, kind, any_ways)
+            self._seen[shapes] = self._look(network, params(), batch, kind, any_ways)
         if (
             kind == "classification" and batch.support_y.device.type == "cpu"
         ):  # elsewhere it would have to be waited for

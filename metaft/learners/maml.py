@@ -301,8 +301,11 @@ class MAML:
 
     def _require_fit(self, batch: TaskBatch) -> None:
         """Refuse tasks that do not go with the network, before anything is computed."""
-        params = network(Inner(self.support_loss, self.rule, 1, per_step=self.per_step).at_step(0, self.params))
-        own = {n: p for n, p in params.items() if n not in self.gathered} | self.begun
+
+        def own() -> Params:
+            params = network(Inner(self.support_loss, self.rule, 1, per_step=self.per_step).at_step(0, self.params))
+            return {n: p for n, p in params.items() if n not in self.gathered} | self.begun
+
         self._check(self.model, own, batch, self.kind, any_ways=self.prototypes is not None)
 
     def _losses(self, ragged: bool) -> tuple[Loss, QueryLoss]:

@@ -162,8 +162,10 @@ def meta_gradient(
     compiling = engine == "compile"
     # Over several steps a large network is compiled piece by piece: a step, its way back, the query pass. That takes
     # the same time whatever K.
-    large = batch.query_x.dim() >= 5 or len(network(params)) > LARGE or is_heavy(batch.query_x, params)
-    piecewise = compiling and steps > 1 and memory != "graph" and large
+    stepwise = compiling and steps > 1 and memory != "graph"
+    piecewise = stepwise and (
+        batch.query_x.dim() >= 5 or len(network(params)) > LARGE or is_heavy(batch.query_x, params)
+    )
     compile_it = compiled.compile_if_small if images_on_cpu(batch.query_x) else compiled.compile_if_possible
     wrap = compile_it if piecewise else None
     setting = (inner, query_loss, estimate, memory, trains, diagnose, wrap, asked)
