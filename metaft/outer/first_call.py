@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from functools import partial
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -17,12 +15,11 @@ from metaft.errors import MetaftError
 from metaft.inner.adapt import network
 from metaft.inner.objectives import Loss
 from metaft.inner.rules import Params
+from metaft.kept import kept
 from metaft.outer.problem import QueryLoss
 from metaft.outer.refusals import refusal
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.check import require_data
-
-_SEEN: WeakKeyDictionary[Callable[..., Any], set[object]] = WeakKeyDictionary()
 
 
 def require_problem(loss: Loss, query_loss: QueryLoss | None, params: Params, batch: TaskBatch, whole: bool) -> None:
@@ -38,12 +35,11 @@ def require_problem(loss: Loss, query_loss: QueryLoss | None, params: Params, ba
     Raises:
         MetaftError: naming what is wrong, and the task.
     """
-    shapes = tuple((t.shape[1:], t.dtype) for t in batch.tensors()), tuple(params)
-    try:
-        seen = _SEEN.setdefault(loss, set())
-    except TypeError:  # an object that cannot be told from others
-        seen = set()
-    if shapes in seen or not batch.tasks:
+    # A method is another object each time it is asked for; what stays is the object that it is of, and its function.
+    seen: set[object] = kept(loss).once(require_problem, set)
+    losses = tuple(id(getattr(of, "__func__", of)) for of in (loss, query_loss))
+    looked = losses, tuple((t.shape[1:], t.dtype) for t in batch.tensors()), tuple(params)
+    if looked in seen or not batch.tasks:
         return
     require_data(batch)
     if whole:
@@ -52,7 +48,7 @@ def require_problem(loss: Loss, query_loss: QueryLoss | None, params: Params, ba
         for part, of, (x, y) in (("support", loss, support), ("query", asked, query)):
             if len(x):
                 _look(of, params, x, y, part)
-    seen.add(shapes)
+    seen.add(looked)
 
 
 def _of_queries(query_loss: QueryLoss, support: tuple[Tensor, Tensor], params: Params, x: Tensor, y: Tensor) -> Tensor:
