@@ -35,10 +35,10 @@ def require_problem(loss: Loss, query_loss: QueryLoss | None, params: Params, ba
     Raises:
         MetaftError: naming what is wrong, and the task.
     """
-    # Where the loss is a method it is another object at each call, and its own object is what stays.
+    # A method is another object each time it is asked for; what stays is the object that it is of, and its function.
     seen: set[object] = kept(loss).once(require_problem, set)
-    losses = [getattr(of, "__func__", of) for of in (loss, query_loss)]
-    looked = (*map(id, losses), tuple((t.shape[1:], t.dtype) for t in batch.tensors()), tuple(params))
+    losses = tuple(id(getattr(of, "__func__", of)) for of in (loss, query_loss))
+    looked = losses, tuple((t.shape[1:], t.dtype) for t in batch.tensors()), tuple(params)
     if looked in seen or not batch.tasks:
         return
     require_data(batch)
