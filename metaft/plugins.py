@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from metaft.errors import MetaftError, nearest
+from metaft.parts import Asked, read, read_options
 
 # What the process has read from files: import paths are not to be followed from there unasked.
 _from_files: dict[str, str] = {}
@@ -27,6 +28,31 @@ def is_import_path(name: str) -> bool:
         True for Python names joined by dots, a colon and one more Python name.
     """
     return _PATH.fullmatch(name) is not None
+
+
+def named_part(text: str, kind: str) -> Asked:
+    """A part's name and options; the name may be an import path.
+
+    Args:
+        text: ``name``, ``name:option=value,…``, or an import path ``package.module:Name``, likewise with options.
+        kind: what it is called in messages, such as "learner".
+
+    Returns:
+        Both; nothing is checked yet.
+
+    Raises:
+        MetaftError: if an option is malformed or given twice.
+    """
+    path = _path(text)
+    if path:
+        return Asked(path, read_options(f"{kind} {text!r}", text[len(path) + 1 :]))
+    return read(text, kind)
+
+
+def _path(text: str) -> str:
+    """The import path that a text begins with, options left out; nothing if there is none."""
+    name = ":".join(text.split(":")[:2])
+    return name if is_import_path(name) else ""
 
 
 def load_attribute(path: str) -> Any:
@@ -66,8 +92,8 @@ def found_in_file(text: str, file: object) -> None:
         text: a setting's value.
         file: where it stands, for the message.
     """
-    if is_import_path(text):
-        _from_files.setdefault(text, str(file))
+    if path := _path(text):
+        _from_files.setdefault(path, str(file))
 
 
 def trust(text: str) -> None:
@@ -76,7 +102,7 @@ def trust(text: str) -> None:
     Args:
         text: a setting's value.
     """
-    _from_files.pop(text, None)
+    _from_files.pop(_path(text), None)
 
 
 def require_trust(text: str) -> None:
@@ -90,9 +116,10 @@ def require_trust(text: str) -> None:
     """
     from metaft.data import cache
 
-    if text in _from_files and not cache.noted(_fact(text)) and os.environ.get("METAFT_OWN_CODE", "0") in ("", "0"):
+    path = _path(text)
+    if path in _from_files and not cache.noted(_fact(path)) and os.environ.get("METAFT_OWN_CODE", "0") in ("", "0"):
         raise MetaftError(
-            f"{_from_files[text]} names code that would be imported and run, {text}; if you trust it, set "
+            f"{_from_files[path]} names code that would be imported and run, {path}; if you trust it, set "
             "METAFT_OWN_CODE=1 (once; it is remembered)"
         )
 

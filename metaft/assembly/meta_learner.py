@@ -18,12 +18,12 @@ from metaft.distributed.place import place
 from metaft.errors import MetaftError
 from metaft.learners import ANY_WAYS
 from metaft.learners.learner import MetaLearner as Learner
-from metaft.plugins import call, is_import_path, load_attribute
+from metaft.plugins import call, is_import_path, load_attribute, named_part
 from metaft.runs import checkpoint
 from metaft.runs.directory import RunDirectory, read_record
 from metaft.settings.config import RunConfig, load_config, validated
 from metaft.settings.family import REGRESSIONS
-from metaft.settings.learner import LearnerSettings, asked_learner
+from metaft.settings.learner import LearnerSettings
 from metaft.tables import ESTIMATORS, LEARNERS, META_TRAINED, METRIC, OBJECTIVES, RULES
 from metaft.tasks.episodes import Episodes
 from metaft.tasks.family import TaskFamily
@@ -155,7 +155,7 @@ def _told(config: RunConfig) -> dict[str, Any]:
     """What the settings say of the learner; its own options are text."""
     values = {n: getattr(config, n) for n in LearnerSettings.model_fields if n not in ("learner", "workers")}
     told = {name: value for name, value in values.items() if value is not None}
-    return told | dict(asked_learner(config.learner).options)
+    return told | dict(named_part(config.learner, "learner").options)
 
 
 def _asked(how: dict[str, Any], known: Container[str]) -> dict[str, Any]:
@@ -167,7 +167,7 @@ def _asked(how: dict[str, Any], known: Container[str]) -> dict[str, Any]:
 
 def _own_learner(config: RunConfig, model: nn.Module, how: dict[str, Any]) -> Learner:
     """A learner of the user's own, built with those of our settings that it has parameters for."""
-    path, asked = config.method, asked_learner(config.learner).options
+    path, asked = config.method, named_part(config.learner, "learner").options
     builder = load_attribute(path)
     if not callable(builder):
         raise MetaftError(

@@ -9,7 +9,7 @@ from torch import nn
 
 from metaft import models
 from metaft.models.heads import with_cosine_head
-from metaft.parts import read
+from metaft.plugins import named_part
 from metaft.settings.learner import ModelSettings
 from metaft.settings.pretrain import PretrainConfig
 from metaft.tasks.family import TaskFamily
@@ -37,7 +37,7 @@ def build_model(config: ModelSettings, family: TaskFamily, seed: int, **more: An
     Raises:
         MetaftError: if the model is unknown, or does not suit the inputs.
     """
-    options = MODEL_OPTIONS.get(read(config.model).name, lambda c: {})(config) | more
+    options = MODEL_OPTIONS.get(named_part(config.model, "model").name, lambda c: {})(config) | more
     return models.build(config.model, outputs=family.outputs, input_shape=family.input_shape, seed=seed, **options)
 
 

@@ -11,10 +11,10 @@ from pydantic.fields import FieldInfo
 
 from metaft.cli.defaults import default_text, help_text, settled
 from metaft.cli.folders import OutFolder
-from metaft.plugins import is_import_path
+from metaft.plugins import is_import_path, named_part
 from metaft.settings.config import CommandSettings, RunConfig, section_of
 from metaft.settings.family import is_flag
-from metaft.settings.learner import FLAGS, LearnerSettings, asked_learner
+from metaft.settings.learner import FLAGS, LearnerSettings
 from metaft.tables import META_TRAINED
 
 F = Callable[..., Any]
@@ -38,8 +38,8 @@ class SectionedCommand(click.Command):
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """As click's; with a learner named, that learner's options alone."""
         named = ctx.meta.get(LEARNER, "")
-        if named and not is_import_path(asked_learner(named).name):
-            learner_help(asked_learner(named).name, ctx.command_path, formatter)
+        if named and not is_import_path(named_part(named, "learner").name):
+            learner_help(named_part(named, "learner").name, ctx.command_path, formatter)
         else:
             super().format_help(ctx, formatter)
 

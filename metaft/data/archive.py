@@ -95,6 +95,8 @@ class Files:
                     width, height = image.size
                     raise MetaftError(f"{self.path}: {name} has {width}×{height} pixels, expected {SIDE}×{SIDE}")
                 ink = np.asarray(shown(image, f"{self.path}: {name}").convert("L")) < 128
+        except MetaftError:
+            raise
         except (*_READ_ERRORS, SyntaxError, Image.DecompressionBombError, bomb) as error:
             raise MetaftError(f"{self.path}: {name} is not a readable PNG image; fetch it again") from error
         if ink.all() or not ink.any():
@@ -124,6 +126,8 @@ def open_files(path: Path) -> Iterator[Files]:
         if path.stat().st_size > MAX_ARCHIVE_BYTES:
             raise MetaftError(f"{path} is larger than {MAX_ARCHIVE_BYTES >> 20} MiB, so not an archive of drawings")
         archive = zipfile.ZipFile(path)
+    except MetaftError:
+        raise
     except _READ_ERRORS as error:
         raise MetaftError(f"{path} is not a complete zip file ({_line(error)}); fetch it again") from error
     with archive:

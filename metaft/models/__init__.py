@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
@@ -13,8 +14,8 @@ from metaft.models.examples import INPUT_SHAPE
 from metaft.models.functional import Functional
 from metaft.models.mlp import MLP
 from metaft.models.resnet12 import ResNet12
-from metaft.parts import convert, read
-from metaft.plugins import call, is_import_path, load_attribute
+from metaft.parts import convert
+from metaft.plugins import call, is_import_path, load_attribute, named_part
 from metaft.seeds import require_seed
 from metaft.tables import MODELS
 
@@ -31,7 +32,7 @@ def build(name: str, *, outputs: int, input_shape: tuple[int, ...], seed: int, *
     Args:
         name: "conv4", "mlp" or "resnet12", with options as in "conv4:pool=max,hidden=32"; or the import
             path of a module's class, or of a function that makes one, called with ``outputs``, ``input_shape`` and the
-            options.
+            options, which may stand behind the path as well.
         outputs: how many numbers it answers with.
         input_shape: shape of one example.
         seed: of the initial weights; torch's global random state is left as it was.
@@ -43,12 +44,12 @@ def build(name: str, *, outputs: int, input_shape: tuple[int, ...], seed: int, *
     Raises:
         MetaftError: if the name or an option is unknown, or the examples do not suit the network.
     """
-    if is_import_path(name):
-        own = _own(name, seed, {"outputs": outputs, "input_shape": input_shape, **options})
+    found = named_part(name, "model")
+    if is_import_path(found.name):
+        own = _own(found.name, seed, {"outputs": outputs, "input_shape": input_shape, **options}, found.options)
         if not hasattr(own, INPUT_SHAPE):  # its layers are told apart by what they do with an example
             setattr(own, INPUT_SHAPE, tuple(input_shape))
         return own
-    found = read(name, "model")
     kind: Any = MODELS[found.name]
     options = convert(f"model {found.name!r}", kind, {**options, **found.options}, MODELS.supplied)
     # First without memory: settings from a stranger's file may ask for any size.
@@ -71,15 +72,16 @@ def require_known(name: str) -> None:
     Raises:
         MetaftError: naming the nearest one.
     """
-    if not is_import_path(name):
+    if not is_import_path(named_part(name, "model").name):
         MODELS.asked(name)
 
 
-def _own(path: str, seed: int, arguments: dict[str, Any]) -> nn.Module:
+def _own(path: str, seed: int, arguments: dict[str, Any], options: Mapping[str, str]) -> nn.Module:
     """A network of the user's own."""
     make = load_attribute(path)
     if not callable(make):
         raise MetaftError(f"{path} is not a network's class, nor a function that makes one")
+    arguments |= convert(f"model {path!r}", make, options, MODELS.supplied)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(require_seed(seed))
         model = call(path, make, arguments)

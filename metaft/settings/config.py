@@ -11,9 +11,9 @@ from typing import Any, ClassVar, Self, TypeVar, overload
 from pydantic import Field, ValidationError, model_validator
 
 from metaft.errors import MetaftError, nearest
-from metaft.plugins import found_in_file, trust
+from metaft.plugins import found_in_file, named_part, trust
 from metaft.settings.family import BY_DATASET, REGRESSIONS, FamilySettings, Settings, is_flag
-from metaft.settings.learner import FLAGS, OF_LEARNERS, LearnerSettings, ModelSettings, asked_learner, with_options
+from metaft.settings.learner import FLAGS, OF_LEARNERS, LearnerSettings, ModelSettings, with_options
 from metaft.settings.published import CHANGES_TEST, method_defaults
 from metaft.settings.teacher import QueryTeacherSettings
 from metaft.settings.train import MetaTrainSettings
@@ -81,7 +81,7 @@ class RunConfig(
     @property
     def method(self) -> str:
         """The learner's name, without its options."""
-        return asked_learner(self.learner).name
+        return named_part(self.learner, "learner").name
 
     @classmethod
     def renewed(cls, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,7 +91,7 @@ class RunConfig(
     @model_validator(mode="before")
     @classmethod
     def _defaults_of_dataset_and_method(cls, given: dict[str, Any]) -> dict[str, Any]:
-        method = asked_learner(str(given.get("learner") or "maml")).name
+        method = named_part(str(given.get("learner") or "maml"), "learner").name
         defaults = BY_DATASET.get(str(given.get("dataset")), {}) | method_defaults({**given, "learner": method})
         given = with_options(given, defaults)
         defaults = {name: value for name, value in defaults.items() if name not in OF_LEARNERS}

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from metaft.errors import MetaftError
-from metaft.parts import Asked, read, read_options
-from metaft.plugins import is_import_path
+from metaft.parts import Asked
+from metaft.plugins import named_part
 from metaft.settings.family import Settings
 
 
@@ -33,26 +32,6 @@ OF_LEARNERS = (
 FLAGS = ("learned_scale", "fixed_regularisation")
 """Those of them that are yes or no."""
 
-_OWN = re.compile(r"([^:]+:[^:]+)(?::(.*))?")
-
-
-def asked_learner(text: str) -> Asked:
-    """A learner's name and options.
-
-    Args:
-        text: ``name``, ``name:option=value,…``, or an import path ``package.module:Name``, likewise with options.
-
-    Returns:
-        Both; nothing is checked yet.
-
-    Raises:
-        MetaftError: if an option is malformed or given twice.
-    """
-    own = _OWN.fullmatch(text)
-    if own and is_import_path(own[1]):
-        return Asked(own[1], read_options(f"learner {text!r}", own[2] or ""))
-    return read(text, "learner")
-
 
 def with_options(given: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Settings whose learner has its own options with it, and no others.
@@ -67,7 +46,7 @@ def with_options(given: Mapping[str, Any], defaults: Mapping[str, Any] | None = 
     Raises:
         MetaftError: if an option is given in both ways, and differently.
     """
-    asked = asked_learner(str(given.get("learner") or "maml"))
+    asked = named_part(str(given.get("learner") or "maml"), "learner")
     for name, told in asked.options.items():
         if name not in OF_LEARNERS and name not in LearnerSettings.model_fields:
             continue  # what is called so beside it is another thing, such as a teacher's temperature

@@ -181,7 +181,7 @@ def test_the_next_command_is_one_that_can_be_typed(tmp_path: Path, monkeypatch: 
 
 def test_help_offers_the_choices_of_every_setting() -> None:
     text = metaft("meta-train", "--help").stdout
-    for choices in ("exact|first-order|finite-difference", "auto|COUNT", "transductive|inductive", "--minutes NUMBER"):
+    for choices in ("compile|eager|higher", "auto|COUNT", "transductive|inductive", "--minutes NUMBER"):
         assert choices in text
 
 

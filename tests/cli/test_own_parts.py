@@ -10,6 +10,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
+from metaft.assembly.meta_learner import load_run
 from metaft.cli import cli
 from metaft.errors import MetaftError
 from metaft.plugins import is_import_path, load_attribute
@@ -56,15 +57,16 @@ class Lines:
         return {"family": "lines", "dataset": "lines", "split": self.split, "seed": self.seed, "shots": self.shots}
 
 class Tiny(nn.Module):
-    def __init__(self, outputs, input_shape):
+    def __init__(self, outputs, input_shape, scale: float = 1.0):
         super().__init__()
+        self.scale = scale
         width = 1
         for axis in input_shape:
             width *= axis
         self.head = nn.Linear(width, outputs)
 
     def forward(self, x):
-        return self.head(x.flatten(1))
+        return self.scale * self.head(x.flatten(1))
 
 def no_model(outputs, input_shape):
     return "network"
@@ -167,6 +169,17 @@ def test_mistakes_are_one_line(tmp_path: Path, arguments: list[str], said: str) 
     assert said in result.stderr
     assert result.stderr.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_options_stand_behind_an_import_path(tmp_path: Path) -> None:
+    words = ["--dataset", "ownparts:blobs", "--learner", "ownparts:slow_maml:steps=2", "--ways", 3, "--image-size", 8]
+    result = metaft("meta-train", *words, "--model", "ownparts:Tiny:scale=0.5", *QUICK, "--out", "run")
+    assert result.exit_code == 0, result.stderr
+    _, learner = load_run(tmp_path / "run")
+    assert (learner.model.module.scale, learner.steps) == (0.5, 2)
+    for option, said in {"scale=wide": "'ownparts:Tiny': scale = wide", "scales=1": "has no option 'scales'"}.items():
+        result = metaft("meta-train", *words, "--model", f"ownparts:Tiny:{option}", *QUICK, "--out", "other")
+        assert (result.exit_code, said in result.stderr) == (2, True), result.output
 
 
 def test_import_paths_are_told_from_names() -> None:

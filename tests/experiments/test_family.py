@@ -166,7 +166,7 @@ def test_the_page_says_what_methods_were_told(tmp_path: Path) -> None:
         "MAML 20-way: `steps = 1`",
         "ANIL 20-way: `steps = 1`",
         "Reptile 20-way: `test_steps = 12`",
-        "Matching Networks, learned scale any-way: `learned_scale = true`",
+        "Matching Networks, learned scale any-way: `learner = matching:learned_scale=true`",
     ]
     assert f"but for {'; '.join(told)}.\n" in page(report(), [], "", told)
     assert "each method's own" not in page(report(), [], "")

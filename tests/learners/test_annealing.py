@@ -7,6 +7,9 @@ import torch
 import metaft
 from metaft.learners.annealing import Annealing
 from metaft.learners.learner import set_progress
+from metaft.outer.exact import Exact
+from metaft.outer.finite_difference import FiniteDifference
+from metaft.outer.first_order import FirstOrder
 
 
 def published(epoch, steps, epochs):
@@ -43,10 +46,10 @@ def test_one_step_has_one_loss():
 
 def test_first_order_becomes_the_learners_own():
     annealing = Annealing(epochs=100, first_order=50)
-    assert [annealing.estimator("finite-difference", d) for d in (0, 0.499, 0.5, 1)] == [
-        "first-order", "first-order", "finite-difference", "finite-difference",
-    ]  # fmt: skip
-    assert Annealing(first_order=0).estimator("exact", 0.0) == "exact"
+    own = FiniteDifference()
+    found = [annealing.estimator(own, done) for done in (0, 0.499, 0.5, 1)]
+    assert found == [FirstOrder(), FirstOrder(), own, own]
+    assert Annealing(first_order=0).estimator(Exact(), 0.0) == Exact()
 
 
 @pytest.mark.parametrize("wrong", [{"epochs": 0}, {"multi_step": -1}, {"first_order": 1.5}])
@@ -60,7 +63,7 @@ def test_a_run_whose_exact_gradients_would_never_come_is_refused():
         learner(epochs=20)
     with pytest.raises(metaft.MetaftError, match="multi_step_epochs 10 are more than the run's 5 epochs"):
         learner(epochs=5, first_order_epochs=0)
-    assert Annealing(epochs=4, multi_step=4, first_order=4).estimator("exact", 1.0) == "first-order"
+    assert Annealing(epochs=4, multi_step=4, first_order=4).estimator(Exact(), 1.0) == FirstOrder()
 
 
 def test_a_learner_need_not_listen():
@@ -79,7 +82,7 @@ def learner(**options):
 
 def test_the_loop_tells_before_every_update_and_validation(tmp_path, monkeypatch):
     told, mine = [], learner()
-    monkeypatch.setattr(mine, "at", told.append)
+    monkeypatch.setattr(mine, "set_progress", told.append)
     family = metaft.families.sinusoid(seed=0)
     metaft.meta_train(mine, family, out=tmp_path / "run", validation=family, **settings())
     eighths = [n / 8 for n in range(8)]

@@ -106,7 +106,7 @@ def test_meta_training_on_other_tasks_is_not_gone_on_with() -> None:
         "--split-seed 1": "begun with split_seed = 0, not 1",
         "--scheme x": "begun with scheme = alphabets, not x",
         "--batch-norm inductive": "begun with batch_norm = none, not inductive",
-        "--distance cosine": "begun with distance = none, not cosine",
+        "--distance cosine": "begun with learner = protonet, not protonet:distance=cosine",
         "--test-tasks 7": "begun with test_tasks = 600, not 7",
         "--validate-every 7": "begun with validate_every = 250, not 7",
     }.items():

@@ -98,9 +98,12 @@ def test_a_checkpoint_that_would_run_a_command(run: Path, tmp_path: Path, how: s
     assert not mark.exists()
 
 
+@pytest.mark.parametrize("options", ["", ":hidden=3"])
 def test_code_named_by_a_strangers_settings_is_not_imported(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: str
 ) -> None:
+    monkeypatch.delitem(sys.modules, "payload_of_a_stranger", raising=False)
+    monkeypatch.setattr(sys, "path", list(sys.path))
     mark = tmp_path / "ran"
     (tmp_path / "payload_of_a_stranger.py").write_text(
         f"from pathlib import Path\nPath({str(mark)!r}).touch()\nfrom metaft.models import MLP as Net\n"
@@ -111,12 +114,12 @@ def test_code_named_by_a_strangers_settings_is_not_imported(
     monkeypatch.setattr("metaft.plugins._from_files", {})
     path = "payload_of_a_stranger:Net"
     config = run / "config.toml"
-    config.write_text(config.read_text().replace('"mlp"', f'"{path}"'))
+    config.write_text(config.read_text().replace('"mlp"', f'"{path}{options}"'))
     with pytest.raises(MetaftError, match=r"names code that would be imported and run, payload.*METAFT_OWN_CODE=1"):
         load_run(run)
     assert not mark.exists()
     # Typed in the command it is the user's own wish; once it has been loaded it is known.
-    assert load_config(config, {"model": path}).model == path
+    assert load_config(config, {"model": f"{path}{options}"}).model == f"{path}{options}"
     load_attribute(path)
     assert mark.exists()
     load_config(config)

@@ -8,8 +8,8 @@ from metaft.assembly.meta_learner import build as parts_of
 from metaft.inner.rules import RMSProp
 from metaft.learners import build, options
 from metaft.models import MLP, Conv4
+from metaft.plugins import named_part
 from metaft.settings.config import RunConfig, load_config, to_toml, validated
-from metaft.settings.learner import asked_learner
 from metaft.settings.published import BY_METHOD
 from metaft.tables import COMPOSITIONS, LEARNERS, META_TRAINED
 
@@ -150,7 +150,8 @@ def test_a_method_is_told_its_options_by_its_name_and_survives_a_file(name, tmp_
         config = validated(RunConfig, {"learner": f"{name}:{option.name}={value}".replace("True", "true")})
         told = getattr(config, option.name, None)
         assert config.method == name
-        assert str(told if told is not None else asked_learner(config.learner).options[option.name]) == str(value)
+        told = named_part(config.learner, "learner").options[option.name] if told is None else told
+        assert str(told) == str(value)
         (tmp_path / "c.toml").write_text(to_toml(config))
         assert load_config(tmp_path / "c.toml") == config
 
