@@ -13,7 +13,7 @@ import torch
 from metaft.errors import MetaftError
 from metaft.files import write_atomically
 from metaft.learners.learner import MetaLearner as Learner
-from metaft.outer.meta_gradient import MetaGradient
+from metaft.outer.mean_gradient import MetaGradient
 from metaft.runs.directory import RunDirectory, first_record
 from metaft.runs.metrics import Metrics
 from metaft.runs.reading import dig

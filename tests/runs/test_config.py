@@ -105,8 +105,8 @@ def test_toml_round_trip(root: str, lr: float, average: float, ways: int, rotati
 @pytest.mark.parametrize(
     ("setting", "table"),
     [
-        ("memory", "metaft.outer.meta_gradient:MEMORY"),
-        ("engine", "metaft.outer.meta_gradient:ENGINES"),
+        ("memory", "metaft.outer.problem:MEMORY"),
+        ("engine", "metaft.outer.problem:ENGINES"),
     ],
 )
 def test_settings_offer_exactly_what_the_tables_hold(setting: str, table: str) -> None:

@@ -16,7 +16,7 @@ from metaft.learners.metric.features import TaskFeatures
 from metaft.models.functional import BatchNormMode, Params
 from metaft.models.heads import head_name
 from metaft.outer.chunks import default_size, map_chunks
-from metaft.outer.meta_gradient import MetaGradient
+from metaft.outer.mean_gradient import MetaGradient
 from metaft.tasks.batch import IGNORE, TaskBatch
 from metaft.tasks.check import require_support
 from metaft.tasks.family import Kind
