@@ -97,9 +97,9 @@ def mean_gradient(
     # the same time whatever K.
     stepwise = compiling and steps > 1 and compute.memory != "graph"
     piecewise = stepwise and (
-        batch.query_x.dim() >= 5 or len(network(params)) > LARGE or is_heavy(batch.query_x, params)
+        batch.example_layout == "images" or len(network(params)) > LARGE or is_heavy(batch, params)
     )
-    compile_it = compiled.compile_if_small if images_on_cpu(batch.query_x) else compiled.compile_if_possible
+    compile_it = compiled.compile_if_small if images_on_cpu(batch) else compiled.compile_if_possible
     wrap = compile_it if piecewise else None
     setting = (inner, outer.query_loss, estimate, compute.memory, trains, diagnose, wrap, asked)
     make = lambda: _partial_sum(*setting)
@@ -115,7 +115,7 @@ def mean_gradient(
         whole_graph = compiling and not piecewise and part.compiles_whole
         if whole_graph and 0 < drawn.tasks <= size:  # all tasks in one chunk: the mean is compiled with the rest
             # Images are laid out anew, and computed twice the first time: what is changed in place would be another's.
-            inside = None if images_on_cpu(drawn.query_x) else update
+            inside = None if images_on_cpu(drawn) else update
             whole = store(loss).once(
                 (_mean_of_all, partial_sum, trains, inside),
                 lambda: compile_it(_mean_of_all(partial_sum, trains, inside)),

@@ -236,8 +236,9 @@ def _train(
         curve, batch = learner.curve(share.batch), share.batch
         return world.mean(per_step(curve, batch.query_y, batch.support_y), share)
 
-    images = len(family.input_shape) >= 3
-    update, batches = meta_update(learner, state, s.clip, world, images, refuse), Ahead(family, s.tasks)
+    batches = Ahead(family, s.tasks)
+    images = batches.peek(at.iteration).example_layout == "images"
+    update = meta_update(learner, state, s.clip, world, images, refuse)
     logged = (time.perf_counter(), at.iteration)
     saved = at.iteration
     done = fraction_done(at.iteration, s.iterations, at.seconds, s.minutes)

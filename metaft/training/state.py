@@ -196,7 +196,9 @@ class TrainState:
                 require_fit(part, self.weights, where)
         optimiser = dict(stored.optimiser)
         device = next(iter(self.weights.values())).device
-        moments = {name: _moments(optimiser, name, self.optimiser.like(weight), where) for name, weight in self.weights.items()}
+        moments = {
+            name: _moments(optimiser, name, self.optimiser.like(weight), where) for name, weight in self.weights.items()
+        }
         try:
             torch.set_rng_state(optimiser.pop("random/torch"))
             if (cuda := optimiser.pop("random/cuda", None)) is not None and device.type == "cuda":

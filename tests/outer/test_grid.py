@@ -19,8 +19,7 @@ from metaft.outer.finite_difference import FiniteDifference, default_step
 from metaft.outer.first_order import FirstOrder
 from metaft.outer.implicit import _pulled_back
 from metaft.outer.meta_gradient import meta_gradient
-from metaft.outer.problem import MEMORY
-from metaft.outer.problem import Problem
+from metaft.outer.problem import MEMORY, Problem
 from metaft.tables import OBJECTIVES, RULES
 
 DOUBLE = torch.float64

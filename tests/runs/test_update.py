@@ -24,8 +24,8 @@ from metaft.outer.mean_gradient import MetaGradient
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.sinusoid import Sinusoids
 from metaft.training import update
-from metaft.training.optimisers.adam import Adam, AdamUpdate
 from metaft.training.loop import meta_train
+from metaft.training.optimisers.adam import Adam, AdamUpdate
 from metaft.training.state import TrainState
 from metaft.training.stopping import StoppedRun, StopRequest
 from tests.runs.fakes import Gradient, LinearMaml, Waves
@@ -81,7 +81,10 @@ def test_adam_is_torchs(clip: float | None) -> None:
         for name, value in zip("ca", trained, strict=True):
             averaged[name].lerp_(value.detach(), 0.3)
         told = adam(
-            weights, torch.tensor(2.0).double(), grads, (mean, square, Adam().corrected_rates(i, 0.1 / i, 0.3, mean), average)
+            weights,
+            torch.tensor(2.0).double(),
+            grads,
+            (mean, square, Adam().corrected_rates(i, 0.1 / i, 0.3, mean), average),
         )
         torch.testing.assert_close(told, torch.stack((torch.tensor(2.0).double(), norm)))
     torch.testing.assert_close(weights["c"], trained[0].detach())
@@ -95,7 +98,9 @@ def test_adam_changes_nothing_where_something_is_not_finite(where: str) -> None:
     mean, square = torch.full((2,), 0.1), torch.full((2,), 0.2)
     loss = torch.tensor(float("nan") if where == "loss" else 1.0)
     grads = {"a": torch.tensor([1.0, float("inf") if where == "gradient" else 1.0])}
-    told = AdamUpdate(("a",), 1.0)(weights, loss, grads, (mean, square, Adam().corrected_rates(1, 0.1, 0.5, mean), average))
+    told = AdamUpdate(("a",), 1.0)(
+        weights, loss, grads, (mean, square, Adam().corrected_rates(1, 0.1, 0.5, mean), average)
+    )
     assert not bool(told.isfinite().all())
     assert weights["a"].tolist() == [1, 1]
     assert average["a"].tolist() == [3, 3]

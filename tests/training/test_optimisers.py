@@ -34,7 +34,9 @@ CPU = torch.device("cpu")
 
 
 def test_the_table_has_all_of_torchs() -> None:
-    torchs = {name for name, kind in vars(torch.optim).items() if isinstance(kind, type) and issubclass(kind, Optimizer)}
+    torchs = {
+        name for name, kind in vars(torch.optim).items() if isinstance(kind, type) and issubclass(kind, Optimizer)
+    }
     assert {name.lower() for name in torchs - set(LEFT_OUT)} == set(OUTER)
 
 

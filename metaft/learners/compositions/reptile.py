@@ -16,9 +16,10 @@ def reptile(model: nn.Module, *, inner_lr: float = 1e-3, steps: int = 3, **parts
     Nichol, Achiam & Schulman 2018, "On first-order meta-learning algorithms", alg. 1 and 2. What adapts is what is
     meta-trained, so ``meta_scope`` is the scope.
 
-    Published, by the commands of the authors' code, with Adam of β1 = 0 inside and an outer step of plain SGD whose rate
-    falls linearly from 1 to 0 (``outer="sgd:lr=1,schedule=linear"`` of the training loop): Omniglot 5-way 1-shot, transductive,
+    Published, by the commands of the authors' code, with Adam of β1 = 0 inside: Omniglot 5-way 1-shot, transductive,
     rate 0.001, 3 steps (5 at test); 20-way rate 0.00046, 12 steps (97 at test); the sinusoid SGD of rate 0.02, 5 steps.
+    Their outer step is plain SGD of a rate that falls linearly from 1 to 0, which is the training loop's
+    ``outer="sgd:lr=1,schedule=linear"``.
 
     Four deviations. A step descends the mean over all of a task's examples, where the code goes through minibatches of
     them (25 at 5 ways, 15 at 20). A training task has as many examples as support and query set, where theirs has 15 a

@@ -256,9 +256,8 @@ def without_padding(batch: TaskBatch) -> TaskBatch:
     if not batch.ragged:
         return batch
     kept, asked = batch.support_y[0] != IGNORE, labels_of(batch.query_y)[0] != IGNORE
-    return TaskBatch(
-        batch.support_x[:, kept], batch.support_y[:, kept], batch.query_x[:, asked], batch.query_y[:, asked], batch.keys
-    )
+    parts = batch.support_x[:, kept], batch.support_y[:, kept], batch.query_x[:, asked], batch.query_y[:, asked]
+    return TaskBatch(*parts, batch.keys, batch.layout)
 
 
 def query_losses(answers: Tensor, query_y: Tensor) -> Tensor:

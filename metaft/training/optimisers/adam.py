@@ -16,7 +16,7 @@ from metaft.validate import require_fraction, require_positive
 
 Params = dict[str, Tensor]
 Kept = tuple[Tensor, Tensor, Tensor, Params]
-"""Means of gradient and squared gradient, ``[numbers]`` each; what `Adam.corrected_rates` gives; the averaged weights."""
+"""Means of gradient and squared gradient, ``[numbers]`` each; what `Adam.corrected_rates` gives; averaged weights."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,7 +57,7 @@ class OuterOptimiser:
         raise NotImplementedError
 
     def compiled(self, names: tuple[str, ...], clip: float | None) -> Any | None:
-        """The same as one function of tensors, to be compiled with the gradient (see `adam.AdamUpdate`), if there is one.
+        """The same as one function of tensors, to be compiled with the gradient (see `AdamUpdate`), if there is one.
 
         Args:
             names: of the weights, in the order of their numbers.
