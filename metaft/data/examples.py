@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import cached_property
+from typing import ClassVar
 
 from torch import Tensor
 
-from metaft.tasks.layout import Layout
+from metaft.data.layout import Layout
 
 
 class LabelledExamples(ABC):
@@ -21,7 +22,7 @@ class LabelledExamples(ABC):
 
     counts: Tensor
     names: tuple[str, ...]
-    layout: Layout
+    layout: ClassVar[Layout]
 
     @property
     @abstractmethod

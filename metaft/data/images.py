@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from metaft.data.examples import LabelledExamples
+from metaft.data.layout import Layout
 from metaft.errors import MetaftError
-from metaft.tasks.layout import Layout
 
 
 def as_numbers(images: Tensor) -> Tensor:

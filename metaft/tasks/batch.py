@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
+from metaft.data.layout import Layout, likeliest
 from metaft.elementary import draws
 from metaft.errors import MetaftError
-from metaft.tasks.layout import Layout, likeliest
 
 IGNORE = -100
 """The label of a padded example (torch's ``ignore_index``): no loss, statistic or score takes notice of it."""
@@ -39,7 +39,7 @@ class TaskBatch:
     query_x: Tensor
     query_y: Tensor
     keys: Tensor | None = None
-    layout: Layout | None = None
+    layout: Layout | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         support_x, support_y, query_x, query_y = shapes = [t.shape for t in self.tensors()]

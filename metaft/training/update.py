@@ -67,8 +67,8 @@ def meta_update(
 
     Returns:
         A call for each update. Where the learner takes an update with the gradient, the optimiser is Adam, examples are
-        vectors, the weights of one precision and the run one process, it is one compiled function from the tasks to the new weights;
-        elsewhere it is several, with other rounding.
+        vectors, the weights of one precision and the run one process, it is one compiled function from the tasks to the
+        new weights; elsewhere it is several, with other rounding.
     """
     if takes_update(learner) and world.size == 1 and not images:
         names = tuple(learner.trains)  # type: ignore[attr-defined]

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from metaft.cli import cli
-from metaft.tables import ESTIMATORS, METRIC, MODELS, OBJECTIVES, RULES, TABLES
+from metaft.tables import ESTIMATORS, METRIC, MODELS, OBJECTIVES, OUTER, RULES, TABLES
 
 PARTS = {
     "rule": (RULES, "Shrinking", "share", "halved:share=0.5", """
@@ -70,6 +70,31 @@ class Damped(Exact):
     def __call__(self, problem):
         found = super().__call__(problem)
         return replace(found, grads={n: self.share * g for n, g in found.grads.items()})
+"""),
+    "outer": (OUTER, "Halved", "share", "halved:share=0.5", """
+from dataclasses import dataclass
+
+from metaft.training.optimisers.optimiser import OuterOptimiser
+
+
+@dataclass(frozen=True, kw_only=True)
+class Halved(OuterOptimiser):
+    \"\"\"Gradient descent of a part of the rate.
+
+    Args:
+        lr: the rate.
+        schedule: its course.
+        share: how much of it is taken.
+    \"\"\"
+
+    share: float = 1.0
+
+    def start(self, weight):
+        return {}
+
+    def step(self, weights, grads, kept, lr):
+        for weight, gradient in zip(weights, grads):
+            weight.sub_(self.share * lr * gradient)
 """),
     "model": (MODELS, "Wide", "width", "wide:width=6", """
 import torch

@@ -16,6 +16,7 @@ from metaft.distributed.share import Share
 from metaft.distributed.world import World
 from metaft.errors import MetaftError
 from metaft.inner.rules import LSLR, SGD, MetaSGD
+from metaft.learners import build
 from metaft.learners.learner import takes_update
 from metaft.learners.maml import MAML
 from metaft.outer import compiled
@@ -283,7 +284,7 @@ def test_without_a_compiler_parameters_that_ask_for_gradients_are_updated_too(mo
 
 def test_an_update_of_gathered_statistics_is_refused() -> None:
     model = nn.Sequential(nn.Linear(1, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
-    ours = MAML(model, SGD(0.01), 1, kind="regression", engine="compile", per_step_norm=True)
+    ours = build("maml++", model, inner_lr=0.01, steps=1, kind="regression", engine="compile")
     assert not takes_update(ours)
     with pytest.raises(MetaftError, match="update them afterwards"):
         ours.meta_gradient(Sinusoids().batch(0, 3), update=AdamUpdate((), None))

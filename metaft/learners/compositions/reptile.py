@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from typing import Any, Unpack
 
 from torch import nn
 
@@ -40,5 +40,5 @@ def reptile(model: nn.Module, *, inner_lr: float = 1e-3, steps: int = 3, **parts
         MetaftError: if the estimator is another, or the parts do not go together.
     """
     # Rates that a rule learns are named too: this estimator cannot train them, and says so.
-    own = {"rule": "rmsprop", "meta_scope": f"{parts.get('scope', 'all')},rates"}
+    own: dict[str, Any] = {"rule": "rmsprop", "meta_scope": f"{parts.get('scope', 'all')},rates"}
     return compose("reptile", model, inner_lr, steps, parts, fixed={"estimator": "reptile"}, **own)

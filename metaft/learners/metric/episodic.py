@@ -257,7 +257,7 @@ def without_padding(batch: TaskBatch) -> TaskBatch:
         return batch
     kept, asked = batch.support_y[0] != IGNORE, labels_of(batch.query_y)[0] != IGNORE
     parts = batch.support_x[:, kept], batch.support_y[:, kept], batch.query_x[:, asked], batch.query_y[:, asked]
-    return TaskBatch(*parts, batch.keys, batch.layout)
+    return TaskBatch(*parts, batch.keys, layout=batch.layout)
 
 
 def query_losses(answers: Tensor, query_y: Tensor) -> Tensor:

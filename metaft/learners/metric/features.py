@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from metaft.data.layout import likeliest
 from metaft.inner.batching import channels_last, over_tasks
 from metaft.models.functional import BatchNormMode, Functional, Params
 from metaft.models.heads import without_head
-from metaft.tasks.layout import likeliest
 
 MOST_VALUES = 2**18
 """Input values in one forward pass on a CPU where nothing is trained: it bounds the memory of activations."""

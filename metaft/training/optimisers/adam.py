@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.optim.adam import adam
 
 from metaft.training.optimisers.optimiser import OuterOptimiser, State
-from metaft.training.schedule import Schedule
 from metaft.validate import require_fraction, require_positive
 
 Params = dict[str, Tensor]
@@ -34,7 +33,6 @@ class Adam(OuterOptimiser):
         MetaftError: if a decay is not in [0, 1), or ``epsilon`` not positive.
     """
 
-    schedule: Schedule = "constant"
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8

@@ -1,7 +1,6 @@
 """What an outer optimiser is."""
 
-from __future__ import annotations
-
+# Annotations are objects here, not text: a subclass of another module need not import them for its options to be read.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

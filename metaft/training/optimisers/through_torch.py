@@ -75,14 +75,15 @@ class Builder:
         self.__signature__ = inspect.Signature(list((options | {"lr": lr, "schedule": course}).values()))
         told = arguments(kind) | {"lr": "the learning rate at the start", "schedule": "constant, cosine or linear"}
         said = "".join(f"    {name}: {told.get(name, 'see torch.optim')}\n" for name in self.__signature__.parameters)
-        self.__doc__ = f"torch.optim.{kind.__name__}.\n\nArgs:\n{said}"
+        self.__doc__ = f"{kind.__name__} as torch.optim has it.\n\nArgs:\n{said}"
 
-    def __call__(self, lr: float, schedule: Any = "constant", **options: Any) -> ThroughTorch:
-        """The optimiser.
+    def __call__(self, lr: float | None = None, schedule: Any = "constant", **options: Any) -> ThroughTorch:
+        """The optimiser; the class's own rate where none is given.
 
         Raises:
             MetaftError: if the class refuses its options.
         """
+        lr = self.__signature__.parameters["lr"].default if lr is None else lr
         try:
             self.kind([torch.zeros(1, 1)], lr=lr, **options)  # type: ignore[call-arg]
         except (ValueError, TypeError) as error:

@@ -58,8 +58,8 @@ def test_what_agrees_with_a_method_may_be_said():
     assert mlp("anil", scope="head").adapts == mlp("anil").adapts
     assert mlp("imaml", objective="l2", objective_weight=3.0).objective.weight == 3.0
     assert mlp("imaml").objective.weight == 2.0
-    assert mlp("imaml").solver_iterations == 5
-    assert mlp("imaml", solver_iterations=9).solver_iterations == 9
+    assert mlp("imaml").estimate.iterations == 5
+    assert mlp("imaml", solver_iterations=9).estimate.iterations == 9
 
 
 def test_methods_are_what_their_papers_say():
