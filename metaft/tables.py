@@ -49,6 +49,12 @@ ESTIMATORS: Table[Any] = Table(
     },
 )
 
+ADDITIONS: Table[Any] = Table(
+    "addition",
+    "parameters that are put into a network",
+    {"context": "metaft.additions.context:Context"},
+)
+
 OUTER: Table[Any] = Table(
     "outer optimiser",
     "how a meta-update moves what is meta-trained",
@@ -155,6 +161,7 @@ TABLES: dict[str, Table[Any]] = {
     "rule": RULES,
     "objective": OBJECTIVES,
     "estimator": ESTIMATORS,
+    "addition": ADDITIONS,
     "outer": OUTER,
     "head": HEADS,
     "model": MODELS,

@@ -8,10 +8,9 @@ from typing import Any
 
 from metaft.errors import MetaftError, nearest
 from metaft.runs.reading import printable, read_bytes, read_run
-from metaft.settings.config import CommandSettings, RunConfig, load_config, read_toml, validated
+from metaft.settings.config import CommandSettings, RunConfig, load_config, validated
 from metaft.settings.distill import DistillConfig, GenerationConfig
 from metaft.settings.pretrain import PretrainConfig
-from metaft.settings.train import ADAM
 
 TRAINERS: dict[str, type[CommandSettings]] = {kind.command: kind for kind in (RunConfig, PretrainConfig, DistillConfig)}
 """The commands that make run directories, and the settings each of them takes."""
@@ -34,13 +33,12 @@ def recorded_config(path: str | Path) -> CommandSettings:
     """
     folder = Path(path)
     said = read_run(folder).get("kind")
-    # Runs made before there was a choice do not say it, nor which optimiser it was.
+    # Runs made before there was a choice do not say it.
     kind = said if isinstance(said, str) and said in KINDS else RunConfig.command
     if not (folder / "config.toml").exists():
         raise MetaftError(f"{path} was made from Python and has no config.toml; repeat the script that made it")
     read_bytes(folder / "config.toml", most=2**20)  # An ordinary file of a sensible size.
-    before = {} if "outer" in read_toml(folder / "config.toml", KINDS[kind]) else {"outer": ADAM}
-    return load_config(folder / "config.toml", before, KINDS[kind])
+    return load_config(folder / "config.toml", None, KINDS[kind])
 
 
 def command_words(config: CommandSettings) -> list[str]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from metaft.errors import MetaftError
 from metaft.runs.checkpoint import Checkpoint, require_fit
+from metaft.runs.older_names import as_named_now
 from metaft.training.optimisers.adam import Adam
 from metaft.training.optimisers.optimiser import OuterOptimiser, State
 
@@ -187,7 +188,7 @@ class TrainState:
             MetaftError: if it is of another architecture or was trained with other settings.
         """
         where: Path | str = stored.path or "given"
-        progress = _progress(stored, where)
+        progress, stored = _progress(stored, where), as_named_now(stored, self.weights)
         require_fit(stored.weights, self.weights, where)
         if bool(stored.average) != bool(self.average):
             raise MetaftError(f"checkpoint {where} and this run differ in whether weights are averaged")

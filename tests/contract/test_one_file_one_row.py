@@ -157,4 +157,5 @@ def test_a_part_of_ones_own(kind: str, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_every_kind_of_part_is_tried() -> None:
-    assert {*TABLES} == {*PARTS, "head"}  # heads are options of feature-extraction
+    # Heads are options of feature-extraction; an addition comes with its learner.
+    assert {*TABLES} == {*PARTS, "head", "addition"}

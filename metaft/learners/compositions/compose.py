@@ -7,14 +7,16 @@ from typing import Any, Literal, TypedDict
 
 from torch import nn
 
+from metaft.additions.context import Context
 from metaft.errors import MetaftError
 from metaft.inner.rules import LEARNED
 from metaft.learners.maml import MAML
-from metaft.models.conditioned import NAME as CONTEXT
 from metaft.models.functional import BatchNormMode
 from metaft.parts import read
 from metaft.tables import OBJECTIVES, RULES
 from metaft.tasks.family import Kind
+
+CONTEXT = Context.name
 
 
 class Parts(TypedDict, total=False):
@@ -110,7 +112,8 @@ def compose(
             f"batch_norm 'running' normalises by statistics gathered in training, and learner {name!r} gathers none; "
             "use 'transductive' or 'inductive'"
         )
-    if CONTEXT in str(chosen.get("scope")).split(",") and CONTEXT not in dict(model.named_parameters()):
+    has_context = any(CONTEXT in name.split(".") for name, _ in model.named_parameters())
+    if CONTEXT in str(chosen.get("scope")).split(",") and not has_context:
         raise MetaftError(f"scope {CONTEXT!r}: the network has no context vector; use learner 'cavia', which gives one")
     learner = of(model, rule, steps, **chosen)
     learner.name = name

@@ -69,9 +69,11 @@ def test_methods_are_what_their_papers_say():
     anil, boil, cavia = (build(name, network) for name in ("anil", "boil", "cavia"))
     assert (set(anil.adapts), set(anil.trains)) == (head, set(own))
     assert (set(boil.adapts), set(boil.trains)) == (body, set(own))
-    assert cavia.adapts == ("context",)
-    assert set(cavia.trains) == set(cavia.params) - {"context"}
-    assert not cavia.params["context"].any()
+    (context,) = cavia.adapts
+    assert context == "features.2.norm.context.vector"
+    assert set(own) < set(cavia.params)
+    assert set(cavia.trains) == set(cavia.params) - {context}
+    assert not cavia.params[context].any()
     assert isinstance(build("reptile", network).rule, RMSProp)
     assert build("reptile", network, scope="head").trains == tuple(n for n in own if n in head)
     rates = build("meta-sgd", network).params
