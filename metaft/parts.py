@@ -319,9 +319,10 @@ def _from_text(whose: str, option: inspect.Parameter, text: str) -> Any:
     words = get_args(option.annotation) if get_origin(option.annotation) is Literal else ()
     if words and text not in words:
         raise MetaftError(f"{whose} has no {option.name} {text!r}{nearest(text, words)}")
+    given: Any = text.split(",") if get_origin(option.annotation) is tuple else text
     kind: TypeAdapter[Any] = TypeAdapter(option.annotation, config=ConfigDict(arbitrary_types_allowed=True))
     try:
-        return kind.validate_python(text)
+        return kind.validate_python(given)
     except ValidationError as error:
         reason = error.errors(include_url=False)[0]["msg"].removeprefix("Input ")
         raise MetaftError(f"{whose}: {option.name} = {text}: {reason}") from None

@@ -49,6 +49,24 @@ ESTIMATORS: Table[Any] = Table(
     },
 )
 
+ADDITIONS: Table[Any] = Table(
+    "addition",
+    "parameters that are put into a network",
+    {"context": "metaft.additions.context:Context"},
+)
+
+OUTER: Table[Any] = Table(
+    "outer optimiser",
+    "how a meta-update moves what is meta-trained",
+    {"adam": "metaft.training.optimisers.adam:Adam"}
+    | {
+        name.lower(): f"metaft.training.optimisers.through_torch:{name}"
+        for name in (
+            "SGD", "AdamW", "NAdam", "RAdam", "Adamax", "Adagrad", "Adadelta", "Adafactor", "RMSprop", "Rprop", "ASGD",
+        )
+    },
+)  # fmt: skip
+
 MODELS: Table[Any] = Table(
     "model",
     "networks",
@@ -143,6 +161,8 @@ TABLES: dict[str, Table[Any]] = {
     "rule": RULES,
     "objective": OBJECTIVES,
     "estimator": ESTIMATORS,
+    "addition": ADDITIONS,
+    "outer": OUTER,
     "head": HEADS,
     "model": MODELS,
 }

@@ -12,6 +12,8 @@ import torch
 from click.testing import CliRunner
 
 import metaft
+from metaft.additions.addition import attach
+from metaft.additions.context import Context
 from metaft.cli import cli
 from metaft.commands.sweep.grid import read_grid
 from metaft.data.draws import draws
@@ -22,7 +24,6 @@ from metaft.learners import FineTuning, NearestNeighbour
 from metaft.learners.heads import build_head
 from metaft.learners.spec import read_seeds
 from metaft.models import build
-from metaft.models.conditioned import conditioned
 from metaft.models.heads import with_cosine_head, with_new_head
 from metaft.seeds import require_seed
 from metaft.settings.config import RunConfig, validated
@@ -42,7 +43,7 @@ TAKES_A_SEED: dict[str, Callable[[Any], object]] = {
     "own model": lambda seed: build("torch.nn:Linear", outputs=2, input_shape=(3,), seed=seed),
     "new head": lambda seed: with_new_head(MLP, 3, seed, "random"),
     "cosine head": lambda seed: with_cosine_head(MLP, seed),
-    "context": lambda seed: conditioned(MLP, 3, seed),
+    "context": lambda seed: attach(MLP, Context(3), seed),
     "fine-tuning": lambda seed: FineTuning(MLP, seed=seed),
     "forest": lambda seed: build_head("forest", seed=seed),
     "in-context": lambda seed: metaft.learners.build("in-context", MLP, seed=seed),

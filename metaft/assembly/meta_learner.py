@@ -21,6 +21,7 @@ from metaft.learners.learner import MetaLearner as Learner
 from metaft.plugins import call, is_import_path, load_attribute, named_part
 from metaft.runs import checkpoint
 from metaft.runs.directory import RunDirectory, read_record
+from metaft.runs.older_names import as_named_now
 from metaft.settings.config import RunConfig, load_config, validated
 from metaft.settings.family import REGRESSIONS
 from metaft.settings.learner import LearnerSettings
@@ -218,6 +219,7 @@ def load_run(
         config = validated(RunConfig, {**config.model_dump(), **overrides})
     stored = checkpoint.load_newest(RunDirectory(path).checkpoints)
     learner = build_learner(config, family or build_family(config, "val", config.seed))
+    stored = as_named_now(stored, learner.params)
     chosen = (stored.best if weights == "best" else {}) or stored.average or stored.weights
     checkpoint.require_fit(chosen, learner.params, stored.path)
     learner.params = chosen

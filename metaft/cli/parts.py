@@ -34,8 +34,8 @@ def command(kind: str | None, name: str | None) -> None:
         screen.print(f"[bold]{table.kind} {name}[/bold]: {table.summary(name)}", highlight=False)
         _options(screen, table, name)
         return
-    for table in shown.values():
-        screen.print(f"[bold]{table.kind}[/bold]: {table.what}", highlight=False)
+    for key, table in shown.items():
+        screen.print(f"[bold]{key}[/bold]: {table.what}", highlight=False)
         rows = Table("name", "what it is", "options", box=box.SIMPLE)
         for part in table:
             rows.add_row(part, table.summary(part), ", ".join(table.own_options(part)) or "–")

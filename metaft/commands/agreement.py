@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from metaft.runs import checkpoint
+from metaft.runs.older_names import as_named_now
 from metaft.runs.reading import number, printable, read_rows, read_run
 
 MUST_FOLLOW = 1e-6
@@ -103,6 +104,7 @@ def compare_runs(path: str | Path, repeated: str | Path, inexact: tuple[str, ...
     first, second = ([_timeless(row) for row in read_rows(Path(p) / "metrics.jsonl")] for p in (path, repeated))
     rows = max(_row_differences(first, second), key=lambda d: d.relative, default=None)
     before, after = (checkpoint.load_newest(Path(p) / "checkpoints") for p in (path, repeated))
+    before = as_named_now(before, after.weights)
     weights, same = None, first == second
     for part in ("weights", "average", "best"):
         one, other = getattr(before, part), getattr(after, part)

@@ -7,15 +7,30 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from metaft.data.examples import LabelledExamples
+from metaft.data.layout import Layout
 from metaft.errors import MetaftError
 
 
+def as_numbers(images: Tensor) -> Tensor:
+    """Pixels as networks take them.
+
+    Args:
+        images: ``uint8 [...]``, 0 to 255.
+
+    Returns:
+        ``float32 [...]`` in [0, 1].
+    """
+    return images.to(torch.float32).mul_(1 / 255)
+
+
 @dataclass(frozen=True)
-class LabelledImages:
+class LabelledImages(LabelledExamples):
     """Images of one split, the examples of a class lying side by side.
 
     Args:
@@ -30,6 +45,7 @@ class LabelledImages:
     images: Tensor
     counts: Tensor
     names: tuple[str, ...]
+    layout: ClassVar[Layout] = "images"
 
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8 or self.images.dim() != 4:
@@ -45,15 +61,24 @@ class LabelledImages:
         if len(set(self.names)) != len(self.names):
             raise MetaftError("class names must be unique")
 
-    @cached_property
-    def starts(self) -> Tensor:
-        """``int64 [classes]``: the index of each class's first example."""
-        return self.counts.cumsum(0) - self.counts
-
     @property
-    def classes(self) -> int:
-        """How many classes there are."""
-        return len(self.names)
+    def input_shape(self) -> tuple[int, ...]:
+        """``(channels, height, width)``."""
+        return tuple(self.images.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, rows: Tensor) -> Tensor:
+        """Some images as numbers in [0, 1].
+
+        Args:
+            rows: ``int64 [...]``, places among the images.
+
+        Returns:
+            ``float32 [..., channels, height, width]``.
+        """
+        return as_numbers(self.images.index_select(0, rows.reshape(-1))).view(*rows.shape, *self.input_shape)
 
     @cached_property
     def digest(self) -> str:

@@ -14,7 +14,7 @@ from metaft.errors import MetaftError
 from metaft.inner.losses import cross_entropy
 from metaft.learners.answering import last_answers
 from metaft.learners.learner import Learner, MetaLearner, Predictor
-from metaft.outer.meta_gradient import MetaGradient
+from metaft.outer.mean_gradient import MetaGradient
 from metaft.tasks.batch import IGNORE, TaskBatch
 from metaft.tasks.soft_targets import packed, unpacked
 

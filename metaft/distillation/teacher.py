@@ -11,6 +11,7 @@ from typing import Literal, Protocol, get_args
 import torch
 from torch import Tensor, nn
 
+from metaft.data.images import as_numbers
 from metaft.errors import MetaftError, nearest
 from metaft.models.heads import without_head
 from metaft.tasks.answers import log_probabilities
@@ -100,7 +101,7 @@ class Teacher:
         Returns:
             ``[examples, width]``, float32.
         """
-        return torch.cat([self.answer(part.to(torch.float32).mul_(1 / 255)) for part in images.split(CHUNK)])
+        return torch.cat([self.answer(as_numbers(part)) for part in images.split(CHUNK)])
 
     @cached_property
     def digest(self) -> str:

@@ -49,7 +49,9 @@ def keys(tasks: int, base: int, device: torch.device | str = "cpu") -> Tensor:
     Returns:
         ``int64 [tasks]``.
     """
-    return torch.arange(tasks, device=device) + base
+    if base + tasks < 2**63:
+        return torch.arange(base, base + tasks, device=device)
+    return torch.arange(tasks, device=device) + base  # wraps around
 
 
 def at(keys: Tensor, place: int) -> Tensor:

@@ -185,7 +185,7 @@ def draw(family: TaskFamily, tasks: int, batch_size: int = BLOCK) -> Iterator[Ta
             first = index * BLOCK
             pieces.append(held[1][max(start - first, 0) : stop - first])
         columns = zip(*(piece.tensors() for piece in pieces), strict=True)
-        yield TaskBatch(*(torch.cat(column) for column in columns))
+        yield TaskBatch(*(torch.cat(column) for column in columns), layout=pieces[0].layout)
 
 
 def fitting(family: TaskFamily, batches: Iterable[TaskBatch]) -> Iterator[TaskBatch]:

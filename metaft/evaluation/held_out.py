@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from metaft.data.images import LabelledImages
+from metaft.data.images import LabelledImages, as_numbers
 from metaft.distributed.world import ALONE, World
 from metaft.evaluation.calibration import agreement, expected_calibration_error, mean_entropy
 from metaft.evaluation.evaluate import Answering
@@ -110,9 +110,9 @@ def answers(learner: Answering, images: Tensor, device: torch.device | str = "cp
 
 def _tasks(images: Tensor) -> TaskBatch:
     """Images as tasks of one query and no support; their labels are not told."""
-    x = images.to(torch.float32).mul_(1 / 255).unsqueeze(1)
+    x = as_numbers(images).unsqueeze(1)
     y = torch.zeros(len(x), 1, dtype=torch.int64)
-    return TaskBatch(x[:, :0], y[:, :0], x, y)
+    return TaskBatch(x[:, :0], y[:, :0], x, y, layout=LabelledImages.layout)
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class HeldOut:
     @property
     def input_shape(self) -> tuple[int, ...]:
         """``(channels, height, width)``."""
-        return tuple(self.images.images.shape[1:])
+        return self.images.input_shape
 
     @property
     def labels(self) -> Tensor:
@@ -151,7 +151,7 @@ class HeldOut:
 
     def batch(self, index: int, tasks: int) -> TaskBatch:
         """The index-th block of examples in stored order, from the first again after the last."""
-        rows = (torch.arange(tasks) + index * tasks) % len(self.images.images)
+        rows = (torch.arange(tasks) + index * tasks) % len(self.images)
         batch = _tasks(self.images.images[rows])
         return dataclasses.replace(batch, query_y=self.labels[rows].unsqueeze(1))
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from metaft.data.archive import Files, check_size, open_files, shrink
+from metaft.data.images import as_numbers
 from metaft.data.text import decoded, lines
 from metaft.errors import MetaftError
 from metaft.tasks.batch import TaskBatch
@@ -85,7 +86,7 @@ def _check_names(files: Files, top: str) -> None:
 
 def _images(files: Files, top: str, names: list[str], size: int) -> Tensor:
     ink = np.stack([files.ink(top + name) for name in names])
-    return shrink(ink, size).to(torch.float32) / 255
+    return as_numbers(shrink(ink, size))
 
 
 def _labels(files: Files, top: str, run: str) -> Tensor:

@@ -56,46 +56,45 @@ def _only(stack: Tensor) -> Tensor:
     return stack.squeeze(0)
 
 
-def images_on_cpu(x: Tensor) -> bool:
+def images_on_cpu(batch: TaskBatch) -> bool:
     """Whether examples are images on a CPU, where tasks are best computed one by one.
 
     Batched, tasks with parameters of their own make grouped convolutions, which cannot keep channels last and leave the
     cache. Small networks, and GPUs, gain from batching.
 
     Args:
-        x: ``[tasks, examples, *input]``.
+        batch: the tasks.
     """
-    return x.dim() >= 5 and x.device.type == "cpu"
+    return batch.example_layout == "images" and batch.query_x.device.type == "cpu"
 
 
-def is_heavy(x: Tensor, params: dict[str, Tensor]) -> bool:
+def is_heavy(batch: TaskBatch, params: dict[str, Tensor]) -> bool:
     """Whether one task alone keeps a processor busy: a transformer on token sequences, say.
 
     Batched, such products are slower on a CPU than one after another, and a second core does nothing.
 
     Args:
-        x: ``[tasks, examples, *input]``; the input's first axis counts as places if the inputs are whole numbers
-            ``[places]``, or real ``[places, width]``.
+        batch: the tasks; a sequence counts as so many examples as it has places.
         params: of the network, by name.
     """
-    if x.device.type != "cpu" or images_on_cpu(x):
-        return images_on_cpu(x)
-    sequences = x.dim() == 4 or (x.dim() == 3 and not x.is_floating_point())
-    rows = x.shape[1] * (x.shape[2] if sequences else 1)
+    x = batch.query_x
+    if x.device.type != "cpu" or images_on_cpu(batch):
+        return images_on_cpu(batch)
+    rows = x.shape[1] * (x.shape[2] if batch.example_layout == "sequences" else 1)
     return rows * max((p.numel() for p in params.values() if p.dim() == 2), default=0) >= 2**23
 
 
-def has_large_images(x: Tensor) -> bool:
+def has_large_images(batch: TaskBatch) -> bool:
     """Whether tensors of more than 64 MiB are to be expected of tasks with such images.
 
     Args:
-        x: ``[tasks, examples, channels, *space]``. An image of 64×64 or more counts as large whatever their number, so
+        batch: the tasks. An image of 64×64 or more counts as large whatever their number, so
             that all tasks of one data set are alike; smaller ones do if a layer of 32 channels makes 64 MiB of them.
     """
-    if not images_on_cpu(x):
+    if not images_on_cpu(batch):
         return False
-    values = math.prod(x.shape[3:])
-    return values >= 64 * 64 or x.shape[1] * values > 2**19  # a rank may have no task at all
+    values = math.prod(batch.query_x.shape[3:])
+    return values >= 64 * 64 or batch.query_x.shape[1] * values > 2**19  # a rank may have no task at all
 
 
 def laid_out(params: dict[str, Tensor], batch: TaskBatch) -> tuple[dict[str, Tensor], TaskBatch]:
@@ -110,7 +109,7 @@ def laid_out(params: dict[str, Tensor], batch: TaskBatch) -> tuple[dict[str, Ten
     Returns:
         Equal ones; images and convolutions with their channels last in memory, if examples are images on a CPU.
     """
-    if not images_on_cpu(batch.query_x) or batch.query_x.dim() != 5:
+    if not images_on_cpu(batch) or batch.query_x.dim() != 5:
         return params, batch
     support_x, query_x = channels_last(batch.support_x), channels_last(batch.query_x)
     return (

@@ -12,6 +12,7 @@ from metaft.errors import MetaftError, nearest
 from metaft.inner.rules.rule import LEARNED
 from metaft.models.anatomy import Anatomy, anatomy
 from metaft.models.blocks import grouped
+from metaft.tables import ADDITIONS
 
 SCOPE_HEADS = ("parameter", "shape", "inner loop", "outer loop")
 ROLES = ("all", "head", "body", "biases", "weights", "first:K", "last:K", "rates", "none")
@@ -30,9 +31,9 @@ def select(names: Iterable[str], scope: str, network: Anatomy | None = None) -> 
         scope: a role, a pattern, or several joined by commas. Roles: ``all``, ``head`` (the layer that answers),
             ``body`` (all but the head), ``biases`` (every additive term of a layer, a recurrent layer's or
             attention's too), ``weights`` (all others), ``first:K`` and ``last:K`` (so many blocks in the order in which
-            they run, the head being the last), ``rates`` (what the rule learns), ``none``. Anything else is a pattern
-            over names with ``*`` and ``?``. Roles but ``rates`` speak of the network alone; a leading ``!`` takes names
-            away.
+            they run, the head being the last), ``rates`` (what the rule learns), ``none``, and the name of an addition
+            (see ``metaft.additions``), which is what of it belongs to a task. Anything else is a pattern over names
+            with ``*`` and ``?``. Roles but ``rates`` speak of the network alone; a leading ``!`` takes names away.
         network: what its forward pass shows. Without it blocks are read from the names, in their order, and the head
             is the last; names that speak against that are refused.
 
@@ -123,9 +124,17 @@ def _part(names: list[str], part: str, network: Anatomy | None) -> set[str]:
         taken = set(names) - set(own)
     else:
         taken = {name for name in names if fnmatchcase(name, part)}
+        taken = taken or (_added(own, part) if part in ADDITIONS else set())
     if not taken:
         raise MetaftError(f"scope {part!r} matches no parameter{nearest(part, [*ROLES, *names])}")
     return taken
+
+
+def _added(names: list[str], addition: str) -> set[str]:
+    """What of an addition's parameters its name means: those of a task, or all."""
+    own = {name: name.split(".") for name in names if addition in name.split(".")[-2:-1]}
+    per_task = getattr(ADDITIONS[addition], "per_task", ())
+    return {name for name, path in own.items() if not per_task or path[-1] in per_task}
 
 
 def is_bias(name: str) -> bool:

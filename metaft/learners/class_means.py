@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from metaft.data.images import LabelledImages
+from metaft.data.images import LabelledImages, as_numbers
 from metaft.learners.embedding import Centre, Embedding, Normalise
 from metaft.learners.frozen import FrozenLearner
 from metaft.learners.heads import NearestMean
@@ -72,6 +72,6 @@ def base_mean(
     """
     embedding = Embedding(model, features, combine)
     params = embedding.network.params()
-    total = sum(embedding.network(params, part.float() / 255).double().sum(0) for part in images.images.split(CHUNK))
+    total = sum(embedding.network(params, as_numbers(part)).double().sum(0) for part in images.images.split(CHUNK))
     assert isinstance(total, Tensor)
-    return (total / len(images.images)).float()
+    return (total / len(images)).float()

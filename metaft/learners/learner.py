@@ -8,7 +8,7 @@ from typing import Protocol
 from torch import Tensor
 
 from metaft.companions import keeps_up
-from metaft.outer.meta_gradient import MetaGradient
+from metaft.outer.mean_gradient import MetaGradient
 from metaft.tasks.batch import TaskBatch
 
 Predictor = Callable[[Tensor], Tensor]

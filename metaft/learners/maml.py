@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from metaft.errors import MetaftError
-from metaft.inner.adapt import Inner, TaskStart, adapt, network
+from metaft.inner.adapt import Inner, TaskStart, adapt, learned, network
 from metaft.inner.batching import laid_out, over_tasks
 from metaft.inner.losses import cross_entropy, mean_squared_error
-from metaft.inner.objectives import Loss
+from metaft.inner.objectives import Loss, Objective
 from metaft.inner.rules import Params, Rule
 from metaft.inner.scope import spelled_out, table
-from metaft.learners import step_statistics
-from metaft.learners.annealing import Annealing
 from metaft.learners.first_batch import FirstBatch
 from metaft.learners.learner import Predictor
-from metaft.learners.prototype_start import PrototypeStart
 from metaft.models.functional import BatchNormMode, Functional
 from metaft.outer.checks import require_path
 from metaft.outer.chunks import default_size, map_chunks
-from metaft.outer.meta_gradient import MetaGradient, Update, estimator_of, meta_gradient, resolve
-from metaft.outer.problem import QueryLoss
+from metaft.outer.mean_gradient import MetaGradient, Update, mean_gradient
+from metaft.outer.meta_gradient import estimator_of, resolve
+from metaft.outer.problem import Compute, Outer, QueryLoss
 from metaft.parts import read, told
 from metaft.tables import ESTIMATORS, OBJECTIVES, RULES
 from metaft.tasks.batch import IGNORE, TaskBatch
@@ -33,7 +30,6 @@ from metaft.tasks.family import Kind
 from metaft.tasks.soft_targets import labels_of
 from metaft.validate import require_count
 
-NormMode = BatchNormMode | Literal["per-step"]
 LOSSES = {"classification": cross_entropy, "regression": mean_squared_error}
 
 
@@ -58,20 +54,21 @@ class MAML:
         objective: what the inner loop descends: "task", "l2" or "kl" to the start, or "l2-after" (``L2AfterSteps``);
             with options as in "l2:weight=2".
         objective_weight: of the pull to the start; the same as "l2:weight=…".
-        batch_norm: "transductive", "inductive", or "per-step": queries by running statistics, with ``per_step_norm``.
-        start: "learned", or "prototypes": each task's head begins from its support set (see ``PrototypeStart``).
-        per_step_norm: batch norm's scale and shift do not adapt and are learned for each step; and running statistics
-            of the queries are gathered after each (see ``metaft.learners.step_statistics``).
-        annealing: what of the outer objective changes over training, which `at` then has to be told of.
+        batch_norm: "transductive" or "inductive".
         solver_iterations: the most conjugate-gradient iterations a task; the same as "implicit:iterations=…".
         kind: "classification" (cross-entropy) or "regression" (mean squared error).
         memory: "flat", "checkpoints" or "graph" (see ``metaft.meta_gradient``).
-        engine: "eager" or "compile".
+        engine: "eager", "compile" or "higher".
         workers: threads that share a batch's tasks.
 
     Raises:
         MetaftError: if an option is unknown, a scope matches nothing, or the parts do not go together.
     """
+
+    per_step: tuple[str, ...] = ()
+    """Meta-parameters of which each inner step has its own."""
+    any_ways: ClassVar[bool] = False
+    """Whether it answers tasks of any number of ways."""
 
     def __init__(
         self,
@@ -84,66 +81,73 @@ class MAML:
         meta_scope: str = "all,rates",
         objective: str = "task",
         objective_weight: float | None = None,
-        batch_norm: NormMode = "transductive",
-        start: Literal["learned", "prototypes"] = "learned",
-        per_step_norm: bool = False,
-        annealing: Annealing | None = None,
+        batch_norm: BatchNormMode = "transductive",
         solver_iterations: int | None = None,
         kind: Kind = "classification",
         memory: str = "flat",
         engine: str = "eager",
         workers: int = 1,
     ) -> None:
-        require_count(steps, "inner steps")
-        require_count(workers, "workers", 1)
-        mode: BatchNormMode = "transductive" if batch_norm == "per-step" else batch_norm
-        self.model, self.batch_norm = Functional(model, mode), batch_norm
+        if batch_norm == "per-step":
+            raise MetaftError("batch_norm 'per-step' needs the statistics of each step: use it with learner 'maml++'")
+        self.compute, self.steps = Compute(engine, memory, workers), require_count(steps, "inner steps")
+        self.model, self.rule, self.kind = Functional(model, batch_norm), rule, kind
         self.in_training = self.model.training()
-        self.prototypes = PrototypeStart(model, mode) if start == "prototypes" else None
-        own, begun = self.model.params(), self.prototypes.names if self.prototypes else ()
-        self.per_step = step_statistics.affine(self.model) if per_step_norm else ()
-        learned = {n: p for n, p in own.items() if n not in begun}
-        self.frozen = tuple(n for n in self.model.frozen if n not in begun)
-        self._scopes = spelled_out(scope, model), spelled_out(meta_scope, model)
-        adapts, _ = resolve((*learned, *begun), self._scopes[0], "all", begun, self.per_step, self.frozen)
-        rates = rule.learned({n: own[n] for n in adapts})
-        self.params = step_statistics.for_each_step(learned, self.per_step, steps) | rates
-        self.adapts, self.trains = resolve((*self.params, *begun), *self._scopes, begun, self.per_step, self.frozen)
-        self.gathered = step_statistics.initial(self.model, steps) if self.per_step else {}
-        self.params |= self.gathered
-        self.begun = {n: own[n] for n in begun}
-        self.annealing, self.done = annealing, 0.0
-        self.rule, self.steps = rule, steps
-        self.estimator, self.solver_iterations = read(estimator, "estimator").name, solver_iterations
         self.estimate = estimator_of(estimator, solver_iterations)
-        self.scope, self.meta_scope = scope, meta_scope
-        self.kind, self.memory, self.engine, self.workers = kind, memory, engine, workers
+        self.estimator = self.estimate.name
         weighted = {} if objective_weight is None else {"weight": objective_weight}
         self.objective = OBJECTIVES.make(objective, predict=self.in_training, **weighted)
         self.objective_of_answers = OBJECTIVES.make(objective, predict=self.model, **weighted)
         self.objective_name = read(objective).name
-        self.objective_weight: float | None = getattr(self.objective, "weight", None)
-        if self.objective_name == "kl" and kind != "classification":
-            raise MetaftError("objective 'kl' compares class probabilities, and this is a regression; use 'l2'")
         self.task_loss = LOSSES[kind]
         # Of the queries; another one where a teacher answers them as well (metaft.distillation.taught_meta_learner).
         self.outer_loss: Callable[[Tensor, Tensor], Tensor] = self.task_loss
+        self.scope, self.meta_scope = scope, meta_scope
+        self._select(self.model.params(), spelled_out(scope, model), spelled_out(meta_scope, model))
         self.name = "fomaml" if self.estimator == "first-order" else "maml"
         self._check = FirstBatch(type(model).__name__)
-        self._require_sense()
+        self._require_sense(solver_iterations)
+
+    def _select(self, own: Params, scope: str, meta_scope: str) -> None:
+        """Find out which of the network's parameters are meta-parameters, what adapts, and what trains."""
+        kept, self.begun = self._divided(own)
+        begun, frozen = tuple(self.begun), tuple(n for n in self.model.frozen if n not in self.begun)
+        adapts, _ = resolve((*kept, *begun), scope, "all", begun, self.per_step, frozen)
+        self.params = kept | self.rule.learned({n: own[n] for n in adapts})
+        names = (*self.params, *begun)
+        self.adapts, self.trains = resolve(names, scope, meta_scope, begun, self.per_step, frozen)
+        self.frozen = frozen
+
+    def _divided(self, own: Params) -> tuple[Params, Params]:
+        """The network's parameters that are meta-parameters, and those that each task begins from its support set."""
+        return own, {}
+
+    def _start(self, ways: int, ragged: bool) -> TaskStart | None:
+        """How tasks of so many ways begin what is no meta-parameter."""
+        return None
+
+    def _outer(self, query_loss: QueryLoss) -> Outer:
+        """What is differentiated, at this point of training."""
+        return Outer(self.estimate, self.trains, query_loss)
+
+    def _running(self, steps: int) -> dict[str, Tensor] | None:
+        """The running statistics that normalise queries after so many steps; None where there are none."""
+        return None
 
     @property
     def transductive(self) -> bool:
         """True where batch norm sees the whole query set."""
-        return self.model.transductive and self.batch_norm != "per-step"
+        return self.model.transductive
 
-    def set_progress(self, fraction: float) -> None:
-        """Be told how far training is; without annealing nothing depends on it.
+    @property
+    def batch_norm(self) -> str:
+        """Whose statistics normalise the queries."""
+        return self.model.batch_norm
 
-        Args:
-            fraction: of training behind us, in [0, 1].
-        """
-        self.done = fraction
+    @property
+    def engine(self) -> str:
+        """What computes the meta-gradient."""
+        return self.compute.engine
 
     def support_loss(self, params: Params, x: Tensor, y: Tensor) -> Tensor:
         """The inner objective of one task in training."""
@@ -173,7 +177,7 @@ class MAML:
     @property
     def takes_update(self) -> bool:
         """Whether the meta-gradient of vectors is one compiled graph, which what is made of it can be part of."""
-        return self.engine == "compile" and self.estimate.compiles_whole and not self.gathered
+        return self.engine == "compile" and self.estimate.compiles_whole
 
     def meta_gradient(
         self, batch: TaskBatch, diagnose: bool = False, update: Update | None = None, kept: Any = ()
@@ -187,43 +191,15 @@ class MAML:
             kept: what ``update`` carries along.
 
         Returns:
-            Loss, gradients and running statistics gathered, see ``metaft.meta_gradient``. With a loss after every step
-            it is their weighted sum.
-
-        Raises:
-            MetaftError: if running statistics are gathered: they are those of the weights before the update.
+            Loss and gradients, see ``metaft.meta_gradient``.
         """
-        if update is not None and self.gathered:
-            raise MetaftError("this learner gathers running statistics of its weights; update them afterwards instead")
         self._require_fit(batch)
         support_loss, query_loss = self._losses(batch.ragged)
-        begin, annealing = self._begin(batch), self.annealing
-        out = meta_gradient(
-            support_loss,
-            {n: p for n, p in self.params.items() if n not in self.gathered},
-            batch,
-            rule=self.rule,
-            steps=self.steps,
-            estimator=annealing.estimator(self.estimate, self.done) if annealing else self.estimate,
-            memory=self.memory,
-            scope=self._scopes[0],
-            meta_scope=self._scopes[1],
-            objective=self.objective,
-            query_loss=query_loss,
-            step_weights=annealing.step_weights(self.steps, self.done) if annealing else None,
-            begin=begin,
-            per_step=self.per_step,
-            engine=self.engine,
-            workers=self.workers,
-            diagnose=diagnose,
-            frozen=self.frozen,
-            update=update,
-            kept=kept,
+        inner = self._inner(self.steps, batch, support_loss, self.objective)
+        outer = self._outer(query_loss)
+        return mean_gradient(
+            inner, outer, self.compute, self.params, batch, diagnose=diagnose, update=update, kept=kept
         )
-        if not self.gathered or diagnose:
-            return out
-        inner = self._inner(self.steps, batch.ragged, begin)
-        return dataclasses.replace(out, gathered=step_statistics.gather(self.model, inner, self.params, batch))
 
     def adjoint_norms(self, batch: TaskBatch) -> list[float]:
         """The adjoint's norm at each inner step 0 … K: does the outer gradient explode or vanish on its way back?
@@ -238,8 +214,7 @@ class MAML:
 
     def scope_rows(self) -> list[list[str]]:
         """What adapts and what is meta-trained, a row a parameter: name, shape, "adapts", "meta-trained"."""
-        other = dict.fromkeys(self.gathered, "gathered") | dict.fromkeys(self.begun, "prototypes")
-        other |= dict.fromkeys(self.frozen, "frozen")
+        other = dict.fromkeys(self.begun, "from the support set") | dict.fromkeys(self.frozen, "frozen")
         rows = table(self.params | self.begun, self.adapts, self.trains)
         return [[*row[:3], other.get(row[0], row[3])] for row in rows]
 
@@ -256,7 +231,7 @@ class MAML:
         batch = TaskBatch(support_x, support_y, support_x, support_y)
         self._require_fit(batch)
         ragged, size = batch.ragged, default_size(batch, self.params)
-        inner = self._inner(self.steps, ragged, self._begin(batch))
+        inner = self._answering(self.steps, batch)
         params, batch = laid_out(self.params, batch)
 
         def adapted(chunk: TaskBatch) -> Predictor:
@@ -265,7 +240,7 @@ class MAML:
                 last = adapt(inner, params, chunk.support_x, chunk.support_y)[-1]
             return lambda query_x: self._predict(inner, inner.steps, last, chunk.support_x, query_x, counted)
 
-        parts = map_chunks(adapted, batch, self.workers, size, owner=self)
+        parts = map_chunks(adapted, batch, self.compute.workers, size, owner=self)
         size = -(-batch.tasks // len(parts))
 
         def predictor(query_x: Tensor) -> Tensor:
@@ -287,7 +262,7 @@ class MAML:
         self._require_fit(batch)
         ragged = batch.ragged
         count = self.steps if steps is None else require_count(steps, "inner steps")
-        inner = self._inner(count, ragged, self._begin(batch))
+        inner = self._answering(count, batch)
         params, batch = laid_out(self.params, batch)
 
         def answers(chunk: TaskBatch) -> Tensor:
@@ -297,16 +272,20 @@ class MAML:
                 asked = (chunk.support_x, chunk.query_x, *counted)
                 return torch.stack([self._predict(inner, k, p, *asked) for k, p in enumerate(path)])
 
-        return torch.cat(map_chunks(answers, batch, self.workers, default_size(batch, self.params), owner=self), dim=1)
+        return torch.cat(
+            map_chunks(answers, batch, self.compute.workers, default_size(batch, self.params), owner=self), dim=1
+        )
 
     def _require_fit(self, batch: TaskBatch) -> None:
         """Refuse tasks that do not go with the network, before anything is computed."""
 
         def own() -> Params:
-            params = network(Inner(self.support_loss, self.rule, 1, per_step=self.per_step).at_step(0, self.params))
-            return {n: p for n, p in params.items() if n not in self.gathered} | self.begun
+            return (
+                network(Inner(self.support_loss, self.rule, 1, per_step=self.per_step).at_step(0, self.params))
+                | self.begun
+            )
 
-        self._check(self.model, own, batch, self.kind, any_ways=self.prototypes is not None)
+        self._check(self.model, own, batch, self.kind, any_ways=self.any_ways)
 
     def _losses(self, ragged: bool) -> tuple[Loss, QueryLoss]:
         """Of the support and the query set; without batch norm, ignoring padded labels is all there is to do."""
@@ -319,24 +298,22 @@ class MAML:
             )
         return self.ragged_support_loss, self.ragged_query_loss
 
-    def _begin(self, batch: TaskBatch) -> TaskStart | None:
-        """Where the head of these tasks begins, if not at meta-parameters."""
-        if self.prototypes is None:
-            return None
-        return self.prototypes.begin(int(batch.support_y.max()) + 1, batch.ragged)
+    def _inner(self, steps: int, batch: TaskBatch, loss: Loss, objective: Objective) -> Inner:
+        """The inner loop of a batch."""
+        begin = self._start(int(batch.support_y.max()) + 1, batch.ragged) if self.begun else None
+        return Inner(loss, self.rule, steps, self.adapts, objective, begin, self.per_step)
 
-    def _inner(self, steps: int, ragged: bool = False, begin: TaskStart | None = None) -> Inner:
-        """The inner loop where answers are wanted."""
-        loss = (
-            self.ragged_answering_loss if self._losses(ragged)[0] == self.ragged_support_loss else self.answering_loss
-        )
-        return Inner(loss, self.rule, steps, self.adapts, self.objective_of_answers, begin, self.per_step)
+    def _answering(self, steps: int, batch: TaskBatch) -> Inner:
+        """The inner loop where answers are wanted: random layers are off."""
+        padded = self._losses(batch.ragged)[0] == self.ragged_support_loss
+        loss = self.ragged_answering_loss if padded else self.answering_loss
+        return self._inner(steps, batch, loss, self.objective_of_answers)
 
     @torch.no_grad()
     def _predict(self, inner: Inner, steps: int, adapting: Params, *inputs: Tensor | None) -> Tensor:
         """Answer all tasks' queries after so many steps; the inputs are those of ``Functional.query``, stacked."""
         fixed = {n: p for n, p in network(inner.after(steps, self.params)).items() if n not in adapting}
-        running = step_statistics.after(steps, self.params) if self.batch_norm == "per-step" else None
+        running = self._running(steps)
 
         def answer(adapting: Params, support_x: Tensor, query_x: Tensor, *counted: Tensor | None) -> Tensor:
             if running is not None:
@@ -346,21 +323,17 @@ class MAML:
         axes = tuple(None if one is None else 0 for one in inputs)
         return over_tasks(answer, (None if steps == 0 and not self.begun else 0, *axes))(adapting, *inputs)
 
-    def _require_sense(self) -> None:
+    def _require_sense(self, solver_iterations: int | None) -> None:
         """Refuse parts that do not go together, before any task is drawn."""
-        if self.prototypes:
-            if self.kind != "classification":
-                raise MetaftError("prototypes are of classes, and this is a regression; use start 'learned'")
-            self.prototypes.require_any_ways(self.rule, self.begun)
-        if self.batch_norm == "per-step" and not self.gathered and self.model.normalises:
-            raise MetaftError("batch_norm 'per-step' needs the statistics of each step: use it with learner 'maml++'")
-        if self.solver_iterations is not None and "iterations" not in ESTIMATORS.options(self.estimator):
+        if self.objective_name == "kl" and self.kind != "classification":
+            raise MetaftError("objective 'kl' compares class probabilities, and this is a regression; use 'l2'")
+        if solver_iterations is not None and "iterations" not in ESTIMATORS.options(self.estimator):
             raise MetaftError(
-                f"solver_iterations = {self.solver_iterations} are of estimator 'implicit', not {self.estimator!r}"
+                f"solver_iterations = {solver_iterations} are of estimator 'implicit', not {self.estimator!r}"
             )
-        begin = self.prototypes.begin(2, False) if self.prototypes else None
+        begin = self._start(2, False)
         inner = Inner(self.support_loss, self.rule, self.steps, self.adapts, self.objective, begin, self.per_step)
-        require_path(self.estimate, self.engine, inner, self.annealing is not None)
+        require_path(self.estimate, self.engine, inner, self._outer(self.query_loss).step_weights is not None)
 
     def describe(self) -> dict[str, object]:
         """The settings that identify this learner."""
@@ -373,14 +346,11 @@ class MAML:
             "scope": self.scope,
             "meta_scope": self.meta_scope,
             "objective": self.objective_name,
-            **({} if self.objective_weight is None else {"objective_weight": self.objective_weight}),
+            **({} if (weight := getattr(self.objective, "weight", None)) is None else {"objective_weight": weight}),
             "estimator": self.estimator,
             **({"estimator_options": more} if (more := told(self.estimate, ("iterations",))) else {}),
             **({"solver_iterations": found} if (found := getattr(self.estimate, "iterations", None)) else {}),
             "batch_norm": self.batch_norm if self.model.normalises else "none",
             "adapts": sum((self.params | self.begun)[name].numel() for name in self.adapts),
-            "parameters": sum(p.numel() for n, p in self.params.items() if n not in self.gathered),
-            **({"start": "prototypes"} if self.prototypes else {}),
-            **({"per_step_norm": True} if self.per_step else {}),
-            **({"annealing": self.annealing.told()} if self.annealing else {}),
+            "parameters": sum(p.numel() for p in (network(self.params) | learned(self.params)).values()),
         }

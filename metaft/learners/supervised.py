@@ -13,7 +13,7 @@ from metaft.elementary.mode import Elementary
 from metaft.errors import MetaftError
 from metaft.learners.class_means import ClassMeans
 from metaft.learners.learner import Predictor
-from metaft.outer.meta_gradient import MetaGradient
+from metaft.outer.mean_gradient import MetaGradient
 from metaft.tasks.batch import TaskBatch
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from metaft.errors import MetaftError, nearest
+from metaft.models.added import Added
 from metaft.models.blocks import grouped
 from metaft.models.examples import examples
 
@@ -293,5 +294,5 @@ def _is_layer(module: nn.Module) -> bool:
     """Whether a module is a layer and not a holder of layers with a parameter of its own."""
     if isinstance(module, COMPOSITE):
         return True
-    inside = [name for name, part in module.named_children() if name != "parametrizations"]
+    inside = [n for n, part in module.named_children() if n != "parametrizations" and not isinstance(part, Added)]
     return not any(any(True for _ in module.get_submodule(name).parameters()) for name in inside)

@@ -53,7 +53,7 @@ def map_chunks(
     # A job that maps chunks itself does so in its own thread: one that waits for its own pool would wait for ever.
     if workers == 1 or threading.current_thread().name.startswith(POOL):
         return [job(chunk) for chunk in chunks]
-    if has_large_images(batch.query_x):
+    if has_large_images(batch):
         with _threads_in_operators(workers):
             return [job(chunk) for chunk in chunks]
     return list(_pool(workers).map(job, chunks))
@@ -107,7 +107,7 @@ def default_size(batch: TaskBatch, params: dict[str, Tensor] | None = None) -> i
 
     It does not depend on the workers, so that sums are formed in the same order on any number of them.
     """
-    alone = images_on_cpu(batch.query_x) or is_heavy(batch.query_x, params or {})
+    alone = images_on_cpu(batch) or is_heavy(batch, params or {})
     return 1 if alone else max(batch.tasks, 1)
 
 

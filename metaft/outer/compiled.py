@@ -30,7 +30,10 @@ from metaft.outer.kernels import sum_layout_pass as sums
 log = logging.getLogger("metaft")
 MOST_VALUES = 2**25
 """Values of one tensor beyond which a computation over images is not compiled: 128 MiB, beyond every cache."""
-_LIBRARIES = ("G['__import_torch_dot_", "G['__import_metaft_dot_", "G['__builtins")
+_TORCH = ("G['__import_torch_dot_", "__import__('torch')", "list(dict.keys(__import__('torch')")
+_LIBRARIES = (*_TORCH, "G['__import_metaft_dot_", "G['__builtins")
+_PRIVATE = ("._by_batch", "._by_running")
+"""Copies of the network that `Functional` made for itself: nobody else holds them."""
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -82,7 +85,8 @@ def _compiled(function: Function) -> Function:
         return torch.no_grad()(function)  # as compiled below
     # On a CPU the whole graph becomes one C++ call, which releases the interpreter's lock: otherwise the fused kernels
     # hold it, and worker threads wait for each other.
-    options: dict[str, Any] = {"guard_filter_fn": _worth_a_guard}
+    ours = str(getattr(function, "__module__", "")).startswith("metaft.")
+    options: dict[str, Any] = {"guard_filter_fn": lambda guards: _worth_a_guard(guards, ours)}
     if not torch.cuda.is_available():
         options["cpp_wrapper"] = True
         passes: list[CustomGraphPass] = [sums.SumsAsTheyLie()]
@@ -197,14 +201,20 @@ class _InTurn(CustomGraphPass):
         return None if None in known else "/".join(map(str, known))
 
 
-def _worth_a_guard(guards: Sequence[Any]) -> list[bool]:
+def _worth_a_guard(guards: Sequence[Any], ours: bool = False) -> list[bool]:
     """Which of the assumptions that were compiled in are checked at each call: all but those about library code.
 
     There are hundreds of them for a small network, a tenth of the time of its meta-gradient. What a caller may change
     between calls stays guarded: tensors, rates, attributes of objects, classes and modules, globals of their own code.
-    Not guarded is what belongs to torch, such as hooks on all modules at once.
+    Not guarded is what belongs to torch, such as hooks on all modules at once, and what nobody else can reach.
     """
-    return [not g.name.startswith(_LIBRARIES) for g in guards]
+
+    def known(name: str) -> bool:
+        # A global without the name of a module is one of the function's own module.
+        own = ours and name.startswith("G['") and not name.startswith("G['__import_")
+        return own or name.startswith(_LIBRARIES) or any(copy in name for copy in _PRIVATE)
+
+    return [not known(guard.name) for guard in guards]
 
 
 def _raise_limits() -> None:

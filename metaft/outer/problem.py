@@ -8,13 +8,62 @@ from typing import Any, ClassVar, Protocol
 
 from torch import Tensor
 
+from metaft.errors import MetaftError, nearest
 from metaft.inner.adapt import Inner
 from metaft.inner.objectives import Objective
 from metaft.inner.rules import Params
 from metaft.tasks.batch import TaskBatch
+from metaft.validate import require_count
 
 QueryLoss = Callable[[Params, Tensor, Tensor, Tensor, Tensor], Tensor]
 Compile = Callable[[Callable[..., Any]], Callable[..., Any]]
+ENGINES = ("eager", "compile", "higher")
+MEMORY = ("flat", "checkpoints", "graph")
+
+
+@dataclass(frozen=True)
+class Outer:
+    """What is differentiated, towards what, and how the gradient is obtained.
+
+    Args:
+        estimator: of the meta-gradient.
+        trains: names of the meta-parameters towards which a gradient is wanted.
+        query_loss: ``query_loss(params, support_x, support_y, query_x, query_y) → scalar`` of one task; the inner
+            loop's loss on the query set if None.
+        step_weights: w_0 … w_K of Σ_k w_k L_query(θ_k); only the last step's if None.
+    """
+
+    estimator: Estimator
+    trains: tuple[str, ...]
+    query_loss: QueryLoss | None = None
+    step_weights: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Compute:
+    """How the same numbers are computed: faster or slower, in more or less memory.
+
+    Args:
+        engine: "eager", "compile" or "higher".
+        memory: "flat", "checkpoints" or "graph".
+        workers: threads that share a batch's chunks of tasks.
+        chunk: tasks computed together; chosen from the shape of an example if None.
+
+    Raises:
+        MetaftError: if a name is unknown, or a count below 1.
+    """
+
+    engine: str = "eager"
+    memory: str = "flat"
+    workers: int = 1
+    chunk: int | None = None
+
+    def __post_init__(self) -> None:
+        for what, given, known in (("memory", self.memory, MEMORY), ("engine", self.engine, ENGINES)):
+            if given not in known:
+                raise MetaftError(f"unknown {what} {given!r}{nearest(given, known)}")
+        require_count(self.workers, "workers", 1)
+        require_count(1 if self.chunk is None else self.chunk, "chunk", 1)
 
 
 @dataclass(frozen=True)

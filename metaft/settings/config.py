@@ -16,7 +16,7 @@ from metaft.settings.family import BY_DATASET, REGRESSIONS, FamilySettings, Sett
 from metaft.settings.learner import FLAGS, OF_LEARNERS, LearnerSettings, ModelSettings, with_options
 from metaft.settings.published import CHANGES_TEST, method_defaults
 from metaft.settings.teacher import QueryTeacherSettings
-from metaft.settings.train import MetaTrainSettings
+from metaft.settings.train import MetaTrainSettings, with_outer
 
 MAX_BATCH_VALUES = 2**32
 """The most numbers one batch of tasks may hold: 16 GiB of float32, far beyond any shipped experiment."""
@@ -99,7 +99,7 @@ class RunConfig(
             defaults.pop("iterations", None)
         if any(given.get(name) is not None for name in CHANGES_TEST):
             defaults.pop("test_steps", None)
-        return {**defaults, **given}
+        return with_outer(given, defaults)
 
     @model_validator(mode="after")
     def _fits_in_memory(self) -> Self:

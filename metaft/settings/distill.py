@@ -11,6 +11,7 @@ from metaft.distillation.choices import LossChoices
 from metaft.settings.family import FamilySettings, Settings
 from metaft.settings.learner import ModelSettings
 from metaft.settings.pretrain import PretrainConfig, PretrainSettings
+from metaft.settings.train import with_outer
 
 if TYPE_CHECKING:
     from metaft.distillation.loss import DistillationLoss
@@ -84,6 +85,7 @@ class DistillTrainSettings(PretrainSettings):
     @model_validator(mode="before")
     @classmethod
     def _default_length(cls, given: dict[str, Any]) -> dict[str, Any]:
+        given = with_outer(given)
         unlimited = all(given.get(name) is None for name in LENGTHS)
         return {**given, "iterations": 4000} if unlimited else given
 
@@ -115,7 +117,7 @@ class DistillConfig(PretrainConfig, FirstGenerationSettings, DistillationSetting
             if (model or given.get("model") or "mlp") != "mlp" and name in defaults:
                 # So many units are channels too many for a network of convolutions.
                 defaults[name] = ModelSettings.model_fields["hidden"].default
-        made = {"validation": "few-shot", **defaults, **{k: v for k, v in given.items() if v is not None}}
+        made = with_outer({k: v for k, v in given.items() if v is not None}, {"validation": "few-shot", **defaults})
         return {**made, "temperature": _listed(made.get("temperature", "4"))}
 
     @model_validator(mode="after")

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from metaft.settings.config import CommandSettings
 from metaft.settings.family import BY_DATASET, REGRESSIONS, FamilySettings, Settings
 from metaft.settings.learner import ModelSettings
-from metaft.settings.train import LoopSettings
+from metaft.settings.train import LoopSettings, with_outer
 
 
 class PretrainSettings(LoopSettings):
@@ -17,8 +17,8 @@ class PretrainSettings(LoopSettings):
 
     iterations: int | None = Field(None, ge=1, le=10**10, description="minibatches")
     batch_size: int = Field(128, ge=2, le=1_000_000, description="images a minibatch")
-    outer_lr: float = Field(3e-3, gt=0, le=1e3, description="Adam's learning rate")
-    schedule: Literal["constant", "cosine"] = Field("cosine", description="course of the learning rate")
+    outer_lr: float = Field(3e-3, gt=0, le=1e3, description="its learning rate; given alone, that of adam")
+    schedule: Literal["constant", "cosine", "linear"] = Field("cosine", description="course of that rate, down to 0")
     average: float = Field(0.0, ge=0, lt=1, description="decay of the weights' moving average used for scores; 0: off")
     head: Literal["linear", "cosine"] = Field("linear", description="classifier: linear, or by cosines (Baseline++)")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
@@ -27,6 +27,7 @@ class PretrainSettings(LoopSettings):
     @model_validator(mode="before")
     @classmethod
     def _default_length(cls, given: dict[str, Any]) -> dict[str, Any]:
+        given = with_outer(given)
         unlimited = given.get("iterations") is None and given.get("minutes") is None
         return {**given, "iterations": 4000} if unlimited else given
 

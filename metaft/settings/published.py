@@ -13,6 +13,7 @@ MANY = 10
 """From so many ways on, what was published for 20 ways holds."""
 
 Defaults = dict[str, Any]
+_TOWARDS_THE_END: Defaults = {"outer": "sgd", "outer_lr": 1.0, "schedule": "linear"}  # a share of the way there
 _FIVE_STEPS: Defaults = {"steps": 5}
 _MAML: dict[str, Defaults] = {  # one step in training and three at test, five and five, five and ten
     "characters": {"test_steps": 3},
@@ -39,10 +40,10 @@ BY_METHOD: dict[str, dict[str, Defaults]] = {
         "natural": {"inner_lr": 0.5, "steps": 1, "test_steps": None},
     },
     "reptile": {
-        "characters": {"inner_lr": 0.001, "steps": 3, "test_steps": 5},
+        "characters": {"inner_lr": 0.001, "steps": 3, "test_steps": 5, **_TOWARDS_THE_END},
         "many ways": {"inner_lr": 0.00046, "steps": 12, "test_steps": 97},
         "natural": {"inner_lr": 0.001, "steps": 15, "test_steps": 10},
-        "regression": {"inner_lr": 0.02, "steps": 5, "rule": "sgd"},
+        "regression": {"inner_lr": 0.02, "steps": 5, "rule": "sgd", **_TOWARDS_THE_END},
     },
     "imaml": {
         "characters": {"inner_lr": 0.1, "steps": 16},

@@ -2,12 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from metaft.errors import MetaftError
+from metaft.parts import Asked
 from metaft.seeds import Seed
 from metaft.settings.family import Settings
+from metaft.tables import OUTER
+
+ADAM = "adam"
+BESIDE = {"lr": "outer_lr", "schedule": "schedule"}
+"""Options that every outer optimiser has, and the settings that they are."""
+
+
+def with_outer(given: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Settings whose outer optimiser has its own options with it; rate and schedule stand beside it.
+
+    Args:
+        given: setting → value. A rate without an optimiser is Adam's, as it was when there was no other.
+        defaults: what holds where a setting is not given; what they say of another optimiser's rate and schedule does
+            not.
+
+    Returns:
+        The settings, defaults filled in.
+
+    Raises:
+        MetaftError: if the optimiser or an option is unknown, or rate or schedule are given in both ways.
+    """
+    own = dict(defaults or {})
+    if given.get("outer") is None and given.get("outer_lr") is None:
+        return {**own, **given}
+    asked = OUTER.asked(str(given.get("outer") or ADAM))
+    if asked.name != own.pop("outer", asked.name):
+        for name in BESIDE.values():
+            own.pop(name, None)
+    options = dict(asked.options)
+    beside = {setting: options.pop(name) for name, setting in BESIDE.items() if name in options}
+    for name, told in beside.items():
+        if given.get(name) is not None and str(given[name]) != told:
+            raise MetaftError(f"{name} = {given[name]}: outer = {given['outer']} says {told}; give one of them")
+    if asked.name != ADAM and given.get("outer_lr") is None and "outer_lr" not in own:
+        beside = {"outer_lr": OUTER.options(asked.name)["lr"].default} | beside
+    return {**own, **given, "outer": str(Asked(asked.name, options)), **beside}
 
 
 class LoopSettings(Settings):
@@ -17,8 +56,13 @@ class LoopSettings(Settings):
     minutes: float | None = Field(
         None, gt=0, le=1e7, description="time budget, compiling not counted; the schedule then follows the clock"
     )
-    outer_lr: float = Field(1e-3, gt=0, le=1e3, description="Adam's learning rate")
-    schedule: Literal["constant", "cosine"] = Field("constant", description="course of the outer learning rate")
+    outer: str = Field(
+        ADAM,
+        description="outer optimiser: adam, or one of torch's: sgd, adamw, nadam, radam, adamax, adagrad, adadelta, "
+        "adafactor, rmsprop, rprop, asgd; with options: sgd:lr=1,schedule=linear (metaft parts outer)",
+    )
+    outer_lr: float = Field(1e-3, gt=0, le=1e3, description="its learning rate; given alone, that of adam")
+    schedule: Literal["constant", "cosine", "linear"] = Field("constant", description="course of that rate, down to 0")
     clip: float | None = Field(None, gt=0, description="largest norm of the meta-gradient [no clipping]")
     average: float = Field(0.0, ge=0, lt=1, description="decay of the weights' moving average used for scores; 0: off")
     seed: Seed = Field(0, description="of the initial weights and the tasks")
@@ -32,6 +76,7 @@ class LoopSettings(Settings):
     @model_validator(mode="before")
     @classmethod
     def _default_length(cls, given: dict[str, Any]) -> dict[str, Any]:
+        given = with_outer(given)
         unlimited = given.get("iterations") is None and given.get("minutes") is None
         return {**given, "iterations": 1000} if unlimited else given
 

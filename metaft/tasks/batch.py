@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
+from metaft.data.layout import Layout, likeliest
 from metaft.elementary import draws
 from metaft.errors import MetaftError
 
@@ -27,6 +28,7 @@ class TaskBatch:
         query_y: like ``support_y``, for the query set.
         keys: ``int64 [tasks]``: of each task's random numbers (dropout's, say), see ``metaft.elementary.draws``. None
             where nothing is to be drawn.
+        layout: what an example is; None where nobody says it (see `example_layout`).
 
     Raises:
         MetaftError: if the leading axes do not agree.
@@ -37,6 +39,7 @@ class TaskBatch:
     query_x: Tensor
     query_y: Tensor
     keys: Tensor | None = None
+    layout: Layout | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         support_x, support_y, query_x, query_y = shapes = [t.shape for t in self.tensors()]
@@ -77,6 +80,11 @@ class TaskBatch:
         return self.at_step(-steps - 2)
 
     @property
+    def example_layout(self) -> Layout:
+        """What an example is, the likeliest by its axes if nobody has said it."""
+        return self.layout or likeliest(self.query_x)
+
+    @property
     def tasks(self) -> int:
         """How many tasks the batch holds."""
         return self.support_x.shape[0]
@@ -89,10 +97,10 @@ class TaskBatch:
 
     def to(self, device: torch.device | str) -> TaskBatch:
         """The same batch on another device."""
-        return TaskBatch(*(t.to(device) for t in self.parts()))
+        return TaskBatch(*(t.to(device) for t in self.parts()), layout=self.layout)
 
     def __getitem__(self, tasks: slice) -> TaskBatch:
-        return TaskBatch(*(t[tasks] for t in self.parts()))
+        return TaskBatch(*(t[tasks] for t in self.parts()), layout=self.layout)
 
 
 FIELDS = ("support_x", "support_y", "query_x", "query_y")

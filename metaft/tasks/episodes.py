@@ -81,7 +81,7 @@ class Episodes:
     @property
     def input_shape(self) -> tuple[int, ...]:
         """``(channels, height, width)``."""
-        return tuple(self.images.images.shape[1:])
+        return self.images.input_shape
 
     @cached_property
     def _largest(self) -> int:
@@ -122,12 +122,11 @@ class Episodes:
             label.repeat(tasks, self.shots),
             self._gather(query),
             label.repeat(tasks, self.queries),
+            layout=self.images.layout,
         )
 
     def _gather(self, rows: np.ndarray) -> torch.Tensor:
-        flat = torch.from_numpy(np.ascontiguousarray(rows).reshape(-1))
-        picked = self.images.images.index_select(0, flat).to(torch.float32).mul_(1 / 255)
-        return picked.view(rows.shape[0], -1, *self.input_shape)
+        return self.images.take(torch.from_numpy(np.ascontiguousarray(rows).reshape(len(rows), -1)))
 
     def describe(self) -> dict[str, object]:
         """The settings that identify this family."""

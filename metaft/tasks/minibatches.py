@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from metaft.data.images import LabelledImages
+from metaft.data.images import LabelledImages, as_numbers
 from metaft.errors import MetaftError
 from metaft.seeds import require_seed
 from metaft.tasks.batch import TaskBatch
@@ -32,10 +32,10 @@ class Minibatch(TaskBatch):
 
     def to(self, device: torch.device | str) -> Minibatch:
         """The same minibatch on another device."""
-        return Minibatch(*(t.to(device) for t in self.parts()), rows=self.rows.to(device))
+        return Minibatch(*(t.to(device) for t in self.parts()), layout=self.layout, rows=self.rows.to(device))
 
     def __getitem__(self, tasks: slice) -> Minibatch:
-        return Minibatch(*(t[tasks] for t in self.parts()), rows=self.rows[tasks])
+        return Minibatch(*(t[tasks] for t in self.parts()), layout=self.layout, rows=self.rows[tasks])
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Minibatches:
     @property
     def input_shape(self) -> tuple[int, ...]:
         """``(channels, height, width)``."""
-        return tuple(self.images.images.shape[1:])
+        return self.images.input_shape
 
     def batch(self, index: int, tasks: int) -> Minibatch:
         """Draw the index-th minibatch; pure in (seed, split, index, tasks).
@@ -94,7 +94,7 @@ class Minibatches:
         Raises:
             MetaftError: if there are not so many images.
         """
-        count = len(self.images.images)
+        count = len(self.images)
         if tasks > count:
             raise MetaftError(
                 f"a minibatch of {tasks} images asked of {self.dataset} ({self.split}), which has {count}"
@@ -103,10 +103,10 @@ class Minibatches:
         rows = _order(self.seed, f"{self.dataset}/{self.split}/epoch", epoch, count)[
             place * tasks : (place + 1) * tasks
         ]
-        x = self._moved(self.images.images[rows], index).to(torch.float32).mul_(1 / 255).unsqueeze(1)
+        x = as_numbers(self._moved(self.images.images[rows], index)).unsqueeze(1)
         # Classes lie side by side: an image's class is the last that starts at it or before.
         y = torch.searchsorted(self.images.starts, rows, right=True).unsqueeze(1) - 1
-        return Minibatch(x[:, :0], y[:, :0], x, y, rows=rows)
+        return Minibatch(x[:, :0], y[:, :0], x, y, layout=self.images.layout, rows=rows)
 
     def _moved(self, images: Tensor, index: int) -> Tensor:
         """Each image moved by its own random offset, ``uint8 [images, channels, height, width]``."""

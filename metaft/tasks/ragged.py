@@ -58,6 +58,7 @@ class RaggedEpisodes(Episodes):
         return TaskBatch(
             *_padded(full.support_x, full.support_y, (full.support_y < ways) & (shot < shots)),
             *_padded(full.query_x, full.query_y, full.query_y < ways),
+            layout=full.layout,
         )
 
     def describe(self) -> dict[str, object]:

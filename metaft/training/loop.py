@@ -1,4 +1,4 @@
-"""Meta-training: batch → meta-gradient → clip → Adam → log → validate → checkpoint."""
+"""Meta-training: batch → meta-gradient → clip → outer optimiser → log → validate → checkpoint."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ from metaft.inner.scope import SCOPE_HEADS
 from metaft.learners.learner import MetaLearner as Learner
 from metaft.learners.learner import set_progress
 from metaft.outer.compiled import cache_folder, seconds_compiling
-from metaft.outer.meta_gradient import MetaGradient
+from metaft.outer.mean_gradient import MetaGradient
 from metaft.runs import checkpoint
 from metaft.runs.directory import RunDirectory
 from metaft.runs.metrics import Metrics
 from metaft.settings.config import CommandSettings, to_toml, validated
 from metaft.settings.train import TrainSettings
+from metaft.tables import OUTER
 from metaft.tasks.check import require_fit
 from metaft.tasks.family import TaskFamily
 from metaft.tasks.prefetch import Ahead
@@ -40,7 +41,7 @@ from metaft.training.first_batch import require_first
 from metaft.training.progress import RunProgress
 from metaft.training.ranks import NoMetrics, start_alike
 from metaft.training.record import begin, draw_episode, not_finite, show_episode
-from metaft.training.schedule import fraction_done, learning_rate
+from metaft.training.schedule import fraction_done
 from metaft.training.state import TrainState
 from metaft.training.stopping import StoppedRun, StopRequest
 from metaft.training.update import meta_update
@@ -85,7 +86,7 @@ def meta_train(
     command: str | None = None,
     **settings: Any,
 ) -> TrainResult:
-    """Train a learner's meta-parameters with Adam on the meta-gradient, into a run directory.
+    """Train a learner's meta-parameters with an outer optimiser on the meta-gradient, into a run directory.
 
     Afterwards the learner holds the weights with the best validation score; without ``validation``, the last
     ones (their moving average where ``average`` > 0). Under torchrun every rank must call this: they share the tasks
@@ -105,7 +106,7 @@ def meta_train(
         config: the full settings this run was built from, kept so that it can be rebuilt; they replace
             iterations, tasks, seed and ``settings``.
         command: what to record as the command.
-        settings: further fields of ``TrainSettings``: minutes, outer_lr, schedule, clip, average, device,
+        settings: further fields of ``TrainSettings``: minutes, outer, outer_lr, schedule, clip, average, device,
             threads, log_every, validate_every, validate_tasks, checkpoint_every.
 
     Returns:
@@ -127,7 +128,8 @@ def meta_train(
         torch.manual_seed(s.seed)
         stack.callback(torch.set_num_threads, torch.get_num_threads())
         torch.set_num_threads(s.threads)
-        state = TrainState.start(learner.params, s.average, device)
+        optimiser = OUTER.make(s.outer, lr=s.outer_lr, schedule=s.schedule)
+        state = TrainState.start(learner.params, s.average, device, optimiser)
         run = RunDirectory(out)
         metrics: Metrics | NoMetrics = NoMetrics()
         if world.first:
@@ -234,8 +236,9 @@ def _train(
         curve, batch = learner.curve(share.batch), share.batch
         return world.mean(per_step(curve, batch.query_y, batch.support_y), share)
 
-    images = len(family.input_shape) >= 3
-    update, batches = meta_update(learner, state, s.clip, world, images, refuse), Ahead(family, s.tasks)
+    batches = Ahead(family, s.tasks)
+    images = batches.peek(at.iteration).example_layout == "images"
+    update = meta_update(learner, state, s.clip, world, images, refuse)
     logged = (time.perf_counter(), at.iteration)
     saved = at.iteration
     done = fraction_done(at.iteration, s.iterations, at.seconds, s.minutes)
@@ -252,7 +255,7 @@ def _train(
         set_progress(learner, done)
         clock.tick()
         logs = (at.iteration + 1) % s.log_every == 0
-        lr = learning_rate(s.outer_lr, s.schedule, done)
+        lr = state.optimiser.rate(done)
         loss, size, seconds, adapting = update(share, lr, clock, stop, look if logs else None)
         at.window_loss += loss
         at.window += 1

@@ -13,7 +13,7 @@ import torch
 from metaft.errors import MetaftError
 from metaft.files import write_atomically
 from metaft.learners.learner import MetaLearner as Learner
-from metaft.outer.meta_gradient import MetaGradient
+from metaft.outer.mean_gradient import MetaGradient
 from metaft.runs.directory import RunDirectory, first_record
 from metaft.runs.metrics import Metrics
 from metaft.runs.reading import dig
@@ -57,7 +57,8 @@ def begin(
     settings = json.loads(json.dumps(told, default=str))
     record = first_record(command or " ".join(sys.argv), settings)
     # For readers who cannot or will not rebuild the run: its table of parameters, and whether they have its data.
-    record |= {"scope": learner.scope_rows(), "first_task_sha256": digest(family.batch(0, 1))}
+    first = family.batch(0, 1)
+    record |= {"scope": learner.scope_rows(), "first_task_sha256": digest(first)}
     if config is not None:
         record |= {"kind": config.command, "config": config.model_dump()}
     if resume:
@@ -65,7 +66,7 @@ def begin(
         if config is not None:
             require_same_config(run.path, config)
         require_same_settings(earlier, settings)
-        _require_same_data(earlier, record, family)
+        _require_same_data(earlier, record, first)
         before = {k: earlier.get(k) for k in ("command", "started", "state")}
         before |= {name: dig(earlier, "settings", "train", name) for name in MAY_CHANGE}
         past = earlier.get("history")
@@ -78,10 +79,10 @@ def begin(
     run.write_record(**record)
 
 
-def _require_same_data(earlier: Mapping[str, Any], now: Mapping[str, Any], family: TaskFamily) -> None:
+def _require_same_data(earlier: Mapping[str, Any], now: Mapping[str, Any], first: TaskBatch) -> None:
     """Refuse images that have changed since: numbers that are computed may differ from machine to machine."""
     before = earlier.get("first_task_sha256")
-    if len(family.input_shape) >= 3 and before is not None and before != now["first_task_sha256"]:
+    if first.example_layout == "images" and before is not None and before != now["first_task_sha256"]:
         raise MetaftError(
             "the data are not those that the run was begun with: its first task is another one; bring them back, or "
             "give another --out"

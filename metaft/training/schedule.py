@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
+
+Schedule = Literal["constant", "cosine", "linear"]
 
 
 def learning_rate(base: float, schedule: str, done: float) -> float:
@@ -10,7 +13,7 @@ def learning_rate(base: float, schedule: str, done: float) -> float:
 
     Args:
         base: the rate at the start.
-        schedule: "constant", or "cosine" (Loshchilov & Hutter 2017, eq. 5, one cycle down to 0).
+        schedule: "constant"; "cosine" (Loshchilov & Hutter 2017, eq. 5, one cycle down to 0); or "linear", down to 0.
         done: the fraction of the run behind us, 0 to 1.
 
     Returns:
@@ -18,6 +21,8 @@ def learning_rate(base: float, schedule: str, done: float) -> float:
     """
     if schedule == "constant":
         return base
+    if schedule == "linear":
+        return base * (1.0 - min(done, 1.0))
     return base * 0.5 * (1.0 + math.cos(math.pi * min(done, 1.0)))
 
 

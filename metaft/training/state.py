@@ -1,4 +1,4 @@
-"""The changing part of a run: weights, Adam, moving average, best so far; to and from a checkpoint."""
+"""The changing part of a run: weights, optimiser, moving average, best so far; to and from a checkpoint."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.optim.adam import adam
 
 from metaft.errors import MetaftError
 from metaft.runs.checkpoint import Checkpoint, require_fit
-from metaft.training.adam import BETAS, EPSILON
+from metaft.runs.older_names import as_named_now
+from metaft.training.optimisers.adam import Adam
+from metaft.training.optimisers.optimiser import OuterOptimiser, State
 
 
 @dataclass
@@ -44,28 +45,33 @@ class TrainState:
 
     Args:
         weights: the meta-parameters; updated in place.
-        moments: Adam's, by weight: the number of its updates, and the running means of gradient and squared gradient.
+        moments: what the optimiser keeps about each weight, such as running means of its gradient, by weight.
         decay: of the moving average; 0 for none.
         average: the moving average of the weights, or empty.
+        optimiser: how an update moves the weights.
         best: the weights of the best validation, or empty.
         progress: where the run stands.
     """
 
     weights: dict[str, Tensor]
-    moments: dict[str, dict[str, Tensor]]
+    moments: dict[str, State]
     decay: float
     average: dict[str, Tensor]
+    optimiser: OuterOptimiser = field(default_factory=Adam)
     best: dict[str, Tensor] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
 
     @classmethod
-    def start(cls, params: dict[str, Tensor], decay: float, device: torch.device) -> TrainState:
+    def start(
+        cls, params: dict[str, Tensor], decay: float, device: torch.device, optimiser: OuterOptimiser | None = None
+    ) -> TrainState:
         """The state before the first update.
 
         Args:
             params: the learner's initial meta-parameters; copied.
             decay: of the moving average; 0 for none.
             device: where to train.
+            optimiser: how an update moves the weights; Adam if None.
 
         Returns:
             The state.
@@ -77,7 +83,7 @@ class TrainState:
             raise MetaftError("this learner has no meta-parameters to train; evaluate it as it is")
         weights = {name: p.detach().to(device, copy=True).contiguous() for name, p in params.items()}
         average = {name: w.clone() for name, w in weights.items()} if decay else {}
-        return cls(weights, {}, decay, average)
+        return cls(weights, {}, decay, average, optimiser or Adam())
 
     @property
     def scored(self) -> dict[str, Tensor]:
@@ -105,7 +111,7 @@ class TrainState:
             float64, or they have not had the same number of updates.
         """
         weights = [self.weights[name] for name in names]
-        moments = [self.moments.get(name) or _no_moments(self.weights[name]) for name in names]
+        moments = [self.moments.get(name) or self.optimiser.start(self.weights[name]) for name in names]
         precisions, updates = {weight.dtype for weight in weights}, {float(kept["step"]) for kept in moments}
         if len(precisions) != 1 or len(updates) != 1 or not precisions <= {torch.float32, torch.float64}:
             return None
@@ -119,7 +125,7 @@ class TrainState:
 
     @torch.no_grad()
     def step(self, grads: dict[str, Tensor], lr: float, gathered: Mapping[str, Tensor] | None = None) -> None:
-        """One Adam update, and one of the moving average.
+        """One update, and one of the moving average.
 
         Args:
             grads: named like the weights; a weight without one stays as it is.
@@ -137,25 +143,8 @@ class TrainState:
                     f"the gradient of {name!r} has shape {tuple(grads[name].shape)}, the weight {tuple(weight.shape)}"
                 )
             if name not in self.moments:
-                self.moments[name] = _no_moments(weight)
-        moments = [self.moments[name] for name in named]
-        # The function rather than the class torch.optim.Adam, whose hooks take longer than a small network's update.
-        adam(
-            weights,
-            [grads[name] for name in named],
-            [kept["exp_avg"] for kept in moments],
-            [kept["exp_avg_sq"] for kept in moments],
-            [],
-            [kept["step"] for kept in moments],
-            fused=True,
-            amsgrad=False,
-            beta1=BETAS[0],
-            beta2=BETAS[1],
-            lr=lr,
-            weight_decay=0.0,
-            eps=EPSILON,
-            maximize=False,
-        )
+                self.moments[name] = self.optimiser.start(weight)
+        self.optimiser.step(weights, [grads[name] for name in named], [self.moments[name] for name in named], lr)
         for name, value in (gathered or {}).items():
             self.weights[name].copy_(value)
         self.progress.iteration += 1
@@ -199,7 +188,7 @@ class TrainState:
             MetaftError: if it is of another architecture or was trained with other settings.
         """
         where: Path | str = stored.path or "given"
-        progress = _progress(stored, where)
+        progress, stored = _progress(stored, where), as_named_now(stored, self.weights)
         require_fit(stored.weights, self.weights, where)
         if bool(stored.average) != bool(self.average):
             raise MetaftError(f"checkpoint {where} and this run differ in whether weights are averaged")
@@ -208,7 +197,9 @@ class TrainState:
                 require_fit(part, self.weights, where)
         optimiser = dict(stored.optimiser)
         device = next(iter(self.weights.values())).device
-        moments = {name: _moments(optimiser, name, weight, where) for name, weight in self.weights.items()}
+        moments = {
+            name: _moments(optimiser, name, self.optimiser.like(weight), where) for name, weight in self.weights.items()
+        }
         try:
             torch.set_rng_state(optimiser.pop("random/torch"))
             if (cuda := optimiser.pop("random/cuda", None)) is not None and device.type == "cuda":
@@ -236,15 +227,8 @@ def _progress(stored: Checkpoint, where: object) -> Progress:
     return Progress(**stored.progress)
 
 
-def _no_moments(weight: Tensor) -> dict[str, Tensor]:
-    """What Adam keeps about a weight before its first update."""
-    step = torch.zeros((), dtype=torch.float32, device=weight.device)
-    return {"step": step, "exp_avg": torch.zeros_like(weight), "exp_avg_sq": torch.zeros_like(weight)}
-
-
-def _moments(optimiser: dict[str, Tensor], name: str, weight: Tensor, where: object) -> dict[str, Tensor]:
-    """Take what Adam keeps about one weight out of the stored entries: all three, or none for one never updated."""
-    like = {"step": torch.zeros((), dtype=torch.float32), "exp_avg": weight, "exp_avg_sq": weight}
+def _moments(optimiser: dict[str, Tensor], name: str, like: State, where: object) -> State:
+    """Take what is kept about one weight out of the stored entries: all that there should be, or nothing."""
     found = {entry: optimiser.pop(f"{entry}/{name}") for entry in like if f"{entry}/{name}" in optimiser}
     sound = all(e in found and (found[e].shape, found[e].dtype) == (t.shape, t.dtype) for e, t in like.items())
     if found and not sound:

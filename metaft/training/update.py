@@ -1,4 +1,4 @@
-"""One meta-update of a run: gradient, norm, clipping, Adam; one compiled call where a learner can have it so."""
+"""One meta-update of a run: gradient, norm, clipping, optimiser; one compiled call where it can be had so."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from metaft.distributed.share import Share
 from metaft.distributed.world import World
 from metaft.errors import MetaftError
 from metaft.learners.learner import MetaLearner, takes_update
-from metaft.outer.meta_gradient import MetaGradient
-from metaft.training.adam import AdamUpdate, corrected_rates
+from metaft.outer.mean_gradient import MetaGradient
+from metaft.training.optimisers.adam import AdamUpdate
 from metaft.training.state import TrainState
 from metaft.training.stopping import StopRequest
 
@@ -66,15 +66,16 @@ def meta_update(
         refuse: makes the error for a loss or gradient that is not finite.
 
     Returns:
-        A call for each update. Where the learner takes an update with the gradient, examples are vectors, the weights
-        of one precision and the run one process, it is one compiled function from the tasks to the new weights;
-        elsewhere it is several, with other rounding.
+        A call for each update. Where the learner takes an update with the gradient, the optimiser is Adam, examples are
+        vectors, the weights of one precision and the run one process, it is one compiled function from the tasks to the
+        new weights; elsewhere it is several, with other rounding.
     """
     if takes_update(learner) and world.size == 1 and not images:
         names = tuple(learner.trains)  # type: ignore[attr-defined]
-        packed = state.pack_moments(names)
-        if packed is not None:
-            return _whole(learner, state, AdamUpdate(names, clip), packed, refuse)
+        whole = state.optimiser.compiled(names, clip)
+        packed = state.pack_moments(names) if whole is not None else None
+        if whole is not None and packed is not None:
+            return _whole(learner, state, whole, packed, refuse)
     return _in_parts(learner, state, clip, world, refuse)
 
 
@@ -88,7 +89,7 @@ def _whole(
     def update(share: Share, lr: float, clock: Callable[[], float], stop: StopRequest, look: Look | None) -> Updated:
         nonlocal updates
         seen = look(share) if look else []
-        rates = corrected_rates(updates + 1, lr, state.share_of_latest(at.iteration + 1), mean)
+        rates = adam.adam.corrected_rates(updates + 1, lr, state.share_of_latest(at.iteration + 1), mean)
         out = learner.meta_gradient(share.batch, update=adam, kept=(mean, square, rates, average))
         loss, size = out.updated.tolist()
         if not (math.isfinite(loss) and math.isfinite(size)):

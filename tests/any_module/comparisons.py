@@ -11,7 +11,7 @@ from torch import Tensor
 
 import metaft
 from metaft import TaskBatch
-from metaft.outer.meta_gradient import MetaGradient
+from metaft.outer.mean_gradient import MetaGradient
 from tests.any_module import reference
 from tests.any_module.case import RATE, STEPS, Case
 from tests.any_module.reference import Params, difference

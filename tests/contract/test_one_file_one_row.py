@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from metaft.cli import cli
-from metaft.tables import ESTIMATORS, METRIC, MODELS, OBJECTIVES, RULES, TABLES
+from metaft.tables import ESTIMATORS, METRIC, MODELS, OBJECTIVES, OUTER, RULES, TABLES
 
 PARTS = {
     "rule": (RULES, "Shrinking", "share", "halved:share=0.5", """
@@ -71,6 +71,31 @@ class Damped(Exact):
         found = super().__call__(problem)
         return replace(found, grads={n: self.share * g for n, g in found.grads.items()})
 """),
+    "outer": (OUTER, "Halved", "share", "halved:share=0.5", """
+from dataclasses import dataclass
+
+from metaft.training.optimisers.optimiser import OuterOptimiser
+
+
+@dataclass(frozen=True, kw_only=True)
+class Halved(OuterOptimiser):
+    \"\"\"Gradient descent of a part of the rate.
+
+    Args:
+        lr: the rate.
+        schedule: its course.
+        share: how much of it is taken.
+    \"\"\"
+
+    share: float = 1.0
+
+    def start(self, weight):
+        return {}
+
+    def step(self, weights, grads, kept, lr):
+        for weight, gradient in zip(weights, grads):
+            weight.sub_(self.share * lr * gradient)
+"""),
     "model": (MODELS, "Wide", "width", "wide:width=6", """
 import torch
 
@@ -132,4 +157,5 @@ def test_a_part_of_ones_own(kind: str, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_every_kind_of_part_is_tried() -> None:
-    assert {*TABLES} == {*PARTS, "head"}  # heads are options of feature-extraction
+    # Heads are options of feature-extraction; an addition comes with its learner.
+    assert {*TABLES} == {*PARTS, "head", "addition"}

@@ -138,7 +138,7 @@ def test_prepared_like_the_evaluation_drawings(tmp_path, monkeypatch):
         contents = [archive.read(name) for name in names]
     batch = read_runs(write_folder(tmp_path, benchmark(lambda seed: contents[seed])[0]))
     decoded = np.stack([np.asarray(Image.open(io.BytesIO(c)).convert("L")) < 128 for c in contents])
-    small = omniglot.shrink(decoded, 28).float() / 255
+    small = omniglot.shrink(decoded, 28).float().mul(1 / 255)
     seeds = torch.arange(2, 802, 2).view(20, 20)
     assert torch.equal(batch.support_x, small[seeds])
     assert torch.equal(batch.query_x, small[seeds + 1])

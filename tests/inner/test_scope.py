@@ -70,7 +70,7 @@ def test_only_the_scope_moves_in_the_inner_loop(scope):
     chosen = set(select(learner.params, scope))
     assert {name for name, adapts in rows.items() if adapts == "adapts"} == chosen
     # All but the scope could be replaced by anything after adapting, had it not been shared: it must be the start.
-    assert set(learner._inner(2).start(learner.params)) == chosen
+    assert set(learner._answering(2, batch).start(learner.params)) == chosen
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -72,10 +74,29 @@ def test_fused_batch_norm_outside_of_vmap_has_the_same_second_derivatives_as_the
             torch.testing.assert_close(value, written[name][t], rtol=1e-8, atol=1e-10)
 
 
+def asking(*shape: int) -> TaskBatch:
+    """Tasks with queries of a shape, without their memory."""
+    x, y = torch.empty(1).expand(shape), torch.zeros(shape[:2], dtype=torch.int64)
+    return TaskBatch(x, y, x, y)
+
+
 def test_mini_imagenets_queries_are_large_and_omniglots_are_not() -> None:
-    assert has_large_images(torch.empty(1, 75, 3, 84, 84))
-    assert has_large_images(torch.empty(0, 75, 3, 84, 84))
-    assert has_large_images(torch.empty(1, 5, 3, 84, 84)), "few or many, so that all tasks of a data set are alike"
-    assert has_large_images(torch.empty(1, 700, 1, 28, 28))
-    assert not has_large_images(torch.empty(32, 75, 1, 28, 28))
-    assert not has_large_images(torch.empty(10**4, 100, 1))
+    assert has_large_images(asking(1, 75, 3, 84, 84))
+    assert has_large_images(asking(0, 75, 3, 84, 84))
+    assert has_large_images(asking(1, 5, 3, 84, 84)), "few or many, so that all tasks of a data set are alike"
+    assert has_large_images(asking(1, 700, 1, 28, 28))
+    assert not has_large_images(asking(32, 75, 1, 28, 28))
+    assert not has_large_images(asking(10**4, 100, 1))
+
+
+def test_what_an_example_is_can_be_said_and_is_likeliest_by_its_axes_else() -> None:
+    volumes = asking(2, 5, 4, 4, 4)
+    assert volumes.example_layout == "images"
+    said = replace(volumes, layout="vectors")
+    assert not has_large_images(replace(asking(1, 5, 3, 84, 84), layout="vectors"))
+    for part in (said[:1], said.with_keys(0), said.drawn(), said.after(2), said.to("cpu")):
+        assert part.example_layout == "vectors"
+    tokens = TaskBatch(*(torch.zeros(2, 3, 7, dtype=torch.int64), torch.zeros(2, 3, dtype=torch.int64)) * 2)
+    assert tokens.example_layout == "sequences"
+    assert asking(2, 3, 7).example_layout == "vectors"
+    assert asking(2, 3, 7, 8).example_layout == "sequences"

@@ -29,6 +29,10 @@ def test_globals_of_modules_that_sound_like_a_library_stay_guarded() -> None:
     library = ("G['__import_torch_dot_nn'].functional", "G['__import_metaft_dot_inner_dot_tasks'].vmap")
     found = _worth_a_guard([SimpleNamespace(name=name) for name in (*names, *library)])
     assert found == [True] * 4 + [False] * 2
+    own = [
+        SimpleNamespace(name=name) for name in ("G['SCALE']", "G['__import_mine'].SCALE", "L['f']._by_batch.training")
+    ]
+    assert _worth_a_guard(own, ours=True) == [False, True, False]
 
 
 class _Scaled:

@@ -18,8 +18,8 @@ from metaft.outer.exact import Exact
 from metaft.outer.finite_difference import FiniteDifference, default_step
 from metaft.outer.first_order import FirstOrder
 from metaft.outer.implicit import _pulled_back
-from metaft.outer.meta_gradient import MEMORY, meta_gradient
-from metaft.outer.problem import Problem
+from metaft.outer.meta_gradient import meta_gradient
+from metaft.outer.problem import MEMORY, Problem
 from metaft.tables import OBJECTIVES, RULES
 
 DOUBLE = torch.float64

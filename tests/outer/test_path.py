@@ -8,7 +8,8 @@ from torch import nn
 import metaft
 from metaft.inner.adapt import TaskStart
 from metaft.models import Functional
-from metaft.outer.meta_gradient import MEMORY, meta_gradient
+from metaft.outer.meta_gradient import meta_gradient
+from metaft.outer.problem import MEMORY
 
 DOUBLE = torch.float64
 RATE, WAYS, WIDTH = 0.3, 3, 4

@@ -15,6 +15,7 @@ from metaft.cli import cli
 BEFORE = Path(__file__).parent / "before"
 RUNS = {
     "imaml": ("imaml:objective_weight=3.0,solver_iterations=4", [0.191365, 8.110588, 4.098014, 2.788558]),
+    "cavia": ("cavia", [0.1, 0.1, 0.3, 0.2]),
     "protonet": ("protonet:distance=cosine", [0.3, 0.2, 0.4, 0.4]),
     "maml-plus-plus": ("maml++:epochs=6,multi_step_epochs=2,first_order_epochs=0", [0.2, 0.1, 0.3, 0.2]),
 }
@@ -38,7 +39,7 @@ def test_it_is_read_and_scores_as_it_did(name: str, tmp_path: Path) -> None:
     assert asked.partition(":")[0] in metaft("show", tmp_path / "run")
 
 
-@pytest.mark.parametrize("name", ["imaml", "maml-plus-plus"])  # the third would be compiled
+@pytest.mark.parametrize("name", ["imaml", "maml-plus-plus", "cavia"])  # the third would be compiled
 def test_it_goes_on(name: str, tmp_path: Path) -> None:
     shutil.copytree(BEFORE / name, tmp_path / "run")
     metaft("meta-train", "--resume", "--out", tmp_path / "run", "--iterations", 5, "--quiet")

@@ -28,7 +28,7 @@ from metaft.tables import META_TRAINED, TABLES
         ({"outer_lr": float("nan")}, "outer_lr = nan: should be a finite number"),
         ({"outer_lr": "nan"}, "outer_lr = nan: should be a finite number"),
         ({"minutes": float("inf")}, "minutes = inf"),
-        ({"schedule": "cosin"}, "schedule = cosin: should be 'constant' or 'cosine'"),
+        ({"schedule": "cosin"}, "schedule = cosin: should be 'constant', 'cosine' or 'linear'"),
         ({"workers": "many"}, "workers = many: should be 'auto' or a whole number"),
         ({"workers": 0}, "workers = 0"),
         ({"average": 1.0}, "average = 1.0"),
@@ -105,8 +105,8 @@ def test_toml_round_trip(root: str, lr: float, average: float, ways: int, rotati
 @pytest.mark.parametrize(
     ("setting", "table"),
     [
-        ("memory", "metaft.outer.meta_gradient:MEMORY"),
-        ("engine", "metaft.outer.meta_gradient:ENGINES"),
+        ("memory", "metaft.outer.problem:MEMORY"),
+        ("engine", "metaft.outer.problem:ENGINES"),
     ],
 )
 def test_settings_offer_exactly_what_the_tables_hold(setting: str, table: str) -> None:

@@ -16,16 +16,17 @@ from metaft.distributed.share import Share
 from metaft.distributed.world import World
 from metaft.errors import MetaftError
 from metaft.inner.rules import LSLR, SGD, MetaSGD
+from metaft.learners import build
 from metaft.learners.learner import takes_update
 from metaft.learners.maml import MAML
 from metaft.outer import compiled
 from metaft.outer.compiled import compiler_found
-from metaft.outer.meta_gradient import MetaGradient
+from metaft.outer.mean_gradient import MetaGradient
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.sinusoid import Sinusoids
 from metaft.training import update
-from metaft.training.adam import AdamUpdate, corrected_rates
 from metaft.training.loop import meta_train
+from metaft.training.optimisers.adam import Adam, AdamUpdate
 from metaft.training.state import TrainState
 from metaft.training.stopping import StoppedRun, StopRequest
 from tests.runs.fakes import Gradient, LinearMaml, Waves
@@ -81,7 +82,10 @@ def test_adam_is_torchs(clip: float | None) -> None:
         for name, value in zip("ca", trained, strict=True):
             averaged[name].lerp_(value.detach(), 0.3)
         told = adam(
-            weights, torch.tensor(2.0).double(), grads, (mean, square, corrected_rates(i, 0.1 / i, 0.3, mean), average)
+            weights,
+            torch.tensor(2.0).double(),
+            grads,
+            (mean, square, Adam().corrected_rates(i, 0.1 / i, 0.3, mean), average),
         )
         torch.testing.assert_close(told, torch.stack((torch.tensor(2.0).double(), norm)))
     torch.testing.assert_close(weights["c"], trained[0].detach())
@@ -95,7 +99,9 @@ def test_adam_changes_nothing_where_something_is_not_finite(where: str) -> None:
     mean, square = torch.full((2,), 0.1), torch.full((2,), 0.2)
     loss = torch.tensor(float("nan") if where == "loss" else 1.0)
     grads = {"a": torch.tensor([1.0, float("inf") if where == "gradient" else 1.0])}
-    told = AdamUpdate(("a",), 1.0)(weights, loss, grads, (mean, square, corrected_rates(1, 0.1, 0.5, mean), average))
+    told = AdamUpdate(("a",), 1.0)(
+        weights, loss, grads, (mean, square, Adam().corrected_rates(1, 0.1, 0.5, mean), average)
+    )
     assert not bool(told.isfinite().all())
     assert weights["a"].tolist() == [1, 1]
     assert average["a"].tolist() == [3, 3]
@@ -270,7 +276,7 @@ def test_without_a_compiler_parameters_that_ask_for_gradients_are_updated_too(mo
     adam = AdamUpdate(tuple(params), None)
     mean, square = torch.zeros(19), torch.zeros(19)
     out = ours.meta_gradient(
-        Sinusoids().batch(0, 3), update=adam, kept=(mean, square, corrected_rates(1, 0.1, 0.0, mean), {})
+        Sinusoids().batch(0, 3), update=adam, kept=(mean, square, Adam().corrected_rates(1, 0.1, 0.0, mean), {})
     )
     assert out.updated is not None
     torch.testing.assert_close(mean, 0.1 * torch.cat([g.reshape(-1) for g in out.grads.values()]))
@@ -278,7 +284,7 @@ def test_without_a_compiler_parameters_that_ask_for_gradients_are_updated_too(mo
 
 def test_an_update_of_gathered_statistics_is_refused() -> None:
     model = nn.Sequential(nn.Linear(1, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
-    ours = MAML(model, SGD(0.01), 1, kind="regression", engine="compile", per_step_norm=True)
+    ours = build("maml++", model, inner_lr=0.01, steps=1, kind="regression", engine="compile")
     assert not takes_update(ours)
     with pytest.raises(MetaftError, match="update them afterwards"):
         ours.meta_gradient(Sinusoids().batch(0, 3), update=AdamUpdate((), None))

@@ -6,9 +6,10 @@ from typing import Unpack
 
 from torch import nn
 
+from metaft.additions.addition import attach
+from metaft.additions.context import Context
 from metaft.learners.compositions.compose import Parts, compose
 from metaft.learners.maml import MAML
-from metaft.models.conditioned import NAME, conditioned
 
 
 def cavia(
@@ -26,7 +27,7 @@ def cavia(
     vector starts at 0 in every task and is not meta-trained; everything else is, and does not adapt.
 
     Published, on mean losses: images α = 1, 2 steps, 100 numbers that modulate the third convolution (FiLM); the
-    sinusoid α = 1, 1 step, 5 numbers beside the input. ``metaft.models.conditioned`` says how, and where it deviates.
+    sinusoid α = 1, 1 step, 5 numbers beside the input. ``metaft.additions.context`` says how, and where it deviates.
 
     Args:
         model: any module with a convolution, or else with a Linear layer; it is copied.
@@ -45,9 +46,9 @@ def cavia(
     size = context if context is not None else 5 if parts.get("kind") == "regression" else 100
     return compose(
         "cavia",
-        conditioned(model, size, seed),
+        attach(model, Context(size), seed),
         inner_lr,
         steps,
         parts,
-        fixed={"scope": NAME, "meta_scope": f"all,!{NAME},rates"},
+        fixed={"scope": Context.name, "meta_scope": f"all,!{Context.name},rates"},
     )

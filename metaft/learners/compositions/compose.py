@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from collections.abc import Callable
+from typing import Any, Literal, TypedDict
 
 from torch import nn
 
+from metaft.additions.context import Context
 from metaft.errors import MetaftError
 from metaft.inner.rules import LEARNED
-from metaft.learners.maml import MAML, NormMode
-from metaft.models.conditioned import NAME as CONTEXT
+from metaft.learners.maml import MAML
+from metaft.models.functional import BatchNormMode
 from metaft.parts import read
 from metaft.tables import OBJECTIVES, RULES
 from metaft.tasks.family import Kind
+
+CONTEXT = Context.name
 
 
 class Parts(TypedDict, total=False):
@@ -42,7 +46,7 @@ class Parts(TypedDict, total=False):
     objective_weight: float
     estimator: str
     solver_iterations: int
-    batch_norm: NormMode
+    batch_norm: BatchNormMode | Literal["per-step"]
     kind: Kind
     memory: str
     engine: str
@@ -65,7 +69,15 @@ DEFINES = {
 
 
 def compose(
-    name: str, model: nn.Module, inner_lr: float, steps: int, given: Parts, *, fixed: Parts | None = None, **own: Any
+    name: str,
+    model: nn.Module,
+    inner_lr: float,
+    steps: int,
+    given: Parts,
+    *,
+    fixed: Parts | None = None,
+    of: Callable[..., MAML] = MAML,
+    **own: Any,
 ) -> MAML:
     """Put a method together.
 
@@ -76,6 +88,7 @@ def compose(
         steps: inner steps K.
         given: the parts that the caller chose.
         fixed: the parts without which it would be another method; they can be given, but not otherwise.
+        of: the class, or what makes one of its objects.
         own: what the method takes for parts that were not given.
 
     Returns:
@@ -99,9 +112,10 @@ def compose(
             f"batch_norm 'running' normalises by statistics gathered in training, and learner {name!r} gathers none; "
             "use 'transductive' or 'inductive'"
         )
-    if CONTEXT in str(chosen.get("scope")).split(",") and CONTEXT not in dict(model.named_parameters()):
+    has_context = any(CONTEXT in name.split(".") for name, _ in model.named_parameters())
+    if CONTEXT in str(chosen.get("scope")).split(",") and not has_context:
         raise MetaftError(f"scope {CONTEXT!r}: the network has no context vector; use learner 'cavia', which gives one")
-    learner = MAML(model, rule, steps, **chosen)
+    learner = of(model, rule, steps, **chosen)
     learner.name = name
     _require_movement(learner)
     learner.estimate.check(steps, learner.objective, learner.adapts, learner.trains)

@@ -2,12 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from typing import Any, Unpack
 
 from torch import nn
 
+from metaft.errors import MetaftError
+from metaft.inner.adapt import TaskStart
+from metaft.inner.rules import Params
 from metaft.learners.compositions.compose import Parts, compose
 from metaft.learners.maml import MAML
+from metaft.learners.prototype_start import PrototypeStart
+
+
+class ProtoMAML(MAML):
+    """MAML whose head is no meta-parameter: each task's begins from the prototypes of its support set.
+
+    Args:
+        model: any module whose last block is a linear layer with biases; it is copied.
+        parts: as of ``MAML``.
+
+    Raises:
+        MetaftError: as ``MAML``, or if the network has no such head, or the rule learns something for each row of it.
+    """
+
+    any_ways = True
+
+    def __init__(self, model: nn.Module, *parts: Any, **more: Any) -> None:
+        super().__init__(model, *parts, **more)
+        if self.kind != "classification":
+            raise MetaftError("prototypes are of classes, and this is a regression; use learner 'maml'")
+        self.prototypes.require_any_ways(self.rule, self.begun)
+
+    def _divided(self, own: Params) -> tuple[Params, Params]:
+        self.prototypes = PrototypeStart(self.model.module, self.model.batch_norm)
+        head = self.prototypes.names
+        return {n: p for n, p in own.items() if n not in head}, {n: own[n] for n in head}
+
+    def _start(self, ways: int, ragged: bool) -> TaskStart | None:
+        return self.prototypes.begin(ways, ragged)
+
+    def describe(self) -> dict[str, object]:
+        """The settings that identify this learner."""
+        return {**super().describe(), "start": "prototypes"}
 
 
 def proto_maml(model: nn.Module, *, inner_lr: float = 0.1, steps: int = 1, **parts: Unpack[Parts]) -> MAML:
@@ -36,4 +72,4 @@ def proto_maml(model: nn.Module, *, inner_lr: float = 0.1, steps: int = 1, **par
     Raises:
         MetaftError: if the network has no such head, or the parts do not go together.
     """
-    return compose("proto-maml", model, inner_lr, steps, parts, start="prototypes")
+    return compose("proto-maml", model, inner_lr, steps, parts, of=ProtoMAML)

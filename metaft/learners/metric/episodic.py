@@ -16,7 +16,7 @@ from metaft.learners.metric.features import TaskFeatures
 from metaft.models.functional import BatchNormMode, Params
 from metaft.models.heads import head_name
 from metaft.outer.chunks import default_size, map_chunks
-from metaft.outer.meta_gradient import MetaGradient
+from metaft.outer.mean_gradient import MetaGradient
 from metaft.tasks.batch import IGNORE, TaskBatch
 from metaft.tasks.check import require_support
 from metaft.tasks.family import Kind
@@ -256,9 +256,8 @@ def without_padding(batch: TaskBatch) -> TaskBatch:
     if not batch.ragged:
         return batch
     kept, asked = batch.support_y[0] != IGNORE, labels_of(batch.query_y)[0] != IGNORE
-    return TaskBatch(
-        batch.support_x[:, kept], batch.support_y[:, kept], batch.query_x[:, asked], batch.query_y[:, asked], batch.keys
-    )
+    parts = batch.support_x[:, kept], batch.support_y[:, kept], batch.query_x[:, asked], batch.query_y[:, asked]
+    return TaskBatch(*parts, batch.keys, layout=batch.layout)
 
 
 def query_losses(answers: Tensor, query_y: Tensor) -> Tensor:

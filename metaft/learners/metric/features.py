@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from metaft.inner.batching import channels_last, images_on_cpu, over_tasks
+from metaft.data.layout import likeliest
+from metaft.inner.batching import channels_last, over_tasks
 from metaft.models.functional import BatchNormMode, Functional, Params
 from metaft.models.heads import without_head
 
@@ -108,6 +109,6 @@ class TaskFeatures:
 
 def _laid_out(params: Params, x: Tensor) -> tuple[Params, Tensor]:
     """Equal ones; images and convolutions with their channels last in memory, if examples are images on a CPU."""
-    if not images_on_cpu(x) or x.dim() != 5:
+    if likeliest(x) != "images" or x.device.type != "cpu" or x.dim() != 5:
         return params, x
     return {name: channels_last(p) if p.dim() == 4 else p for name, p in params.items()}, channels_last(x)

@@ -4,15 +4,24 @@ import pytest
 import torch
 from torch import nn
 
+from metaft.additions import attach
+from metaft.additions.context import Context
 from metaft.errors import MetaftError
 from metaft.models import MLP, Conv4, ResNet12
-from metaft.models.conditioned import conditioned
+
+
+def conditioned(model, size, seed=0):
+    return attach(model, Context(size), seed)
 
 
 def given(network, value):
     with torch.no_grad():
-        network.context.copy_(value)
+        dict(network.named_parameters())[vectors(network)[0]].copy_(value)
     return network
+
+
+def vectors(network):
+    return [name for name, _ in network.named_parameters() if name.endswith("context.vector")]
 
 
 def test_a_linear_layer_takes_the_context_for_further_inputs():
@@ -22,7 +31,7 @@ def test_a_linear_layer_takes_the_context_for_further_inputs():
     context, x = torch.randn(5), torch.randn(7, 3)
     wide = nn.Linear(8, 4)
     with torch.no_grad():
-        wide.weight.copy_(torch.cat([model[0].weight, network[0].further.weight], dim=1))
+        wide.weight.copy_(torch.cat([model[0].weight, network[0].context.weight], dim=1))
         wide.bias.copy_(model[0].bias)
     both = torch.cat([x, context.expand(7, -1)], dim=1)
     torch.testing.assert_close(given(network, context)(x), model[2](wide(both).relu()))
@@ -35,7 +44,7 @@ def test_the_third_convolution_is_scaled_and_shifted(pool):
     model = Conv4(1, 16, 3, hidden=4, pool=pool).eval()
     network = conditioned(model, 6).eval()
     context, x = torch.randn(6), torch.rand(5, 1, 16, 16)
-    film = network.features[2].norm.film
+    film = network.features[2].norm.context
     scale, shift = (film.weight @ context + film.bias).split(4)
     h = model.features[1](model.features[0](x))
     third = model.features[2]
@@ -59,9 +68,7 @@ def test_it_begins_as_it_was_and_leaves_the_model_alone(model):
     torch.testing.assert_close(network(x), model(x))
     assert model.state_dict().keys() == before.keys()
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-    names = [name for name, _ in network.named_parameters()]
-    assert names[0] == "context"
-    assert sum(name.endswith("context") for name in names) == 1
+    assert len(vectors(network)) == 1
     again = conditioned(model, 3, seed=1).state_dict()
     assert all(torch.equal(value, again[name]) for name, value in network.state_dict().items())
     others = conditioned(model, 3, seed=2).state_dict()
@@ -73,5 +80,5 @@ def test_what_cannot_have_a_context_is_refused():
         conditioned(nn.Sequential(nn.LayerNorm(3)), 2)
     with pytest.raises(MetaftError, match="whole number of at least 1, not 0"):
         conditioned(MLP(1, 1), 0)
-    with pytest.raises(MetaftError, match="'context' already"):
+    with pytest.raises(MetaftError, match="layer '0' has something called 'context' already"):
         conditioned(conditioned(MLP(1, 1), 2), 2)

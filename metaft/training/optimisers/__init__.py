@@ -1,0 +1,1 @@
+"""Outer optimisers: how a meta-update moves what is meta-trained."""
