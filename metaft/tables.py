@@ -74,6 +74,7 @@ MODELS: Table[Any] = Table(
         "conv4": "metaft.models.conv4:Conv4",
         "mlp": "metaft.models.mlp:MLP",
         "resnet12": "metaft.models.resnet12:ResNet12",
+        "transformer": "metaft.models.transformer:Transformer",
     },
     supplied=("inputs", "outputs", "channels", "size"),
 )

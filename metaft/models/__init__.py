@@ -26,7 +26,7 @@ MAX_WEIGHTS = 2**28
 """1 GiB of float32, and three times that with Adam's state."""
 
 
-def build(name: str, *, outputs: int, input_shape: tuple[int, ...], seed: int, **options: Any) -> nn.Module:
+def build(name: str, *, outputs: int, input_shape: tuple[int, ...] = (), seed: int, **options: Any) -> nn.Module:
     """Make a network with freshly drawn weights.
 
     Args:
@@ -34,7 +34,7 @@ def build(name: str, *, outputs: int, input_shape: tuple[int, ...], seed: int, *
             path of a module's class, or of a function that makes one, called with ``outputs``, ``input_shape`` and the
             options, which may stand behind the path as well.
         outputs: how many numbers it answers with.
-        input_shape: shape of one example.
+        input_shape: shape of one example; a text's need not be said.
         seed: of the initial weights; torch's global random state is left as it was.
         options: the network's own (``hidden``, ``pool``, ``widths``).
 
