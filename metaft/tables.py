@@ -52,7 +52,7 @@ ESTIMATORS: Table[Any] = Table(
 ADDITIONS: Table[Any] = Table(
     "addition",
     "parameters that are put into a network",
-    {"context": "metaft.additions.context:Context"},
+    {"context": "metaft.additions.context:Context", "lora": "metaft.additions.lora:LoRA"},
 )
 
 OUTER: Table[Any] = Table(
