@@ -60,6 +60,8 @@ def episodes(
     from metaft.data import catalog
 
     if catalog.dataset(dataset).texts is not None:
+        if channels is not None:
+            raise MetaftError(f"channels = {channels} are of images, and {dataset} has texts; leave it out")
         return _of_texts(dataset, ways, shots, queries, split, seed, root, within, tokenizer, options)
     for name, given in (("within", within), ("tokenizer", tokenizer)):
         if given is not None:
