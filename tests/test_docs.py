@@ -9,10 +9,13 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from click.testing import CliRunner
 
+import metaft
 from experiments.methods import PAGE as METHODS
 from metaft.cli import COMMANDS, cli
 from metaft.cli.options import SectionedCommand
@@ -134,6 +137,41 @@ def test_the_rule_of_contributing_is_one_file_and_one_row(folder: Path, monkeypa
     ]
     done = CliRunner().invoke(cli, words)
     assert done.exit_code == 0, done.output
+
+
+@pytest.fixture
+def blurred_means(folder: Path) -> Any:
+    """The learner that docs/your_own.md shows."""
+    (folder / "mine.py").write_text(dict(python_of(PAGES["your_own.md"]))["mine.py"], encoding="utf-8")
+    importlib.invalidate_caches()
+    return importlib.import_module("mine").BlurredMeans
+
+
+@pytest.mark.parametrize("ways", ["5", "3-7"])
+@pytest.mark.usefixtures("blurred_means")
+def test_a_learner_of_ones_own_is_compared(ways: str) -> None:
+    words = ["compare", "nearest-neighbour", "mine:BlurredMeans:width=5", "--dataset", "glyphs", "--tasks", "10"]
+    done = CliRunner().invoke(cli, [*words, "--ways", ways])
+    assert done.exit_code == 0, done.output
+    assert "blurred means" in done.output or "BlurredMeans" in done.output
+
+
+def test_a_task_of_few_ways_is_answered_as_it_is_alone(blurred_means: Any) -> None:
+    """Tasks of a batch have as many ways and shots as the largest of them; what is padded must change no answer."""
+    family = metaft.families.episodes("glyphs", ways=(3, 7), shots=(1, 5), queries=2, split="test", seed=3)
+    batch = family.batch(0, 8)
+    assert (batch.support_y == -100).any()
+    learner = blurred_means()
+    together = learner.curve(batch)[0]
+    for task in range(batch.tasks):
+        real, asked = batch.support_y[task] != -100, batch.query_y[task] != -100
+        x, y = batch.support_x[task][real], batch.support_y[task][real]
+        alone = learner.adapt(x[None], y[None])(batch.query_x[task][asked][None])[0]
+        torch.testing.assert_close(together[task][asked][:, : alone.shape[-1]], alone)
+        blurred = learner.blur(x).flatten(1)
+        means = torch.stack([blurred[y == c].mean(0) for c in range(int(y.max()) + 1)])
+        expected = -torch.cdist(learner.blur(batch.query_x[task][asked]).flatten(1), means)
+        torch.testing.assert_close(alone, expected)
 
 
 def test_no_part_of_a_page_needs_the_network() -> None:
