@@ -23,6 +23,7 @@ RESULTS = sorted(path.name for path in (ROOT / "results").glob("*.md"))
 
 _LINK = re.compile(r"(\]\()([^)#\s:]+)(#[^)\s]*)?(\))")
 _FORMULA = re.compile(r'<(div|span) class="arithmatex">(?:\\\(|\\\[)(.*?)(?:\\\)|\\\])</\1>', re.DOTALL)
+_INTERVAL = re.compile(r"(?<=\d) ± (?=[\d.≤])")
 _GENERATED = re.compile(r"^<!-- (\w+)(?:: ([\w ,]+))? -->$", re.MULTILINE)
 
 
@@ -30,7 +31,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Add the pages that lie elsewhere to the navigation."""
     config.nav = [
         *(config.nav or []),
-        {"Results": ["results.md", *(f"results/{name}" for name in RESULTS)]},
+        {"Results": [{"All pages": "results.md"}, *({_short(name): f"results/{name}"} for name in RESULTS)]},
         {"The project": list(PROJECT)},
     ]
     return config
@@ -61,14 +62,14 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Turn formulas into MathML."""
+    """Turn formulas into MathML; a number keeps its interval on its line."""
 
     def formula(found: re.Match[str]) -> str:
         block = found[1] == "div"
         made = convert(html.unescape(found[2]).strip(), display="block" if block else "inline")
         return f'<div class="formula">{made}</div>' if block else made
 
-    return _FORMULA.sub(formula, content)
+    return _INTERVAL.sub("\u00a0±\u00a0", _FORMULA.sub(formula, content))
 
 
 def _parts(kinds: str) -> str:
@@ -101,10 +102,15 @@ def _written(module: str, attribute: str, kinds: tuple[type[ast.stmt], ...]) -> 
     return None
 
 
+def _short(name: str) -> str:
+    """A page of results/ in the navigation, where titles are too long and some are alike."""
+    return re.sub("[-_]", " ", name.removesuffix(".md"))
+
+
 def _results(_: str) -> str:
-    """A line for each page of results/: its title."""
+    """A line for each page of results/: its name and title."""
     titles = {name: (ROOT / "results" / name).read_text(encoding="utf-8").partition("\n")[0] for name in RESULTS}
-    return "\n".join(f"- [{title.lstrip('# ')}](../results/{name})" for name, title in titles.items())
+    return "\n".join(f"- [{_short(name)}](../results/{name}): {title.lstrip('# ')}" for name, title in titles.items())
 
 
 GENERATED: dict[str, Callable[[str], str]] = {"parts": _parts, "results": _results}
