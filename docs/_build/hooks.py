@@ -19,7 +19,7 @@ from metaft.tables import TABLES
 
 ROOT = Path(__file__).parents[2]
 PROJECT = ("CONTRIBUTING.md", "CHANGELOG.md")
-RESULTS = sorted(path.name for path in (ROOT / "results").glob("*.md"))
+RESULTS = [f"{stem}.md" for stem in sorted(path.stem for path in (ROOT / "results").glob("*.md"))]
 
 _LINK = re.compile(r"(\]\()([^)#\s:]+)(#[^)\s]*)?(\))")
 _FORMULA = re.compile(r'<(div|span) class="arithmatex">(?:\\\(|\\\[)(.*?)(?:\\\)|\\\])</\1>', re.DOTALL)
