@@ -47,7 +47,7 @@ lint: $(STAMP)
 # The site lies in build/site. Only making the environment needs the network; the build reads metaft's source, no torch.
 docs: $(DOCS)/.ready
 	@PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
-	@echo "build/site/index.html"
+	@echo "build/site/index.html    (with search: python3 -m http.server -d build/site)"
 
 $(DOCS)/.ready: docs/_build/requirements.txt
 	@$(PYTHON) -m venv $(DOCS)

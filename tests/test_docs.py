@@ -64,7 +64,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("page", [name for name, text in PAGES.items() if python_of(text) and name != "learn2learn.md"])
 def test_the_python_runs(page: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`tests/learners/test_through_learn2learn.py` has what docs/learn2learn.md shows."""
+    """`tests/cli/test_learn2learn.py` runs what docs/learn2learn.md shows."""
     for number, (name, code) in enumerate(python_of(PAGES[page])):
         file = name or f"shown_{number}.py"
         (folder / file).write_text(code, encoding="utf-8")
