@@ -31,9 +31,8 @@ Every method of `metaft meta-train --learner NAME`, made from the package's own 
 ## With an inner loop
 
 Fine-tuning on the support set is differentiated, or not, with respect to where it began. A method is a choice of what
-adapts, how a step moves it, what it descends, and how the outer gradient is obtained; what makes it that method cannot
-be contradicted, everything else can be given: `--scope`, `--meta-scope`, `--rule`, `--objective`, `--estimator`. For a
-free choice of them all take `maml`:
+adapts, how a step moves it, what it descends, and how the outer gradient is obtained. The defining part is fixed; every
+other part can be changed: `--scope`, `--meta-scope`, `--rule`, `--objective`, `--estimator`. With `maml` all are free:
 
 ```
 metaft meta-train --learner maml --scope biases --rule lslr --estimator finite-difference
@@ -54,10 +53,10 @@ These learn features end to end through episodes and answer in one pass (`metaft
 
 
 OPTIONS = """
-Their own options: `--distance` (protonet); `--learned-scale` (matching, matching-fce: plain cosines keep probabilities far from 1)
-and `--reads` (matching-fce); `--regularisation`, `--fixed-regularisation` and `--fit` (r2d2: the penalty stands against
-the sum of the squared errors and is trained, as in its paper; in its code against their mean, and it stays at 50);
-`--layers`, `--token-width`, `--heads` (in-context).
+Their own options stand behind the name: `protonet:distance=cosine`, or `matching:learned_scale=true` (plain cosines keep
+probabilities far from 1). R2-D2's penalty stands against the sum of the squared errors and is trained, as in its paper.
+`r2d2:fit=mean,fixed_regularisation=true,regularisation=50` is as in its code: against their mean, and it stays at 50.
+`metaft meta-train --learner NAME --help` lists a learner's options.
 """
 
 

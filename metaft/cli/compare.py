@@ -7,11 +7,13 @@ from typing import Any
 
 import click
 
+from metaft.cli.completion import words
 from metaft.cli.defaults import help_text
 from metaft.cli.folders import OutFolder
 from metaft.cli.options import setting_options
 from metaft.settings.config import RunConfig
 from metaft.settings.family import FamilySettings
+from metaft.tables import LEARNERS
 
 TASKS = tuple(name for name in FamilySettings.model_fields if not name.startswith("fewest") and name != "shots")
 
@@ -23,7 +25,7 @@ SHOTS = help_text("shots", RunConfig).replace("; 1-5 draws it task by task", "")
     epilog="Example:  metaft compare nearest-neighbour:metric=cosine runs/om-{seed} --dataset omniglot "
     "--shots 1,5 --seeds 3 --out comparisons/omniglot",
 )
-@click.argument("learners", nargs=-1, required=True, metavar="LEARNER …")
+@click.argument("learners", nargs=-1, required=True, metavar="LEARNER …", shell_complete=words(LEARNERS, files=True))
 @click.option("--shots", metavar="COUNT,…", help=f"such as 1,5,10: {SHOTS}")
 @click.option("--tasks", "test_tasks", metavar="COUNT", help="how many at each number of shots [default: 600]")
 @click.option("--seeds", default="1", show_default=True, metavar="COUNT|SEED,…", help="of learners with randomness")

@@ -63,7 +63,7 @@ def settled(kind: type[CommandSettings], **given: Any) -> Mapping[str, Any]:
 def _others(name: str, kind: type[CommandSettings], own: str) -> Iterator[str]:
     """Where another default holds: with a data set, a method, many ways, a time budget."""
     plain = settled(kind).get(name)
-    sets = {d: settled(kind, dataset=d) for d in DATASETS if d in _known(kind)}
+    sets = {d: settled(kind, dataset=d) for d in DATASETS if d in known_datasets(kind)}
     by_value: dict[Any, list[str]] = {}
     for dataset, values in sets.items() if name != "dataset" else ():
         if values and values[name] != plain:
@@ -90,7 +90,7 @@ def _others(name: str, kind: type[CommandSettings], own: str) -> Iterator[str]:
             yield f"{', '.join(names)}{place}: {_word(value)}"
 
 
-def _known(kind: type[CommandSettings]) -> tuple[str, ...]:
+def known_datasets(kind: type[CommandSettings]) -> tuple[str, ...]:
     """The data sets whose defaults a command has a use for."""
     if kind is RunConfig:
         return ("glyphs", "omniglot", *BY_DATASET)

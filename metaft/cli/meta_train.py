@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from metaft.cli.options import SectionedCommand, run_options, setting_options
+from metaft.configs import NAMES, find_config
 
 
 @click.command(
@@ -17,7 +18,7 @@ from metaft.cli.options import SectionedCommand, run_options, setting_options
     cls=SectionedCommand,
     epilog="Example:  metaft meta-train --dataset omniglot --ways 5 --shots 1 --minutes 10 --out runs/omniglot",
 )
-@run_options("runs/DATASET-LEARNER")
+@run_options("runs/DATASET-LEARNER", configs=NAMES)
 @setting_options()
 def command(file: str | None, out: str | None, resume: bool, overwrite: bool, quiet: bool, **settings: Any) -> None:
     """Meta-train a learner: many small tasks, one initialisation that learns each of them in a few steps.
@@ -38,7 +39,7 @@ def command(file: str | None, out: str | None, resume: bool, overwrite: bool, qu
 
     if resume and file is not None:
         raise MetaftError("--resume goes on with the run's own config.toml; leave out --config")
-    config = load_config(file, settings)
+    config = load_config(find_config(file), settings)
     folder = Path(out) if out is not None else Path("runs") / f"{config.dataset}-{config.method}"
     at = place()
     from_config = resume

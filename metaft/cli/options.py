@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, get_args
 
 import click
 from pydantic.fields import FieldInfo
 
+from metaft.cli.completion import of_setting, words
 from metaft.cli.defaults import default_text, help_text, settled
 from metaft.cli.folders import OutFolder
 from metaft.plugins import is_import_path, named_part
@@ -114,25 +115,35 @@ def setting_options(
             function = _older(name)(function)
         for name in reversed(names or list(kind.model_fields)):
             text = (defaults or {}).get(name) or help_text(name, kind)
-            function = _option(name, kind.model_fields[name], text)(function)
+            function = _option(name, kind, text)(function)
         return function
 
     return decorate
 
 
-def run_options(folder: str, resume: str = "to the same end", overwrite: str = "") -> Callable[[F], F]:
+def run_options(
+    folder: str, resume: str = "to the same end", overwrite: str = "", configs: Sequence[str] = ()
+) -> Callable[[F], F]:
     """Add the options of a command that makes a run directory.
 
     Args:
         folder: where it lies by default.
         resume: how a run goes on.
         overwrite: what is replaced beside the run.
+        configs: settings that come with metaft, by name.
 
     Returns:
         A decorator; the command is given ``file``, ``out``, ``resume``, ``overwrite`` and ``quiet``.
     """
+    shipped = f", or one that comes with metaft: {', '.join(configs)}" if configs else ""
     options = (
-        click.option("--config", "file", type=click.Path(dir_okay=False), help="TOML file, overridden by options"),
+        click.option(
+            "--config",
+            "file",
+            type=click.Path(dir_okay=False),
+            shell_complete=words(configs, files=True),
+            help=f"TOML file{shipped}; options override it",
+        ),
         click.option("--out", type=OutFolder(), help=f"run directory [default: {folder}]"),
         click.option("--resume", is_flag=True, help=f"go on with the run in --out, {resume}"),
         click.option("--overwrite", is_flag=True, help=f"replace the run in --out{overwrite}"),
@@ -147,11 +158,12 @@ def run_options(folder: str, resume: str = "to the same end", overwrite: str = "
     return decorate
 
 
-def _option(name: str, field: FieldInfo, text: str) -> Callable[[F], F]:
-    flag = name.replace("_", "-")
+def _option(name: str, kind: type[CommandSettings], text: str) -> Callable[[F], F]:
+    flag, field = name.replace("_", "-"), kind.model_fields[name]
     if is_flag(field):
         return click.option(f"--{flag}/--no-{flag}", name, default=None, help=text)
-    return click.option(f"--{flag}", name, default=None, metavar=_metavar(field), help=text)
+    complete = of_setting(name, [word for word in _parts(field.annotation) if isinstance(word, str)], kind)
+    return click.option(f"--{flag}", name, default=None, metavar=_metavar(field), help=text, shell_complete=complete)
 
 
 def _older(name: str) -> Callable[[F], F]:

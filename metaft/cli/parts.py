@@ -5,19 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from metaft.cli.completion import words
 from metaft.cli.defaults import default_text
 from metaft.errors import MetaftError, nearest
 from metaft.parts import Table as Parts
 from metaft.tables import TABLES
 
 
+def _names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return words(TABLES.get(str(ctx.params.get("kind")), ()))(ctx, param, incomplete)
+
+
 @click.command("parts", epilog="Example:  metaft parts rule adam")
-@click.argument("kind", required=False)
-@click.argument("name", required=False)
+@click.argument("kind", required=False, shell_complete=words(TABLES))
+@click.argument("name", required=False, shell_complete=_names)
 def command(kind: str | None, name: str | None) -> None:
     """List the named parts that learners, networks and runs are put together from.
 
