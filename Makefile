@@ -34,7 +34,7 @@ test-long: $(STAMP)
 
 learn2learn: $(LEARN2LEARN)
 
-$(LEARN2LEARN): $(STAMP) benchmarks/learn2learn_wheel.py benchmarks/peers.txt
+$(LEARN2LEARN): $(STAMP) benchmarks/learn2learn_wheel.py benchmarks/peers/pins.txt
 	@echo "Building learn2learn, an optional extra (once, about a minute) ..."
 	@$(BIN)/python -m benchmarks.learn2learn_wheel
 	@touch $@
