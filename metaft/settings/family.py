@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal, Self, get_args
+from typing import Any, ClassVar, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
@@ -37,53 +37,64 @@ def is_flag(field: FieldInfo) -> bool:
 
 
 class Settings(BaseModel):
-    """What all sections share: no unknown keys, no NaN, no infinity, no change after validation."""
+    """What all sections share: no unknown keys, no NaN, no infinity, no change after validation.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    What stands below a field is its help; what that says in brackets at its end stands for a default of None.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    older: ClassVar[tuple[str, ...]] = ()
+    """Settings of older versions that are still taken, and stand in others now."""
 
 
 class FamilySettings(Settings):
     """Which tasks are drawn."""
 
-    dataset: str = Field(
-        "glyphs",
-        description="glyphs, omniglot, mini-imagenet, cifar-fs, folder, sinusoid, table, or your own module:NAME",
-    )
-    scheme: str = Field("alphabets", description="how classes are split into train, val and test")
-    ways: int = Field(5, ge=2, le=100_000, description="classes in a task; 3-7 draws it task by task")
-    shots: int = Field(
-        1, ge=1, le=100_000, description="support examples a class (sinusoid: points); 1-5 draws it task by task"
-    )
-    fewest_ways: int | None = Field(None, ge=2, le=100_000, description="the same as a range of ways up to --ways")
-    fewest_shots: int | None = Field(None, ge=1, le=100_000, description="the same as a range of shots up to --shots")
-    queries: int = Field(15, ge=1, le=100_000, description="query examples a class (sinusoid: points)")
-    data_root: str | None = Field(
-        None, description="folder with the data sets; else METAFT_DATA, else ./data (folder, table: itself)"
-    )
-    image_size: int = Field(28, ge=8, le=512, description="height and width images are scaled to, in pixels")
-    rotations: bool = Field(True, description="90° rotations as further classes")
-    colours: Literal["grey", "rgb"] | None = Field(None, description="turn images grey, or into colour [as they are]")
-    split_seed: DivisionSeed = Field(0, description="how classes (folder) or groups (table) are divided")
-    min_examples: int | None = Field(
-        None, ge=1, le=10**9, description="leave out classes (folder) or groups (table) of fewer examples [none]"
-    )
-    group: str | None = Field(None, description="table: the column that tells tasks apart")
-    target: str | None = Field(None, description="table: the columns to predict, joined by commas")
-    features: str | None = Field(None, description="table: the columns to predict from [all others]")
-    split_column: str | None = Field(None, description="table: the column that says train, val or test")
-    standardise: bool = Field(True, description="table: mean 0 and deviation 1 over training groups")
+    dataset: str = "glyphs"
+    """glyphs, omniglot, mini-imagenet, cifar-fs, folder, sinusoid, table, or your own module:NAME"""
+    scheme: str = "alphabets"
+    """how classes are split into train, val and test"""
+    ways: int = Field(5, ge=2, le=100_000)
+    """classes in a task; 3-7 draws it task by task"""
+    shots: int = Field(1, ge=1, le=100_000)
+    """support examples a class (sinusoid: points); 1-5 draws it task by task"""
+    fewest_ways: int | None = Field(None, ge=2, le=100_000)
+    """the same as a range of ways up to --ways"""
+    fewest_shots: int | None = Field(None, ge=1, le=100_000)
+    """the same as a range of shots up to --shots"""
+    queries: int = Field(15, ge=1, le=100_000)
+    """query examples a class (sinusoid: points)"""
+    data_root: str | None = None
+    """folder with the data sets; else METAFT_DATA, else ./data (folder, table: itself)"""
+    image_size: int = Field(28, ge=8, le=512)
+    """height and width images are scaled to, in pixels"""
+    rotations: bool = True
+    """90° rotations as further classes"""
+    colours: Literal["grey", "rgb"] | None = None
+    """turn images grey, or into colour [as they are]"""
+    split_seed: DivisionSeed = 0
+    """how classes (folder) or groups (table) are divided"""
+    min_examples: int | None = Field(None, ge=1, le=10**9)
+    """leave out classes (folder) or groups (table) of fewer examples [none]"""
+    group: str | None = None
+    """table: the column that tells tasks apart"""
+    target: str | None = None
+    """table: the columns to predict, joined by commas"""
+    features: str | None = None
+    """table: the columns to predict from [all others]"""
+    split_column: str | None = None
+    """table: the column that says train, val or test"""
+    standardise: bool = True
+    """table: mean 0 and deviation 1 over training groups"""
 
     @model_validator(mode="before")
     @classmethod
     def _ranges(cls, given: dict[str, Any]) -> dict[str, Any]:
         """``ways = "3-7"`` is the most and the fewest in one."""
-        ranges = {name: re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", str(given.get(name))) for name in ("ways", "shots")}
-        return given | {
-            key: text
-            for name, found in ranges.items()
-            if found
-            for key, text in ((f"fewest_{name}", found[1]), (name, found[2]))
-        }
+        for name in ("ways", "shots"):
+            if found := re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", str(given.get(name))):
+                given = given | {f"fewest_{name}": found[1], name: found[2]}
+        return given
 
     @model_validator(mode="after")
     def _rising(self) -> Self:

@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import json
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,10 +15,9 @@ from metaft.errors import MetaftError, nearest
 from metaft.learners import convert
 from metaft.learners.spec import Spec, parse
 from metaft.plugins import found_in_file, require_trust
-from metaft.runs.reading import read_bytes
 from metaft.runs.recorded import TRAINERS, checked
 from metaft.seeds import require_seed
-from metaft.settings.config import CommandSettings, RunConfig, read_toml, validated
+from metaft.settings.config import CommandSettings, RunConfig, read_toml, toml_tree, validated
 from metaft.settings.family import FamilySettings
 from metaft.settings.learner import ModelSettings
 from metaft.tables import LEARNERS
@@ -85,12 +83,7 @@ def read_grid(path: str | Path) -> Grid:
     Raises:
         MetaftError: if the file cannot be read, or one of its members is not sound.
     """
-    content = read_bytes(path, most=2**20)
-    try:
-        text = content.decode("utf-8-sig")
-        tree = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or a number of thousands of digits
-        raise MetaftError(f"grid {path} is not valid TOML: {error}") from None
+    text, tree = toml_tree(path, "grid")
     for key in tree:
         if key in ("split", "splits"):
             raise _no_split()
