@@ -28,10 +28,8 @@ def command(run: str, out: str | None, resume: bool, quiet: bool) -> int:
     """
     from importlib import import_module
 
-    from rich.console import Console
-    from rich.text import Text
-
     from metaft.cli import COMMANDS
+    from metaft.cli.screen import print_line
     from metaft.commands.agreement import compare_runs
     from metaft.commands.repeat import note, plan
     from metaft.runs.directory import RunDirectory
@@ -43,7 +41,8 @@ def command(run: str, out: str | None, resume: bool, quiet: bool) -> int:
     import_module(COMMANDS[words[0]][0]).command.main(args=words[1:], prog_name="metaft", standalone_mode=False)
     found = compare_runs(run, folder, how.inexact)
     note(folder, run, found)
-    console = Console(soft_wrap=True)
-    for number, line in enumerate([f"{folder} repeats {run}: {found.lines()[0]}", *found.lines()[1:]]):
-        console.print(Text(line, style="bold" if number == 0 else ""))
+    verdict, *reasons = found.lines()
+    print_line(f"{folder} repeats {run}: {verdict}", style="bold")
+    for reason in reasons:
+        print_line(reason)
     return 0 if found.agrees else 1

@@ -22,6 +22,7 @@ def command(folder: str, as_json: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from metaft.cli.screen import print_line
     from metaft.runs.listing import HEADS, list_runs
 
     found = list_runs(folder)
@@ -38,8 +39,7 @@ def command(folder: str, as_json: bool) -> None:
         table.add_column(head, overflow="fold", no_wrap=head in ("state", "validation", "updated"), min_width=least)
     for row in rows:
         table.add_row(*map(Text, row))
-    console = Console(soft_wrap=True)
-    console.print(table)
+    Console(soft_wrap=True).print(table)
     for run in found:
         if run.reason:
-            console.print(Text(f"{run.path}: {run.reason}", style="dim"))
+            print_line(f"{run.path}: {run.reason}", style="dim")

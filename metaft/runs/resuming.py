@@ -10,7 +10,7 @@ from typing import Any
 from metaft.errors import MetaftError, printable
 from metaft.runs.reading import dig, read_run
 from metaft.runs.recorded import recorded_config
-from metaft.settings.config import CommandSettings
+from metaft.settings.config import CommandSettings, RunConfig
 from metaft.settings.distill import DistillConfig
 
 MAY_CHANGE = ("iterations", "minutes", "device", "threads", "workers", "checkpoint_every")
@@ -31,6 +31,24 @@ def may_change(kind: type[CommandSettings]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*MAY_CHANGE, *OF_A_LINE))) if issubclass(kind, DistillConfig) else MAY_CHANGE
 
 
+def require_made_by(folder: str | Path, kind: type[CommandSettings]) -> None:
+    """Refuse to go on with a run of another command.
+
+    Args:
+        folder: the run directory.
+        kind: the settings of the command that is to go on with it.
+
+    Raises:
+        MetaftError: naming the command that made it.
+    """
+    made_by = read_run(folder).get("kind", RunConfig.command)
+    if made_by != kind.command:
+        raise MetaftError(
+            f"{folder} was not made by metaft {kind.command} but by metaft {printable(made_by)}; go on with it by the "
+            "command that made it"
+        )
+
+
 def require_same_config(folder: str | Path, config: CommandSettings) -> None:
     """Refuse to go on with a run under other settings than it was begun with.
 
@@ -41,18 +59,12 @@ def require_same_config(folder: str | Path, config: CommandSettings) -> None:
     Raises:
         MetaftError: naming the setting, both values and what to do; or if the run was made by another command.
     """
-    record = read_run(folder)
-    before = record.get("config")
+    require_made_by(folder, type(config))
+    before = read_run(folder).get("config")
     if not isinstance(before, dict):  # of an older metaft, which left them to config.toml alone
         if not (Path(folder) / "config.toml").exists():
             return
         before = recorded_config(folder).model_dump()
-    made_by = record.get("kind", config.command)
-    if made_by != config.command:
-        raise MetaftError(
-            f"{folder} was made by metaft {printable(made_by)}, not by metaft {config.command}; go on with it by the "
-            "command that made it"
-        )
     now = json.loads(json.dumps(config.model_dump(), default=str))
     require_same(config.renewed(before), now, may_change(type(config)))
 

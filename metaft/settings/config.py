@@ -35,12 +35,21 @@ class EvaluateSettings(Settings):
     """inner steps at test [the method's own; as in training where steps or parts are given]"""
 
 
-class CommandSettings(Settings):
+class CommandSettings(FamilySettings):
     """All that a training command can be told, flat; the sections are only headings of the TOML file."""
 
     command: ClassVar[str]
     counted: ClassVar[str] = "tasks"
+    makes: ClassVar[str]
+    """What its run directories are called after the data set."""
     sections: ClassVar[dict[str, type[Settings]]]
+    common: ClassVar[tuple[str, ...]] = ()
+    """The settings that ``--help`` shows; all of them if empty."""
+
+    @property
+    def default_name(self) -> str:
+        """Of a run directory where none is given."""
+        return f"{self.dataset}-{self.makes}"
 
     @classmethod
     def renewed(cls, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,7 +69,6 @@ SECTIONS: dict[str, type[Settings]] = {
 
 class RunConfig(
     CommandSettings,
-    FamilySettings,
     ModelSettings,
     LearnerSettings,
     QueryTeacherSettings,
@@ -70,8 +78,18 @@ class RunConfig(
     """Everything ``metaft meta-train`` can be told."""
 
     command = "meta-train"
+    makes = "LEARNER"
     sections = SECTIONS
     older = OF_LEARNERS
+    common = (
+        "dataset", "scheme", "ways", "shots", "queries", "data_root", "model", "hidden", "learner", "steps", "inner_lr",
+        "scope", "engine", "workers", "iterations", "minutes", "outer_lr", "tasks", "seed", "device", "validate_every",
+    )  # fmt: skip
+
+    @property
+    def default_name(self) -> str:
+        """Of a run directory where none is given."""
+        return f"{self.dataset}-{self.method}"
 
     @property
     def method(self) -> str:

@@ -110,6 +110,7 @@ class DistillConfig(PretrainConfig, FirstGenerationSettings, DistillationSetting
     """Everything ``metaft distill`` can be told; ways, shots and queries are of few-shot validation tasks."""
 
     command = "distill"
+    makes = "distilled"
     sections = SECTIONS
 
     @model_validator(mode="before")

@@ -36,10 +36,11 @@ class PretrainSettings(LoopSettings):
 SECTIONS: dict[str, type[Settings]] = {"family": FamilySettings, "model": ModelSettings, "pretrain": PretrainSettings}
 
 
-class PretrainConfig(CommandSettings, FamilySettings, ModelSettings, PretrainSettings):
+class PretrainConfig(CommandSettings, ModelSettings, PretrainSettings):
     """Everything ``metaft pretrain`` can be told; ways, shots and queries are of the validation tasks."""
 
     command = "pretrain"
+    makes = "pretrained"
     counted = "images"
     sections = SECTIONS
 
