@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
-import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import IO, Any
 
+from metaft.environment import environment
 from metaft.errors import MetaftError
-from metaft.files import clear_disk_errors, folder_path, is_partial, remove_partial_files, shown, write_atomically
-from metaft.runs.own_files import MADE_BY, RECORD, is_ours, remove_run
+from metaft.files import clear_disk_errors, folder_path, is_partial, remove_partial_files, shown
+from metaft.plain_json import write_json
+from metaft.runs.contents import Contents
+from metaft.runs.own_files import FILES, MADE_BY, RECORD, is_ours, remove_run
 from metaft.runs.reading import read_json
-
-OWN = (
-    "generation-*", "candidates", "distillation.json", "soft_labels.png",
-    "config.toml", "metrics.jsonl", "episode.png", "tensorboard", "checkpoints", "evaluations", RECORD,
-)  # fmt: skip
-"""Where a run writes: none of these may be a link."""
 
 _BEGUN = (".lock", "config.toml")
 """What a process killed while it began a run can leave, the first of them always; such a folder is free."""
+
+
+def _is_free(names: Collection[str]) -> bool:
+    return not names or (_BEGUN[0] in names and all(name in _BEGUN or is_partial(name) for name in names))
+
+
+RUN = Contents(
+    "run",
+    RECORD,
+    (*_BEGUN, "generation-*", "candidates", *FILES, "tensorboard", "checkpoints", "evaluations", RECORD),
+    is_ours=lambda folder: is_ours(read_json(folder / RECORD)),
+    is_free=_is_free,
+)
 
 
 class RunDirectory:
@@ -89,27 +98,7 @@ class RunDirectory:
         Raises:
             MetaftError: as ``open``.
         """
-        if resume and overwrite:
-            raise MetaftError("resume and overwrite exclude each other; choose one")
-        folder_path(self.path)
-        for target in _entries(self.path, (*_BEGUN, *OWN)):
-            if target.is_symlink():
-                raise MetaftError(f"{target} is a link; a run writes into its own folder alone")
-        is_run = (self.path / RECORD).exists()
-        if is_run and not is_ours(read_json(self.path / RECORD)):
-            raise MetaftError(
-                f"{self.path} already holds a {RECORD}, but not one that metaft wrote; nothing of it is touched: "
-                "give another --out"
-            )
-        if resume and not is_run:
-            raise MetaftError(f"no run in {self.path} to resume; leave out --resume to start one")
-        if not resume and not overwrite and is_run:
-            raise MetaftError(
-                f"{self.path} already holds a run; give --resume to go on with it, "
-                "--overwrite to replace it, or another --out"
-            )
-        if not is_run and self.path.is_dir() and not _is_free({p.name for p in self.path.iterdir()}):
-            raise MetaftError(f"{self.path} is not empty and holds no run; give another --out")
+        RUN.check(self.path, resume=resume, overwrite=overwrite)
 
     def write_record(self, **values: Any) -> None:
         """Add to ``run.json``, atomically.
@@ -117,9 +106,7 @@ class RunDirectory:
         Args:
             values: JSON-able entries, replacing those of the same name.
         """
-        record = {**MADE_BY, **self.record(), **values}
-        text = json.dumps(record, indent=2, ensure_ascii=False, default=str)
-        write_atomically(self.path / RECORD, text.encode() + b"\n")
+        write_json(self.path / RECORD, {**MADE_BY, **self.record(), **values})
 
     def record(self) -> dict[str, Any]:
         """What ``run.json`` says; empty if there is none.
@@ -175,14 +162,22 @@ def read_record(path: str | Path) -> dict[str, Any]:
     return read_json(file)
 
 
-def _entries(folder: Path, patterns: Sequence[str]) -> list[Path]:
-    """What lies in a folder under some names, in their order; dangling links too."""
-    found = sorted(folder.iterdir()) if folder.is_dir() else []
-    return [entry for pattern in patterns for entry in found if fnmatch(entry.name, pattern)]
+@contextlib.contextmanager
+def locked(folder: Path, what: str) -> Iterator[None]:
+    """Make a folder where it is missing, and keep other processes out of it.
 
+    Args:
+        folder: to write to.
+        what: it holds, for the message.
 
-def _is_free(names: set[str]) -> bool:
-    return not names or (_BEGUN[0] in names and all(name in _BEGUN or is_partial(name) for name in names))
+    Raises:
+        MetaftError: if it cannot be made, or another process has it.
+    """
+    with contextlib.closing(RunDirectory(folder)) as held:
+        with clear_disk_errors(f"{what} {folder}"):
+            folder.mkdir(parents=True, exist_ok=True)
+        held.lock()
+        yield
 
 
 def first_record(command: str, settings: Mapping[str, object]) -> dict[str, Any]:
@@ -195,8 +190,6 @@ def first_record(command: str, settings: Mapping[str, object]) -> dict[str, Any]
     Returns:
         JSON-able entries: command, settings, versions, commit and machine, start time, state.
     """
-    from metaft.environment import environment
-
     return {
         "command": command,
         "settings": dict(settings),

@@ -21,7 +21,7 @@ MADE_BY = {"program": "metaft"}
 SCORES = "scores"
 """Folder of TensorBoard's settings and final scores, in that of the run's events."""
 
-_FILES = ("distillation.json", "soft_labels.png", "config.toml", "metrics.jsonl", "episode.png")
+FILES = ("distillation.json", "soft_labels.png", "config.toml", "metrics.jsonl", "episode.png")
 _GENERATION, _CANDIDATE = re.compile(r"generation-\d+"), re.compile(r"temperature-[\w.+-]+")
 CHECKPOINT, _UNFINISHED = re.compile(r"iteration-\d{10,}"), re.compile(r"\.writing-\d+")
 _PART = re.compile(r"(weights|average|best|optimiser)\.safetensors|progress\.json")
@@ -73,7 +73,7 @@ def remove_run(folder: Path) -> None:
     _remove_evaluations(folder / "evaluations")
     for name in ("candidates", "checkpoints"):
         _remove_empty(folder / name)
-    for name in (*_FILES, RECORD):
+    for name in (*FILES, RECORD):
         (folder / name).unlink(missing_ok=True)
 
 

@@ -23,6 +23,7 @@ from metaft.evaluation.held_out import HeldOut, Measures, answers, measure
 from metaft.evaluation.report import format_score, write_result
 from metaft.evaluation.statistics import mean_interval
 from metaft.learners.supervised import Supervised
+from metaft.plain_json import finite
 from metaft.runs.directory import RunDirectory
 from metaft.runs.metrics import Metrics
 from metaft.tasks.answers import answered, probabilities
@@ -91,8 +92,7 @@ class Row:
 
     def to_json(self) -> dict[str, Any]:
         """All of it; what is not finite becomes None."""
-        values = dataclasses.asdict(self) | {"gain_is_about": WEIGHTS}
-        return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
+        return dict(finite(dataclasses.asdict(self) | {"gain_is_about": WEIGHTS}))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import runpy
 import sys
 from pathlib import Path
@@ -11,8 +10,8 @@ from pathlib import Path
 from metaft.commands.sweep.grid import VALIDATE, Member
 from metaft.commands.sweep.processes import end_with
 from metaft.errors import MetaftError
-from metaft.files import write_atomically
 from metaft.learners.spec import parse
+from metaft.plain_json import write_json
 
 
 def score_member(folder: str | Path, member: Member) -> None:
@@ -40,8 +39,7 @@ def score_member(folder: str | Path, member: Member) -> None:
         "learner": {"spec": member.learner, **learner.describe()},
         "family": family.describe(),
     }
-    text = json.dumps(entry, indent=1, ensure_ascii=False, default=str)
-    write_atomically(Path(folder) / "members" / f"{member.name}.json", text.encode() + b"\n")
+    write_json(Path(folder) / "members" / f"{member.name}.json", entry)
 
 
 def main(parent: str, *words: str) -> None:
