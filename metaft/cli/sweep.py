@@ -35,10 +35,10 @@ def command(grid: str | None, out: str, jobs: int | None, resume: bool, quiet: b
     from metaft.commands.sweep.choice import heads, note
     from metaft.commands.sweep.page import next_command, table_rows
     from metaft.commands.sweep.sweep import sweep
-    from metaft.environment import environment
+    from metaft.environment import cores
 
     with SweepProgress(shown=not quiet) as watch:
-        found = sweep(grid, out, jobs or environment()["machine"]["cores"], resume=resume, watch=watch)
+        found = sweep(grid, out, jobs or cores(), resume=resume, watch=watch)
     if not quiet:
         chosen = [number for number, candidate in enumerate(found.candidates) if candidate.chosen]
         print_table(heads(found.candidates), table_rows(found), bold=chosen)

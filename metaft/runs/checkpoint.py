@@ -57,6 +57,14 @@ class Checkpoint:
     optimiser: dict[str, Tensor] = field(default_factory=dict)
     path: Path | None = None
 
+    def chosen(self, weights: str) -> dict[str, Tensor]:
+        """The weights that a learner is to have.
+
+        Args:
+            weights: "best" by validation, the last ones of a run that was never validated; or "last".
+        """
+        return (self.best if weights == "best" else {}) or self.average or self.weights
+
 
 def save(folder: Path, checkpoint: Checkpoint, keep: int = 2) -> Path:
     """Write a checkpoint; earlier ones are removed only once it is whole on the disk.

@@ -16,7 +16,10 @@ from metaft.files import clear_disk_errors, folder_path, is_partial, remove_part
 from metaft.plain_json import write_json
 from metaft.runs.contents import Contents
 from metaft.runs.own_files import FILES, MADE_BY, RECORD, is_ours, remove_run
-from metaft.runs.reading import read_json
+from metaft.runs.reading import read_json, read_run
+from metaft.runs.reading import read_run as read_record
+
+__all__ = ["RUN", "RunDirectory", "first_record", "locked", "read_record"]
 
 _BEGUN = (".lock", "config.toml")
 """What a process killed while it began a run can leave, the first of them always; such a folder is free."""
@@ -114,7 +117,7 @@ class RunDirectory:
         Raises:
             MetaftError: if it is damaged.
         """
-        return read_record(self.path) if (self.path / RECORD).exists() else {}
+        return read_run(self.path) if (self.path / RECORD).exists() else {}
 
     def close(self) -> None:
         """Let other processes have the folder."""
@@ -140,26 +143,6 @@ class RunDirectory:
         file.write(str(os.getpid()))
         file.flush()
         self._lock = file
-
-
-def read_record(path: str | Path) -> dict[str, Any]:
-    """Read the ``run.json`` of a run folder.
-
-    Args:
-        path: the run folder.
-
-    Returns:
-        Its entries.
-
-    Raises:
-        MetaftError: if the folder holds no run, or the file is damaged.
-    """
-    file = Path(path) / RECORD
-    if not os.path.exists(file):
-        raise MetaftError(
-            f"no run in {shown(path)} (there is no {file.name}); give a folder that metaft meta-train made"
-        )
-    return read_json(file)
 
 
 @contextlib.contextmanager

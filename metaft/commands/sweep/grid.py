@@ -9,7 +9,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field, StrictInt
 
 from metaft.errors import MetaftError, nearest
 from metaft.learners import convert
@@ -44,10 +46,10 @@ class Member:
         learner: the learner's specification, for `VALIDATE`.
     """
 
-    name: str
-    setting: int
-    varied: dict[str, Any]
-    seed: int
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.=+-]*$")]
+    setting: StrictInt
+    varied: dict[str, bool | int | float | str]
+    seed: StrictInt
     settings: dict[str, Any]
     learner: str | None = None
 

@@ -100,9 +100,8 @@ def next_command(found: Sweep, candidate: Candidate) -> str:
     tasks = {name: value for name, value in members[0].settings.items() if name in told and name != "validate_tasks"}
     words = ["metaft", "compare", found.learner(candidate)]
     words += [word for name, value in tasks.items() for word in option_words(name, value)]
-    return shlex.join(
-        [*words, "--seeds", ",".join(str(member.seed) for member in members) + ("," * (len(members) == 1))]
-    )
+    seeds = ",".join(str(member.seed) for member in members) + ("," if len(members) == 1 else "")
+    return shlex.join([*words, "--seeds", seeds])
 
 
 def table_rows(found: Sweep) -> list[list[str]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from metaft.commands.sweep.grid import VALIDATE, Grid, Member, read_grid
 from metaft.commands.sweep.page import CHOSEN, PAGE, write_record
-from metaft.commands.sweep.processes import Job, Silent, Watch, run_jobs
+from metaft.commands.sweep.processes import Job, Watch, run_jobs
 from metaft.commands.sweep.record import RECORD, Sweep, read_grid_of
 from metaft.errors import MetaftError
 from metaft.files import folder_path, write_atomically
@@ -17,7 +17,7 @@ from metaft.runs.reading import read_json
 from metaft.runs.recorded import option_words
 from metaft.training.stopping import StoppedRun
 
-GRID = "grid.toml"
+GRID, NOBODY = "grid.toml", Watch()
 SWEEP = Contents(
     "sweep",
     RECORD,
@@ -29,7 +29,7 @@ SWEEP = Contents(
 
 
 def sweep(
-    grid: str | Path | None, out: str | Path, jobs: int = 1, *, resume: bool = False, watch: Watch | None = None
+    grid: str | Path | None, out: str | Path, jobs: int = 1, *, resume: bool = False, watch: Watch = NOBODY
 ) -> Sweep:
     """Run a grid and choose the best setting by its score on validation classes.
 
@@ -65,7 +65,6 @@ def sweep(
         write_atomically(folder / GRID, plan.text.encode())
         start = write_record(folder, plan)
         todo = [member for member in plan.members if start.states[member.name] != "finished"]
-        watch = watch or Silent()
         watch.begin(len(plan.members) - len(todo), len(plan.members))
         signum = run_jobs([_job(folder, plan, member) for member in todo], jobs, watch)
         found = write_record(folder, plan)
