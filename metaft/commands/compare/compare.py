@@ -143,13 +143,11 @@ def _evaluate(
     try:
         for cell in run(entrants, families, tasks, stored=stored, keep=keep, every_step=every_step, progress=progress):
             found.append(cell)
+        return found
     except KeyboardInterrupt:
-        whole = len(entrants) * len(families)
-        way = "go on with --resume" if kept else "nothing was lost"
-        raise StoppedRun(
-            f"stopped; {len(found)} of {whole} evaluations are kept in {folder}; {way}", signal.SIGINT
-        ) from None
-    return found
+        whole, way = len(entrants) * len(families), "go on with --resume" if kept else "nothing was lost"
+        said = f"stopped; {len(found)} of {whole} evaluations are kept in {folder}; {way}"
+        raise StoppedRun(said, signal.SIGINT) from None
 
 
 def _write(
