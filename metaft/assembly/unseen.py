@@ -43,7 +43,9 @@ def require_unseen(run: str | Path, config: RunConfig, tests: TaskFamily) -> Non
             "on groups that it has not seen"
         )
     tested = _names(tests)
-    division: dict[str, Any] = {name: trained[name] for name in ("scheme", "split_seed", "min_examples") if name in trained}
+    division: dict[str, Any] = {
+        name: trained[name] for name in ("scheme", "split_seed", "min_examples") if name in trained
+    }
     alike = told.get("split") != ALL and all(getattr(config, name) == value for name, value in division.items())
     if not tested or (alike and trained.get("split") == "train" and not is_import_path(config.dataset)):
         return  # no classes, or a reader of our own, which keeps the splits of one division apart

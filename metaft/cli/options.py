@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import shlex
 import sys
 from collections.abc import Callable
@@ -32,11 +31,18 @@ class TrainingCommand(click.Command):
     kind: type[CommandSettings] = RunConfig
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As click's; which learner is named is known before ``--help`` is answered."""
+        """As click's, for a function of the opened run; a learner's name is known before ``--help`` is answered."""
         named = [after for word, after in pairwise([*args, ""]) if word == "--learner"]
         named += [word.partition("=")[2] for word in args if word.startswith("--learner=")]
         ctx.meta[LEARNER] = named[-1] if named else ""
-        return super().parse_args(ctx, args)
+        rest = super().parse_args(ctx, args)
+        if not ctx.resilient_parsing:
+            from metaft.commands.opening import opening
+
+            how = {name: ctx.params.pop(name) for name in ("file", "out", "resume", "overwrite", "quiet")}
+            typed = shlex.join(["metaft", *sys.argv[1:]])
+            ctx.params = {"run": opening(self.kind, ctx.params, command=typed, **how)}
+        return rest
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """As click's; with a learner named, that learner's options alone."""
@@ -139,7 +145,7 @@ def training_command(
         overwrite: what is replaced beside the run.
 
     Returns:
-        A decorator of a function of the opened run (see ``metaft.commands.opening``) and whether to be quiet.
+        A decorator of a function of the opened run (see ``metaft.commands.opening``).
     """
     options = (
         click.option("--config", "file", type=click.Path(dir_okay=False), help="TOML file, overridden by options"),
@@ -152,18 +158,10 @@ def training_command(
     )
 
     def decorate(function: F) -> click.Command:
-        @functools.wraps(function)
-        def opened(file: str | None, out: str | None, resume: bool, overwrite: bool, quiet: bool, **given: Any) -> Any:
-            from metaft.commands.opening import opening
-
-            typed = shlex.join(["metaft", *sys.argv[1:]])
-            return function(opening(kind, file, given, out, resume, overwrite, quiet, typed))
-
-        command: F = opened
         for option in reversed(options):
-            command = option(command)
+            function = option(function)
         cls = type("Command", (TrainingCommand,), {"kind": kind})
-        return click.command(kind.command, cls=cls, epilog=f"Example:  {example}")(command)
+        return click.command(kind.command, cls=cls, epilog=f"Example:  {example}")(function)
 
     return decorate
 

@@ -45,8 +45,9 @@ class Opening(Generic[C]):
 
 def opening(
     kind: type[C],
-    file: str | None,
     given: Mapping[str, Any],
+    *,
+    file: str | None,
     out: str | None,
     resume: bool,
     overwrite: bool,
@@ -57,8 +58,8 @@ def opening(
 
     Args:
         kind: the command's settings.
-        file: a TOML file with settings.
         given: setting → value, overriding the file; None means not given.
+        file: a TOML file with settings.
         out: the run directory; by default named after what is trained.
         resume: go on with the run there, with its own settings.
         overwrite: replace it.

@@ -106,13 +106,12 @@ def require_same_settings(earlier: Mapping[str, Any], settings: Mapping[str, Map
         if part == "validation" and (not isinstance(known, dict) or part not in known):
             continue  # an older metaft did not write it down
         before = dig(earlier, "settings", part)
-        if part == "validation" and (before is None or values is None):
-            if before != values:
-                told = "without validation tasks" if before is None else "with validation tasks"
-                raise MetaftError(
-                    f"the run was begun {told}, by which the best weights are chosen; go on with it likewise, or give "
-                    "another --out"
-                )
+        if part == "validation" and (before is None) != (values is None):
+            raise MetaftError(
+                f"the run was begun {'without' if before is None else 'with'} validation tasks, by which the best "
+                "weights are chosen; go on with it likewise, or give another --out"
+            )
+        if part == "validation" and values is None:
             continue
         if not isinstance(before, dict):
             raise MetaftError(f"run.json is damaged: it does not say with which {part} settings the run was begun")
