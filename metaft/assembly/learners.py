@@ -98,8 +98,7 @@ def _named(*specs: Spec) -> Iterator[None]:
 def _has_randomness(spec: Spec) -> bool:
     if spec.kind == "run":
         return SEED in spec.text
-    chance = spec.options.get("backbone") == RANDOM or "seed" in _unset(spec)
-    return chance or SEED in spec.text
+    return SEED in spec.text or spec.options.get("backbone") == RANDOM or "seed" in _unset(spec)
 
 
 def make_learner(

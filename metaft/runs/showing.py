@@ -51,10 +51,7 @@ def show_run(path: str | Path) -> dict[str, Section]:
             "commit": environment.get("commit"),
             **entries(environment, "machine"),
         },
-        "data": {
-            **entries(record, "settings", "family"),
-            "sha256 of the first task": record.get("first_task_sha256"),
-        },
+        "data": {**entries(record, "settings", "family"), "sha256 of the first task": record.get("first_task_sha256")},
         "learner": {**learner, **({"method": method} if method else {})},
         "scope": _scope(record.get("scope")),
         "checkpoints": _checkpoints(folder),

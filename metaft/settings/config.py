@@ -68,12 +68,7 @@ SECTIONS: dict[str, type[Settings]] = {
 
 
 class RunConfig(
-    CommandSettings,
-    ModelSettings,
-    LearnerSettings,
-    QueryTeacherSettings,
-    MetaTrainSettings,
-    EvaluateSettings,
+    CommandSettings, ModelSettings, LearnerSettings, QueryTeacherSettings, MetaTrainSettings, EvaluateSettings
 ):
     """Everything ``metaft meta-train`` can be told."""
 
@@ -236,9 +231,7 @@ def load_config(path: str | Path | None, overrides: Mapping[str, Any] | None, ki
 
 
 def load_config(
-    path: str | Path | None = None,
-    overrides: Mapping[str, Any] | None = None,
-    kind: type[CommandSettings] = RunConfig,
+    path: str | Path | None = None, overrides: Mapping[str, Any] | None = None, kind: type[CommandSettings] = RunConfig
 ) -> CommandSettings:
     """Settings from a file, some of them overridden.
 
