@@ -28,7 +28,7 @@ from metaft.learners.spec import SEED, Spec, labels
 from metaft.plugins import is_import_path
 from metaft.runs.recorded import recorded_config
 from metaft.settings.config import RunConfig, validated
-from metaft.settings.family import REGRESSIONS
+from metaft.settings.defaults import REGRESSIONS
 from metaft.tables import LEARNERS
 from metaft.tasks.family import TaskFamily
 

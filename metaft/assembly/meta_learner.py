@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Generic, TypeVar, cast
 
 from torch import nn
 
@@ -24,7 +24,7 @@ from metaft.runs.directory import RunDirectory
 from metaft.runs.older_names import as_named_now
 from metaft.runs.recorded import recorded_config
 from metaft.settings.config import RunConfig, validated
-from metaft.settings.family import REGRESSIONS
+from metaft.settings.defaults import REGRESSIONS
 from metaft.settings.learner import LearnerSettings
 from metaft.tables import ESTIMATORS, LEARNERS, META_TRAINED, METRIC, OBJECTIVES, RULES
 from metaft.tasks.episodes import Episodes
@@ -40,16 +40,20 @@ TRAINABLE = ("name", "params", "transductive", "meta_gradient", "curve", "descri
 """What meta-training asks of a learner."""
 
 
+F = TypeVar("F", bound=TaskFamily)
+L = TypeVar("L", bound=Learner)
+
+
 @dataclass(frozen=True)
-class Parts:
+class Parts(Generic[F, L]):
     """What a run is made of."""
 
-    train: TaskFamily
+    train: F
     validation: TaskFamily
-    learner: Learner
+    learner: L
 
 
-def build(config: RunConfig) -> Parts:
+def build(config: RunConfig) -> Parts[TaskFamily, Learner]:
     """Everything a training run needs.
 
     Args:

@@ -10,10 +10,10 @@ from typing import Any
 from metaft.errors import MetaftError
 from metaft.parts import NEEDED
 from metaft.settings.config import CommandSettings, RunConfig, validated
-from metaft.settings.family import BY_DATASET, REGRESSIONS
-from metaft.settings.published import BY_METHOD, MANY
+from metaft.settings.defaults import BY_DATASET, BY_METHOD, KINDS, REGRESSIONS
+from metaft.settings.published import MANY
 
-DATASETS = ("glyphs", "omniglot", "mnist", "mini-imagenet", "cifar-fs", "folder", "sinusoid", "table")
+DATASETS = tuple(KINDS)
 _OWN = re.compile(r"(.*) \[([^\[\]]*)\]", flags=re.DOTALL)
 
 

@@ -188,5 +188,5 @@ def _metavar(field: FieldInfo) -> str:
 
 def _parts(annotation: Any) -> list[Any]:
     """What an annotation allows: types, and the strings of its literals."""
-    inner = get_args(annotation)
+    inner = [entry for entry in get_args(annotation) if not isinstance(entry, FieldInfo)]
     return [part for entry in inner for part in _parts(entry)] if inner else [annotation]

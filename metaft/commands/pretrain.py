@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from metaft.assembly.meta_learner import Parts
 from metaft.assembly.networks import build_classifier
 from metaft.assembly.tasks import SMALLEST, build_family
 from metaft.data.class_lists import require_disjoint
@@ -15,21 +15,11 @@ from metaft.learners.supervised import Supervised
 from metaft.models import require_known
 from metaft.settings.pretrain import PretrainConfig
 from metaft.tasks.episodes import Episodes
-from metaft.tasks.family import TaskFamily
 from metaft.tasks.minibatches import Minibatches
 from metaft.training.loop import TrainResult, meta_train
 
 
-@dataclass(frozen=True)
-class PretrainParts:
-    """What pretraining is made of."""
-
-    train: Minibatches
-    validation: TaskFamily
-    learner: Supervised
-
-
-def build_pretraining(config: PretrainConfig) -> PretrainParts:
+def build_pretraining(config: PretrainConfig) -> Parts[Minibatches, Supervised]:
     """Data, validation tasks over other classes, and the network with its initial weights.
 
     Args:
@@ -51,7 +41,7 @@ def build_pretraining(config: PretrainConfig) -> PretrainParts:
     train = Minibatches(drawn.images, config.shift, config.seed, config.dataset, "train", drawn.details)
     train.batch(0, config.batch_size)  # too few images for a minibatch: say so before any work
     learner = Supervised(build_classifier(config, train), label_smoothing=config.label_smoothing)
-    return PretrainParts(train, validation, learner)
+    return Parts(train, validation, learner)
 
 
 def pretrain(
@@ -59,7 +49,7 @@ def pretrain(
     out: str | Path,
     *,
     command: str | None = None,
-    parts: PretrainParts | None = None,
+    parts: Parts[Minibatches, Supervised] | None = None,
     **how: Any,
 ) -> TrainResult:
     """Train a classifier into a run directory; the best by few-shot accuracy on validation classes is kept.

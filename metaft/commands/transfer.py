@@ -12,7 +12,7 @@ from metaft.errors import MetaftError
 from metaft.learners import ANY_WAYS
 from metaft.plugins import is_import_path
 from metaft.settings.config import RunConfig, validated
-from metaft.settings.family import BY_DATASET
+from metaft.settings.defaults import BY_DATASET
 
 log = logging.getLogger("metaft")
 NAMES = {channels: name for name, channels in CHANNELS.items() if channels}

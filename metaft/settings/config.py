@@ -12,7 +12,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from metaft.errors import MetaftError, nearest
 from metaft.plugins import found_in_file, named_part, trust
-from metaft.settings.family import BY_DATASET, REGRESSIONS, FamilySettings, Settings, is_flag
+from metaft.settings.defaults import BY_DATASET, REGRESSIONS
+from metaft.settings.family import FamilySettings, Settings, is_flag
 from metaft.settings.learner import FLAGS, OF_LEARNERS, LearnerSettings, ModelSettings, with_options
 from metaft.settings.published import CHANGES_TEST, method_defaults
 from metaft.settings.teacher import QueryTeacherSettings
@@ -158,7 +159,7 @@ def validated(kind: type[S], values: Mapping[str, Any]) -> S:
         reason = first["msg"].removeprefix("Input s").removeprefix("Value error, ")
         reason = f"s{reason}" if first["msg"].startswith("Input s") else reason
         if name == "workers":
-            reason = "should be 'auto' or a whole number"
+            reason = "should be 'auto' or a whole number from 1 to 1024"
         hint = f"; {kind.model_fields[name].description}" if first["type"] != "literal_error" else ""
         raise MetaftError(f"{name} = {str(value)[:_SHOWN]}: {reason}{hint}") from None
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from metaft.distillation.choices import LossChoices
+from metaft.settings.defaults import OF_DISTILLATION
 from metaft.settings.family import FamilySettings, Settings
 from metaft.settings.learner import ModelSettings
 from metaft.settings.pretrain import PretrainConfig, PretrainSettings
@@ -15,15 +16,6 @@ from metaft.settings.train import with_outer
 
 if TYPE_CHECKING:
     from metaft.distillation.loss import DistillationLoss
-
-OF_THE_DATASET: dict[str, dict[str, Any]] = {
-    # Hinton et al. 2015, section 3: teacher of 2 × 1200, student of 2 × 800 units.
-    "mnist": {
-        "model": "mlp", "hidden": 800, "teacher_hidden": 1200, "rotations": False, "validation": "classification",
-        "outer_lr": 1e-3, "epochs": 20, "validate_every": 421, "checkpoint_every": 421,
-    },
-}  # fmt: skip
-"""Defaults of distillation that differ from those of ``metaft pretrain``, by data set; 421 iterations are an epoch."""
 
 TEACHERS = ("model", "hidden", "shift", "dropout", "input_dropout", "epochs")
 """Settings that generation 0 may have for itself."""
@@ -116,7 +108,7 @@ class DistillConfig(PretrainConfig, FirstGenerationSettings, DistillationSetting
     @model_validator(mode="before")
     @classmethod
     def _defaults_of_distillation(cls, given: dict[str, Any]) -> dict[str, Any]:
-        defaults = dict(OF_THE_DATASET.get(str(given.get("dataset")), {}))
+        defaults = dict(OF_DISTILLATION.get(str(given.get("dataset")), {}))
         if any(given.get(name) is not None for name in cls.lengths):
             defaults.pop("epochs", None)
         if given.get("teacher") is not None or given.get("control") == "longer":

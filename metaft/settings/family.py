@@ -1,4 +1,4 @@
-"""Which tasks are drawn: its settings, and the defaults that differ by data set."""
+"""Which tasks are drawn: its settings."""
 
 from __future__ import annotations
 
@@ -9,26 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
 
 from metaft.seeds import DivisionSeed
-
-REGRESSIONS = ("sinusoid", "table")
-"""The families that are no images."""
-
-# Finn et al. 2017, section 5.2 and appendix A.1, for natural images. Their code sums the support loss over classes, so
-# their rate of 0.01 is 0.05 on our mean at 5 ways.
-_NATURAL = {
-    "rotations": False, "hidden": 32, "pool": "max", "inner_lr": 0.05, "steps": 5, "test_steps": 10, "tasks": 4,
-}  # fmt: skip
-BY_DATASET: dict[str, dict[str, Any]] = {
-    "mini-imagenet": {**_NATURAL, "image_size": 84, "iterations": 60_000},
-    "cifar-fs": {**_NATURAL, "image_size": 32, "iterations": 60_000},
-    "folder": {**_NATURAL, "image_size": 84},
-    "table": {"shots": 10, "queries": 10, "model": "mlp", "hidden": 40, "inner_lr": 0.01, "tasks": 25},
-    "sinusoid": {  # Finn et al. 2017, section 5.1
-        "shots": 10, "queries": 10, "model": "mlp", "hidden": 40, "inner_lr": 0.01, "tasks": 25, "iterations": 70_000,
-        "log_every": 500, "validate_every": 5000, "checkpoint_every": 5000,
-    },
-}  # fmt: skip
-"""Defaults that differ from the fields' own (those are for images), by data set."""
+from metaft.settings.defaults import REGRESSIONS
 
 
 def is_flag(field: FieldInfo) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from metaft.errors import MetaftError
 from metaft.parts import Asked
@@ -100,11 +100,5 @@ class LearnerSettings(Settings):
     """run inner steps again in the reverse pass, or keep their graph"""
     engine: Literal["compile", "eager", "higher"] = "compile"
     """compile the meta-gradient (worth it beyond a minute), or not; or through higher"""
-    workers: Literal["auto"] | int = "auto"
+    workers: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
     """threads that share a meta-update's tasks; from images of 64×64 on, its operators"""
-
-    @model_validator(mode="after")
-    def _sane_workers(self) -> Self:
-        if self.workers != "auto" and not 1 <= self.workers <= 1024:
-            raise ValueError(f"workers = {self.workers}: should be 'auto' or 1 to 1024")
-        return self

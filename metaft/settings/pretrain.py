@@ -7,7 +7,8 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from metaft.settings.config import CommandSettings
-from metaft.settings.family import BY_DATASET, REGRESSIONS, FamilySettings, Settings
+from metaft.settings.defaults import BY_DATASET, REGRESSIONS
+from metaft.settings.family import FamilySettings, Settings
 from metaft.settings.learner import ModelSettings
 from metaft.settings.train import LoopSettings
 
@@ -64,5 +65,5 @@ class PretrainConfig(CommandSettings, ModelSettings, PretrainSettings):
     @model_validator(mode="after")
     def _has_classes(self) -> Self:
         if self.dataset in REGRESSIONS:
-            raise ValueError(f"dataset = {self.dataset}: pretraining tells classes of images apart, not a regression")
+            raise ValueError(f"dataset = {self.dataset} is a regression: pretraining tells classes of images apart")
         return self
