@@ -92,7 +92,11 @@ def _require_known(config: RunConfig) -> None:
     models.require_known(config.model)
     if not is_import_path(config.method):
         builder = LEARNERS[config.method]
-        learners.convert(f"learner {config.method!r}", builder, _asked(_told(config), learners.options(builder)))
+        learners.convert(
+            f"learner {config.method!r}",
+            builder,
+            _without_unused_defaults(_given_options(config), learners.options(builder)),
+        )
     for table, part in ((RULES, config.rule), (OBJECTIVES, config.objective), (ESTIMATORS, config.estimator)):
         if part is not None:
             table.asked(part)
@@ -147,25 +151,25 @@ def build_learner(config: RunConfig, family: TaskFamily) -> Learner:
         MetaftError: as ``build``.
     """
     model = build_model(config, family, config.seed)
-    how = _told(config)
+    how = _given_options(config)
     how |= {"kind": family.kind, "workers": worker_count(config), "seed": config.seed}
     if is_import_path(config.method):
         known = {*learners.options(own_builder(config.method)), *named_part(config.learner, "learner").options}
         how = {name: value for name, value in how.items() if name in known}
         return cast(Learner, own_learner(config.method, model, how, TRAINABLE, "cannot be meta-trained"))
     if config.method in LEARNERS:
-        how = _asked(how, learners.options(LEARNERS[config.method]))
+        how = _without_unused_defaults(how, learners.options(LEARNERS[config.method]))
     return cast(Learner, learners.build(config.method, model, **how))
 
 
-def _told(config: RunConfig) -> dict[str, Any]:
+def _given_options(config: RunConfig) -> dict[str, Any]:
     """What the settings say of the learner; its own options are text."""
     values = {n: getattr(config, n) for n in LearnerSettings.model_fields if n not in ("learner", "workers")}
     told = {name: value for name, value in values.items() if value is not None}
     return told | dict(named_part(config.learner, "learner").options)
 
 
-def _asked(how: dict[str, Any], known: Container[str]) -> dict[str, Any]:
+def _without_unused_defaults(how: dict[str, Any], known: Container[str]) -> dict[str, Any]:
     """Settings without those that the learner has no use for and that nobody asked for."""
     default = {name: field.default for name, field in LearnerSettings.model_fields.items()}
     idle = lambda name: name in OFFERED or (name in default and how[name] == default[name])

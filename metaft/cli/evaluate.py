@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from rich.console import Console
 
 from metaft.cli.defaults import description
 from metaft.cli.options import setting_options
@@ -42,8 +43,6 @@ def command(run: str, **options: Any) -> None:
 
     Settings are the run's own unless given here; another --dataset shows transfer.
     """
-    from rich.console import Console
-
     from metaft.cli.summary import task_progress
     from metaft.commands.evaluate import evaluate_run
     from metaft.evaluation.report import result_table

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 import click
 
+from metaft.cli import COMMANDS
 from metaft.cli.folders import OutFolder
+from metaft.cli.screen import print_line
 
 
 def _beside(run: str) -> Path:
@@ -26,10 +29,6 @@ def command(run: str, out: str | None, resume: bool, quiet: bool) -> int:
     They agree bit for bit on the same machine, versions and commit. Where that cannot be, the reasons are named, and
     the best validation score must lie within its interval. A run limited by minutes makes as many iterations again.
     """
-    from importlib import import_module
-
-    from metaft.cli import COMMANDS
-    from metaft.cli.screen import print_line
     from metaft.commands.agreement import compare_runs
     from metaft.commands.repeat import note, plan
     from metaft.runs.directory import RunDirectory

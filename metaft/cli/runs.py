@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+from pathlib import Path
+
 import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from metaft.cli.screen import print_line
 
 
 @click.command("runs", epilog="Example:  metaft runs runs/sweep --json")
@@ -13,16 +23,6 @@ def command(folder: str, as_json: bool) -> None:
 
     "interrupted" is a run that says it is running while no process holds it: it was killed, --resume goes on.
     """
-    import dataclasses
-    import json
-    from pathlib import Path
-
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    from metaft.cli.screen import print_line
     from metaft.runs.listing import HEADS, list_runs
 
     found = list_runs(folder)

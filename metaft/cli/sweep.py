@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from metaft.cli.folders import OutFolder
+from metaft.cli.screen import print_line, print_table
 
 
 @click.command("sweep", epilog="Example:  metaft sweep experiments/fine_tuning_rate.toml --out runs/rates --jobs 2")
@@ -30,7 +31,6 @@ def command(grid: str | None, out: str, jobs: int | None, resume: bool, quiet: b
 
     It can be killed at any moment and resumed. Exit code 1 if a member failed; the others are done all the same.
     """
-    from metaft.cli.screen import print_line, print_table
     from metaft.cli.sweep_progress import SweepProgress
     from metaft.commands.sweep.choice import heads, note
     from metaft.commands.sweep.page import next_command, table_rows

@@ -12,14 +12,15 @@ from typing import IO, Any
 
 from metaft.environment import environment
 from metaft.errors import MetaftError
-from metaft.files import clear_disk_errors, folder_path, is_partial, remove_partial_files, shown
+from metaft.files import clear_disk_errors, folder_path, is_partial, remove_partial_files, shown, write_atomically
 from metaft.plain_json import write_json
 from metaft.runs.contents import Contents
 from metaft.runs.own_files import FILES, MADE_BY, RECORD, is_ours, remove_run
 from metaft.runs.reading import read_json, read_run
 from metaft.runs.reading import read_run as read_record
+from metaft.settings.config import CommandSettings, to_toml
 
-__all__ = ["RUN", "RunDirectory", "first_record", "locked", "read_record"]
+__all__ = ["RUN", "RunDirectory", "locked", "read_record", "write_beginning"]
 
 _BEGUN = (".lock", "config.toml")
 """What a process killed while it began a run can leave, the first of them always; such a folder is free."""
@@ -163,20 +164,32 @@ def locked(folder: Path, what: str) -> Iterator[None]:
         yield
 
 
-def first_record(command: str, settings: Mapping[str, object]) -> dict[str, Any]:
-    """What is known about a run at its start.
+def write_beginning(
+    run: RunDirectory,
+    command: str,
+    config: CommandSettings | None,
+    settings: Mapping[str, object],
+    more: Mapping[str, Any],
+    resumed: bool,
+) -> None:
+    """Write what is known about a run at its start: ``config.toml``, and into ``run.json`` where and how it is made.
 
     Args:
+        run: the open run directory.
         command: what the user called.
-        settings: the run's settings, learner and family.
+        config: the full settings, if the run was built from some.
+        settings: those of training, learner and tasks.
+        more: further entries.
+        resumed: whether the run goes on; then it was started when it says so.
 
-    Returns:
-        JSON-able entries: command, settings, versions, commit and machine, start time, state.
+    Raises:
+        MetaftError: if a file cannot be written.
     """
-    return {
-        "command": command,
-        "settings": dict(settings),
-        "environment": environment(),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "state": "running",
-    }
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    record = {"command": command, "settings": dict(settings), "environment": environment(), "state": "running", **more}
+    record |= {"started": run.record().get("started"), "resumed": now} if resumed else {"started": now}
+    # The record last: a folder is a run, and can be resumed, once all that resuming needs is there.
+    if config is not None:
+        record |= {"kind": config.command, "config": config.model_dump()}
+        write_atomically(run.path / "config.toml", to_toml(config).encode())
+    run.write_record(**record)

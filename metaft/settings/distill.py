@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -13,9 +13,6 @@ from metaft.settings.family import FamilySettings, Settings
 from metaft.settings.learner import ModelSettings
 from metaft.settings.pretrain import PretrainConfig, PretrainSettings
 from metaft.settings.train import with_outer
-
-if TYPE_CHECKING:
-    from metaft.distillation.loss import DistillationLoss
 
 TEACHERS = ("model", "hidden", "shift", "dropout", "input_dropout", "epochs")
 """Settings that generation 0 may have for itself."""
@@ -122,7 +119,7 @@ class DistillConfig(PretrainConfig, FirstGenerationSettings, DistillationSetting
 
     @model_validator(mode="after")
     def _sane(self) -> Self:
-        self._choices()  # refuses what does not go together
+        self.loss_choices()  # refuses what does not go together
         if self.epochs is not None and self.iterations is not None:
             raise ValueError("epochs and iterations both say how long a generation is trained; give one of them")
         if self.cache == "on" and self.shift:
@@ -148,13 +145,8 @@ class DistillConfig(PretrainConfig, FirstGenerationSettings, DistillationSetting
         """Those to choose from; usually one."""
         return tuple(float(word) for word in self.temperature.split(","))
 
-    def student_loss(self) -> DistillationLoss:
+    def loss_choices(self) -> LossChoices:
         """What a student descends."""
-        from metaft.distillation.loss import DistillationLoss  # here, as it brings torch with it
-
-        return DistillationLoss(**vars(self._choices()))
-
-    def _choices(self) -> LossChoices:
         control = self.control if self.control in ("dkpp", "cwtm") else "none"
         weight = self.label_weight if self.uses_teacher else 1.0
         return LossChoices(self.loss, self.temperatures[0], weight, control, self.label_smoothing, self.seed)

@@ -41,7 +41,7 @@ from metaft.training.first_batch import require_first
 from metaft.training.job import Job
 from metaft.training.progress import RunProgress
 from metaft.training.ranks import start_alike
-from metaft.training.record import begin, draw_episode, not_finite, show_episode
+from metaft.training.record import draw_episode, not_finite, show_episode, write_run_record
 from metaft.training.state import TrainState
 from metaft.training.stopping import StoppedRun, StopRequest
 from metaft.training.update import meta_update
@@ -185,7 +185,7 @@ def _log(
     """Begin the record and the log of an open run directory; a resumed run's state is restored."""
     found = resume and checkpoint.newest_name(run.checkpoints) is not None
     stored = checkpoint.load_newest(run.checkpoints) if found else None
-    begin(run, job, resume, command, (lambda: None) if stored is None else lambda: state.restore(stored))
+    write_run_record(run, job, resume, command, (lambda: None) if stored is None else lambda: state.restore(stored))
     if stored is not None and stored.path is not None:
         checkpoint.give_up_after(run.checkpoints, stored.path)
     at, config, train = state.progress, job.config, job.train.model_dump()

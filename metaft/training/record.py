@@ -11,21 +11,19 @@ import torch
 from torch import Tensor
 
 from metaft.errors import MetaftError
-from metaft.files import write_atomically
 from metaft.learners.learner import MetaLearner as Learner
 from metaft.outer.mean_gradient import MetaGradient
-from metaft.runs.directory import RunDirectory, first_record
+from metaft.runs.directory import RunDirectory, write_beginning
 from metaft.runs.metrics import Metrics
 from metaft.runs.reading import dig
 from metaft.runs.resuming import MAY_CHANGE, require_same_config, require_same_settings
-from metaft.settings.config import to_toml
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.digest import digest
 from metaft.tasks.family import TaskFamily
 from metaft.training.job import Job
 
 
-def begin(
+def write_run_record(
     run: RunDirectory, job: Job, resume: bool, command: str | None, restore: Callable[[], None] = lambda: None
 ) -> None:
     """Write ``run.json`` and ``config.toml``.
@@ -42,26 +40,19 @@ def begin(
     """
     config, settings, first = job.config, job.describe(), job.family.batch(0, 1)
     # For readers who cannot or will not rebuild the run: its table of parameters, and whether they have its data.
-    told = {"scope": job.learner.scope_rows(), "first_task_sha256": digest(first)}
-    record = first_record(command or " ".join(sys.argv), settings) | told
-    if config is not None:
-        record |= {"kind": config.command, "config": config.model_dump()}
+    more: dict[str, Any] = {"scope": job.learner.scope_rows(), "first_task_sha256": digest(first)}
     if resume:
         earlier = run.record()
         if config is not None:
             require_same_config(run.path, config)
         require_same_settings(earlier, settings)
-        _require_same_data(earlier, record, first)
+        _require_same_data(earlier, more, first)
         before = {k: earlier.get(k) for k in ("command", "started", "state")}
         before |= {name: dig(earlier, "settings", "train", name) for name in MAY_CHANGE}
         past = earlier.get("history")
-        history = [*(past if isinstance(past, list) else []), before]
+        more["history"] = [*(past if isinstance(past, list) else []), before]
         restore()
-        record |= {"history": history, "started": earlier.get("started"), "resumed": record["started"]}
-    # The record last: a folder is a run, and can be resumed, once all that resuming needs is there.
-    if config is not None:
-        write_atomically(run.path / "config.toml", to_toml(config).encode())
-    run.write_record(**record)
+    write_beginning(run, command or " ".join(sys.argv), config, settings, more, resume)
 
 
 def _require_same_data(earlier: Mapping[str, Any], now: Mapping[str, Any], first: TaskBatch) -> None:

@@ -18,11 +18,9 @@ from metaft.distillation.teacher import Teacher
 from metaft.distributed.place import place
 from metaft.environment import program
 from metaft.errors import MetaftError
-from metaft.files import write_atomically
-from metaft.runs.directory import RunDirectory, first_record, read_record
+from metaft.runs.directory import RunDirectory, read_record, write_beginning
 from metaft.runs.reading import entries
 from metaft.runs.resuming import require_same_config
-from metaft.settings.config import to_toml
 from metaft.settings.distill import DistillConfig, generation_config
 from metaft.training.stopping import StoppedRun
 
@@ -120,16 +118,11 @@ def _begin(
         "learner": {"learner": f"distilled, control {config.control}" if config.control != "none" else "distilled"},
         "family": data.train.describe(),
     }
-    record = first_record(command, settings)
-    record |= {"kind": config.command, "teacher_sha256": digest, "config": config.model_dump()}
     if resume:
-        earlier = run.record()
         require_same_config(run.path, config)
-        if earlier.get("teacher_sha256") != digest:
+        if run.record().get("teacher_sha256") != digest:
             raise MetaftError(f"the teacher {config.teacher} is another network than the one the run was begun with")
-        record |= {"started": earlier.get("started"), "resumed": record["started"]}
-    write_atomically(run.path / "config.toml", to_toml(config).encode())
-    run.write_record(**record)
+    write_beginning(run, command, config, settings, {"teacher_sha256": digest}, resume)
 
 
 def _require_same_classes(config: DistillConfig, teacher: nn.Module, data: DistillData) -> None:
