@@ -92,11 +92,8 @@ def _require_known(config: RunConfig) -> None:
     models.require_known(config.model)
     if not is_import_path(config.method):
         builder = LEARNERS[config.method]
-        learners.convert(
-            f"learner {config.method!r}",
-            builder,
-            _without_unused_defaults(_given_options(config), learners.options(builder)),
-        )
+        given = _without_unused_defaults(_given_options(config), learners.options(builder))
+        learners.convert(f"learner {config.method!r}", builder, given)
     for table, part in ((RULES, config.rule), (OBJECTIVES, config.objective), (ESTIMATORS, config.estimator)):
         if part is not None:
             table.asked(part)
