@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -69,10 +70,7 @@ class RunSummary:
     @property
     def score(self) -> str:
         """The best validation score with its interval."""
-        if self.best is None or self.metric is None:
-            return "–"
-        text = format_score(self.best, float("nan") if self.ci95 is None else self.ci95, self.metric)
-        return f"{text} %" if self.metric == "accuracy" else f"{text} mse"
+        return "–" if self.best is None or self.metric is None else score_text(self.best, self.ci95, self.metric)
 
     def row(self, below: Path) -> list[str]:
         """Cells under `HEADS`, with the path as seen from a folder."""
@@ -80,6 +78,18 @@ class RunSummary:
         what = ", ".join(part for part in (self.learner, self.data) if part) or None
         cells = (where, self.state, self.progress, self.score, what, self.seed, _ago(self.updated))
         return ["–" if cell is None else printable(cell) for cell in cells]
+
+
+def score_text(mean: float, ci95: float | None, metric: str) -> str:
+    """A score with its interval and unit, such as ``98.73 ± 0.24 %``.
+
+    Args:
+        mean: of the metric.
+        ci95: half width of the 95% interval, if it is known.
+        metric: "accuracy" or "mse".
+    """
+    text = format_score(mean, math.nan if ci95 is None else ci95, metric)
+    return f"{text} {'%' if metric == 'accuracy' else 'mse'}"
 
 
 def list_runs(folder: str | Path) -> list[RunSummary]:

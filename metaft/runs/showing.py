@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import shlex
 from pathlib import Path
 from typing import Any
 
 from metaft.errors import MetaftError
-from metaft.evaluation.report import describe_family, describe_method, format_score
+from metaft.evaluation.report import describe_family, describe_method
 from metaft.runs import checkpoint
-from metaft.runs.listing import summarise_run
+from metaft.runs.listing import score_text, summarise_run
 from metaft.runs.reading import dig, entries, number, printable, read_json, read_run
 from metaft.runs.recorded import command_line, command_words, recorded_config
 from metaft.settings.distill import GenerationConfig
@@ -112,10 +111,8 @@ def _scores(folder: Path) -> Section:
         for name, result in entries(page, "results").items():
             metric, mean, half = dig(result, "metric"), number(dig(result, "mean")), number(dig(result, "ci95"))
             if metric in ("accuracy", "mse") and mean is not None:
-                text = format_score(mean, math.nan if half is None else half, metric)
-                where = describe_family(entries(result, "family"))
-                unit = "%" if metric == "accuracy" else "mse"
-                found[f"{file.stem} {name}"] = f"{text} {unit} on {dig(result, 'tasks')} {where}, {dig(result, 'mode')}"
+                text, where = score_text(mean, half, metric), describe_family(entries(result, "family"))
+                found[f"{file.stem} {name}"] = f"{text} on {dig(result, 'tasks')} {where}, {dig(result, 'mode')}"
     return found
 
 
