@@ -65,5 +65,6 @@ class PretrainConfig(CommandSettings, ModelSettings, PretrainSettings):
     @model_validator(mode="after")
     def _has_classes(self) -> Self:
         if self.dataset in REGRESSIONS:
-            raise ValueError(f"dataset = {self.dataset} is a regression: pretraining tells classes of images apart")
+            what = "pretraining tells classes of images apart, this is a regression"
+            raise ValueError(f"dataset = {self.dataset}: {what}")
         return self
