@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
 
 from metaft.cli.completion import words
 from metaft.cli.defaults import help_text
@@ -61,8 +62,6 @@ def command(learners: tuple[str, ...], out: str | None, **options: Any) -> None:
     stands for each of --seeds) or an import path (mypackage.mymodule:MyLearner:option=value). Options of all:
     label=NAME; of those with a network: backbone=RUN or backbone=random; of runs: batch_norm, steps, weights.
     """
-    from rich.console import Console
-
     from metaft.cli.summary import task_progress
     from metaft.commands.compare.compare import compare_in
     from metaft.evaluation.comparison_report import screen

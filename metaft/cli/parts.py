@@ -6,12 +6,11 @@ from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from metaft.cli.completion import words
 from metaft.cli.defaults import default_text
+from metaft.cli.screen import print_table
 from metaft.errors import MetaftError, nearest
 from metaft.parts import Table as Parts
 from metaft.tables import TABLES
@@ -42,10 +41,8 @@ def command(kind: str | None, name: str | None) -> None:
         return
     for key, table in shown.items():
         screen.print(f"[bold]{key}[/bold]: {table.what}", highlight=False)
-        rows = Table("name", "what it is", "options", box=box.SIMPLE)
-        for part in table:
-            rows.add_row(part, table.summary(part), ", ".join(table.own_options(part)) or "–")
-        screen.print(rows)
+        rows = ((part, table.summary(part), ", ".join(table.own_options(part)) or "–") for part in table)
+        print_table(("name", "what it is", "options"), rows)
     if kind is None:
         screen.print("next: metaft parts KIND NAME, such as metaft parts rule adam", highlight=False)
 
@@ -55,7 +52,5 @@ def _options(screen: Console, table: Parts[Any], name: str) -> None:
     if not found:
         screen.print("It has no options.", highlight=False)
         return
-    rows = Table("option", "default", "what it is", box=box.SIMPLE)
-    for option in found.values():
-        rows.add_row(option.name, default_text(option.default), option.help)
-    screen.print(rows)
+    rows = ((option.name, default_text(option.default), option.help) for option in found.values())
+    print_table(("option", "default", "what it is"), rows)
