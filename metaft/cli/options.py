@@ -129,8 +129,8 @@ def setting_options(
         for name in reversed(names or list(kind.model_fields)):
             field = kind.model_fields[name]
             told = text(name) if text else help_text(name, kind)
-            shown = {"metavar": _metavar(field), "help": told, "shell_complete": _offered(name, kind)}
-            function = _option(name, is_flag(field), **shown)(function)
+            shown: dict[str, Any] = {"help": told, "shell_complete": _offered(name, kind)}
+            function = _option(name, is_flag(field), _metavar(field), **shown)(function)
         return function
 
     return decorate
