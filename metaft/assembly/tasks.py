@@ -62,6 +62,8 @@ def build_family(settings: FamilySettings, split: str, seed: int, train_ways: in
         seed,
         settings.data_root,
         CHANNELS[settings.colours],
+        settings.within,
+        settings.tokenizer,
         **image_options(settings, info.options),
     )
 

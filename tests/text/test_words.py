@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 
 import metaft
+from metaft.cli import cli
 from metaft.data import intents, tokenizer
 from metaft.data.labelled_texts import LENGTHS, LabelledTexts, padded_length
 from metaft.data.splits import SPLITS
@@ -140,3 +142,41 @@ def test_labelled_texts_that_do_not_fit(parts: dict[str, object], said: str) -> 
     whole = {"texts": FEW.texts, "counts": FEW.counts, "names": FEW.names, "groups": FEW.groups}
     with pytest.raises(MetaftError, match=said):
         LabelledTexts(**{**whole, **parts})  # type: ignore[arg-type]
+
+
+def test_it_runs_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    few = [
+        "--iterations",
+        "2",
+        "--tasks",
+        "2",
+        "--validate-tasks",
+        "2",
+        "--queries",
+        "2",
+        "--engine",
+        "eager",
+        "--quiet",
+        "--workers",
+        "1",
+    ]
+    words = ["--dataset", "intents:within=domain", "--model", "transformer:layers=1,width=8,heads=2", *few]
+    for learner in ("maml", "protonet", "proto-maml"):
+        done = CliRunner().invoke(cli, ["meta-train", *words, "--learner", learner, "--out", learner])
+        assert done.exit_code == 0, done.output
+        config = (tmp_path / learner / "config.toml").read_text()
+        assert 'dataset = "intents"' in config
+        assert 'within = "domain"' in config
+        scored = CliRunner().invoke(cli, ["evaluate", learner, "--tasks", "2"])
+        assert scored.exit_code == 0, scored.output
+    for options, said in {
+        "intents:scheme=domain": "unknown scheme 'domain'",
+        "intents:rotation=1": "data set 'intents' has no option 'rotation'; did you mean 'rotations'",
+        "intents:within=topic": "have no topic; it has 'domain'",
+    }.items():
+        done = CliRunner().invoke(cli, ["meta-train", *words[2:], "--dataset", options, "--out", "other"])
+        assert (done.exit_code, said in done.stderr) == (2, True), done.output
+    for command in ("pretrain", "distill"):
+        done = CliRunner().invoke(cli, [command, "--dataset", "intents", "--out", "other"])
+        assert (done.exit_code, "these are texts" in done.stderr) == (2, True), done.output
