@@ -146,7 +146,8 @@ def test_labelled_texts_that_do_not_fit(parts: dict[str, object], said: str) -> 
 
 def test_it_runs_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    few = [
+    few = ["--iterations", "2", "--tasks", "2", "--validate-tasks", "2", "--queries", "2", "--quiet", "--workers", "1"]
+    few += ["--engine", "eager"]
         "--iterations",
         "2",
         "--tasks",
