@@ -148,20 +148,6 @@ def test_it_runs_from_the_command_line(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     few = ["--iterations", "2", "--tasks", "2", "--validate-tasks", "2", "--queries", "2", "--quiet", "--workers", "1"]
     few += ["--engine", "eager"]
-        "--iterations",
-        "2",
-        "--tasks",
-        "2",
-        "--validate-tasks",
-        "2",
-        "--queries",
-        "2",
-        "--engine",
-        "eager",
-        "--quiet",
-        "--workers",
-        "1",
-    ]
     words = ["--dataset", "intents:within=domain", "--model", "transformer:layers=1,width=8,heads=2", *few]
     for learner in ("maml", "protonet", "proto-maml"):
         done = CliRunner().invoke(cli, ["meta-train", *words, "--learner", learner, "--out", learner])
