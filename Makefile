@@ -4,10 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 LEARN2LEARN := $(VENV)/.learn2learn
+DOCS := .venv-docs
 
 AT_START := import importlib.util; importlib.util.find_spec(\"metaft\") and __import__(\"metaft\")
 
-.PHONY: demo test test-long learn2learn lint benchmark clean
+.PHONY: demo test test-long learn2learn lint docs benchmark clean
 
 $(STAMP): setup.cfg constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -33,7 +34,7 @@ test-long: $(STAMP)
 
 learn2learn: $(LEARN2LEARN)
 
-$(LEARN2LEARN): $(STAMP) benchmarks/learn2learn_wheel.py benchmarks/peers.txt
+$(LEARN2LEARN): $(STAMP) benchmarks/learn2learn_wheel.py benchmarks/peers/pins.txt
 	@echo "Building learn2learn, an optional extra (once, about a minute) ..."
 	@$(BIN)/python -m benchmarks.learn2learn_wheel
 	@touch $@
@@ -43,8 +44,18 @@ lint: $(STAMP)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
+# The site lies in build/site. Only making the environment needs the network; the build reads metaft's source, no torch.
+docs: $(DOCS)/.ready
+	@PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
+	@echo "build/site/index.html    (with search: python3 -m http.server -d build/site)"
+
+$(DOCS)/.ready: docs/_build/requirements.txt
+	@$(PYTHON) -m venv $(DOCS)
+	@$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check -r docs/_build/requirements.txt
+	@touch $@
+
 benchmark: $(STAMP)
 	@$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(DOCS) build

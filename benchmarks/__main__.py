@@ -11,8 +11,11 @@ from typing import Any
 
 import click
 
-from benchmarks import memory, peers, pip, report
-from benchmarks.rows import ROWS
+from benchmarks.memory import page as memory
+from benchmarks.peers import environment as peers
+from benchmarks.peers import pip
+from benchmarks.speed import report
+from benchmarks.speed.rows import ROWS
 from metaft.errors import MetaftError
 from metaft.evaluation.report import write_result
 from metaft.files import write_atomically
@@ -39,11 +42,10 @@ def main(rows: tuple[str, ...], quick: bool, results: Path | None) -> None:
     speed = [name for name in rows or CHOICES if name in ROWS]
     failed = []
     for name in speed:
-        found = measure(name, quick)
-        if found is None:
-            failed.append(name)
-        else:
+        if (found := measure(name, quick)) is not None:
             write_speed({name: found}, missing, folder, command)
+        else:
+            failed.append(name)
     if len(failed) < len(speed):
         click.echo(f"written to {folder / 'speed.md'} and speed.json")
         click.echo((folder / "speed.md").read_text(encoding="utf-8").partition("\n## ")[0])
@@ -64,18 +66,16 @@ def measure(name: str, quick: bool) -> dict[str, Any] | None:
         quick: for trying it out.
 
     Returns:
-        What ``benchmarks.measure.measure`` found there, None if it failed: it has said why.
+        What ``benchmarks.speed.measure.measure`` found there, None if it failed: it has said why.
     """
     click.echo(name)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "row.json"
-        words = ["-m", "benchmarks.measure", name, str(file), *(["--quick"] if quick else [])]
+        words = ["-m", "benchmarks.speed.measure", name, str(file), *(["--quick"] if quick else [])]
         code = subprocess.run([str(peers.python()), *words], cwd=pip.ROOT).returncode
         if code < 0:
             click.echo(f"  the process was ended by {signal.Signals(-code).name}; SIGKILL may mean: not enough memory")
-        if code:
-            return None
-        return dict(json.loads(file.read_text(encoding="utf-8")))
+        return None if code else dict(json.loads(file.read_text(encoding="utf-8")))
 
 
 def write_speed(rows: dict[str, dict[str, Any]], missing: dict[str, str], folder: Path, command: str) -> None:

@@ -11,13 +11,15 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import click
 import torch
 
-from benchmarks.clock import Entrant, Spread, alternate, ratio
+from benchmarks.speed.clock import Entrant, alternate, ratio
 from metaft.data.example_split import load_example_split
 from metaft.distillation.cached_teacher import answers
 from metaft.distillation.loss import DistillationLoss
@@ -48,11 +50,8 @@ def learners(family: Minibatches) -> tuple[dict[str, Supervised], float]:
     teacher.table(family.images.images)
     seconds = time.perf_counter() - start
     cached, own = answers(teacher, family, "on"), network(800, 1)
-    return {
-        PLAIN: Supervised(own),
-        CACHED: Student(own, loss=LOSS, teacher=cached),
-        ASKED: Student(own, loss=LOSS, teacher=teacher),
-    }, seconds
+    taught = {name: Student(own, loss=LOSS, teacher=who) for name, who in ((CACHED, cached), (ASKED, teacher))}
+    return {PLAIN: Supervised(own), **taught}, seconds
 
 
 def epoch(learner: Supervised, family: Minibatches, iterations: int) -> TrainResult:
@@ -87,7 +86,7 @@ def parts(learner: Supervised, family: Minibatches, iterations: int) -> dict[str
 
 
 @click.command()
-@click.option("--results", type=click.Path(path_type=Path), default=None, help="folder for distillation_speed.json")
+@click.option("--results", type=click.Path(path_type=Path), help="folder for distillation_speed.json")
 @click.option("--rounds", default=9, show_default=True)
 @click.option("--iterations", default=None, type=int, help="of an epoch, to try it out  [default: a whole one]")
 def main(results: Path | None, rounds: int, iterations: int | None) -> None:
@@ -103,38 +102,23 @@ def main(results: Path | None, rounds: int, iterations: int | None) -> None:
         students[name].params = starts[name]
         return epoch(students[name], family, length)
 
-    entrants = {
-        name: Entrant(lambda name=name: again(name), threads=1, seconds=lambda result: result.seconds)
-        for name in students
-    }
+    entrants = {name: Entrant(partial(again, name), threads=1, seconds=attrgetter("seconds")) for name in students}
     seconds, _ = alternate(entrants, rounds, 0.0)
     ratios = {name: ratio(seconds[name], seconds[PLAIN]) for name in (CACHED, ASKED)}
     where = {name: parts(students[name], family, min(length, 100)) for name in students}
     for name in students:
-        beside = f", {_said(ratios[name])} × labels alone" if name in ratios else ""
+        found = ratios.get(name)
+        beside = f", {found.median:.3f} ({found.low:.3f}–{found.high:.3f}) × labels alone" if found else ""
         print(f"{name}: {statistics.median(seconds[name]):.2f} s for {length} minibatches of {BATCH}{beside}")
         print("   " + ", ".join(f"{part} {value:.2f} ms" for part, value in where[name].items()))
     print(f"filling the cache, once for all runs: {filling:.2f} s for {images:,} images")
     print(f"target: cached at most {TARGET} ×: {'met' if ratios[CACHED].median <= TARGET else 'MISSED'}")
     if results is not None:
-        found = {
-            "epoch": {
-                "seconds": seconds,
-                "ratio": {name: [r.median, r.low, r.high] for name, r in ratios.items()},
-                "target": TARGET,
-                "minibatches": length,
-                "batch_size": BATCH,
-                "images": images,
-                "cache_seconds": filling,
-                "milliseconds": where,
-            }
-        }
-        command = f"python -m benchmarks.distillation --rounds {rounds}"
-        write_result(results / "distillation_speed.json", found, command + f" --iterations {length}", [0])
-
-
-def _said(spread: Spread) -> str:
-    return f"{spread.median:.3f} ({spread.low:.3f}–{spread.high:.3f})"
+        numbers = {"seconds": seconds, "ratio": {name: [r.median, r.low, r.high] for name, r in ratios.items()},
+                   "target": TARGET, "minibatches": length, "batch_size": BATCH, "images": images,
+                   "cache_seconds": filling, "milliseconds": where}  # fmt: skip
+        command = f"python -m benchmarks.distillation --rounds {rounds} --iterations {length}"
+        write_result(results / "distillation_speed.json", {"epoch": numbers}, command, [0])
 
 
 if __name__ == "__main__":

@@ -18,15 +18,14 @@ import tempfile
 import time
 import warnings
 from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
 import click
 
-from benchmarks.fuzz_mutations import mutate
-from benchmarks.fuzz_readers import Reader, readers
-from benchmarks.reliability import write_section
+from benchmarks.reliability.mutations import mutate
+from benchmarks.reliability.readers import Reader, readers
+from benchmarks.reliability.section import keep, results_option
 from metaft.errors import MetaftError
 
 SECONDS, MEMORY = 5, 2**30
@@ -34,24 +33,11 @@ AT_A_TIME = 500
 """Inputs a child process reads before the next one takes over."""
 
 
-@dataclass
-class Outcome:
-    """What became of a reader's inputs.
-
-    Args:
-        counts: "read", "refused" or "failed" → how many.
-        failures: seed and what happened.
-    """
-
-    counts: Counter[str] = field(default_factory=Counter)
-    failures: list[dict[str, str | int]] = field(default_factory=list)
-
-
 class TookTooLong(BaseException):
     """Not an Exception: no reader may mistake it for a fault of its file."""
 
 
-def fuzz(name: str, reader: Reader, inputs: int, seed: int) -> Outcome:
+def fuzz(name: str, reader: Reader, inputs: int, seed: int) -> tuple[Counter[str], list[dict[str, str | int]]]:
     """Let child processes read spoiled files; one that dies is replaced after the input that ended it.
 
     Args:
@@ -61,9 +47,9 @@ def fuzz(name: str, reader: Reader, inputs: int, seed: int) -> Outcome:
         seed: the first; input i has seed + i.
 
     Returns:
-        The counts and the failures.
+        "read", "refused" or "failed" → how many; and of each failure its seed and what happened.
     """
-    outcome, done = Outcome(), 0
+    counts, failures, done = Counter[str](), list[dict[str, str | int]](), 0
     with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as folder:
         while done < inputs:
             # A page shared with the child: where it stands, so that its death can be put down to an input.
@@ -77,15 +63,15 @@ def fuzz(name: str, reader: Reader, inputs: int, seed: int) -> Outcome:
             tried = struct.unpack("Q", shared[:8])[0]
             for line in report.read_text(errors="replace").splitlines() if report.exists() else ():
                 kind, at, what = line.split("\t", 2)
-                outcome.counts[kind] += 1
+                counts[kind] += 1
                 if kind == "failed":
-                    outcome.failures.append({"reader": name, "seed": int(at), "what": what})
+                    failures.append({"reader": name, "seed": int(at), "what": what})
             if code:
-                outcome.counts["failed"] += 1
-                outcome.failures.append({"reader": name, "seed": seed + done + tried, "what": f"process: {code}"})
+                counts["failed"] += 1
+                failures.append({"reader": name, "seed": seed + done + tried, "what": f"process: {code}"})
                 tried += 1
             done += tried
-    return outcome
+    return counts, failures
 
 
 def spoiled(name: str, reader: Reader, seed: int, folder: Path) -> None:
@@ -162,7 +148,7 @@ def _wait(child: int, shared: mmap.mmap) -> str:
 
 
 @click.command()
-@click.option("--results", type=click.Path(path_type=Path), default=None, help="folder to write reliability.* into")
+@results_option
 @click.option("--inputs", default=1200, show_default=True, help="spoiled files a reader")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--reader", "only", multiple=True, help="these readers alone")
@@ -172,29 +158,16 @@ def main(results: Path | None, inputs: int, seed: int, only: tuple[str, ...]) ->
     for name, reader in readers().items():
         if only and name not in only:
             continue
-        outcome = fuzz(name, reader, inputs, seed)
-        counts = outcome.counts
+        counts, failed = fuzz(name, reader, inputs, seed)
         rows.append((name, sum(counts.values()), counts["read"], counts["refused"], counts["failed"]))
-        failures += outcome.failures
+        failures += failed
         print(*rows[-1], sep="\t", flush=True)
-        for failure in outcome.failures[:5]:
+        for failure in failed[:5]:
             print("   ", failure, flush=True)
     total = ["all", *(sum(row[i] for row in rows) for i in range(1, 5))]
     print(*total, sep="\t")
-    if results is not None:
-        write_section(
-            results,
-            "fuzz",
-            "Spoiled files",
-            f"python -m benchmarks.fuzz --inputs {inputs} --seed {seed}",
-            ("reader", "inputs", "read", "refused in one line", "crash, hang, traceback"),
-            [*rows, total],
-            "Sound files with flipped bits, cut short, spliced, repeated, with extreme numbers in place of lengths and "
-            f"foreign text inside; each input had {SECONDS} seconds of computing and 1 GiB of memory. Two readers get "
-            "checkpoints whose checksums fit what they hold, as a stranger could make them. TensorBoard's files are "
-            "written by metaft and read by TensorBoard alone.",
-            {"failures": failures},
-        )
+    command = f"python -m benchmarks.fuzz --inputs {inputs} --seed {seed}"
+    keep(results, "fuzz", command, [*rows, total], {"failures": failures}, seconds=SECONDS)
     sys.exit(1 if failures else 0)
 
 

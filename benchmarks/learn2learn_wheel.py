@@ -15,7 +15,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from benchmarks import pip
+from benchmarks.peers import pip
 
 PIN = next(line for line in pip.CONSTRAINTS[1].read_text().splitlines() if line.startswith("learn2learn=="))
 WORKS = "import sys; from metaft.data.compat import learn2learn_module as m; sys.exit(m().__version__ != '{}')"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.reliability import write_section
+from benchmarks.reliability.section import keep, results_option
 from metaft.assembly.meta_learner import build
 from metaft.settings.config import load_config
 from metaft.training import loop
@@ -43,8 +43,8 @@ def run(iterations: int, every: int, engine: str, workers: str, dataset: str) ->
         finally:
             spent.append(time.perf_counter() - start)
 
-    settings = {"dataset": dataset, "iterations": iterations, "checkpoint_every": every, "validate_every": NEVER}
-    config = load_config(None, {**settings, "engine": engine, "workers": workers})
+    config = load_config(None, {"dataset": dataset, "iterations": iterations, "checkpoint_every": every,
+                                "validate_every": NEVER, "engine": engine, "workers": workers})  # fmt: skip
     parts = build(config)
     loop._save = timed  # type: ignore[assignment]
     try:
@@ -56,7 +56,7 @@ def run(iterations: int, every: int, engine: str, workers: str, dataset: str) ->
 
 
 @click.command()
-@click.option("--results", type=click.Path(path_type=Path), default=None, help="folder to write reliability.* into")
+@results_option
 @click.option("--iterations", default=1000, show_default=True)
 @click.option("--turns", default=3, show_default=True)
 @click.option("--engine", default="compile", show_default=True)
@@ -73,25 +73,14 @@ def main(results: Path | None, iterations: int, turns: int, engine: str, workers
     shares = [kept[1] / kept[0] for kept, _ in pairs]
     ratios = [kept[0] / plain[0] - 1 for kept, plain in pairs]
     saves = [kept[1] / kept[2] for kept, _ in pairs]
-    rows = [
-        ("time spent in saving, of the whole run", *_spread(shares, 1e2, " %")),
-        ("the run with checkpoints, longer than without", *_spread(ratios, 1e2, " %")),
-        ("one checkpoint", *_spread(saves, 1e3, " ms")),
-    ]
+    rows = [("time spent in saving, of the whole run", *_spread(shares, 1e2, " %")),
+            ("the run with checkpoints, longer than without", *_spread(ratios, 1e2, " %")),
+            ("one checkpoint", *_spread(saves, 1e3, " ms"))]  # fmt: skip
     print(*rows, sep="\n")
-    if results is not None:
-        write_section(
-            results,
-            "overhead",
-            "What checkpoints cost",
-            f"python -m benchmarks.overhead --iterations {iterations} --turns {turns} --engine {engine} "
-            f"--workers {workers} --dataset {dataset}",
-            ("", "median", "range"),
-            rows,
-            f"{dataset}, the default run (Conv4, 5-way 1-shot, 32 tasks), {iterations} iterations with a checkpoint "
-            f"every 100, {turns} turns; written, synced and renamed on the disk of this folder.",
-            {"turns": [{"with": kept, "without": plain} for kept, plain in pairs]},
-        )
+    command = (f"python -m benchmarks.overhead --iterations {iterations} --turns {turns} --engine {engine} "
+               f"--workers {workers} --dataset {dataset}")  # fmt: skip
+    details = {"turns": [{"with": kept, "without": plain} for kept, plain in pairs]}
+    keep(results, "overhead", command, rows, details, dataset=dataset, iterations=iterations, turns=turns)
 
 
 def _spread(values: list[float], scale: float, unit: str) -> tuple[str, str]:

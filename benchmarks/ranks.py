@@ -10,14 +10,14 @@ from xml.etree import ElementTree
 
 import click
 
-from benchmarks.reliability import write_section
+from benchmarks.peers.pip import ROOT
+from benchmarks.reliability.section import keep, results_option
 
-ROOT = Path(__file__).resolve().parents[1]
 TESTS = "tests/runs/test_distributed.py"
 
 
 @click.command()
-@click.option("--results", type=click.Path(path_type=Path), default=None, help="folder to write reliability.* into")
+@results_option
 def main(results: Path | None) -> None:
     """Kill, hang and fail ranks of torchrun, and count what was survived."""
     with tempfile.TemporaryDirectory() as folder:
@@ -33,16 +33,7 @@ def main(results: Path | None) -> None:
         rows.append((what, outcome, f"{float(case.get('time', 0)):.0f} s"))
     for row in rows:
         click.echo("  ".join(row))
-    if results is not None:
-        write_section(
-            results,
-            "ranks",
-            "Ranks that die, hang or fail",
-            "python -m benchmarks.ranks",
-            ("what was tried with two to four gloo ranks", "outcome", "whole test, runs and start-up included"),
-            rows,
-            "Real processes under torchrun. What two ranks gain on two cores is in [scaling](scaling.md).",
-        )
+    keep(results, "ranks", "python -m benchmarks.ranks", rows)
 
 
 if __name__ == "__main__":

@@ -15,12 +15,14 @@ from typing import Any
 
 import click
 
-from metaft.evaluation.report import markdown_table, write_result
+from benchmarks.peers.pip import ROOT
+from experiments.pages import render
+from metaft.evaluation.report import write_result
 from metaft.files import write_atomically
 from metaft.runs.metrics import read_rows
 
-ROOT = Path(__file__).resolve().parents[1]
 MAY_NOT_DRAW = 10**9
+COUNTS = (1, 2, 4, 8, 16, 32)
 
 
 @dataclass(frozen=True)
@@ -61,11 +63,7 @@ class Link:
     latency: float
 
 
-LINKS = {
-    "1 GbE": Link(125e6, 50e-6),
-    "10 GbE": Link(1.25e9, 20e-6),
-    "NVLink 4": Link(450e9, 5e-6),
-}
+LINKS = {"1 GbE": Link(125e6, 50e-6), "10 GbE": Link(1.25e9, 20e-6), "NVLink 4": Link(450e9, 5e-6)}
 
 
 def bytes_reduced(parameters: int, tasks: int, ranks: int) -> int:
@@ -156,44 +154,23 @@ def page(results: Mapping[str, Mapping[str, Any]], command: str) -> str:
     Returns:
         Markdown.
     """
-    parts = [
-        "# Ranks\n",
-        f"Made by `{command}`; the cost model is explained in [docs/scaling.md](../docs/scaling.md). Eager engine, "
-        "one thread a rank, all ranks on this machine, over its loopback. Versions, machine and commit: "
-        "`scaling.json`.\n",
+    works = [
+        (WORKS[name], row, _measured(WORKS[name], row), _expected(WORKS[name], row)) for name, row in results.items()
     ]
-    for name, row in results.items():
-        work = WORKS[name]
-        rates = {kind: [work.tasks / s for s in taken] for kind, taken in row["seconds"].items()}
-        alone = statistics.median(rates["alone"])
-        lines = [
-            [
-                kind,
-                f"{statistics.median(r):,.0f}",
-                f"{min(r):,.0f}–{max(r):,.0f}",
-                f"{statistics.median(r) / alone:.2f}",
-            ]
-            for kind, r in rates.items()
-            if kind != "alone, fewer tasks"
-        ]
-        parts += [f"## {work.title}, {work.tasks} tasks an iteration\n"]
-        parts += [markdown_table(["measured", "tasks/s", "range over rounds", "times one process"], lines)]
-        parts += [_model(work, row["fixed_seconds"], row["seconds_per_task"])]
-    return "\n".join(parts)
+    return render("benchmarks/scaling.md.j2", command=command, works=works, counts=[str(n) for n in COUNTS])
 
 
-def _model(work: Work, fixed: float, per_task: float) -> str:
-    counts = (1, 2, 4, 8, 16, 32)
-    rows = [
-        [link, *(f"{predicted(work, fixed, per_task, n, LINKS[link]):,.0f}" for n in counts),
-         best_ranks(work, fixed, per_task, LINKS[link])]
-        for link in LINKS
-    ]  # fmt: skip
-    told = (
-        f"By the model, from this machine's {1e3 * per_task:.3g} ms a task and {1e3 * fixed:.3g} ms an iteration that "
-        "no rank is spared; links by their nominal figures, each rank on a core of its own:\n"
-    )
-    return told + "\n" + markdown_table(["predicted tasks/s", *(f"{n}" for n in counts), "most useful"], rows)
+def _measured(work: Work, row: Mapping[str, Any]) -> list[list[str]]:
+    rates = {kind: [work.tasks / s for s in taken] for kind, taken in row["seconds"].items() if "fewer" not in kind}
+    alone, middle = statistics.median(rates["alone"]), {kind: statistics.median(r) for kind, r in rates.items()}
+    return [[kind, f"{middle[kind]:,.0f}", f"{min(r):,.0f}–{max(r):,.0f}", f"{middle[kind] / alone:.2f}"]
+            for kind, r in rates.items()]  # fmt: skip
+
+
+def _expected(work: Work, row: Mapping[str, Any]) -> list[list[object]]:
+    costs = (row["fixed_seconds"], row["seconds_per_task"])
+    return [[name, *(f"{predicted(work, *costs, n, link):,.0f}" for n in COUNTS), best_ranks(work, *costs, link)]
+            for name, link in LINKS.items()]  # fmt: skip
 
 
 @click.command()
@@ -212,8 +189,9 @@ def main(works: tuple[str, ...], ranks: int, rounds: int, quick: bool, results: 
         click.echo(name)
         found[name] = measure(WORKS[name], ranks, 1 if quick else rounds, click.echo)
     write_result(folder / "scaling.json", found, command, [0])
-    write_atomically(folder / "scaling.md", page(found, command).encode())
-    click.echo(page(found, command))
+    text = page(found, command)
+    write_atomically(folder / "scaling.md", text.encode())
+    click.echo(text)
     click.echo(f"written to {folder / 'scaling.md'} and scaling.json")
 
 

@@ -6,12 +6,14 @@ Command: make demo
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 
 import click
 from rich.console import Console
 
-from experiments.common import train
+from experiments.pages import folder_option
+from experiments.training import train
 from metaft.assembly.meta_learner import build_family, load_run
 from metaft.environment import program
 from metaft.evaluation.evaluate import evaluate
@@ -23,12 +25,12 @@ from metaft.runs.metrics import read_rows
 
 @click.command()
 @click.option("--minutes", type=float, help="time to train  [default: 2]")
-@click.option("--out", default="runs/demo", show_default=True, type=click.Path(path_type=Path), help="run directory")
+@folder_option("out", "runs/demo", "run directory")
 def main(minutes: float | None, out: Path) -> None:
     """Meta-train MAML on glyphs for two minutes and score it beside raw-pixel nearest neighbour on the same tasks."""
     start = time.perf_counter()
-    console = Console(soft_wrap=True)
-    console.print("metaft demo: 5-way 1-shot on invented characters (glyphs); drawing them …", highlight=False)
+    say = partial(Console(soft_wrap=True).print, highlight=False)
+    say("metaft demo: 5-way 1-shot on invented characters (glyphs); drawing them …")
     config, run = train("demo", out, "make demo", minutes=minutes)
     family = build_family(config, "test", config.seed)
     _, learner = load_run(out, "best", family)
@@ -39,17 +41,13 @@ def main(minutes: float | None, out: Path) -> None:
     write_result(out / "evaluations" / "demo.json", results, "make demo", [config.seed])
     save(accuracy_per_step(results), out / "evaluations" / "accuracy.png")
     save(training_curves(read_rows(out / "metrics.jsonl")), out / "evaluations" / "training.png")
-    console.print(
-        comparison_table(results, "5-way 1-shot on glyph alphabets never trained on, the same tasks for both")
-    )
-    console.print(f"trained   {run.iterations:,} iterations of {config.tasks} tasks in {run.seconds:.0f} s "
-                  f"(whole demo: {time.perf_counter() - start:.0f} s)", highlight=False)  # fmt: skip
-    console.print(f"run       {out}   (settings, metrics, checkpoints, episode.png)", highlight=False)
-    console.print(f"plots     {out / 'evaluations'}/accuracy.png, training.png", highlight=False)
-    console.print(f"curves    {out / 'tensorboard'}", highlight=False)
-    console.print(
-        f"next      {program()} evaluate {out} --shots 5    or    {program()} tensorboard {out}", highlight=False
-    )
+    say(comparison_table(results, "5-way 1-shot on glyph alphabets never trained on, the same tasks for both"))
+    say(f"trained   {run.iterations:,} iterations of {config.tasks} tasks in {run.seconds:.0f} s "
+        f"(whole demo: {time.perf_counter() - start:.0f} s)")  # fmt: skip
+    say(f"run       {out}   (settings, metrics, checkpoints, episode.png)")
+    say(f"plots     {out / 'evaluations'}/accuracy.png, training.png")
+    say(f"curves    {out / 'tensorboard'}")
+    say(f"next      {program()} evaluate {out} --shots 5    or    {program()} tensorboard {out}")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Command: python -m experiments.estimators   (makes results/estimators.{json,md} 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from rich.console import Console
 from torch import Tensor, nn
 
 import metaft
+from experiments.pages import finite, render, results_option
 from metaft.evaluation.plots import save
-from metaft.evaluation.report import markdown_table, write_result
+from metaft.evaluation.report import write_result
 from metaft.evaluation.style import blank
+from metaft.files import write_atomically
 from metaft.inner.adapt import Inner
 from metaft.inner.rules import SGD, Params
 from metaft.models import Functional
@@ -37,35 +40,32 @@ STEPS = 64
 
 @click.command()
 @click.option("--seeds", default=3, show_default=True, help="how many seeds")
-@click.option("--results", default="results", show_default=True, type=click.Path(path_type=Path), help="where pages go")
+@results_option
 def main(seeds: int, results: Path) -> None:
     """Measure both on the sinusoid network (1-40-40-1, torch's own initial weights), 25 tasks."""
     torch.set_num_threads(1)
-    errors = {
-        f"{name}, {str(dtype)[6:]}": [[error(make, dtype, d, seed) for d in DELTAS] for seed in range(seeds)]
-        for name, make in ACTIVATIONS.items()
-        for dtype in (torch.float32, torch.float64)
-    }
-    chosen = {
-        f"{name}, {str(dtype)[6:]}": [error(make, dtype, default_step(dtype), seed) for seed in range(seeds)]
-        for name, make in ACTIVATIONS.items()
-        for dtype in (torch.float32, torch.float64)
-    }
-    norms = {str(lr): [adjoint(lr, seed) for seed in range(seeds)] for lr in RATES}
-    save(error_figure(errors), results / "finite_difference.png")
-    save(norm_figure(norms), results / "adjoint_norms.png")
+    kinds = {f"{name}, {str(dtype)[6:]}": (make, dtype) for name, make in ACTIVATIONS.items()
+             for dtype in (torch.float32, torch.float64)}  # fmt: skip
+    every = range(seeds)
+    errors = {name: [[error(*kind, delta, seed) for delta in DELTAS] for seed in every] for name, kind in kinds.items()}
+    chosen = {name: [error(*kind, default_step(kind[1]), seed) for seed in every] for name, kind in kinds.items()}
+    norms = {str(lr): [adjoint(lr, seed) for seed in every] for lr in RATES}
+    figure = curves(DELTAS, errors, "step δ, relative to the length of θ", "error of the Hessian's part, relative",
+                    marker="o", markersize=3)  # fmt: skip
+    figure.axes[0].set_xscale("log")
+    save(figure, results / "finite_difference.png")
+    drawn = {f"α = {rate}": by_seed for rate, by_seed in norms.items()}
+    figure = curves(
+        range(STEPS + 1), drawn, "inner steps carried back, K − k", "‖v_k‖ / ‖v_K‖, geometric mean over tasks"
+    )
+    save(figure, results / "adjoint_norms.png")
     measured: dict[str, dict[str, Any]] = {
         "finite difference, relative error": {"delta": DELTAS, "by seed": errors, "at the default step": chosen},
-        "adjoint norm, step K first": {"steps": STEPS, "by rate and seed": finite(norms)},
+        "adjoint norm, step K first": {"steps": STEPS, "by rate and seed": norms},
     }
-    write_result(results / "estimators.json", measured, "python -m experiments.estimators", list(range(seeds)))
-    (results / "estimators.md").write_text(page(errors, chosen, norms, seeds), encoding="utf-8")
+    write_result(results / "estimators.json", measured, "python -m experiments.estimators", list(every))
+    write_atomically(results / "estimators.md", page(measured, seeds).encode())
     Console().print(f"written: {results}/estimators.md, .json, finite_difference.png, adjoint_norms.png")
-
-
-def finite(norms: dict[str, list[list[float]]]) -> dict[str, list[list[float | None]]]:
-    """What JSON can hold: None where the inner loop diverged."""
-    return {r: [[s if math.isfinite(s) else None for s in run] for run in by_seed] for r, by_seed in norms.items()}
 
 
 def problem(make: type[nn.Module], dtype: torch.dtype, seed: int) -> tuple[Functional, TaskBatch]:
@@ -101,100 +101,43 @@ def estimate(model: Functional, estimator: Any, params: Params, batch: TaskBatch
     return estimator(Problem(inner, on_query, params, tuple(params), batch)).grads
 
 
-def adjoint(lr: float, seed: int) -> list[float]:
-    """‖v_k‖ for k = K … 0, the mean over tasks, as a share of ‖v_K‖."""
+def adjoint(lr: float, seed: int) -> list[float | None]:
+    """‖v_k‖ for k = K … 0, the mean over tasks, as a share of ‖v_K‖; None where the inner loop diverged."""
     model, batch = problem(nn.ReLU, torch.float64, seed)
     loss = lambda p, x, y: F.mse_loss(model(p, x), y)
     out = metaft.meta_gradient(loss, model.params(), batch, rule=SGD(lr), steps=STEPS, diagnose=True)
     share = (out.adjoint_norms / out.adjoint_norms[-1]).log().mean(-1).exp()
-    return [float(s) if math.isfinite(s) else math.inf for s in share.flip(0)]
+    return [finite(value) for value in share.flip(0).tolist()]
 
 
-def error_figure(errors: dict[str, list[list[float]]]) -> Figure:
-    """Error over step size, a line for each precision and activation."""
+def curves(
+    places: Sequence[float], lines: Mapping[str, Sequence[Sequence[float | None]]], x: str, y: str, **look: Any
+) -> Figure:
+    """Medians over seeds, a line each, on logarithmic axes."""
     figure = blank(6.4, 4.0)
     axes = figure.subplots()
-    for name, by_seed in errors.items():
-        middle = [sorted(at)[len(at) // 2] for at in zip(*by_seed, strict=True)]
-        axes.loglog(DELTAS, middle, marker="o", markersize=3, label=name)
-    axes.set_xlabel("step δ, relative to the length of θ")
-    axes.set_ylabel("error of the Hessian's part, relative")
+    for name, by_seed in lines.items():
+        axes.semilogy(places, middle(by_seed), label=name, **look)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
     axes.legend()
     return figure
 
 
-def norm_figure(norms: dict[str, list[list[float]]]) -> Figure:
-    """Adjoint norm over the steps it was carried back, a line for each inner rate."""
-    figure = blank(6.4, 4.0)
-    axes = figure.subplots()
-    for rate, by_seed in norms.items():
-        middle = [sorted(at)[len(at) // 2] for at in zip(*by_seed, strict=True)]
-        axes.semilogy(range(STEPS + 1), middle, label=f"α = {rate}")
-    axes.set_xlabel("inner steps carried back, K − k")
-    axes.set_ylabel("‖v_k‖ / ‖v_K‖, geometric mean over tasks")
-    axes.legend()
-    return figure
+def middle(by_seed: Sequence[Sequence[float | None]]) -> list[float]:
+    """The median over seeds, place by place; what diverged is above all."""
+    places = zip(*by_seed, strict=True)
+    return [sorted(math.inf if value is None else value for value in place)[len(by_seed) // 2] for place in places]
 
 
-def page(
-    errors: dict[str, list[list[float]]],
-    chosen: dict[str, list[float]],
-    norms: dict[str, list[list[float]]],
-    seeds: int,
-) -> str:
-    """results/estimators.md."""
-    rows = [
-        [name, *("/".join(f"{seed[i]:.0e}" for seed in by_seed) for i in range(1, len(DELTAS), 2)),
-         "/".join(f"{e:.0e}" for e in chosen[name])]
-        for name, by_seed in errors.items()
-    ]  # fmt: skip
-    heads = ["activation, precision", *(f"δ = {d:.0e}" for d in DELTAS[1::2]), "default δ = u^(2/3)"]
-    at = (1, 4, 16, 64)
-    norm_rows = [
-        [f"α = {rate}", *("/".join(f"{s[k]:.2g}" if math.isfinite(s[k]) else "diverged" for s in by_seed) for k in at)]
-        for rate, by_seed in norms.items()
-    ]
-    return f"""# Estimators
-
-Sinusoid network 1-40-40-1 with torch's initial weights, 25 tasks of 10 shots, {seeds} seeds (shown as a/b/c).
-
-## Finite differences: H w ≈ (∇L(θ + ε w) − ∇L(θ − ε w)) / 2ε
-
-Relative error of the Hessian's part of the meta-gradient after one step of SGD (rate 0.01) against the exact one in
-float64; ‖ε w‖ = δ · max(1, ‖θ‖).
-
-{markdown_table(heads, rows)}
-
-![error over step size](finite_difference.png)
-
-**Does a second derivative of a ReLU make sense?** Between two kinks a ReLU network is a polynomial in its weights:
-there its loss is smooth and has a Hessian, the one automatic differentiation computes. At a kink it has none, but one
-lands there with probability zero. A difference asks something else: how much the slope changes over the whole distance
-2ε. With a small step both points nearly always lie on the same piece, and it agrees with the exact product, down to
-rounding. With a larger step some unit of some example switches in between; the slope jumps, and the difference reports
-the jump divided by 2ε. That is the error of order one and more in the table. It is not noise and does not fade as δ²: it
-is the curvature that sits in the kinks, which the exact Hessian never sees. Half as large a step makes it half as likely
-and, when it does happen, twice as large (the first seed at δ = 1e-05 shows it).
-
-On a smooth activation there are only truncation, δ², and rounding, u/δ, and the best δ is near u^(1/3). Where kinks are
-possible the step should be as small as rounding allows; metaft takes u^(2/3). In float64 that is accurate throughout; in
-float32 it is accurate unless a kink lies within reach, as for the first seed here: prefer float64, or a smooth
-activation, where that matters.
-
-## The adjoint over K
-
-v_k = (I − αH) v_(k+1): each step multiplies the adjoint by I − αH. Along directions of positive curvature it shrinks
-(vanishes), along negative curvature, or where α exceeds 2 over the curvature, it grows (explodes). ‖v_k‖ / ‖v_K‖ after
-being carried back through so many steps, K = {STEPS}, geometric mean over tasks:
-
-{markdown_table(["inner rate", *(f"{k} steps" for k in at)], norm_rows)}
-
-![adjoint norm over steps](adjoint_norms.png)
-
-In a run, `metaft meta-train --diagnose` logs these norms to TensorBoard at each inner step.
-
-Command: `python -m experiments.estimators`. Seeds, versions and machine: `estimators.json`.
-"""
+def page(measured: Mapping[str, Mapping[str, Any]], seeds: int) -> str:
+    """results/estimators.md, from the numbers of estimators.json."""
+    differences, adjoints = measured["finite difference, relative error"], measured["adjoint norm, step K first"]
+    return render(
+        "experiments/estimators.md.j2", seeds=seeds, deltas=differences["delta"],
+        errors={name: list(zip(*by_seed, strict=True)) for name, by_seed in differences["by seed"].items()},
+        chosen=differences["at the default step"], steps=adjoints["steps"], norms=adjoints["by rate and seed"],
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

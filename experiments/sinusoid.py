@@ -16,15 +16,15 @@ import torch._inductor.config
 from rich.console import Console
 
 import metaft
-from experiments.common import brief
+from experiments.pages import brief, folder_option, render, results_option
 from metaft.evaluation.plots import save, sinusoid_fits
-from metaft.evaluation.report import format_score, markdown_table, write_result
+from metaft.evaluation.report import write_result
+from metaft.files import write_atomically
 from metaft.models import build
 from metaft.runs.checkpoint import load_newest
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.sinusoid import Sinusoids
 
-HERE = Path(__file__).parent
 # name → (inner steps in training, estimator, inner rate, is told amplitude and phase)
 METHODS: dict[str, tuple[int, str, float, bool]] = {
     "MAML": (1, "exact", 0.01, False),
@@ -33,15 +33,6 @@ METHODS: dict[str, tuple[int, str, float, bool]] = {
     "pretrained on all tasks": (0, "exact", 0.01, False),
     "oracle (told amplitude and phase)": (0, "exact", 0.01, True),
 }
-MEASURED_ELSEWHERE: dict[
-    str, tuple[str, ...]
-] = {  # an independent JAX program, 3 seeds: 5 shots step 1, step 10; 10 shots step 1, step 10
-    "MAML": ("0.61–0.76", "0.31–0.74", "0.35–0.46", "0.11–0.26"),
-    "FOMAML": ("0.78–1.23", "0.53–1.08", "0.47–0.74", "0.18–0.39"),
-    "MAML, 5 steps": ("0.97–0.99", "0.20–0.22", "0.55", "0.041–0.050"),
-    "pretrained on all tasks": ("2.48–2.80", "2.23–2.48", "2.24–2.37", "1.65–1.72"),
-    "oracle (told amplitude and phase)": ("0.002–0.003", "0.003"),
-}
 
 
 @click.command()
@@ -49,8 +40,8 @@ MEASURED_ELSEWHERE: dict[
 @click.option("--iterations", default=70_000, show_default=True, help="meta-updates a run")
 @click.option("--method", "methods", multiple=True, type=click.Choice(list(METHODS)), help="which  [default: all]")
 @click.option("--tasks", default=4000, show_default=True, help="test tasks")
-@click.option("--runs", default="runs/sinusoid", show_default=True, type=click.Path(path_type=Path), help="run folders")
-@click.option("--results", default="results", show_default=True, type=click.Path(path_type=Path), help="where pages go")
+@folder_option("runs", "runs/sinusoid", "run folders")
+@results_option
 def main(seeds: int, iterations: int, methods: tuple[str, ...], tasks: int, runs: Path, results: Path) -> None:
     """Train every method with every seed, test all on the same waves, and write the page."""
     console = Console()
@@ -70,7 +61,7 @@ def main(seeds: int, iterations: int, methods: tuple[str, ...], tasks: int, runs
             console.print(f"{name}, seed {seed}: {took:.1f} s", highlight=False)
     extra = {"training_seconds": seconds, "iterations": iterations}
     write_result(store, measured, "python -m experiments.sinusoid", list(range(seeds)), extra)
-    (results / "sinusoid.md").write_text(page(measured, seconds, seeds, iterations, tasks), encoding="utf-8")
+    write_atomically(results / "sinusoid.md", page(measured, seconds, seeds, iterations, tasks).encode())
     draw(runs, results / "sinusoid.png")
     console.print(f"written: {results / 'sinusoid.md'}, .json, .png")
 
@@ -128,43 +119,14 @@ def draw(runs: Path, path: Path) -> None:
 
 def page(measured: dict[str, Any], seconds: dict[str, list[float]], seeds: int, iterations: int, tasks: int) -> str:
     """results/sinusoid.md."""
-    heads = ["method", "shots", "after step", *(f"seed {s}" for s in range(seeds)), "diverged", "median", "JAX program"]
-    rows: list[list[Any]] = []
+    scores: dict[str, dict[tuple[int, int], list[Any]]] = {}
     for name in seconds:
         # The oracle needs no adapting: it is scored as it stands.
-        places = ((5, 0), (10, 0)) if METHODS[name][3] else ((5, 1), (5, 10), (10, 1), (10, 10))
-        for i, (shots, step) in enumerate(places):
-            mine = [measured[f"{name} · seed {s} · {shots} shots"]["per_step"][step] for s in range(seeds)]
-            rows.append([
-                name, str(shots), str(step), *(format_score(r["mean"], r["ci95"], "mse") for r in mine),
-                " / ".join(str(r["diverged"]) for r in mine),
-                " / ".join(f"{r['median']:.3f}" for r in mine), MEASURED_ELSEWHERE[name][i],
-            ])  # fmt: skip
-    times = [[name, *(f"{t:.0f}" for t in took)] for name, took in seconds.items()]
-    return f"""# Sinusoid regression
-
-Finn, Abbeel & Levine 2017, §5.1, at full length: {iterations:,} iterations of 25 tasks, MLP 1-40-40-1, 10 shots and
-10 queries in training. Mean squared error ± 95% interval over {tasks} test waves with 100 queries each; every method
-and seed is tested on the same waves. A wave whose error exceeds 50 after adapting counts as diverged and is left out
-of the mean (not of the median). There is no batch norm, so every answer is inductive. The last column is the range over
-three seeds of an independent program in JAX, measured before this project began and not part of it.
-
-{markdown_table(heads, rows)}
-
-"Pretrained on all tasks" is the same loop with 0 inner steps in training; fine-tuning at test has the same rate.
-
-![fits after 0, 1 and 10 steps](sinusoid.png)
-
-"MAML, 5 steps" trains with five inner steps; seed 1 ended far from the other two, and why was not looked into. The spread
-over seeds says more than the interval over tasks.
-
-Seconds of training, compilation and logging included. MAML's were taken on a machine with a core free for it (limit: 90);
-the other rows shared the machine with other work and say only how long they took:
-
-{markdown_table(["method", *(f"seed {s}" for s in range(seeds))], times)}
-
-Command: `python -m experiments.sinusoid`. Seeds, versions and machine: `sinusoid.json`.
-"""
+        for shots, step in ((5, 0), (10, 0)) if METHODS[name][3] else ((5, 1), (5, 10), (10, 1), (10, 10)):
+            found = [measured[f"{name} · seed {s} · {shots} shots"]["per_step"][step] for s in range(seeds)]
+            scores.setdefault(name, {})[shots, step] = found
+    shown = {"seeds": seeds, "iterations": iterations, "tasks": tasks}
+    return render("experiments/sinusoid.md.j2", scores=scores, seconds=seconds, **shown)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def environment() -> dict[str, Any]:
         "commit": _commit(),
         "machine": {
             "cpu": _cpu(),
-            "cores": _cores(),
+            "cores": cores(),
             "threads": torch.get_num_threads(),
             "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
             "system": f"{platform.system()} {platform.machine()}",
@@ -86,5 +86,6 @@ def _cpu() -> str:
     return names[0] if names else platform.processor() or "unknown"
 
 
-def _cores() -> int:
+def cores() -> int:
+    """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

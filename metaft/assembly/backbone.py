@@ -51,8 +51,7 @@ def load_backbone(path: str | Path, weights: str = "best") -> nn.Module:
         return load_backbone(_best_generation(path), weights)
     run = RunDirectory(path)
     stored = checkpoint.load_newest(run.checkpoints)
-    chosen = (stored.best if weights == "best" else {}) or stored.average or stored.weights
-    chosen = {name: value for name, value in chosen.items() if not name.startswith(MAP)}
+    chosen = {name: value for name, value in stored.chosen(weights).items() if not name.startswith(MAP)}
     learner = Supervised(build_classifier(config, cast(TaskFamily, _shape(path, run.record()))))
     checkpoint.require_fit(chosen, learner.params, stored.path)
     learner.params = chosen
@@ -111,9 +110,8 @@ def _shape(path: str | Path, record: dict[str, object]) -> _Shape:
 def _meta_trained(path: str | Path, weights: str) -> nn.Module:
     config, learner = load_run(path, weights)
     if isinstance(learner, EpisodicLearner):
-        model = build_model(
-            config, build_family(config, "val", config.seed), config.seed
-        )  # its head, which that learner left out, is fresh
+        # Its head, which that learner left out, is fresh.
+        model = build_model(config, build_family(config, "val", config.seed), config.seed)
         model.load_state_dict(learner.network(), strict=False)
         if learner.features.mode == "running":
             return model.eval()

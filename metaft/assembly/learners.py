@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from metaft import learners
 from metaft.assembly.backbone import calibrated, load_backbone
 from metaft.assembly.base_classes import base_feature
-from metaft.assembly.meta_learner import load_run, require_no_idle_steps, worker_count
+from metaft.assembly.meta_learner import load_run, own_builder, own_learner, require_no_idle_steps, worker_count
 from metaft.assembly.networks import build_model
 from metaft.assembly.tasks import build_family
 from metaft.assembly.unseen import require_unseen
@@ -25,10 +25,10 @@ from metaft.errors import MetaftError, nearest
 from metaft.evaluation.benchmark import Entrant, rehearse
 from metaft.learners.learner import Learner
 from metaft.learners.spec import SEED, Spec, labels
-from metaft.plugins import call, is_import_path, load_attribute
+from metaft.plugins import is_import_path
 from metaft.runs.recorded import recorded_config
 from metaft.settings.config import RunConfig, validated
-from metaft.settings.family import REGRESSIONS
+from metaft.settings.defaults import REGRESSIONS
 from metaft.tables import LEARNERS
 from metaft.tasks.family import TaskFamily
 
@@ -73,11 +73,8 @@ def build_entrants(
                 check_runs(filled, config, families)
                 learner, weights = make()
                 rehearse(label, learner, families)
-            origin: dict[str, Any] = {
-                "learner": filled.text,
-                "settings": learner.describe(),
-                "weights_sha256": weights_digest(weights),
-            }
+            digest = weights_digest(weights)
+            origin: dict[str, Any] = {"learner": filled.text, "settings": learner.describe(), "weights_sha256": digest}
             if spec.kind == "import":
                 # What a learner of the user's own does hangs on its code, and on steps that it need not describe.
                 origin |= {"steps": steps, "code_sha256": _code_digest(_builder(spec))}
@@ -101,8 +98,7 @@ def _named(*specs: Spec) -> Iterator[None]:
 def _has_randomness(spec: Spec) -> bool:
     if spec.kind == "run":
         return SEED in spec.text
-    chance = spec.options.get("backbone") == RANDOM or "seed" in _unset(spec)
-    return chance or SEED in spec.text
+    return SEED in spec.text or spec.options.get("backbone") == RANDOM or "seed" in _unset(spec)
 
 
 def make_learner(
@@ -129,25 +125,15 @@ def make_learner(
         return trained, trained.params
     settings: dict[str, Any] = dict(spec.options)
     model = _backbone(spec, settings.pop("backbone", None), seed, family, config)
-    known: dict[str, Any] = {
-        "kind": family.kind,
-        "outputs": family.outputs,
-        "workers": worker_count(config),
-        "seed": seed,
-        "steps": steps,
-    }
+    known: dict[str, Any] = {"kind": family.kind, "outputs": family.outputs, "seed": seed, "steps": steps}
+    known["workers"] = worker_count(config)
     if settings.get("centre") == "base" and model is not None and spec.options["backbone"] != RANDOM:
         known["base"] = base_feature(spec.options["backbone"], model, spec.options)
     settings |= {name: value for name, value in known.items() if name in _unset(spec) and value is not None}
-    whose = f"learner {spec.target!r}"
     if spec.kind == "table":
-        learner = learners.construct(whose, _builder(spec), model, settings)
+        learner = learners.build(spec.target, model, **settings)
     else:
-        arguments = {"whose": whose, "builder": _builder(spec), "model": model, "given": settings}
-        learner = call(spec.target, learners.construct, arguments)
-        absent = [name for name in MEMBERS if not hasattr(learner, name)]
-        if absent:
-            raise MetaftError(f"{spec.target} is no learner: it has no {', '.join(absent)}")
+        learner = own_learner(spec.target, model, settings, MEMBERS, "is no learner")
     return learner, {**(dict(model.state_dict()) if model is not None else {}), **learner.params}
 
 
@@ -227,12 +213,7 @@ def check_runs(spec: Spec, config: RunConfig, families: Mapping[int, TaskFamily]
 
 
 def _builder(spec: Spec) -> learners.Builder:
-    if spec.kind == "table":
-        return LEARNERS[spec.target]
-    builder = load_attribute(spec.target)
-    if not callable(builder):
-        raise MetaftError(f"{spec.target} is a {type(builder).__name__}; a learner's class or function is needed")
-    return builder
+    return LEARNERS[spec.target] if spec.kind == "table" else own_builder(spec.target)
 
 
 def _unset(spec: Spec) -> set[str]:

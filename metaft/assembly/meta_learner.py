@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Generic, TypeVar, cast
 
 from torch import nn
 
@@ -15,15 +14,17 @@ from metaft.assembly.networks import build_model
 from metaft.assembly.tasks import build_family
 from metaft.data.class_lists import require_disjoint
 from metaft.distributed.place import place
+from metaft.environment import cores
 from metaft.errors import MetaftError
 from metaft.learners import ANY_WAYS
 from metaft.learners.learner import MetaLearner as Learner
 from metaft.plugins import call, is_import_path, load_attribute, named_part
 from metaft.runs import checkpoint
-from metaft.runs.directory import RunDirectory, read_record
+from metaft.runs.directory import RunDirectory
 from metaft.runs.older_names import as_named_now
-from metaft.settings.config import RunConfig, load_config, validated
-from metaft.settings.family import REGRESSIONS
+from metaft.runs.recorded import recorded_config
+from metaft.settings.config import RunConfig, validated
+from metaft.settings.defaults import REGRESSIONS
 from metaft.settings.learner import LearnerSettings
 from metaft.tables import ESTIMATORS, LEARNERS, META_TRAINED, METRIC, OBJECTIVES, RULES
 from metaft.tasks.episodes import Episodes
@@ -39,16 +40,20 @@ TRAINABLE = ("name", "params", "transductive", "meta_gradient", "curve", "descri
 """What meta-training asks of a learner."""
 
 
+F = TypeVar("F", bound=TaskFamily)
+L = TypeVar("L", bound=Learner)
+
+
 @dataclass(frozen=True)
-class Parts:
+class Parts(Generic[F, L]):
     """What a run is made of."""
 
-    train: TaskFamily
+    train: F
     validation: TaskFamily
-    learner: Learner
+    learner: L
 
 
-def build(config: RunConfig) -> Parts:
+def build(config: RunConfig) -> Parts[TaskFamily, Learner]:
     """Everything a training run needs.
 
     Args:
@@ -76,10 +81,9 @@ def build(config: RunConfig) -> Parts:
 def _require_meta_trained(name: str) -> None:
     """Refuse a learner that has nothing to meta-train, before data is read."""
     if name in LEARNERS and name not in META_TRAINED:
-        backbone = f"{name}:backbone=RUN"
         raise MetaftError(
             f"learner {name!r} cannot be meta-trained (only {', '.join(META_TRAINED)} can): train a network with "
-            f"metaft pretrain --out RUN, then score the learner with metaft compare {backbone}"
+            f"metaft pretrain --out RUN, then score the learner with metaft compare {name}:backbone=RUN"
         )
 
 
@@ -88,7 +92,8 @@ def _require_known(config: RunConfig) -> None:
     models.require_known(config.model)
     if not is_import_path(config.method):
         builder = LEARNERS[config.method]
-        learners.convert(f"learner {config.method!r}", builder, _asked(_told(config), learners.options(builder)))
+        given = _without_unused_defaults(_given_options(config), learners.options(builder))
+        learners.convert(f"learner {config.method!r}", builder, given)
     for table, part in ((RULES, config.rule), (OBJECTIVES, config.objective), (ESTIMATORS, config.estimator)):
         if part is not None:
             table.asked(part)
@@ -143,56 +148,80 @@ def build_learner(config: RunConfig, family: TaskFamily) -> Learner:
         MetaftError: as ``build``.
     """
     model = build_model(config, family, config.seed)
-    how = _told(config)
+    how = _given_options(config)
     how |= {"kind": family.kind, "workers": worker_count(config), "seed": config.seed}
     if is_import_path(config.method):
-        return _own_learner(config, model, how)
+        known = {*learners.options(own_builder(config.method)), *named_part(config.learner, "learner").options}
+        how = {name: value for name, value in how.items() if name in known}
+        return cast(Learner, own_learner(config.method, model, how, TRAINABLE, "cannot be meta-trained"))
     if config.method in LEARNERS:
-        how = _asked(how, learners.options(LEARNERS[config.method]))
+        how = _without_unused_defaults(how, learners.options(LEARNERS[config.method]))
     return cast(Learner, learners.build(config.method, model, **how))
 
 
-def _told(config: RunConfig) -> dict[str, Any]:
+def _given_options(config: RunConfig) -> dict[str, Any]:
     """What the settings say of the learner; its own options are text."""
     values = {n: getattr(config, n) for n in LearnerSettings.model_fields if n not in ("learner", "workers")}
     told = {name: value for name, value in values.items() if value is not None}
     return told | dict(named_part(config.learner, "learner").options)
 
 
-def _asked(how: dict[str, Any], known: Container[str]) -> dict[str, Any]:
+def _without_unused_defaults(how: dict[str, Any], known: Container[str]) -> dict[str, Any]:
     """Settings without those that the learner has no use for and that nobody asked for."""
     default = {name: field.default for name, field in LearnerSettings.model_fields.items()}
     idle = lambda name: name in OFFERED or (name in default and how[name] == default[name])
     return {name: value for name, value in how.items() if name in known or not idle(name)}
 
 
-def _own_learner(config: RunConfig, model: nn.Module, how: dict[str, Any]) -> Learner:
-    """A learner of the user's own, built with those of our settings that it has parameters for."""
-    path, asked = config.method, named_part(config.learner, "learner").options
+def own_builder(path: str) -> learners.Builder:
+    """A learner of the user's own, before it is made.
+
+    Args:
+        path: its import path.
+
+    Returns:
+        Its class, or a function that makes one.
+
+    Raises:
+        MetaftError: if it is neither, or as ``load_attribute``.
+    """
     builder = load_attribute(path)
     if not callable(builder):
         raise MetaftError(
             f"{path} is a {type(builder).__name__}; a learner's class, or a function that makes one, is needed"
         )
-    given = {name: value for name, value in how.items() if name in learners.options(builder) or name in asked}
-    learner = call(
-        path,
-        learners.construct,
-        {"whose": f"learner {path!r}", "builder": builder, "model": model, "given": given},
-    )
-    absent = [name for name in TRAINABLE if not hasattr(learner, name)]
-    if absent:
-        raise MetaftError(f"{path} cannot be meta-trained: it has no {', '.join(absent)}")
-    return cast(Learner, learner)
+    return builder
+
+
+def own_learner(path: str, model: nn.Module | None, given: dict[str, Any], members: Iterable[str], what: str) -> Any:
+    """Make a learner of the user's own.
+
+    Args:
+        path: its import path.
+        model: the network, if it has one.
+        given: option → value.
+        members: what it must have.
+        what: to say of one that has not.
+
+    Returns:
+        The learner.
+
+    Raises:
+        MetaftError: if it cannot be made, or lacks a member.
+    """
+    arguments = {"whose": f"learner {path!r}", "builder": own_builder(path), "model": model, "given": given}
+    learner = call(path, learners.construct, arguments)
+    if absent := [name for name in members if not hasattr(learner, name)]:
+        raise MetaftError(f"{path} {what}: it has no {', '.join(absent)}")
+    return learner
 
 
 def worker_count(config: RunConfig) -> int:
     """Threads that share the tasks: as told, else all cores where there is a chunk of images for each."""
     if config.workers != "auto":
         return config.workers
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    cores = max(1, cores // place().local_size)
-    return cores if config.dataset not in REGRESSIONS and config.device != "cuda" else 1
+    images = config.dataset not in REGRESSIONS and config.device != "cuda"
+    return max(1, cores() // place().local_size) if images else 1
 
 
 def load_run(
@@ -220,7 +249,7 @@ def load_run(
     stored = checkpoint.load_newest(RunDirectory(path).checkpoints)
     learner = build_learner(config, family or build_family(config, "val", config.seed))
     stored = as_named_now(stored, learner.params)
-    chosen = (stored.best if weights == "best" else {}) or stored.average or stored.weights
+    chosen = stored.chosen(weights)
     checkpoint.require_fit(chosen, learner.params, stored.path)
     learner.params = chosen
     return config, learner
@@ -247,15 +276,10 @@ def run_config(path: str | Path) -> RunConfig:
     Raises:
         MetaftError: if there is no such run, or it was not made from settings.
     """
-    record = read_record(path)
-    if record.get("kind", RunConfig.command) != RunConfig.command:
+    config = recorded_config(path)
+    if not isinstance(config, RunConfig):
         raise MetaftError(
-            f"{path} was made by metaft {record['kind']}: a network, no learner of few-shot tasks; name a learner that "
+            f"{path} was made by metaft {config.command}: a network, no learner of few-shot tasks; name a learner that "
             f"starts from it, such as: metaft compare fine-tuning:backbone={path}"
         )
-    file = Path(path) / "config.toml"
-    if not file.exists():
-        raise MetaftError(
-            f"{path} was made from Python and has no config.toml; build its learner there, load its weights"
-        )
-    return load_config(file)
+    return config

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 from metaft import tasks
@@ -57,15 +57,27 @@ def build_family(settings: FamilySettings, split: str, seed: int, train_ways: in
         raise MetaftError(f"scheme = {settings.scheme!r}: data set {settings.dataset} has only one way to be split")
     return tasks.episodes(
         settings.dataset,
-        _ways(settings, split, train_ways),
-        _range(settings, "shots"),
-        settings.queries,
+        *_shape(settings, split, train_ways),
         split,
         seed,
         settings.data_root,
         CHANNELS[settings.colours],
-        **{name: value for name, value in _offered(settings).items() if name in info.options},
+        **image_options(settings, info.options),
     )
+
+
+def image_options(settings: FamilySettings, known: Container[str]) -> dict[str, Any]:
+    """What the settings say of a data set of images.
+
+    Args:
+        settings: which tasks.
+        known: the options that the data set has.
+
+    Returns:
+        Option → value.
+    """
+    names = {name: name for name in ("scheme", "rotations", "split_seed", "min_examples")} | {"size": "image_size"}
+    return {option: getattr(settings, name) for option, name in names.items() if option in known}
 
 
 def _own_together(settings: FamilySettings, seed: int) -> TaskFamily:
@@ -75,8 +87,8 @@ def _own_together(settings: FamilySettings, seed: int) -> TaskFamily:
     if len(sets) < len(parts):
         raise MetaftError(f"{settings.dataset} gives tasks, not images: there are no classes to take all of")
     require_disjoint({split: held.names for split, held in zip(SPLITS, sets, strict=True)}, settings.dataset)
-    ways, shots, told = _ways(settings, ALL, None), _range(settings, "shots"), getattr(parts[0], "details", {})
-    return episodes_of(together(sets), ways, shots, settings.queries, ALL, seed, settings.dataset, None, told)
+    told = getattr(parts[0], "details", {})
+    return episodes_of(together(sets), *_shape(settings, ALL), ALL, seed, settings.dataset, None, told)
 
 
 def _own(settings: FamilySettings, split: str, seed: int, train_ways: int | None = None) -> TaskFamily:
@@ -85,18 +97,15 @@ def _own(settings: FamilySettings, split: str, seed: int, train_ways: int | None
     make = load_attribute(path)
     if not callable(make):
         raise MetaftError(f"{path} is not a function or class; expected one that takes split and gives images or tasks")
+    known = _parameters(make)
+    told = image_options(settings, known)
     most = train_ways if split == "train" and train_ways else settings.ways
-    drawn = {"ways": most, "shots": settings.shots, "queries": settings.queries, "seed": seed}
-    offered = {"split": split, "root": settings.data_root, **_offered(settings), **drawn}
-    made = call(path, make, {name: value for name, value in offered.items() if name in _parameters(make)})
+    drawn = {"split": split, "root": settings.data_root, "ways": most, "seed": seed}
+    drawn |= {"shots": settings.shots, "queries": settings.queries}
+    made = call(path, make, told | {name: value for name, value in drawn.items() if name in known})
     if isinstance(made, LabelledImages):
-        told = {name: value for name, value in _offered(settings).items() if name in _parameters(make)}
-        ways, shots, channels = (
-            _ways(settings, split, train_ways),
-            _range(settings, "shots"),
-            CHANNELS[settings.colours],
-        )
-        return episodes_of(made, ways, shots, settings.queries, split, seed, path, channels, told)
+        shape, channels = _shape(settings, split, train_ways), CHANNELS[settings.colours]
+        return episodes_of(made, *shape, split, seed, path, channels, told)
     if not isinstance(made, TaskFamily):
         raise MetaftError(
             f"{path} made a {type(made).__name__}; expected metaft.data.images.LabelledImages, or a task family "
@@ -106,45 +115,23 @@ def _own(settings: FamilySettings, split: str, seed: int, train_ways: int | None
 
 
 def _table(settings: FamilySettings, split: str, seed: int) -> TaskFamily:
-    for name, what in (("data_root", "the CSV file"), ("group", "the column that tells tasks apart")):
+    needed = {
+        "data_root": "the CSV file",
+        "group": "the column that tells tasks apart",
+        "target": "the column to predict",
+    }
+    for name, what in needed.items():
         if getattr(settings, name) is None:
             raise MetaftError(f"data set 'table' needs --{name.replace('_', '-')}: {what}")
-    if settings.target is None:
-        raise MetaftError("data set 'table' needs --target: the column to predict")
-    return tasks.table(
-        str(settings.data_root),
-        group=str(settings.group),
-        target=settings.target,
-        features=settings.features,
-        shots=settings.shots,
-        queries=settings.queries,
-        seed=seed,
-        split=split,
-        split_column=settings.split_column,
-        split_seed=settings.split_seed,
-        min_examples=settings.min_examples,
-        standardise=settings.standardise,
-    )
+    told = {name: getattr(settings, name) for name in FamilySettings.model_fields if name in _parameters(tasks.table)}
+    return tasks.table(str(settings.data_root), **told | {"seed": seed, "split": split})
 
 
-def _offered(settings: FamilySettings) -> dict[str, Any]:
-    """What a data set of images may be told."""
-    return {
-        "scheme": settings.scheme,
-        "size": settings.image_size,
-        "rotations": settings.rotations,
-        "split_seed": settings.split_seed,
-        "min_examples": settings.min_examples,
-    }
-
-
-def _ways(settings: FamilySettings, split: str, train_ways: int | None) -> int | tuple[int, int]:
-    return train_ways if split == "train" and train_ways else _range(settings, "ways")
-
-
-def _range(settings: FamilySettings, name: str) -> int | tuple[int, int]:
-    fewest, most = getattr(settings, f"fewest_{name}"), getattr(settings, name)
-    return most if fewest is None else (fewest, most)
+def _shape(settings: FamilySettings, split: str, train_ways: int | None = None) -> tuple[Any, Any, int]:
+    """Ways, shots and queries of a task; those that are drawn task by task as the fewest and the most."""
+    ranges = {name: (getattr(settings, f"fewest_{name}"), getattr(settings, name)) for name in ("ways", "shots")}
+    ways, shots = (most if fewest is None else (fewest, most) for fewest, most in ranges.values())
+    return (train_ways if split == "train" and train_ways else ways), shots, settings.queries
 
 
 def _parameters(make: Callable[..., Any]) -> set[str]:

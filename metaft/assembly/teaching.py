@@ -15,7 +15,7 @@ from metaft.learners.answering import last_answers
 from metaft.learners.learner import MetaLearner
 from metaft.learners.spec import Spec, parse
 from metaft.settings.config import RunConfig
-from metaft.settings.family import REGRESSIONS
+from metaft.settings.defaults import REGRESSIONS
 from metaft.settings.teacher import QueryTeacherSettings
 from metaft.tasks.family import TaskFamily
 
@@ -43,7 +43,7 @@ def check_teacher(config: RunConfig, out: str | Path) -> None:
         raise MetaftError(f"{out} cannot be its own teacher: give another --out")
 
 
-def build_taught(config: RunConfig) -> Parts:
+def build_taught(config: RunConfig) -> Parts[TaskFamily, MetaLearner]:
     """Everything a training run needs, its teacher included.
 
     Args:

@@ -6,13 +6,14 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-from metaft.assembly.tasks import build_family
+from metaft.assembly.tasks import SMALLEST, build_family
 from metaft.data.splits import ALL
 from metaft.errors import MetaftError
 from metaft.plugins import is_import_path
 from metaft.runs.directory import read_record
-from metaft.runs.reading import dig
+from metaft.runs.reading import entries
 from metaft.settings.config import RunConfig, validated
 from metaft.tasks.family import TaskFamily
 
@@ -33,43 +34,31 @@ def require_unseen(run: str | Path, config: RunConfig, tests: TaskFamily) -> Non
     Raises:
         MetaftError: naming the classes.
     """
-    found = dig(read_record(run), "settings", "family")
-    trained = found if isinstance(found, dict) else {}
+    trained, told = entries(read_record(run), "settings", "family"), tests.describe()
     if trained.get("dataset") != config.dataset:
         return
-    told = tests.describe()
     if told.get("split") == ALL and "digest" in told and trained.get("digest") == told["digest"]:
         raise MetaftError(
             f"{run} was trained on groups of this table, and --split all has them in it; leave --split out to test it "
             "on groups that it has not seen"
         )
-    if not _names(tests):
-        return
-    division = {name: trained[name] for name in ("scheme", "split_seed", "min_examples") if name in trained}
-    alike = getattr(tests, "split", None) != ALL and all(
-        getattr(config, name) == value for name, value in division.items()
-    )
-    if alike and trained.get("split") == "train" and not is_import_path(config.dataset):
-        return  # readers of our own keep the splits of one division apart
-    settings = {
-        "dataset": config.dataset,
-        "rotations": trained.get("rotations"),
-        "image_size": trained.get("size"),
-        "data_root": config.data_root,
-        **division,
-        # Only names of classes are wanted: let no class be too small.
-        "ways": 2,
-        "shots": 1,
-        "queries": 1,
+    tested = _names(tests)
+    division: dict[str, Any] = {
+        name: trained[name] for name in ("scheme", "split_seed", "min_examples") if name in trained
     }
+    alike = told.get("split") != ALL and all(getattr(config, name) == value for name, value in division.items())
+    if not tested or (alike and trained.get("split") == "train" and not is_import_path(config.dataset)):
+        return  # no classes, or a reader of our own, which keeps the splits of one division apart
+    named = {"rotations": trained.get("rotations"), "image_size": trained.get("size"), "data_root": config.data_root}
+    # Only names of classes are wanted: let no class be too small.
+    settings: dict[str, Any] = {"dataset": config.dataset, **named, **division, **SMALLEST}
     own = validated(RunConfig, {name: value for name, value in settings.items() if value is not None})
     for split in dict.fromkeys((str(trained.get("split", "train")), "val")):
-        shared = sorted(_names(tests) & _classes(own, split))
-        if shared:
-            named = ", ".join(shared[:MOST_NAMED]) + (", …" if len(shared) > MOST_NAMED else "")
+        if shared := sorted(tested & _classes(own, split)):
+            some = ", ".join(shared[:MOST_NAMED]) + (", …" if len(shared) > MOST_NAMED else "")
             use = "chosen" if split == "val" else "trained"
             raise MetaftError(
-                f"{run} was {use} on {len(shared)} of the test classes ({named}): it used the {split} classes of "
+                f"{run} was {use} on {len(shared)} of the test classes ({some}): it used the {split} classes of "
                 f"{config.dataset}{_told(division)}; test it on classes divided likewise, or on another data set"
             )
 

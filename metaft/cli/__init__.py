@@ -16,6 +16,7 @@ from metaft.data.notes import each_once
 from metaft.distributed.place import place
 from metaft.distributed.say_once import is_first_to_say
 from metaft.errors import MetaftError, nearest
+from metaft.files import shown
 
 COMMANDS = {
     "meta-train": ("metaft.cli.meta_train", "Meta-train a learner, into a run directory."),
@@ -89,8 +90,8 @@ class LazyGroup(click.Group):
         except MetaftError as error:
             _fail(str(error), 2)
         except click.NoSuchOption as error:
-            close = f"; did you mean {error.possibilities[0]!r}?" if error.possibilities else ""
-            _fail(f"unknown option {error.option_name!r}{close or '; see --help'}", 2)
+            way = f"did you mean {error.possibilities[0]!r}?" if error.possibilities else "see --help"
+            _fail(f"unknown option {error.option_name!r}; {way}", 2)
         except click.ClickException as error:
             _fail(error.format_message(), 2)
         except click.Abort as error:
@@ -104,8 +105,6 @@ class LazyGroup(click.Group):
         except OSError as error:
             if error.filename is None:
                 raise
-            from metaft.files import shown
-
             _fail(f"{shown(os.fsdecode(error.filename))}: {error.strerror or error}", 2)
         sys.exit(result if isinstance(result, int) else 0)
 

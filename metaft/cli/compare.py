@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
 
+from metaft.cli.completion import words
 from metaft.cli.defaults import help_text
 from metaft.cli.folders import OutFolder
 from metaft.cli.options import setting_options
 from metaft.settings.config import RunConfig
 from metaft.settings.family import FamilySettings
+from metaft.tables import LEARNERS
 
 TASKS = tuple(name for name in FamilySettings.model_fields if not name.startswith("fewest") and name != "shots")
 
@@ -23,7 +26,7 @@ SHOTS = help_text("shots", RunConfig).replace("; 1-5 draws it task by task", "")
     epilog="Example:  metaft compare nearest-neighbour:metric=cosine runs/om-{seed} --dataset omniglot "
     "--shots 1,5 --seeds 3 --out comparisons/omniglot",
 )
-@click.argument("learners", nargs=-1, required=True, metavar="LEARNER …")
+@click.argument("learners", nargs=-1, required=True, metavar="LEARNER …", shell_complete=words(LEARNERS, files=True))
 @click.option("--shots", metavar="COUNT,…", help=f"such as 1,5,10: {SHOTS}")
 @click.option("--tasks", "test_tasks", metavar="COUNT", help="how many at each number of shots [default: 600]")
 @click.option("--seeds", default="1", show_default=True, metavar="COUNT|SEED,…", help="of learners with randomness")
@@ -59,8 +62,6 @@ def command(learners: tuple[str, ...], out: str | None, **options: Any) -> None:
     stands for each of --seeds) or an import path (mypackage.mymodule:MyLearner:option=value). Options of all:
     label=NAME; of those with a network: backbone=RUN or backbone=random; of runs: batch_norm, steps, weights.
     """
-    from rich.console import Console
-
     from metaft.cli.summary import task_progress
     from metaft.commands.compare.compare import compare_in
     from metaft.evaluation.comparison_report import screen

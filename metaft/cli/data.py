@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
 
 
 @click.command("data", epilog="Example:  metaft data --data-root data")
 @click.option("--data-root", type=click.Path(), help="where to look first; then METAFT_DATA, then ./data")
 def command(data_root: str | None) -> None:
     """List the data sets: what they hold, where they were found, how they are split, their licences."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
     from metaft.data.catalog import DATASETS
 
     table = Table(box=box.SIMPLE_HEAD)

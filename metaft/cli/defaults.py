@@ -10,14 +10,26 @@ from typing import Any
 from metaft.errors import MetaftError
 from metaft.parts import NEEDED
 from metaft.settings.config import CommandSettings, RunConfig, validated
-from metaft.settings.family import BY_DATASET, REGRESSIONS
-from metaft.settings.published import BY_METHOD, MANY
+from metaft.settings.defaults import BY_DATASET, BY_METHOD, KINDS, REGRESSIONS
+from metaft.settings.published import MANY
 
-DATASETS = ("glyphs", "omniglot", "mnist", "mini-imagenet", "cifar-fs", "folder", "sinusoid", "table")
-MOST_METHODS = 1
-"""So many values of single methods are written out; where there are more, help says that there are some."""
-
+DATASETS = tuple(KINDS)
 _OWN = re.compile(r"(.*) \[([^\[\]]*)\]", flags=re.DOTALL)
+
+
+def description(name: str, kind: type[CommandSettings]) -> tuple[str, str]:
+    """What a setting is, and what stands for its default where that is None.
+
+    Args:
+        name: of the setting.
+        kind: the command's settings.
+
+    Returns:
+        Both; the latter is what the setting's help says in brackets at its end, empty if nothing.
+    """
+    text = " ".join(str(kind.model_fields[name].description).split())
+    found = _OWN.fullmatch(text)
+    return (found[1], found[2]) if found else (text, "")
 
 
 def help_text(name: str, kind: type[CommandSettings]) -> str:
@@ -28,18 +40,15 @@ def help_text(name: str, kind: type[CommandSettings]) -> str:
         kind: the command's settings.
 
     Returns:
-        The text. What a description says in brackets at its end stands for the default where that is None.
+        The text.
     """
-    field = kind.model_fields[name]
-    found = _OWN.fullmatch(str(field.description))
-    text, own = (found[1], found[2]) if found else (str(field.description), "")
+    text, own = description(name, kind)
     plain = settled(kind).get(name)
     if name == "dataset" and kind is not RunConfig:
         text = text.replace("sinusoid, table", "mnist" if kind.command == "distill" else "").replace(", ,", ",")
-    if own.startswith("the method's own"):  # and so by every data set
-        return f"{text} [{own}]"
     parts: list[str] = [own] if own else [] if plain is None else [f"default: {_word(plain)}"]
-    parts += _others(name, kind, own)
+    if not own.startswith("the method's own"):  # and so by every data set
+        parts += _others(name, kind, own)
     return f"{text} [{'; '.join(parts)}]" if parts else text
 
 
@@ -61,36 +70,33 @@ def settled(kind: type[CommandSettings], **given: Any) -> Mapping[str, Any]:
 
 
 def _others(name: str, kind: type[CommandSettings], own: str) -> Iterator[str]:
-    """Where another default holds: with a data set, a method, many ways, a time budget."""
+    """Where another default holds: with a data set, a time budget, many ways, a method."""
     plain = settled(kind).get(name)
-    sets = {d: settled(kind, dataset=d) for d in DATASETS if d in _known(kind)}
-    by_value: dict[Any, list[str]] = {}
-    for dataset, values in sets.items() if name != "dataset" else ():
-        if values and values[name] != plain:
-            by_value.setdefault(values[name], []).append(dataset)
-    for value, datasets in by_value.items():
-        yield f"{', '.join(datasets)}: {_word(value)}"
-    if settled(kind, minutes=1.0).get(name) != plain and name != "minutes":
-        yield f"with minutes: {_word(settled(kind, minutes=1.0)[name])}"
+    by_set = {d: found[name] for d in known_datasets(kind) if name != "dataset" and (found := settled(kind, dataset=d))}
+    for value in dict.fromkeys(by_set.values()):
+        if value != plain:
+            yield f"{', '.join(d for d in by_set if by_set[d] == value)}: {_word(value)}"
+    if name != "minutes" and (value := settled(kind, minutes=1.0).get(name)) != plain:
+        yield f"with minutes: {_word(value)}"
     if kind is not RunConfig or (own and name != "train_ways"):
         return
-    if settled(kind, ways=MANY)[name] != plain and name != "ways":
-        yield f"from {MANY} ways on: {_word(settled(kind, ways=MANY)[name])}"
+    if name != "ways" and (value := settled(kind, ways=MANY)[name]) != plain:
+        yield f"from {MANY} ways on: {_word(value)}"
     methods: dict[tuple[Any, tuple[str, ...]], list[str]] = {}
-    for method in BY_METHOD if name not in ("learner", "dataset") else ():
-        alone = {d: settled(kind, dataset=d, learner=method) for d in sets}
-        for value in dict.fromkeys(alone[d][name] for d in sets if alone[d] and alone[d][name] != sets[d][name]):
-            where = tuple(d for d in sets if alone[d] and alone[d][name] == value != sets[d][name])
+    for method in BY_METHOD if name != "learner" else ():
+        alone = {d: settled(kind, dataset=d, learner=method).get(name, by_set[d]) for d in by_set}
+        for value in dict.fromkeys(alone[d] for d in by_set if alone[d] != by_set[d]):
+            where = tuple(d for d in by_set if alone[d] == value != by_set[d])
             methods.setdefault((value, where), []).append(method)
-    if len(methods) > MOST_METHODS:
+    if len(methods) > 1:
         yield "some methods have their own"
-    else:
-        for (value, where), names in methods.items():
-            place = "" if len(where) == len(sets) else f" on {', '.join(where)}"
-            yield f"{', '.join(names)}{place}: {_word(value)}"
+        return
+    for (value, where), names in methods.items():
+        place = "" if len(where) == len(by_set) else f" on {', '.join(where)}"
+        yield f"{', '.join(names)}{place}: {_word(value)}"
 
 
-def _known(kind: type[CommandSettings]) -> tuple[str, ...]:
+def known_datasets(kind: type[CommandSettings]) -> tuple[str, ...]:
     """The data sets whose defaults a command has a use for."""
     if kind is RunConfig:
         return ("glyphs", "omniglot", *BY_DATASET)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 
 from rich import box
@@ -9,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from metaft.cli.screen import print_line
 from metaft.commands.distill.report import HEADS, Report
 from metaft.environment import program
 from metaft.runs.recorded import option_words
@@ -19,10 +21,7 @@ from metaft.settings.family import FamilySettings
 WIDE = 120
 """Columns of a table in a file."""
 
-
-def say(line: str) -> None:
-    """Print one line of progress."""
-    Console(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)
+say = functools.partial(print_line, to_user=True)
 
 
 def show_report(report: Report) -> None:
@@ -38,12 +37,30 @@ def show_report(report: Report) -> None:
     for place in used:
         table.add_column(HEADS[place], justify="right" if place else "left")
     for number, cells in enumerate(rows):
-        chosen = number < len(report.rows) and report.line.generations[number] is line.best
+        chosen = number < len(report.rows) and line.generations[number] is line.best
         ends = number == len(report.rows) - 1
         table.add_row(*(Text(cells[place]) for place in used), style="bold" if chosen else None, end_section=ends)
-    console = Console(soft_wrap=True)
+    console = Console()
     # A narrow terminal folds intervals under their means; in a file there is room.
-    (console if console.is_terminal else Console(width=WIDE)).print(table, soft_wrap=False)
+    (console if console.is_terminal else Console(width=WIDE)).print(table)
+    for note in _notes(report):
+        print_line(note, style="dim")
+    where = shlex.quote(str(line.out))
+    print_line(f"written  {line.out}: distillation.json, soft_labels.png, a run a generation")
+    if config.validation == "few-shot":
+        tasks = shlex.join(["--dataset", config.dataset, *_words_of_tasks(config)])
+        members = " ".join(f"class-means:backbone={shlex.quote(str(g.path))}" for g in line.generations)
+        following = f"compare {members} {tasks}"
+    elif line.best is line.generations[-1] and not line.stopped:
+        following = f"distill --resume --generations {line.best.number + 2} --out {where}"
+    else:
+        following = f"show {shlex.quote(str(line.best.path))}"
+    print_line(f"next  {program()} {following}\n      {program()} tensorboard {where}")
+
+
+def _notes(report: Report) -> list[str]:
+    """What the table's numbers are."""
+    line, config = report.line, report.line.config
     what = "held-out examples" if config.validation == "classification" else "tasks of other classes"
     notes = [
         f"± 95% interval over {report.rows[0].count:,} {what}, for these weights (one seed);",
@@ -56,28 +73,12 @@ def show_report(report: Report) -> None:
     if line.tried:
         tried = ", ".join(f"{t:g}: {100 * value:.2f} %" for t, value in sorted(line.tried.items()))
         notes.append(f"temperature by validation: {tried}")
-    notes += [line.stopped] if line.stopped else []
-    for note in notes:
-        console.print(Text(note, style="dim"))
-    where = shlex.quote(str(line.out))
-    console.print(Text(f"written  {line.out}: distillation.json, soft_labels.png, a run a generation"))
-    if config.validation == "few-shot":
-        tasks = shlex.join(["--dataset", config.dataset, *_words_of_tasks(config)])
-        members = " ".join(f"class-means:backbone={shlex.quote(str(g.path))}" for g in line.generations)
-        console.print(Text(f"next  {program()} compare {members} {tasks}"))
-    elif line.best is line.generations[-1] and not line.stopped:
-        more = line.best.number + 2
-        console.print(Text(f"next  {program()} distill --resume --generations {more} --out {where}"))
-    else:
-        console.print(Text(f"next  {program()} show {shlex.quote(str(line.best.path))}"))
-    console.print(Text(f"      {program()} tensorboard {where}"))
+    return [*notes, line.stopped] if line.stopped else notes
 
 
 def _words_of_tasks(config: DistillConfig) -> list[str]:
     """What ``metaft compare`` has to be told about the tasks, beside the data set."""
     plain = validated(DistillConfig, {"dataset": config.dataset})
-    told: list[str] = []
-    for name in FamilySettings.model_fields:
-        if name != "dataset" and not name.startswith("fewest_") and getattr(config, name) != getattr(plain, name):
-            told += option_words(name, getattr(config, name))
-    return told
+    names = [n for n in FamilySettings.model_fields if n != "dataset" and not n.startswith("fewest_")]
+    told = {name: getattr(config, name) for name in names if getattr(config, name) != getattr(plain, name)}
+    return [word for name, value in told.items() for word in option_words(name, value)]

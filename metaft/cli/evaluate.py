@@ -5,23 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from rich.console import Console
 
+from metaft.cli.defaults import description
 from metaft.cli.options import setting_options
+from metaft.settings.config import RunConfig
 
 OF_THE_RUN = {
     "dataset": "tasks of another data set, to show transfer [the run's own]",
-    "scheme": "how classes are split into train, val and test [the run's own; with another data set: alphabets]",
-    "ways": "classes in a task; 3-7 draws it task by task [the run's own]",
-    "shots": "support examples a class (sinusoid: points); 1-5 draws it task by task [the run's own]",
-    "queries": "query examples a class (sinusoid: points) [the run's own]",
-    "rotations": "90° rotations as further classes [the run's own; with mini-imagenet, cifar-fs or folder as another "
-    "data set: no]",
-    "colours": "turn images grey, or into colour [as the run was trained]",
+    "scheme": "{} [the run's own; with another data set: alphabets]",
+    "ways": "{} [the run's own]",
+    "shots": "{} [the run's own]",
+    "queries": "{} [the run's own]",
+    "rotations": "{} [the run's own; with mini-imagenet, cifar-fs or folder as another data set: no]",
+    "colours": "{} [as the run was trained]",
     "data_root": "folder with the data sets [the run's own, unless that is a folder's or table's and the data set is "
     "another; else METAFT_DATA, else ./data]",
     "seed": "of the tasks [the run's own]",
-    "batch_norm": "whose statistics normalise the queries: the query batch's, the support set's, or those gathered in "
-    "training [the run's own]",
+    "batch_norm": "{} [the run's own]",
 }
 """Settings of a run that its evaluation may have otherwise, and what holds where they are left out."""
 
@@ -36,14 +37,12 @@ OF_THE_RUN = {
 @click.option("--runs", type=click.Path(), help="folder or zip with run01 … run20, for --protocol lake")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False), help="where to write the result [in the run]")
 @click.option("--plot", "plot_file", type=click.Path(dir_okay=False), help="where to draw it, PNG [in the run]")
-@setting_options(*OF_THE_RUN, defaults=OF_THE_RUN)
+@setting_options(*OF_THE_RUN, text=lambda name: OF_THE_RUN[name].format(description(name, RunConfig)[0]))
 def command(run: str, **options: Any) -> None:
     """Score the learner in RUN on tasks over unseen classes: mean ± 95% interval after each inner step.
 
     Settings are the run's own unless given here; another --dataset shows transfer.
     """
-    from rich.console import Console
-
     from metaft.cli.summary import task_progress
     from metaft.commands.evaluate import evaluate_run
     from metaft.evaluation.report import result_table

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import shlex
+import sys
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, get_args
 
 import click
 from pydantic.fields import FieldInfo
 
+from metaft.cli.completion import Complete, of_setting, words
 from metaft.cli.defaults import default_text, help_text, settled
 from metaft.cli.folders import OutFolder
+from metaft.configs import NAMES
 from metaft.plugins import is_import_path, named_part
 from metaft.settings.config import CommandSettings, RunConfig, section_of
 from metaft.settings.family import is_flag
@@ -18,26 +22,33 @@ from metaft.settings.learner import FLAGS, LearnerSettings
 from metaft.tables import META_TRAINED
 
 F = Callable[..., Any]
-LEARNER = "metaft.learner"
+LEARNER, ALL = "metaft.learner", "metaft.all"
 COMPUTED = ("objective_weight", "solver_iterations")
 """Options that are parts' own now: l2:weight=…, implicit:iterations=…."""
 
 
-class SectionedCommand(click.Command):
-    """A command whose help groups its options under the headings of the TOML file."""
+class TrainingCommand(click.Command):
+    """A command whose help groups its options under the headings of the TOML file, the common ones alone at first."""
 
     kind: type[CommandSettings] = RunConfig
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As click's; which learner is named is known before ``--help`` is answered."""
+        """As click's, for a function of the opened run; a learner's name is known before ``--help`` is answered."""
         named = [after for word, after in pairwise([*args, ""]) if word == "--learner"]
         named += [word.partition("=")[2] for word in args if word.startswith("--learner=")]
         ctx.meta[LEARNER] = named[-1] if named else ""
-        return super().parse_args(ctx, args)
+        rest = super().parse_args(ctx, args)
+        if not ctx.resilient_parsing:
+            from metaft.commands.opening import opening
+
+            how = {name: ctx.params.pop(name) for name in ("file", "out", "resume", "overwrite", "quiet")}
+            typed = shlex.join(["metaft", *sys.argv[1:]])
+            ctx.params = {"run": opening(self.kind, ctx.params, command=typed, **how)}
+        return rest
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """As click's; with a learner named, that learner's options alone."""
-        named = ctx.meta.get(LEARNER, "")
+        named = "" if ctx.meta.get(ALL) else ctx.meta.get(LEARNER, "")
         if named and not is_import_path(named_part(named, "learner").name):
             learner_help(named_part(named, "learner").name, ctx.command_path, formatter)
         else:
@@ -45,18 +56,23 @@ class SectionedCommand(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, those that are settings under their section."""
-        groups: dict[str, list[tuple[str, str]]] = {"Options": []}
-        groups |= {f"[{section}]": [] for section in self.kind.sections}
+        groups: dict[str, list[tuple[str, str]]] = {}
+        common = self.kind.common if not ctx.meta.get(ALL) else ()
         for param in self.get_params(ctx):
-            record = param.get_help_record(ctx)
-            if record is not None:
-                name = param.name or ""
-                group = f"[{section_of(name, self.kind)}]" if name in self.kind.model_fields else "Options"
-                groups[group].append(record)
-        for group, records in groups.items():
-            if records:
+            record, name = param.get_help_record(ctx), param.name or ""
+            setting = name in self.kind.model_fields
+            if record is not None and not (setting and common and name not in common):
+                groups.setdefault(f"[{section_of(name, self.kind)}]" if setting else "Options", []).append(record)
+        for group in ("Options", *(f"[{section}]" for section in self.kind.sections)):
+            if group in groups:
                 with formatter.section(group):
-                    formatter.write_dl(records)
+                    formatter.write_dl(groups[group])
+        if common:
+            hidden = len(self.kind.model_fields) - len(common)
+            formatter.write_paragraph()
+            formatter.write_text(f"{hidden} options more: {ctx.command_path} --help-all")
+            formatter.write_text(f"Options of one learner: {ctx.command_path} --learner NAME --help")
+            formatter.write_text("Rules, estimators and other parts, with their options: metaft parts")
 
 
 def learner_help(name: str, program: str, formatter: click.HelpFormatter) -> None:
@@ -84,10 +100,8 @@ def learner_help(name: str, program: str, formatter: click.HelpFormatter) -> Non
             general.append((f"--{option.name.replace('_', '-')}", f"{text} [{default}]"))
         elif option.name not in COMPUTED:
             own.append((f"{name}:{option.name}=…", f"{text} [{default_text(option.default)}]"))
-    for title, rows in (
-        (f"Options of {name} alone, joined by commas", own),
-        ("Options of every such learner", general),
-    ):
+    sections = {f"Options of {name} alone, joined by commas": own, "Options of every such learner": general}
+    for title, rows in sections.items():
         if rows:
             with formatter.section(title):
                 formatter.write_dl(rows)
@@ -96,79 +110,99 @@ def learner_help(name: str, program: str, formatter: click.HelpFormatter) -> Non
 
 
 def setting_options(
-    *names: str, kind: type[CommandSettings] = RunConfig, defaults: Mapping[str, str] | None = None
+    *names: str, kind: type[CommandSettings] = RunConfig, text: Callable[[str], str] | None = None
 ) -> Callable[[F], F]:
     """Add options for settings.
 
     Args:
         names: which; all of them by default.
         kind: the command's settings.
-        defaults: option → its description and what holds without it, where the command has its own.
+        text: setting → its help, where the command has its own.
 
     Returns:
         A decorator. Options that were not given arrive as None, the others as text for the settings to check.
     """
 
     def decorate(function: F) -> F:
-        for name in reversed(() if names else kind.older):
-            function = _older(name)(function)
+        for name in reversed(() if names else kind.older):  # taken, and not shown: they stand in another setting now
+            function = _option(name, name in FLAGS, hidden=True)(function)
         for name in reversed(names or list(kind.model_fields)):
-            text = (defaults or {}).get(name) or help_text(name, kind)
-            function = _option(name, kind.model_fields[name], text)(function)
+            field = kind.model_fields[name]
+            told = text(name) if text else help_text(name, kind)
+            shown: dict[str, Any] = {"help": told, "shell_complete": _offered(name, kind)}
+            function = _option(name, is_flag(field), _metavar(field), **shown)(function)
         return function
 
     return decorate
 
 
-def run_options(folder: str, resume: str = "to the same end", overwrite: str = "") -> Callable[[F], F]:
-    """Add the options of a command that makes a run directory.
+def training_command(
+    kind: type[CommandSettings], example: str, resume: str = "to the same end", overwrite: str = ""
+) -> Callable[[F], click.Command]:
+    """Make a command that trains into a run directory, with all settings as options.
 
     Args:
-        folder: where it lies by default.
+        kind: its settings.
+        example: of a call.
         resume: how a run goes on.
         overwrite: what is replaced beside the run.
 
     Returns:
-        A decorator; the command is given ``file``, ``out``, ``resume``, ``overwrite`` and ``quiet``.
+        A decorator of a function of the opened run (see ``metaft.commands.opening``).
     """
+    configs = NAMES if kind is RunConfig else ()
+    shipped = f", or one that comes with metaft: {', '.join(configs)}" if configs else ""
     options = (
-        click.option("--config", "file", type=click.Path(dir_okay=False), help="TOML file, overridden by options"),
-        click.option("--out", type=OutFolder(), help=f"run directory [default: {folder}]"),
+        click.option(
+            "--config",
+            "file",
+            type=click.Path(dir_okay=False),
+            shell_complete=words(configs, files=True),
+            help=f"TOML file{shipped}; options override it",
+        ),
+        click.option("--out", type=OutFolder(), help=f"run directory [default: runs/DATASET-{kind.makes}]"),
         click.option("--resume", is_flag=True, help=f"go on with the run in --out, {resume}"),
         click.option("--overwrite", is_flag=True, help=f"replace the run in --out{overwrite}"),
         click.option("--quiet", is_flag=True, help="no progress, no table"),
+        click.option("--help-all", is_flag=True, is_eager=True, expose_value=False, callback=_help_all, hidden=True),
+        setting_options(kind=kind),
     )
 
-    def decorate(function: F) -> F:
+    def decorate(function: F) -> click.Command:
         for option in reversed(options):
             function = option(function)
-        return function
+        cls = type("Command", (TrainingCommand,), {"kind": kind})
+        return click.command(kind.command, cls=cls, epilog=f"Example:  {example}")(function)
 
     return decorate
 
 
-def _option(name: str, field: FieldInfo, text: str) -> Callable[[F], F]:
-    flag = name.replace("_", "-")
-    if is_flag(field):
-        return click.option(f"--{flag}/--no-{flag}", name, default=None, help=text)
-    return click.option(f"--{flag}", name, default=None, metavar=_metavar(field), help=text)
+def _help_all(ctx: click.Context, param: click.Parameter, asked: bool) -> None:
+    if asked:
+        ctx.meta[ALL] = True
+        click.echo(ctx.get_help())
+        ctx.exit()
 
 
-def _older(name: str) -> Callable[[F], F]:
-    """A setting that stands in another now: taken, and not shown."""
-    flag = name.replace("_", "-")
-    if name in FLAGS:
-        return click.option(f"--{flag}/--no-{flag}", name, default=None, hidden=True)
-    return click.option(f"--{flag}", name, default=None, hidden=True)
+def _offered(name: str, kind: type[CommandSettings]) -> Complete | None:
+    choices = [word for word in _parts(kind.model_fields[name].annotation) if isinstance(word, str)]
+    return None if is_flag(kind.model_fields[name]) else of_setting(name, choices, kind)
+
+
+def _option(name: str, flag: bool, metavar: str | None = None, **more: Any) -> Callable[[F], F]:
+    words = name.replace("_", "-")
+    if flag:
+        return click.option(f"--{words}/--no-{words}", name, default=None, **more)
+    return click.option(f"--{words}", name, default=None, metavar=metavar, **more)
 
 
 def _metavar(field: FieldInfo) -> str:
     kinds = [kind for kind in _parts(field.annotation) if kind is not type(None)]
-    words = {float: "NUMBER", int: "COUNT", str: "NAME"}
+    words = {float: "NUMBER", int: "COUNT", str: "NAME", bool: ""}
     return "|".join(kind if isinstance(kind, str) else words[kind] for kind in kinds)
 
 
 def _parts(annotation: Any) -> list[Any]:
     """What an annotation allows: types, and the strings of its literals."""
-    inner = get_args(annotation)
+    inner = [entry for entry in get_args(annotation) if not isinstance(entry, FieldInfo)]
     return [part for entry in inner for part in _parts(entry)] if inner else [annotation]

@@ -5,19 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 import click
-from rich import box
+from click.shell_completion import CompletionItem
 from rich.console import Console
-from rich.table import Table
 
+from metaft.cli.completion import words
 from metaft.cli.defaults import default_text
+from metaft.cli.screen import print_table
 from metaft.errors import MetaftError, nearest
 from metaft.parts import Table as Parts
 from metaft.tables import TABLES
 
 
+def _names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return words(TABLES.get(str(ctx.params.get("kind")), ()))(ctx, param, incomplete)
+
+
 @click.command("parts", epilog="Example:  metaft parts rule adam")
-@click.argument("kind", required=False)
-@click.argument("name", required=False)
+@click.argument("kind", required=False, shell_complete=words(TABLES))
+@click.argument("name", required=False, shell_complete=_names)
 def command(kind: str | None, name: str | None) -> None:
     """List the named parts that learners, networks and runs are put together from.
 
@@ -36,10 +41,8 @@ def command(kind: str | None, name: str | None) -> None:
         return
     for key, table in shown.items():
         screen.print(f"[bold]{key}[/bold]: {table.what}", highlight=False)
-        rows = Table("name", "what it is", "options", box=box.SIMPLE)
-        for part in table:
-            rows.add_row(part, table.summary(part), ", ".join(table.own_options(part)) or "–")
-        screen.print(rows)
+        rows = ((part, table.summary(part), ", ".join(table.own_options(part)) or "–") for part in table)
+        print_table(("name", "what it is", "options"), rows)
     if kind is None:
         screen.print("next: metaft parts KIND NAME, such as metaft parts rule adam", highlight=False)
 
@@ -49,7 +52,5 @@ def _options(screen: Console, table: Parts[Any], name: str) -> None:
     if not found:
         screen.print("It has no options.", highlight=False)
         return
-    rows = Table("option", "default", "what it is", box=box.SIMPLE)
-    for option in found.values():
-        rows.add_row(option.name, default_text(option.default), option.help)
-    screen.print(rows)
+    rows = ((option.name, default_text(option.default), option.help) for option in found.values())
+    print_table(("option", "default", "what it is"), rows)

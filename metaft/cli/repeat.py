@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 import click
 
+from metaft.cli import COMMANDS
 from metaft.cli.folders import OutFolder
+from metaft.cli.screen import print_line
 
 
 def _beside(run: str) -> Path:
@@ -26,12 +29,6 @@ def command(run: str, out: str | None, resume: bool, quiet: bool) -> int:
     They agree bit for bit on the same machine, versions and commit. Where that cannot be, the reasons are named, and
     the best validation score must lie within its interval. A run limited by minutes makes as many iterations again.
     """
-    from importlib import import_module
-
-    from rich.console import Console
-    from rich.text import Text
-
-    from metaft.cli import COMMANDS
     from metaft.commands.agreement import compare_runs
     from metaft.commands.repeat import note, plan
     from metaft.runs.directory import RunDirectory
@@ -43,7 +40,8 @@ def command(run: str, out: str | None, resume: bool, quiet: bool) -> int:
     import_module(COMMANDS[words[0]][0]).command.main(args=words[1:], prog_name="metaft", standalone_mode=False)
     found = compare_runs(run, folder, how.inexact)
     note(folder, run, found)
-    console = Console(soft_wrap=True)
-    for number, line in enumerate([f"{folder} repeats {run}: {found.lines()[0]}", *found.lines()[1:]]):
-        console.print(Text(line, style="bold" if number == 0 else ""))
+    verdict, *reasons = found.lines()
+    print_line(f"{folder} repeats {run}: {verdict}", style="bold")
+    for reason in reasons:
+        print_line(reason)
     return 0 if found.agrees else 1

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+from pathlib import Path
+
 import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from metaft.cli.screen import print_line
 
 
 @click.command("runs", epilog="Example:  metaft runs runs/sweep --json")
@@ -13,15 +23,6 @@ def command(folder: str, as_json: bool) -> None:
 
     "interrupted" is a run that says it is running while no process holds it: it was killed, --resume goes on.
     """
-    import dataclasses
-    import json
-    from pathlib import Path
-
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     from metaft.runs.listing import HEADS, list_runs
 
     found = list_runs(folder)
@@ -38,8 +39,7 @@ def command(folder: str, as_json: bool) -> None:
         table.add_column(head, overflow="fold", no_wrap=head in ("state", "validation", "updated"), min_width=least)
     for row in rows:
         table.add_row(*map(Text, row))
-    console = Console(soft_wrap=True)
-    console.print(table)
+    Console(soft_wrap=True).print(table)
     for run in found:
         if run.reason:
-            console.print(Text(f"{run.path}: {run.reason}", style="dim"))
+            print_line(f"{run.path}: {run.reason}", style="dim")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import click
+from rich.console import Console
+from rich.text import Text
 
 
 @click.command("show", epilog="Example:  metaft show runs/omniglot")
@@ -13,11 +17,6 @@ def command(run: str, as_json: bool) -> None:
 
     Reads the run's files only: nothing in them is imported or executed, so it is safe on a stranger's run.
     """
-    import json
-
-    from rich.console import Console
-    from rich.text import Text
-
     from metaft.runs.showing import plain, show_run
 
     found = show_run(run)

@@ -6,12 +6,13 @@ import contextlib
 import shlex
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
+from metaft.cli.screen import print_facts, print_table
+from metaft.commands.opening import Opening
 from metaft.environment import program
 from metaft.inner.scope import SCOPE_HEADS
 from metaft.learners.learner import MetaLearner as Learner
@@ -20,17 +21,14 @@ from metaft.settings.pretrain import PretrainConfig
 from metaft.training.loop import TrainResult
 
 
-@contextlib.contextmanager
-def waiting(text: str, shown: bool = True) -> Iterator[None]:
-    """Show on a terminal that something slow goes on; print nothing elsewhere.
+def preparing(run: Opening[Any]) -> contextlib.AbstractContextManager[object]:
+    """Show on a terminal that data are read; print nothing elsewhere.
 
     Args:
-        text: what goes on.
-        shown: False for silence.
+        run: what they are read for.
     """
-    console = Console(stderr=True)
-    with console.status(text) if shown and console.is_terminal else contextlib.nullcontext():
-        yield
+    console, text = Console(stderr=True), f"preparing {run.config.dataset} (what was read or drawn once is kept) …"
+    return console.status(text) if run.progress and console.is_terminal else contextlib.nullcontext()
 
 
 @contextlib.contextmanager
@@ -40,23 +38,15 @@ def task_progress() -> Iterator[Callable[[int, int], None]]:
     Yields:
         To be called with tasks done and tasks in all.
     """
-    console = Console(stderr=True)
-    columns = (
-        BarColumn(24),
-        TextColumn("{task.completed:,.0f} of {task.total:,.0f} tasks"),
-        TextColumn("{task.fields[speed]}"),
-        TimeRemainingColumn(),
-    )
+    console, start = Console(stderr=True), time.perf_counter()
+    count, speed = "{task.completed:,.0f} of {task.total:,.0f} tasks", "{task.fields[speed]}"
+    columns = (BarColumn(24), TextColumn(count), TextColumn(speed), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        row = None
-        start = time.perf_counter()
+        row = bar.add_task("", visible=False, speed="")
 
         def report(done: int, total: int) -> None:
-            nonlocal row
             speed = f"{done / max(time.perf_counter() - start, 1e-9):,.0f} tasks/s"
-            if row is None:
-                row = bar.add_task("", total=total, speed=speed)
-            bar.update(row, completed=done, speed=speed)
+            bar.update(row, completed=done, total=total, speed=speed, visible=True)
 
         yield report
 
@@ -68,12 +58,8 @@ def show_scope(learner: Learner) -> None:
         learner: about to be trained.
     """
     rows = learner.scope_rows()
-    if all(row[2] == "adapts" and row[3] == "meta-trained" for row in rows):
-        return
-    table = Table(*SCOPE_HEADS, box=box.SIMPLE)
-    for row in rows:
-        table.add_row(*row)
-    Console(soft_wrap=True).print(table)
+    if any(row[2] != "adapts" or row[3] != "meta-trained" for row in rows):
+        print_table(SCOPE_HEADS, rows)
 
 
 def show(result: TrainResult, config: RunConfig, learner: Learner) -> None:
@@ -84,25 +70,20 @@ def show(result: TrainResult, config: RunConfig, learner: Learner) -> None:
         config: its settings.
         learner: what was trained.
     """
-    mode = "transductive" if learner.transductive else "inductive"
-    best = "–"
-    if result.best is not None:
-        score = f"{100 * result.best:.2f}%" if result.metric == "accuracy" else f"{result.best:.4f}"
-        best = f"{score} ({mode}), at iteration {result.best_iteration}"
-    where = shlex.quote(str(result.out))
-    table = Table(box=box.SIMPLE, show_header=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    shape = f"{config.ways}-way {config.shots}-shot" if result.metric == "accuracy" else f"{config.shots} shots"
-    table.add_row("task", f"{config.dataset}, {shape}")
     steps = learner.describe().get("steps")
     inner = "" if steps is None else f", {steps} inner {'step' if steps == 1 else 'steps'}"
-    table.add_row("learner", f"{config.learner}, {config.model}{inner}")
-    table.add_row("iterations", f"{result.iterations:,} of {config.tasks} tasks in {result.seconds:,.1f} s")
-    table.add_row(f"validation {result.metric}", best)
-    table.add_row("run directory", str(result.out))
-    table.add_row("next", f"{program()} evaluate {where}\n{program()} tensorboard {where}")
-    Console(soft_wrap=True).print(table)
+    where = shlex.quote(str(result.out))
+    shape = f"{config.ways}-way {config.shots}-shot" if result.metric == "accuracy" else f"{config.shots} shots"
+    print_facts(
+        {
+            "task": f"{config.dataset}, {shape}",
+            "learner": f"{config.learner}, {config.model}{inner}",
+            "iterations": f"{result.iterations:,} of {config.tasks} tasks in {result.seconds:,.1f} s",
+            f"validation {result.metric}": _best(result, "transductive" if learner.transductive else "inductive"),
+            "run directory": str(result.out),
+            "next": f"{program()} evaluate {where}\n{program()} tensorboard {where}",
+        }
+    )
 
 
 def show_pretrained(result: TrainResult, config: PretrainConfig, classes: int) -> None:
@@ -114,16 +95,21 @@ def show_pretrained(result: TrainResult, config: PretrainConfig, classes: int) -
         classes: how many were told apart.
     """
     where = shlex.quote(str(result.out))
-    table = Table(box=box.SIMPLE, show_header=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    table.add_row("trained on", f"{config.dataset}, {classes:,} classes")
-    table.add_row("network", f"{config.model}, {config.head} head")
-    table.add_row("iterations", f"{result.iterations:,} of {config.batch_size} images in {result.seconds:,.1f} s")
-    if result.best is not None:
-        found = f"{100 * result.best:.2f}% (inductive), at iteration {result.best_iteration}"
-        table.add_row(f"validation, {config.ways}-way {config.shots}-shot by class means", found)
-    table.add_row("run directory", str(result.out))
     learners = " ".join(f"{name}:backbone={where}" for name in ("class-means", "fine-tuning", "head-first"))
-    table.add_row("next", f"{program()} compare {learners} --dataset {config.dataset}\n{program()} tensorboard {where}")
-    Console(soft_wrap=True).print(table)
+    print_facts(
+        {
+            "trained on": f"{config.dataset}, {classes:,} classes",
+            "network": f"{config.model}, {config.head} head",
+            "iterations": f"{result.iterations:,} of {config.batch_size} images in {result.seconds:,.1f} s",
+            f"validation, {config.ways}-way {config.shots}-shot by class means": _best(result, "inductive"),
+            "run directory": str(result.out),
+            "next": f"{program()} compare {learners} --dataset {config.dataset}\n{program()} tensorboard {where}",
+        }
+    )
+
+
+def _best(result: TrainResult, mode: str) -> str:
+    if result.best is None:
+        return "–"
+    score = f"{100 * result.best:.2f}%" if result.metric == "accuracy" else f"{result.best:.4f}"
+    return f"{score} ({mode}), at iteration {result.best_iteration}"

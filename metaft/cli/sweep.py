@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from metaft.cli.folders import OutFolder
+from metaft.cli.screen import print_line, print_table
 
 
 @click.command("sweep", epilog="Example:  metaft sweep experiments/fine_tuning_rate.toml --out runs/rates --jobs 2")
@@ -30,31 +31,20 @@ def command(grid: str | None, out: str, jobs: int | None, resume: bool, quiet: b
 
     It can be killed at any moment and resumed. Exit code 1 if a member failed; the others are done all the same.
     """
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     from metaft.cli.sweep_progress import SweepProgress
     from metaft.commands.sweep.choice import heads, note
     from metaft.commands.sweep.page import next_command, table_rows
     from metaft.commands.sweep.sweep import sweep
-    from metaft.environment import environment
+    from metaft.environment import cores
 
     with SweepProgress(shown=not quiet) as watch:
-        found = sweep(grid, out, jobs or environment()["machine"]["cores"], resume=resume, watch=watch)
-    console = Console(soft_wrap=True)
+        found = sweep(grid, out, jobs or cores(), resume=resume, watch=watch)
     if not quiet:
-        table = Table(box=box.SIMPLE_HEAD)
-        for head in heads(found.candidates):
-            table.add_column(head, overflow="fold")
-        for candidate, cells in zip(found.candidates, table_rows(found), strict=True):
-            table.add_row(*map(Text, cells), style="bold" if candidate.chosen else None)
-        console.print(table)
-        console.print(Text(note(found.candidates), style="dim"))
-        console.print(Text(f"written: {found.path / 'sweep.md'}", style="dim"))
+        chosen = [number for number, candidate in enumerate(found.candidates) if candidate.chosen]
+        print_table(heads(found.candidates), table_rows(found), bold=chosen)
+        print_line(f"{note(found.candidates)}\nwritten: {found.path / 'sweep.md'}", style="dim")
         for candidate in found.chosen:
-            console.print(Text(f"next  {next_command(found, candidate)}"))
+            print_line(f"next  {next_command(found, candidate)}")
     for name, text in found.warnings.items():
         click.echo(f"warning: {name}: {text}", err=True)
     for name, reason in found.reasons.items():

@@ -7,13 +7,11 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
-
-from metaft.commands.sweep.processes import Job, last_line
+from metaft.commands.sweep.processes import Job, Watch, last_line
+from metaft.training.live_line import LiveLine
 
 
-class SweepProgress:
+class SweepProgress(Watch):
     """A watch for ``run_jobs``.
 
     Args:
@@ -21,19 +19,14 @@ class SweepProgress:
     """
 
     def __init__(self, shown: bool) -> None:
-        self._console = Console(stderr=True)
-        self._shown, self._live = shown, shown and self._console.is_terminal
+        self._line = LiveLine(shown)
         self._done, self._failed, self._total, self._due = 0, 0, 0, 0.0
-        columns = (BarColumn(24), TextColumn("{task.description}"))
-        self._bar = Progress(*columns, console=self._console, auto_refresh=False, disable=not self._live)
-        self._row = self._bar.add_task("", total=1.0)
 
     def __enter__(self) -> Self:
-        self._bar.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._bar.stop()
+        self._line.close()
 
     def begin(self, done: int, total: int) -> None:
         """Say how many members there are, and how many have been done before."""
@@ -41,7 +34,7 @@ class SweepProgress:
 
     def started(self, job: Job) -> None:
         """Say that a member runs."""
-        self._say(f"{job.name}: started")
+        self._line.say(f"{job.name}: started")
 
     def ended(self, job: Job, code: int) -> None:
         """Say how a member ended."""
@@ -49,19 +42,14 @@ class SweepProgress:
         self._done, self._failed = self._done + (code == 0), self._failed + (code != 0 and not stopped)
         end = "stopped, saved" if stopped else f"ended with code {code}: {last_line(job.log)}"
         end = "finished" if code == 0 else end
-        self._say(f"{job.name}: {end} ({self._done} of {self._total})")
+        self._line.say(f"{job.name}: {end} ({self._done} of {self._total})")
 
     def look(self, running: Iterable[Job]) -> None:
         """Refresh the live line twice a second."""
         now = time.perf_counter()
-        if self._live and now >= self._due:
+        if self._line.live and now >= self._due:
             self._due = now + 0.5
             failed = f", {self._failed} failed" if self._failed else ""
             current = "; ".join(f"{job.name} {last_line(job.log)[:50]}" for job in running)
             text = f"{self._done} of {self._total} members{failed}  {current}"
-            self._bar.update(self._row, completed=self._done / max(self._total, 1), description=text)
-            self._bar.refresh()
-
-    def _say(self, line: str) -> None:
-        if self._shown:
-            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+            self._line.show(text, self._done / max(self._total, 1))

@@ -34,11 +34,16 @@ class Difference:
     after: float
 
     @property
+    def absolute(self) -> float:
+        """By how much; not a number where one is missing."""
+        return abs(self.before - self.after)
+
+    @property
     def relative(self) -> float:
         """By how much, in units of the larger one; infinite where one is missing."""
-        if math.isnan(self.before) or math.isnan(self.after):
+        if math.isnan(self.absolute):
             return math.inf
-        return abs(self.before - self.after) / max(abs(self.before), abs(self.after), 1e-300)
+        return self.absolute / max(abs(self.before), abs(self.after), 1e-300)
 
     def __str__(self) -> str:
         shown = ["none" if math.isnan(value) else f"{value:.9g}" for value in (self.before, self.after)]
@@ -105,30 +110,22 @@ def compare_runs(path: str | Path, repeated: str | Path, inexact: tuple[str, ...
     rows = max(_row_differences(first, second), key=lambda d: d.relative, default=None)
     before, after = (checkpoint.load_newest(Path(p) / "checkpoints") for p in (path, repeated))
     before = as_named_now(before, after.weights)
-    weights, same = None, first == second
-    for part in ("weights", "average", "best"):
-        one, other = getattr(before, part), getattr(after, part)
-        same = same and one.keys() == other.keys() and all(_same(one[name], other[name]) for name in one)
-        for found in _weight_differences(part, one, other):
-            if weights is None or abs(found.before - found.after) > abs(weights.before - weights.after):
-                weights = found
+    parts = [(part, getattr(before, part), getattr(after, part)) for part in ("weights", "average", "best")]
+    weights = max((d for part in parts for d in _weight_differences(*part)), key=lambda d: d.absolute, default=None)
+    same = first == second and all(one.keys() == other.keys() for _, one, other in parts)
+    same = same and all(_same(one[name], other[name]) for _, one, other in parts for name in one)
     score = _scores(first, second)
     digests = [read_run(p).get("first_task_sha256") for p in (path, repeated)]
     same_tasks = None in digests or digests[0] == digests[1]
-    close = same_tasks and score is not None and abs(score[0].before - score[0].after) <= score[1]
+    close = same_tasks and score is not None and score[0].absolute <= score[1]
     return Agreement(same or (bool(inexact) and close), same, inexact, rows, weights, score, same_tasks)
 
 
 def _together(found: Mapping[str, Agreement]) -> Agreement:
-    """The agreement of all generations: as good as the first that is not exact, which is told of."""
-    name, worst = next(((n, a) for n, a in found.items() if not a.agrees), None) or next(
-        ((n, a) for n, a in found.items() if not a.exact), next(iter(found.items()))
-    )
-
-    def of(difference: Difference | None) -> Difference | None:
-        return difference and replace(difference, where=f"{name}, {difference.where}")
-
-    score = worst.score and (replace(worst.score[0], where=f"{name}, {worst.score[0].where}"), worst.score[1])
+    """The agreement of all generations: as good as the first that is worst, which is told of."""
+    name, worst = min(found.items(), key=lambda entry: (entry[1].agrees, entry[1].exact))
+    of = lambda difference: difference and replace(difference, where=f"{name}, {difference.where}")
+    score = worst.score and (of(worst.score[0]), worst.score[1])
     return replace(worst, rows=of(worst.rows), weights=of(worst.weights), score=score)
 
 

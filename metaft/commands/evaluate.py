@@ -6,20 +6,23 @@ import json
 import shlex
 import sys
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from metaft.assembly.meta_learner import build_family, load_run, require_no_idle_steps, run_config
+from metaft.assembly.meta_learner import load_run, require_no_idle_steps, run_config
+from metaft.assembly.tasks import build_family
 from metaft.assembly.unseen import require_unseen
 from metaft.commands.transfer import evaluation_config
 from metaft.data.splits import ALL
 from metaft.distributed.place import place
 from metaft.errors import MetaftError, nearest
+from metaft.evaluation import plots
+from metaft.evaluation.evaluate import Progress, evaluate, evaluate_batches
+from metaft.evaluation.lake import read_runs
+from metaft.evaluation.report import write_result
 from metaft.evaluation.result import Result
 from metaft.files import folder_path
 from metaft.learners import ANY_WAYS
-from metaft.learners.learner import MetaLearner as Learner
 from metaft.settings.config import RunConfig
 
 WEIGHTS, SPLITS, PROTOCOLS = ("best", "last"), ("train", "val", "test", ALL), ("episodes", "lake")
@@ -34,7 +37,7 @@ def evaluate_run(
     runs: str | Path | None = None,
     json_file: str | Path | None = None,
     plot_file: str | Path | None = None,
-    progress: Callable[[int, int], object] | None = None,
+    progress: Progress | None = None,
     **overrides: Any,
 ) -> tuple[Result, Path, Path]:
     """Score a run's learner.
@@ -56,11 +59,8 @@ def evaluate_run(
     Raises:
         MetaftError: for unknown names, bad settings, or whatever ``load_run`` refuses.
     """
-    for name, value, known in (
-        ("split", split, SPLITS),
-        ("weights", weights, WEIGHTS),
-        ("protocol", protocol, PROTOCOLS),
-    ):
+    asked = {"split": (split, SPLITS), "weights": (weights, WEIGHTS), "protocol": (protocol, PROTOCOLS)}
+    for name, (value, known) in asked.items():
         if value not in known:
             raise MetaftError(f"unknown {name} {value!r}{nearest(value, known)}")
     if (runs is not None) != (protocol == "lake"):
@@ -70,14 +70,18 @@ def evaluate_run(
     own = run_config(path)
     config = evaluation_config(own, overrides)
     require_no_idle_steps(own, overrides.get("test_steps"))
-    if protocol == "lake":
-        result, what = _lake(path, weights, config, str(runs), progress)
+    if runs is not None:
+        result, what = _lake(path, weights, config, runs, progress)
     else:
         result, what = _episodes(path, weights, config, split, progress)
     stem = Path(path) / "evaluations" / what
-    json_path = Path(json_file or stem.with_name(stem.name + ".json"))
-    plot_path = Path(plot_file or stem.with_name(stem.name + ".png"))
-    _write(result, json_path, plot_path, config, {"run": Path(path).resolve().name, "weights": weights, "split": split})
+    json_path = Path(json_file or stem.with_name(f"{what}.json"))
+    plot_path = Path(plot_file or stem.with_name(f"{what}.png"))
+    if place().first:
+        name, command = str(result.learner["name"]), shlex.join(["metaft", *sys.argv[1:]])
+        extra = {"run": Path(path).resolve().name, "weights": weights, "split": split}
+        write_result(json_path, {name: result}, command, [config.seed], extra)
+        plots.save(plots.accuracy_per_step({name: result}), plot_path)
     return result, json_path, plot_path
 
 
@@ -90,18 +94,12 @@ def _require_place(option: str, file: str | Path | None) -> None:
 
 
 def _episodes(
-    path: str | Path,
-    weights: str,
-    config: RunConfig,
-    split: str,
-    progress: Callable[[int, int], object] | None,
+    path: str | Path, weights: str, config: RunConfig, split: str, progress: Progress | None
 ) -> tuple[Result, str]:
-    from metaft.evaluation.evaluate import evaluate
-
     family = build_family(config, split, config.seed)
     if split in ("test", ALL):
         require_unseen(path, config, family)
-    learner = _learner(path, weights, config, family)
+    _, learner = load_run(path, weights, family, batch_norm=config.batch_norm)
     result = evaluate(learner, family, config.test_tasks, steps=config.test_steps, progress=progress)
     return result, _file_name(result, weights)
 
@@ -126,38 +124,14 @@ def _file_name(result: Result, weights: str) -> str:
 
 
 def _lake(
-    path: str | Path,
-    weights: str,
-    config: RunConfig,
-    runs: str,
-    progress: Callable[[int, int], object] | None,
+    path: str | Path, weights: str, config: RunConfig, runs: str | Path, progress: Progress | None
 ) -> tuple[Result, str]:
-    from metaft.evaluation.evaluate import evaluate_batches
-    from metaft.evaluation.lake import read_runs
-
     batch = read_runs(runs, config.image_size)
     ways = int(batch.support_y.max()) + 1
     if config.ways != ways and config.method not in ANY_WAYS:
         raise MetaftError(f"the benchmark is {ways}-way, the run {config.ways}-way; train one with --ways {ways}")
-    learner = _learner(path, weights, config, None)
+    _, learner = load_run(path, weights, batch_norm=config.batch_norm)
     family = {"family": "lake", "dataset": "omniglot", "split": "one-shot runs", "ways": ways, "shots": 1}
     pieces = [batch[i : i + 5] for i in range(0, batch.tasks, 5)]
     result = evaluate_batches(learner, pieces, batch.tasks, family=family, steps=config.test_steps, progress=progress)
     return result, f"lake-{result.mode}"
-
-
-def _learner(path: str | Path, weights: str, config: RunConfig, family: Any) -> Learner:
-    _, learner = load_run(path, weights, family, batch_norm=config.batch_norm)
-    return learner
-
-
-def _write(result: Result, json_path: Path, plot_path: Path, config: RunConfig, extra: dict[str, Any]) -> None:
-    if not place().first:
-        return
-    from metaft.evaluation import plots
-    from metaft.evaluation.report import write_result
-
-    name = str(result.learner["name"])
-    command = shlex.join(["metaft", *sys.argv[1:]])
-    write_result(json_path, {name: result}, command, [config.seed], extra)
-    plots.save(plots.accuracy_per_step({name: result}), plot_path)

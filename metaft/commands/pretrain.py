@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from metaft.assembly.meta_learner import Parts
 from metaft.assembly.networks import build_classifier
 from metaft.assembly.tasks import SMALLEST, build_family
 from metaft.data.class_lists import require_disjoint
@@ -14,21 +15,11 @@ from metaft.learners.supervised import Supervised
 from metaft.models import require_known
 from metaft.settings.pretrain import PretrainConfig
 from metaft.tasks.episodes import Episodes
-from metaft.tasks.family import TaskFamily
 from metaft.tasks.minibatches import Minibatches
 from metaft.training.loop import TrainResult, meta_train
 
 
-@dataclass(frozen=True)
-class PretrainParts:
-    """What pretraining is made of."""
-
-    train: Minibatches
-    validation: TaskFamily
-    learner: Supervised
-
-
-def build_pretraining(config: PretrainConfig) -> PretrainParts:
+def build_pretraining(config: PretrainConfig) -> Parts[Minibatches, Supervised]:
     """Data, validation tasks over other classes, and the network with its initial weights.
 
     Args:
@@ -49,31 +40,26 @@ def build_pretraining(config: PretrainConfig) -> PretrainParts:
         require_disjoint({"train": drawn.images.names, "val": validation.images.names}, config.dataset)
     train = Minibatches(drawn.images, config.shift, config.seed, config.dataset, "train", drawn.details)
     train.batch(0, config.batch_size)  # too few images for a minibatch: say so before any work
-    return PretrainParts(
-        train, validation, Supervised(build_classifier(config, train), label_smoothing=config.label_smoothing)
-    )
+    learner = Supervised(build_classifier(config, train), label_smoothing=config.label_smoothing)
+    return Parts(train, validation, learner)
 
 
 def pretrain(
     config: PretrainConfig,
     out: str | Path,
     *,
-    resume: bool = False,
-    overwrite: bool = False,
-    progress: bool = True,
     command: str | None = None,
-    parts: PretrainParts | None = None,
+    parts: Parts[Minibatches, Supervised] | None = None,
+    **how: Any,
 ) -> TrainResult:
     """Train a classifier into a run directory; the best by few-shot accuracy on validation classes is kept.
 
     Args:
         config: the settings.
         out: the run directory.
-        resume: go on with the run there.
-        overwrite: replace it.
-        progress: show it on standard error.
         command: what to record as the command.
         parts: as ``build_pretraining`` made them.
+        how: ``resume``, ``overwrite`` and ``progress``, as for ``meta_train``.
 
     Returns:
         What the run came to.
@@ -84,15 +70,7 @@ def pretrain(
     """
     if place().size > 1:
         raise MetaftError("metaft pretrain runs as one process, not under torchrun: leave torchrun out")
-    made = parts or build_pretraining(config)
+    made, typed = parts or build_pretraining(config), command or f"metaft pretrain --out {out}"
     return meta_train(
-        made.learner,
-        made.train,
-        out=out,
-        validation=made.validation,
-        resume=resume,
-        overwrite=overwrite,
-        progress=progress,
-        config=config,
-        command=command or f"metaft pretrain --out {out}",
+        made.learner, made.train, out=out, validation=made.validation, config=config, command=typed, **how
     )

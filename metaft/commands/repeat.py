@@ -53,15 +53,13 @@ def plan(path: str | Path) -> Plan:
         )
     config = recorded_config(folder)
     if isinstance(config, GenerationConfig):
-        raise MetaftError(
-            f"{path} is one generation of {folder.parent}; repeat them all: metaft repeat {folder.parent}"
-        )
-    values = config.model_dump()
+        parent = folder.parent
+        raise MetaftError(f"{path} is one generation of {parent}; repeat them all: metaft repeat {parent}")
+    values, changed = config.model_dump(), dict[str, Any]()
     for value in values.values():
         if isinstance(value, str):
             require_trust(value)  # The words below count as the user's own.
-    changed: dict[str, Any] = {}
-    inexact = list(_elsewhere(record, environment(), str(values.get("device"))))
+    inexact = [*_elsewhere(record, environment(), str(values.get("device"))), *_resumed(record, values)]
     if values.get("minutes") is not None and isinstance(config, DistillConfig):
         inexact.append("each generation was limited by minutes")
     elif values.get("minutes") is not None:
@@ -71,19 +69,20 @@ def plan(path: str | Path) -> Plan:
         changed = {"minutes": None, "iterations": int(iterations)}
         if values.get("schedule") != "constant":
             inexact.append("it was limited by minutes, so its learning rate followed the clock")
+    there = number(dig(record, "environment", "machine", "cores"))
+    if values.get("workers") == "auto" and there and there != environment()["machine"]["cores"]:
+        changed["workers"] = int(there)
+    repeated = type(config).model_validate(values | changed) if changed else config
+    return Plan(command_words(repeated), tuple(dict.fromkeys(inexact)))
+
+
+def _resumed(record: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[str]:
+    """What a run was resumed with that may change its numbers."""
     for earlier in record.get("history") or ():
-        if isinstance(earlier, dict):
-            inexact += [
-                f"it was begun with {name} = {printable(earlier[name])} and resumed with {values.get(name)}"
-                for name in MAY_CHANGE
-                if name in earlier and name != "checkpoint_every" and earlier[name] != _trained(record, name)
-            ]
-    cores = number(dig(record, "environment", "machine", "cores"))
-    if values.get("workers") == "auto" and cores and cores != environment()["machine"]["cores"]:
-        changed["workers"] = int(cores)
-    if changed:
-        config = type(config).model_validate({**values, **changed})
-    return Plan(command_words(config), tuple(dict.fromkeys(inexact)))
+        for name in MAY_CHANGE if isinstance(earlier, dict) else ():
+            now = dig(record, "settings", "train", name)
+            if name in earlier and name != "checkpoint_every" and earlier[name] != now:
+                yield f"it was begun with {name} = {printable(earlier[name])} and resumed with {values.get(name)}"
 
 
 def _elsewhere(record: Mapping[str, Any], here: Mapping[str, Any], device: str) -> Iterator[str]:
@@ -100,10 +99,6 @@ def _elsewhere(record: Mapping[str, Any], here: Mapping[str, Any], device: str) 
         yield f"it was made from changed files (commit {printable(ours)})"
     if device != "cpu" and here["machine"]["accelerator"]:
         yield "a GPU adds in no fixed order"
-
-
-def _trained(record: Mapping[str, Any], name: str) -> Any:
-    return dig(record, "settings", "train", name)
 
 
 def note(repeated: str | Path, path: str | Path, found: Agreement) -> None:

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from metaft.assembly.tasks import CHANNELS, build_family
+from metaft.data import catalog
 from metaft.errors import MetaftError
 from metaft.learners import ANY_WAYS
 from metaft.plugins import is_import_path
 from metaft.settings.config import RunConfig, validated
-from metaft.settings.family import BY_DATASET
+from metaft.settings.defaults import BY_DATASET
 
 log = logging.getLogger("metaft")
 NAMES = {channels: name for name, channels in CHANNELS.items() if channels}
@@ -38,13 +39,12 @@ def evaluation_config(own: RunConfig, given: Mapping[str, Any]) -> RunConfig:
     changes = {f"fewest_{name}": None for name in ("ways", "shots") if name in asked} | asked
     dataset = str(asked.get("dataset", own.dataset))
     if dataset != own.dataset:
-        default = {name: field.default for name, field in RunConfig.model_fields.items()}
-        changes.setdefault("scheme", default["scheme"])
-        changes.setdefault("min_examples", None)
-        changes.setdefault("rotations", BY_DATASET.get(dataset, {}).get("rotations", own.rotations))
+        other = {"scheme": RunConfig.model_fields["scheme"].default, "min_examples": None}
+        other["rotations"] = BY_DATASET.get(dataset, {}).get("rotations", own.rotations)
+        other["colours"] = asked.get("colours") or _colours(own, dataset)
         if own.dataset in ("folder", "table"):
-            changes.setdefault("data_root", None)
-        changes.setdefault("colours", _colours(own, dataset))
+            other["data_root"] = None
+        changes = other | changes
     config = validated(RunConfig, {**own.model_dump(), **changes, "train_ways": None})
     if config.ways != own.ways and own.method not in ANY_WAYS:
         raise MetaftError(
@@ -56,7 +56,10 @@ def evaluation_config(own: RunConfig, given: Mapping[str, Any]) -> RunConfig:
 
 def _colours(own: RunConfig, dataset: str) -> str | None:
     """What the other data set's images have to become; says so where that changes them."""
-    trained, there = CHANNELS[own.colours] or _channels(own), _known_channels(dataset)
+    trained, there = CHANNELS[own.colours] or _channels(own.dataset), _channels(dataset)
+    if trained is None:
+        shape = build_family(own, "val", own.seed).input_shape
+        trained = shape[0] if len(shape) == 3 else 0
     if trained not in NAMES:
         return None
     if there and there != trained:
@@ -64,15 +67,5 @@ def _colours(own: RunConfig, dataset: str) -> str | None:
     return NAMES[trained]
 
 
-def _channels(own: RunConfig) -> int:
-    known = _known_channels(own.dataset)
-    if known is not None:
-        return known
-    shape = build_family(own, "val", own.seed).input_shape
-    return shape[0] if len(shape) == 3 else 0
-
-
-def _known_channels(dataset: str) -> int | None:
-    from metaft.data import catalog
-
+def _channels(dataset: str) -> int | None:
     return None if is_import_path(dataset) else catalog.dataset(dataset).channels

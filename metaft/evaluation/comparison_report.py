@@ -14,6 +14,7 @@ from rich.text import Text
 from metaft.evaluation.comparison import Comparison, Row
 from metaft.evaluation.difference import BOTH, WEIGHTS
 from metaft.evaluation.report import LABELS, describe_family, describe_method, format_score, markdown_table
+from metaft.plain_json import finite
 
 KEPT = 5
 """Columns that a narrow terminal shows in any case: who, how well, and in which mode."""
@@ -110,7 +111,7 @@ def results(comparison: Comparison) -> dict[str, dict[str, Any]]:
         label: {
             "origins": [dict(cell.origin) for cell in comparison.of(label, comparison.shots[0])],
             "shots": {
-                str(shots): _plain(dataclasses.asdict(row))
+                str(shots): finite(dataclasses.asdict(row))
                 for shots in comparison.shots
                 for row in comparison.rows(shots)
                 if row.label == label
@@ -214,11 +215,3 @@ def _gap(row: Row, metric: str) -> str:
         return text
     whose = OF_WEIGHTS if row.gap.about == WEIGHTS else ""
     return f"{sign}{text}{whose} {row.verdict}".rstrip()
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from metaft.evaluation.statistics import Summary
+from metaft.plain_json import finite
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,19 +80,20 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """Everything as plain JSON values; what is not a finite number becomes ``None``."""
-        return {
+        page = {
             "metric": self.metric,
             "mode": self.mode,
             "tasks": self.tasks,
-            **_plain(dataclasses.asdict(self.steps[-1])),
-            "diverged_tasks": list(self.diverged_tasks),
-            "per_step": [_plain(dataclasses.asdict(step)) for step in self.steps],
+            **dataclasses.asdict(self.steps[-1]),
+            "diverged_tasks": self.diverged_tasks,
+            "per_step": [dataclasses.asdict(step) for step in self.steps],
             "seconds": round(self.seconds, 3),
-            "answering_seconds": _finite(round(self.answering_seconds, 6)),
-            "learner": _plain(self.learner),
-            "family": _plain(self.family),
-            "per_task": [_finite(round(value, 6)) for value in self.per_task.tolist()],
+            "answering_seconds": round(self.answering_seconds, 6),
+            "learner": self.learner,
+            "family": self.family,
+            "per_task": [round(value, 6) for value in self.per_task.tolist()],
         }
+        return dict(finite(page))
 
     @classmethod
     def from_json(cls, page: Mapping[str, Any]) -> Self:
@@ -119,14 +121,3 @@ class Result:
 
 def _number(value: Any) -> Any:
     return math.nan if value is None else value
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: _finite(value) if isinstance(value, float) else _plain(value) if isinstance(value, Mapping) else value
-        for key, value in settings.items()
-    }

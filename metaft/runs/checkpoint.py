@@ -20,7 +20,7 @@ from torch import Tensor
 from metaft.errors import MetaftError
 from metaft.files import clear_disk_errors, sync_folder, write_synced
 from metaft.runs.own_files import CHECKPOINT, holds_parts, remove_checkpoint
-from metaft.runs.reading import MAX_BYTES, read_bytes
+from metaft.runs.reading import MAX_BYTES, dig, read_bytes
 
 FORMAT = 1
 """Raised when older programs could no longer read the files."""
@@ -56,6 +56,14 @@ class Checkpoint:
     best: dict[str, Tensor] = field(default_factory=dict)
     optimiser: dict[str, Tensor] = field(default_factory=dict)
     path: Path | None = None
+
+    def chosen(self, weights: str) -> dict[str, Tensor]:
+        """The weights that a learner is to have.
+
+        Args:
+            weights: "best" by validation, the last ones of a run that was never validated; or "last".
+        """
+        return (self.best if weights == "best" else {}) or self.average or self.weights
 
 
 def save(folder: Path, checkpoint: Checkpoint, keep: int = 2) -> Path:
@@ -188,19 +196,17 @@ def require_fit(stored: Mapping[str, Tensor], expected: Mapping[str, Tensor], wh
     Raises:
         MetaftError: naming the first parameter that is missing, unknown or of another shape or type.
     """
-    for name in expected:
+    whose = f"checkpoint {where} is of another architecture"
+    for name in (*expected, *stored):
         if name not in stored:
-            raise MetaftError(f"checkpoint {where} is of another architecture: it has no parameter {name!r}")
-    for name in stored:
+            raise MetaftError(f"{whose}: it has no parameter {name!r}")
         if name not in expected:
-            raise MetaftError(f"checkpoint {where} is of another architecture: the model has no parameter {name!r}")
+            raise MetaftError(f"{whose}: the model has no parameter {name!r}")
     for name, want in expected.items():
-        weight = stored[name]
-        if weight.shape != want.shape or weight.dtype != want.dtype:
-            raise MetaftError(
-                f"checkpoint {where} is of another architecture: {name!r} is {list(weight.shape)} "
-                f"{weight.dtype} there, {list(want.shape)} {want.dtype} in the model"
-            )
+        found = stored[name]
+        if found.shape != want.shape or found.dtype != want.dtype:
+            there, here = (f"{list(weight.shape)} {weight.dtype}" for weight in (found, want))
+            raise MetaftError(f"{whose}: {name!r} is {there} there, {here} in the model")
 
 
 def newest_name(folder: Path) -> str | None:
@@ -212,20 +218,19 @@ def _read_record(path: Path) -> dict[str, Any]:
     """The checkpoint's list of files with their digests, and its progress; as it was written."""
     content = _read_file(path / _PROGRESS, MAX_BYTES)
     try:
-        record = json.loads(content)
-        seal, version = record.pop("sha256"), record.get("format")
-        canonical = _canonical(record)
-    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+        record = dict(json.loads(content))
+        seal, sealed = record.pop("sha256"), _digest(_canonical(record))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedCheckpointError(f"{_PROGRESS}: {type(error).__name__}") from error
-    if seal != _digest(canonical):
+    if seal != sealed:
         raise DamagedCheckpointError(f"{_PROGRESS} does not match its checksum")
+    version = record.get("format")
     if isinstance(version, int) and version > FORMAT:
         raise MetaftError(f"checkpoint {path} has format {version}, this metaft reads up to {FORMAT}; update metaft")
     # A stranger can seal anything.
-    files, progress = record.get("files"), record.get("progress")
-    if not isinstance(files, dict) or not isinstance(progress, dict) or type(progress.get("iteration")) is not int:
+    if not isinstance(record.get("files"), dict) or type(dig(record, "progress", "iteration")) is not int:
         raise DamagedCheckpointError(f"{_PROGRESS} is not that of a checkpoint")
-    return dict(record)
+    return record
 
 
 def _read_file(path: Path, most: int) -> bytes:
@@ -254,8 +259,9 @@ def _tidy(folder: Path, newest: Path, keep: int) -> None:
     """Remove what is no longer needed; those after the newest belong to a future that was given up."""
     found = folders(folder)
     past = [path for path in found if path.name <= newest.name]
-    for path in [*past[:-keep], *(p for p in found if p.name > newest.name)]:
-        _remove(path)
+    for path in found:
+        if path not in past[-keep:]:
+            _remove(path)
     for path in folder.glob(f"{_TEMPORARY}*"):
         shutil.rmtree(path, ignore_errors=True)
 

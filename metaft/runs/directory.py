@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
-import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import IO, Any
 
+from metaft.environment import environment
 from metaft.errors import MetaftError
 from metaft.files import clear_disk_errors, folder_path, is_partial, remove_partial_files, shown, write_atomically
-from metaft.runs.own_files import MADE_BY, RECORD, is_ours, remove_run
-from metaft.runs.reading import read_json
+from metaft.plain_json import write_json
+from metaft.runs.contents import Contents
+from metaft.runs.own_files import FILES, MADE_BY, RECORD, is_ours, remove_run
+from metaft.runs.reading import read_json, read_run
+from metaft.runs.reading import read_run as read_record
+from metaft.settings.config import CommandSettings, to_toml
 
-OWN = (
-    "generation-*", "candidates", "distillation.json", "soft_labels.png",
-    "config.toml", "metrics.jsonl", "episode.png", "tensorboard", "checkpoints", "evaluations", RECORD,
-)  # fmt: skip
-"""Where a run writes: none of these may be a link."""
+__all__ = ["RUN", "RunDirectory", "locked", "read_record", "write_beginning"]
 
 _BEGUN = (".lock", "config.toml")
 """What a process killed while it began a run can leave, the first of them always; such a folder is free."""
+
+
+def _is_free(names: Collection[str]) -> bool:
+    return not names or (_BEGUN[0] in names and all(name in _BEGUN or is_partial(name) for name in names))
+
+
+RUN = Contents(
+    "run",
+    RECORD,
+    (*_BEGUN, "generation-*", "candidates", *FILES, "tensorboard", "checkpoints", "evaluations", RECORD),
+    is_ours=lambda folder: is_ours(read_json(folder / RECORD)),
+    is_free=_is_free,
+)
 
 
 class RunDirectory:
@@ -89,27 +102,7 @@ class RunDirectory:
         Raises:
             MetaftError: as ``open``.
         """
-        if resume and overwrite:
-            raise MetaftError("resume and overwrite exclude each other; choose one")
-        folder_path(self.path)
-        for target in _entries(self.path, (*_BEGUN, *OWN)):
-            if target.is_symlink():
-                raise MetaftError(f"{target} is a link; a run writes into its own folder alone")
-        is_run = (self.path / RECORD).exists()
-        if is_run and not is_ours(read_json(self.path / RECORD)):
-            raise MetaftError(
-                f"{self.path} already holds a {RECORD}, but not one that metaft wrote; nothing of it is touched: "
-                "give another --out"
-            )
-        if resume and not is_run:
-            raise MetaftError(f"no run in {self.path} to resume; leave out --resume to start one")
-        if not resume and not overwrite and is_run:
-            raise MetaftError(
-                f"{self.path} already holds a run; give --resume to go on with it, "
-                "--overwrite to replace it, or another --out"
-            )
-        if not is_run and self.path.is_dir() and not _is_free({p.name for p in self.path.iterdir()}):
-            raise MetaftError(f"{self.path} is not empty and holds no run; give another --out")
+        RUN.check(self.path, resume=resume, overwrite=overwrite)
 
     def write_record(self, **values: Any) -> None:
         """Add to ``run.json``, atomically.
@@ -117,9 +110,7 @@ class RunDirectory:
         Args:
             values: JSON-able entries, replacing those of the same name.
         """
-        record = {**MADE_BY, **self.record(), **values}
-        text = json.dumps(record, indent=2, ensure_ascii=False, default=str)
-        write_atomically(self.path / RECORD, text.encode() + b"\n")
+        write_json(self.path / RECORD, {**MADE_BY, **self.record(), **values})
 
     def record(self) -> dict[str, Any]:
         """What ``run.json`` says; empty if there is none.
@@ -127,7 +118,7 @@ class RunDirectory:
         Raises:
             MetaftError: if it is damaged.
         """
-        return read_record(self.path) if (self.path / RECORD).exists() else {}
+        return read_run(self.path) if (self.path / RECORD).exists() else {}
 
     def close(self) -> None:
         """Let other processes have the folder."""
@@ -155,52 +146,50 @@ class RunDirectory:
         self._lock = file
 
 
-def read_record(path: str | Path) -> dict[str, Any]:
-    """Read the ``run.json`` of a run folder.
+@contextlib.contextmanager
+def locked(folder: Path, what: str) -> Iterator[None]:
+    """Make a folder where it is missing, and keep other processes out of it.
 
     Args:
-        path: the run folder.
-
-    Returns:
-        Its entries.
+        folder: to write to.
+        what: it holds, for the message.
 
     Raises:
-        MetaftError: if the folder holds no run, or the file is damaged.
+        MetaftError: if it cannot be made, or another process has it.
     """
-    file = Path(path) / RECORD
-    if not os.path.exists(file):
-        raise MetaftError(
-            f"no run in {shown(path)} (there is no {file.name}); give a folder that metaft meta-train made"
-        )
-    return read_json(file)
+    with contextlib.closing(RunDirectory(folder)) as held:
+        with clear_disk_errors(f"{what} {folder}"):
+            folder.mkdir(parents=True, exist_ok=True)
+        held.lock()
+        yield
 
 
-def _entries(folder: Path, patterns: Sequence[str]) -> list[Path]:
-    """What lies in a folder under some names, in their order; dangling links too."""
-    found = sorted(folder.iterdir()) if folder.is_dir() else []
-    return [entry for pattern in patterns for entry in found if fnmatch(entry.name, pattern)]
-
-
-def _is_free(names: set[str]) -> bool:
-    return not names or (_BEGUN[0] in names and all(name in _BEGUN or is_partial(name) for name in names))
-
-
-def first_record(command: str, settings: Mapping[str, object]) -> dict[str, Any]:
-    """What is known about a run at its start.
+def write_beginning(
+    run: RunDirectory,
+    command: str,
+    config: CommandSettings | None,
+    settings: Mapping[str, object],
+    more: Mapping[str, Any],
+    resumed: bool,
+) -> None:
+    """Write what is known about a run at its start: ``config.toml``, and into ``run.json`` where and how it is made.
 
     Args:
+        run: the open run directory.
         command: what the user called.
-        settings: the run's settings, learner and family.
+        config: the full settings, if the run was built from some.
+        settings: those of training, learner and tasks.
+        more: further entries.
+        resumed: whether the run goes on; then it was started when it says so.
 
-    Returns:
-        JSON-able entries: command, settings, versions, commit and machine, start time, state.
+    Raises:
+        MetaftError: if a file cannot be written.
     """
-    from metaft.environment import environment
-
-    return {
-        "command": command,
-        "settings": dict(settings),
-        "environment": environment(),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "state": "running",
-    }
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    record = {"command": command, "settings": dict(settings), "environment": environment(), "state": "running", **more}
+    record |= {"started": run.record().get("started"), "resumed": now} if resumed else {"started": now}
+    # The record last: a folder is a run, and can be resumed, once all that resuming needs is there.
+    if config is not None:
+        record |= {"kind": config.command, "config": config.model_dump()}
+        write_atomically(run.path / "config.toml", to_toml(config).encode())
+    run.write_record(**record)

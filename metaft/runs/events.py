@@ -20,8 +20,9 @@ class EventFile:
     def __init__(self, folder: Path, first: int) -> None:
         from tensorboard.compat.proto import event_pb2
         from tensorboard.summary.writer.record_writer import RecordWriter
+        from torch.utils.tensorboard import summary
 
-        self._proto: Any = event_pb2
+        self._proto, self._summary = event_pb2, summary
         folder.mkdir(parents=True, exist_ok=True)
         name = f"events.out.tfevents.{_next_stamp(folder):010d}.{socket.gethostname()}.{os.getpid()}.0"
         self._file = open(folder / name, "xb")  # noqa: SIM115 -- held until close()
@@ -32,21 +33,15 @@ class EventFile:
 
     def scalar(self, tag: str, value: float, step: int) -> None:
         """One point of a curve."""
-        from torch.utils.tensorboard.summary import scalar
-
-        self._write(step, summary=scalar(tag, value))
+        self._write(step, summary=self._summary.scalar(tag, value))
 
     def text(self, tag: str, content: str, step: int) -> None:
         """A text in Markdown."""
-        from torch.utils.tensorboard.summary import text
-
-        self._write(step, summary=text(tag, content))
+        self._write(step, summary=self._summary.text(tag, content))
 
     def image(self, tag: str, pixels: Any, step: int) -> None:
         """A picture, ``uint8 [height, width, 3]``."""
-        from torch.utils.tensorboard.summary import image
-
-        self._write(step, summary=image(tag, pixels, dataformats="HWC"))
+        self._write(step, summary=self._summary.image(tag, pixels, dataformats="HWC"))
 
     def settings(self, values: dict[str, Any]) -> None:
         """What a run was made with, for the HParams dashboard, where its scalars become columns to sort by.
@@ -54,19 +49,15 @@ class EventFile:
         Args:
             values: text, numbers and booleans by name; others are written as text, None is left out.
         """
-        from torch.utils.tensorboard.summary import hparams
-
         plain = {
             k: v if isinstance(v, bool | int | float | str) else str(v) for k, v in values.items() if v is not None
         }
         # Without torch's list of columns: TensorBoard makes it of all runs that it sees, of whatever command.
-        self._write(0, summary=hparams(plain, {})[1])
+        self._write(0, summary=self._summary.hparams(plain, {})[1])
 
     def ended(self) -> None:
         """Say in the HParams dashboard that the run is finished."""
-        from torch.utils.tensorboard.summary import hparams
-
-        self._write(0, summary=hparams({}, {})[2])
+        self._write(0, summary=self._summary.hparams({}, {})[2])
 
     def flush(self) -> None:
         """Let a TensorBoard that is watching see all of it."""

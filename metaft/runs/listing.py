@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any
 from metaft.errors import MetaftError
 from metaft.evaluation.report import describe_family, format_score
 from metaft.runs.own_files import CHECKPOINT
-from metaft.runs.reading import dig, in_use, number, printable, read_json, read_rows
+from metaft.runs.reading import dig, entries, in_use, known, number, printable, read_json, read_rows
 
 HEADS = ("run", "state", "progress", "validation", "learner, tasks", "seed", "updated")
 STATES = ("running", "stopped", "finished", "failed")
@@ -69,10 +70,7 @@ class RunSummary:
     @property
     def score(self) -> str:
         """The best validation score with its interval."""
-        if self.best is None or self.metric is None:
-            return "–"
-        text = format_score(self.best, float("nan") if self.ci95 is None else self.ci95, self.metric)
-        return f"{text} %" if self.metric == "accuracy" else f"{text} mse"
+        return "–" if self.best is None or self.metric is None else score_text(self.best, self.ci95, self.metric)
 
     def row(self, below: Path) -> list[str]:
         """Cells under `HEADS`, with the path as seen from a folder."""
@@ -80,6 +78,18 @@ class RunSummary:
         what = ", ".join(part for part in (self.learner, self.data) if part) or None
         cells = (where, self.state, self.progress, self.score, what, self.seed, _ago(self.updated))
         return ["–" if cell is None else printable(cell) for cell in cells]
+
+
+def score_text(mean: float, ci95: float | None, metric: str) -> str:
+    """A score with its interval and unit, such as ``98.73 ± 0.24 %``.
+
+    Args:
+        mean: of the metric.
+        ci95: half width of the 95% interval, if it is known.
+        metric: "accuracy" or "mse".
+    """
+    text = format_score(mean, math.nan if ci95 is None else ci95, metric)
+    return f"{text} {'%' if metric == 'accuracy' else 'mse'}"
 
 
 def list_runs(folder: str | Path) -> list[RunSummary]:
@@ -114,24 +124,28 @@ def summarise_run(path: str | Path) -> RunSummary:
     except MetaftError as error:
         return RunSummary(str(path), "damaged", error.message, updated=_updated(folder))
     rows = _rows(folder)
-    at = [record, *rows, *(dig(p, "progress") for p in _checkpoints(folder))]
+    at = [record, *rows, *_checkpoints(folder)]
     metric, best, ci95 = _best(record, rows)
-    train, seed = dig(record, "settings", "train"), number(dig(record, "settings", "train", "seed"))
-    limit, family = number(dig(train, "iterations")), dig(record, "settings", "family")
+    train, family = entries(record, "settings", "train"), entries(record, "settings", "family")
+    limit, seed, learner = (
+        number(train.get("iterations")),
+        number(train.get("seed")),
+        dig(record, "settings", "learner"),
+    )
     reason = record.get("reason") if record.get("state") == "failed" else None
     return RunSummary(
         path=str(path),
         state=_state(folder, record),
         reason=None if reason is None else printable(reason),
-        iteration=int(max((number(dig(entry, "iteration")) or 0 for entry in at), default=0)),
+        iteration=int(max(number(entry.get("iteration")) or 0 for entry in at)),
         iterations=None if limit is None else int(limit),
-        seconds=max((number(dig(entry, "seconds")) or 0 for entry in at), default=0),
-        minutes=number(dig(train, "minutes")),
+        seconds=max(number(entry.get("seconds")) or 0 for entry in at),
+        minutes=number(train.get("minutes")),
         metric=metric,
         best=best,
         ci95=ci95,
-        learner=_text(dig(record, "settings", "learner", "learner")),
-        data=printable(describe_family(family)) if isinstance(family, dict) else None,
+        learner=_text(dig(learner, "learner")),
+        data=printable(describe_family(family)) if family else None,
         seed=None if seed is None else int(seed),
         updated=_updated(folder),
     )
@@ -148,14 +162,13 @@ def _state(folder: Path, record: dict[str, Any]) -> str:
 
 def _best(record: dict[str, Any], rows: list[dict[str, Any]]) -> tuple[str | None, float | None, float | None]:
     """Metric, best value and interval: from the log, which has them while the run goes on; else from the record."""
-    for row in reversed(rows):
-        if row.get("kind") == "validation" and row.get("best") is True:
-            for metric in ("accuracy", "mse"):
-                if (value := number(row.get(metric))) is not None:
-                    return metric, value, number(row.get("ci95"))
-    for metric in ("accuracy", "mse"):
-        if (value := number(record.get(f"best_validation_{metric}"))) is not None:
-            return metric, value, None
+    newest: dict[str, Any] = next(
+        (row for row in reversed(rows) if row.get("kind") == "validation" and row.get("best") is True), {}
+    )
+    for found, prefix in ((newest, ""), (record, "best_validation_")):
+        for metric in ("accuracy", "mse"):
+            if (value := number(found.get(f"{prefix}{metric}"))) is not None:
+                return metric, value, number(found.get("ci95")) if found is newest else None
     return None, None, None
 
 
@@ -178,25 +191,16 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
         return []
 
 
-def _checkpoints(folder: Path) -> Iterator[dict[str, Any]]:
-    for file in (folder / "checkpoints").glob("iteration-*/progress.json"):
-        if not CHECKPOINT.fullmatch(file.parent.name):
-            continue
-        try:
-            yield read_json(file)
-        except MetaftError:
-            continue
+def _checkpoints(folder: Path) -> list[dict[str, Any]]:
+    files = (folder / "checkpoints").glob("iteration-*/progress.json")
+    return [entries(known(file), "progress") for file in files if CHECKPOINT.fullmatch(file.parent.name)]
 
 
 def _updated(folder: Path) -> str | None:
-    times = []
-    for name in ("run.json", "metrics.jsonl", "checkpoints"):
-        try:
-            times.append((folder / name).stat().st_mtime)
-        except OSError:
-            continue
+    files = [folder / name for name in ("run.json", "metrics.jsonl", "checkpoints")]
     try:
-        return datetime.fromtimestamp(max(times), UTC).isoformat(timespec="seconds")
+        newest = max(file.stat().st_mtime for file in files if file.exists())
+        return datetime.fromtimestamp(newest, UTC).isoformat(timespec="seconds")
     except (ValueError, OverflowError, OSError):
         return None
 

@@ -15,8 +15,12 @@ import numpy as np
 from PIL import Image
 
 from metaft.files import clear_disk_errors
+from metaft.plain_json import finite
 from metaft.runs.events import EventFile
 from metaft.runs.own_files import SCORES
+from metaft.runs.reading import read_rows
+
+__all__ = ["Metrics", "read_rows"]
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +56,7 @@ class Metrics:
         """
         row = {"kind": kind, "iteration": iteration, **values}
         with self._clear_errors():
-            self._file.write(json.dumps(_plain(row), allow_nan=False).encode() + b"\n")
+            self._file.write(json.dumps(finite(row), allow_nan=False).encode() + b"\n")
             self._file.flush()
             for name, value in values.items():
                 if isinstance(value, list):
@@ -132,25 +136,3 @@ class Metrics:
 
     def _clear_errors(self) -> AbstractContextManager[None]:
         return clear_disk_errors(str(self._file.name), "the last good checkpoint is intact")
-
-
-def read_rows(file: str | Path) -> list[dict[str, Any]]:
-    """Read a metrics file.
-
-    Args:
-        file: ``metrics.jsonl`` of a run; a last line cut short by a crash is left out.
-
-    Returns:
-        One dictionary a row.
-    """
-    lines = Path(file).read_text(encoding="utf-8").split("\n")[:-1]
-    return [json.loads(line) for line in lines]
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no NaN or infinity: they become null."""
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_plain(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

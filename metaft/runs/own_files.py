@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from metaft.errors import MetaftError
 from metaft.files import is_partial
-from metaft.runs.reading import dig, read_json
+from metaft.runs.reading import dig, known
 
 RECORD = "run.json"
 MADE_BY = {"program": "metaft"}
@@ -21,7 +20,7 @@ MADE_BY = {"program": "metaft"}
 SCORES = "scores"
 """Folder of TensorBoard's settings and final scores, in that of the run's events."""
 
-_FILES = ("distillation.json", "soft_labels.png", "config.toml", "metrics.jsonl", "episode.png")
+FILES = ("distillation.json", "soft_labels.png", "config.toml", "metrics.jsonl", "episode.png")
 _GENERATION, _CANDIDATE = re.compile(r"generation-\d+"), re.compile(r"temperature-[\w.+-]+")
 CHECKPOINT, _UNFINISHED = re.compile(r"iteration-\d{10,}"), re.compile(r"\.writing-\d+")
 _PART = re.compile(r"(weights|average|best|optimiser)\.safetensors|progress\.json")
@@ -45,10 +44,7 @@ def holds_run(folder: Path) -> bool:
     Args:
         folder: which need not exist.
     """
-    try:
-        return is_ours(read_json(folder / RECORD))
-    except MetaftError:
-        return False
+    return is_ours(known(folder / RECORD))
 
 
 def remove_run(folder: Path) -> None:
@@ -60,9 +56,7 @@ def remove_run(folder: Path) -> None:
     Raises:
         OSError: if something cannot be removed.
     """
-    for entry in _folders(folder, _GENERATION):
-        _remove_inner_run(entry)
-    for entry in _folders(folder / "candidates", _CANDIDATE):
+    for entry in (*_folders(folder, _GENERATION), *_folders(folder / "candidates", _CANDIDATE)):
         _remove_inner_run(entry)
     for entry in _folders(folder / "checkpoints", CHECKPOINT):
         remove_checkpoint(entry)
@@ -73,7 +67,7 @@ def remove_run(folder: Path) -> None:
     _remove_evaluations(folder / "evaluations")
     for name in ("candidates", "checkpoints"):
         _remove_empty(folder / name)
-    for name in (*_FILES, RECORD):
+    for name in (*FILES, RECORD):
         (folder / name).unlink(missing_ok=True)
 
 
@@ -132,11 +126,8 @@ def _remove_evaluations(folder: Path) -> None:
 
 
 def _is_result(file: Path) -> bool:
-    try:
-        page = read_json(file)
-    except MetaftError:
-        return False
-    return isinstance(dig(page, "versions", "metaft"), str) and isinstance(dig(page, "results"), dict)
+    page = known(file)
+    return isinstance(dig(page, "versions", "metaft"), str) and isinstance(page.get("results"), dict)
 
 
 def _entries(folder: Path) -> Iterator[Path]:

@@ -10,8 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from metaft.errors import MetaftError, printable
+from metaft.files import shown
 
-__all__ = ["MAX_BYTES", "dig", "in_use", "number", "printable", "read_bytes", "read_json", "read_rows"]
+__all__ = [
+    "MAX_BYTES",
+    "dig",
+    "entries",
+    "in_use",
+    "known",
+    "number",
+    "printable",
+    "read_bytes",
+    "read_json",
+    "read_rows",
+]
 
 MAX_BYTES = 64 * 2**20
 """Far more than any record of a run holds."""
@@ -69,6 +81,14 @@ def read_json(path: str | Path) -> dict[str, Any]:
     return found
 
 
+def known(path: str | Path) -> dict[str, Any]:
+    """As `read_json`; empty where there is no such file, or it is damaged."""
+    try:
+        return read_json(path)
+    except MetaftError:
+        return {}
+
+
 def read_run(folder: str | Path) -> dict[str, Any]:
     """Read what a run says about itself.
 
@@ -82,7 +102,7 @@ def read_run(folder: str | Path) -> dict[str, Any]:
         MetaftError: if there is no run, or as `read_json`.
     """
     if not os.path.lexists(Path(folder) / "run.json"):
-        raise MetaftError(f"no run in {printable(folder)} (there is no run.json); metaft runs lists those there are")
+        raise MetaftError(f"no run in {shown(folder)} (there is no run.json); metaft runs lists those there are")
     return read_json(Path(folder) / "run.json")
 
 
@@ -119,6 +139,17 @@ def dig(record: Any, *names: str) -> Any:
     for name in names:
         record = record.get(name) if isinstance(record, dict) else None
     return record
+
+
+def entries(record: Any, *names: str) -> dict[str, Any]:
+    """A record within nested records; empty where there is none.
+
+    Args:
+        record: the outermost.
+        names: entry after entry.
+    """
+    found = dig(record, *names)
+    return found if isinstance(found, dict) else {}
 
 
 def number(value: Any) -> float | None:

@@ -10,7 +10,7 @@ from typing import Any
 from metaft.errors import MetaftError, printable
 from metaft.runs.reading import dig, read_run
 from metaft.runs.recorded import recorded_config
-from metaft.settings.config import CommandSettings
+from metaft.settings.config import CommandSettings, RunConfig
 from metaft.settings.distill import DistillConfig
 
 MAY_CHANGE = ("iterations", "minutes", "device", "threads", "workers", "checkpoint_every")
@@ -31,6 +31,24 @@ def may_change(kind: type[CommandSettings]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*MAY_CHANGE, *OF_A_LINE))) if issubclass(kind, DistillConfig) else MAY_CHANGE
 
 
+def require_made_by(folder: str | Path, kind: type[CommandSettings]) -> None:
+    """Refuse to go on with a run of another command.
+
+    Args:
+        folder: the run directory.
+        kind: the settings of the command that is to go on with it.
+
+    Raises:
+        MetaftError: naming the command that made it.
+    """
+    made_by = read_run(folder).get("kind", RunConfig.command)
+    if made_by != kind.command:
+        raise MetaftError(
+            f"{folder} was not made by metaft {kind.command} but by metaft {printable(made_by)}; go on with it by the "
+            "command that made it"
+        )
+
+
 def require_same_config(folder: str | Path, config: CommandSettings) -> None:
     """Refuse to go on with a run under other settings than it was begun with.
 
@@ -41,18 +59,12 @@ def require_same_config(folder: str | Path, config: CommandSettings) -> None:
     Raises:
         MetaftError: naming the setting, both values and what to do; or if the run was made by another command.
     """
-    record = read_run(folder)
-    before = record.get("config")
+    require_made_by(folder, type(config))
+    before = read_run(folder).get("config")
     if not isinstance(before, dict):  # of an older metaft, which left them to config.toml alone
         if not (Path(folder) / "config.toml").exists():
             return
         before = recorded_config(folder).model_dump()
-    made_by = record.get("kind", config.command)
-    if made_by != config.command:
-        raise MetaftError(
-            f"{folder} was made by metaft {printable(made_by)}, not by metaft {config.command}; go on with it by the "
-            "command that made it"
-        )
     now = json.loads(json.dumps(config.model_dump(), default=str))
     require_same(config.renewed(before), now, may_change(type(config)))
 
@@ -94,13 +106,12 @@ def require_same_settings(earlier: Mapping[str, Any], settings: Mapping[str, Map
         if part == "validation" and (not isinstance(known, dict) or part not in known):
             continue  # an older metaft did not write it down
         before = dig(earlier, "settings", part)
-        if part == "validation" and (before is None or values is None):
-            if before != values:
-                told = "without validation tasks" if before is None else "with validation tasks"
-                raise MetaftError(
-                    f"the run was begun {told}, by which the best weights are chosen; go on with it likewise, or give "
-                    "another --out"
-                )
+        if part == "validation" and (before is None) != (values is None):
+            raise MetaftError(
+                f"the run was begun {'without' if before is None else 'with'} validation tasks, by which the best "
+                "weights are chosen; go on with it likewise, or give another --out"
+            )
+        if part == "validation" and values is None:
             continue
         if not isinstance(before, dict):
             raise MetaftError(f"run.json is damaged: it does not say with which {part} settings the run was begun")

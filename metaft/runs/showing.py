@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from metaft.errors import MetaftError
-from metaft.evaluation.report import describe_family, describe_method, format_score
+from metaft.evaluation.report import describe_family, describe_method
 from metaft.runs import checkpoint
-from metaft.runs.listing import summarise_run
-from metaft.runs.reading import dig, number, printable, read_json, read_run
+from metaft.runs.listing import score_text, summarise_run
+from metaft.runs.reading import dig, entries, number, printable, read_json, read_run
 from metaft.runs.recorded import command_line, command_words, recorded_config
 from metaft.settings.distill import GenerationConfig
 
@@ -32,31 +32,26 @@ def show_run(path: str | Path) -> dict[str, Section]:
         MetaftError: if there is no run, or ``run.json`` cannot be read.
     """
     folder = Path(path)
-    record = read_run(folder)
-    run = summarise_run(folder)
-    environment = record.get("environment")
-    machine = dig(environment, "machine")
+    record, run = read_run(folder), summarise_run(folder)
+    told = {name: record[name] for name in ("started", "resumed", "ended", "repeats", "warning") if record.get(name)}
+    environment, learner = entries(record, "environment"), entries(record, "settings", "learner")
+    method = describe_method(learner)
     return {
         "run": {
             **{name: value for name, value in dataclasses.asdict(run).items() if value is not None},
             "progress": run.progress,
             "best_iteration": record.get("best_iteration"),
-            **{
-                name: record[name] for name in ("started", "resumed", "ended", "repeats", "warning") if record.get(name)
-            },
+            **told,
         },
         "repeat": {"recorded command": record.get("command"), **_repeat(folder, run.state)},
         "settings": _settings(folder, record),
         "environment": {
-            **(dig(environment, "versions") if isinstance(dig(environment, "versions"), dict) else {}),
-            "commit": dig(environment, "commit"),
-            **(machine if isinstance(machine, dict) else {}),
+            **entries(environment, "versions"),
+            "commit": environment.get("commit"),
+            **entries(environment, "machine"),
         },
-        "data": {
-            **(dig(record, "settings", "family") if isinstance(dig(record, "settings", "family"), dict) else {}),
-            "sha256 of the first task": record.get("first_task_sha256"),
-        },
-        "learner": _learner(dig(record, "settings", "learner")),
+        "data": {**entries(record, "settings", "family"), "sha256 of the first task": record.get("first_task_sha256")},
+        "learner": {**learner, **({"method": method} if method else {})},
         "scope": _scope(record.get("scope")),
         "checkpoints": _checkpoints(folder),
         "scores": _scores(folder),
@@ -67,15 +62,14 @@ def _repeat(folder: Path, state: str) -> Section:
     try:
         config = recorded_config(folder)
         if isinstance(config, GenerationConfig):
-            return {
-                "command line": f"none of its own: a generation of {folder.parent}, see metaft show {folder.parent}"
-            }
-        entries = {"command line": command_line(command_words(config), f"{folder}-repeat")}
+            parent = folder.parent
+            return {"command line": f"none of its own: a generation of {parent}, see metaft show {parent}"}
+        told = {"command line": command_line(command_words(config), f"{folder}-repeat")}
         if state == "finished":
-            entries["and compare"] = shlex.join(["metaft", "repeat", str(folder)])
+            told["and compare"] = shlex.join(["metaft", "repeat", str(folder)])
         elif state != "running":
-            entries["go on"] = shlex.join(["metaft", config.command, "--resume", "--out", str(folder)])
-        return entries
+            told["go on"] = shlex.join(["metaft", config.command, "--resume", "--out", str(folder)])
+        return told
     except MetaftError as error:
         return {"command line": f"none: {error.message}"}
 
@@ -83,19 +77,9 @@ def _repeat(folder: Path, state: str) -> Section:
 def _settings(folder: Path, record: dict[str, Any]) -> Section:
     """From config.toml, which has all of them; from the record for a run made from Python."""
     try:
-        values = recorded_config(folder).model_dump()
+        return recorded_config(folder).model_dump()
     except MetaftError:
-        train = dig(record, "settings", "train")
-        values = train if isinstance(train, dict) else {}
-    return dict(values)
-
-
-def _learner(told: Any) -> Section:
-    """What it said of itself, and in one line what it is."""
-    if not isinstance(told, dict):
-        return {}
-    method = describe_method(told)
-    return {**told, **({"method": method} if method else {})}
+        return entries(record, "settings", "train")
 
 
 def _scope(rows: Any) -> Section:
@@ -124,16 +108,11 @@ def _scores(folder: Path) -> Section:
         except MetaftError as error:
             found[file.stem] = error.message
             continue
-        results = page.get("results")
-        for name, result in results.items() if isinstance(results, dict) else ():
-            metric, mean, ci95 = (dig(result, key) for key in ("metric", "mean", "ci95"))
-            if metric in ("accuracy", "mse") and number(mean) is not None:
-                half = number(ci95)
-                text = format_score(float(mean), float("nan") if half is None else half, metric)
-                family = dig(result, "family")
-                where = describe_family(family) if isinstance(family, dict) else "tasks"
-                unit = "%" if metric == "accuracy" else "mse"
-                found[f"{file.stem} {name}"] = f"{text} {unit} on {dig(result, 'tasks')} {where}, {dig(result, 'mode')}"
+        for name, result in entries(page, "results").items():
+            metric, mean, half = dig(result, "metric"), number(dig(result, "mean")), number(dig(result, "ci95"))
+            if metric in ("accuracy", "mse") and mean is not None:
+                text, where = score_text(mean, half, metric), describe_family(entries(result, "family"))
+                found[f"{file.stem} {name}"] = f"{text} on {dig(result, 'tasks')} {where}, {dig(result, 'mode')}"
     return found
 
 

@@ -12,7 +12,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from metaft.errors import MetaftError, nearest
 from metaft.plugins import found_in_file, named_part, trust
-from metaft.settings.family import BY_DATASET, REGRESSIONS, FamilySettings, Settings, is_flag
+from metaft.settings.defaults import BY_DATASET, REGRESSIONS
+from metaft.settings.family import FamilySettings, Settings, is_flag
 from metaft.settings.learner import FLAGS, OF_LEARNERS, LearnerSettings, ModelSettings, with_options
 from metaft.settings.published import CHANGES_TEST, method_defaults
 from metaft.settings.teacher import QueryTeacherSettings
@@ -29,23 +30,27 @@ _SHOWN = 200
 class EvaluateSettings(Settings):
     """What ``metaft evaluate`` does unless told otherwise."""
 
-    test_tasks: int = Field(600, ge=2, le=10**8, description="test tasks")
-    test_steps: int | None = Field(
-        None,
-        ge=0,
-        le=10_000,
-        description="inner steps at test [the method's own; as in training where steps or parts are given]",
-    )
+    test_tasks: int = Field(600, ge=2, le=10**8)
+    """test tasks"""
+    test_steps: int | None = Field(None, ge=0, le=10_000)
+    """inner steps at test [the method's own; as in training where steps or parts are given]"""
 
 
-class CommandSettings(Settings):
+class CommandSettings(FamilySettings):
     """All that a training command can be told, flat; the sections are only headings of the TOML file."""
 
     command: ClassVar[str]
     counted: ClassVar[str] = "tasks"
+    makes: ClassVar[str]
+    """What its run directories are called after the data set."""
     sections: ClassVar[dict[str, type[Settings]]]
-    older: ClassVar[tuple[str, ...]] = ()
-    """Settings of older versions that are still taken, and stand in others now."""
+    common: ClassVar[tuple[str, ...]] = ()
+    """The settings that ``--help`` shows; all of them if empty."""
+
+    @property
+    def default_name(self) -> str:
+        """Of a run directory where none is given."""
+        return f"{self.dataset}-{self.makes}"
 
     @classmethod
     def renewed(cls, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,19 +69,23 @@ SECTIONS: dict[str, type[Settings]] = {
 
 
 class RunConfig(
-    CommandSettings,
-    FamilySettings,
-    ModelSettings,
-    LearnerSettings,
-    QueryTeacherSettings,
-    MetaTrainSettings,
-    EvaluateSettings,
+    CommandSettings, ModelSettings, LearnerSettings, QueryTeacherSettings, MetaTrainSettings, EvaluateSettings
 ):
     """Everything ``metaft meta-train`` can be told."""
 
     command = "meta-train"
+    makes = "LEARNER"
     sections = SECTIONS
     older = OF_LEARNERS
+    common = (
+        "dataset", "scheme", "ways", "shots", "queries", "data_root", "model", "hidden", "learner", "steps", "inner_lr",
+        "scope", "engine", "workers", "iterations", "minutes", "outer_lr", "tasks", "seed", "device", "validate_every",
+    )  # fmt: skip
+
+    @property
+    def default_name(self) -> str:
+        """Of a run directory where none is given."""
+        return f"{self.dataset}-{self.method}"
 
     @property
     def method(self) -> str:
@@ -133,11 +142,11 @@ def validated(kind: type[S], values: Mapping[str, Any]) -> S:
         MetaftError: for an unknown name or a value out of range, naming both.
     """
     for name in values:
-        if name not in kind.model_fields and name not in _older(kind):
+        if name not in kind.model_fields and name not in kind.older:
             raise MetaftError(f"unknown setting {name!r}{nearest(name, kind.model_fields)}")
     for name, value in values.items():
         # Pydantic would read true as 1.
-        flag = name in FLAGS if name in _older(kind) else is_flag(kind.model_fields[name])
+        flag = name in FLAGS if name in kind.older else is_flag(kind.model_fields[name])
         if isinstance(value, bool) and not flag:
             raise MetaftError(f"{name} = {str(value).lower()}: should not be a boolean")
     try:
@@ -150,9 +159,37 @@ def validated(kind: type[S], values: Mapping[str, Any]) -> S:
         reason = first["msg"].removeprefix("Input s").removeprefix("Value error, ")
         reason = f"s{reason}" if first["msg"].startswith("Input s") else reason
         if name == "workers":
-            reason = "should be 'auto' or a whole number"
+            reason = "should be 'auto' or a whole number from 1 to 1024"
         hint = f"; {kind.model_fields[name].description}" if first["type"] != "literal_error" else ""
         raise MetaftError(f"{name} = {str(value)[:_SHOWN]}: {reason}{hint}") from None
+
+
+def toml_tree(path: str | Path, what: str) -> tuple[str, dict[str, Any]]:
+    """Read a TOML file of a sensible size.
+
+    Args:
+        path: the file.
+        what: it holds, for the message.
+
+    Returns:
+        Its text, and its entries, unchecked.
+
+    Raises:
+        MetaftError: if it cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = file.read(MAX_TOML_BYTES + 1)
+        if len(content) > MAX_TOML_BYTES:
+            raise MetaftError(f"{what} {path} is larger than {MAX_TOML_BYTES:,} bytes")
+        text = content.decode("utf-8-sig")
+        return text, tomllib.loads(text)
+    except MetaftError:
+        raise
+    except OSError as error:
+        raise MetaftError(f"cannot read {what} {path}: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, a number of thousands of digits, nested deeply
+        raise MetaftError(f"{what} {path} is not valid TOML: {error}") from None
 
 
 def read_toml(path: str | Path, kind: type[CommandSettings] = RunConfig) -> dict[str, Any]:
@@ -168,26 +205,13 @@ def read_toml(path: str | Path, kind: type[CommandSettings] = RunConfig) -> dict
     Raises:
         MetaftError: if the file cannot be read or a name is unknown or under the wrong heading.
     """
-    try:
-        with open(path, "rb") as file:
-            content = file.read(MAX_TOML_BYTES + 1)
-    except OSError as error:
-        raise MetaftError(f"cannot read config {path}: {error.strerror or error}") from None
-    if len(content) > MAX_TOML_BYTES:
-        raise MetaftError(f"config {path} is larger than {MAX_TOML_BYTES:,} bytes")
-    try:
-        tree = tomllib.loads(content.decode("utf-8-sig"))
-    except RecursionError:
-        raise MetaftError(f"config {path} is not valid TOML: nested too deeply") from None
-    except ValueError as error:  # not TOML, not UTF-8, or a number of thousands of digits
-        raise MetaftError(f"config {path} is not valid TOML: {error}") from None
     flat: dict[str, Any] = {}
-    for name, value in tree.items():
+    for name, value in toml_tree(path, "config")[1].items():
         entries = value if isinstance(value, dict) else {name: value}
         if isinstance(value, dict) and name not in kind.sections:
             raise MetaftError(f"config {path}: unknown section [{name}]{nearest(name, kind.sections)}")
         for key, entry in entries.items():
-            if key not in kind.model_fields and key not in _older(kind):
+            if key not in kind.model_fields and key not in kind.older:
                 raise MetaftError(f"config {path}: unknown setting {key!r}{nearest(key, kind.model_fields)}")
             if isinstance(value, dict) and section_of(key, kind) != name:
                 raise MetaftError(f"config {path}: {key!r} belongs under [{section_of(key, kind)}], not [{name}]")
@@ -208,9 +232,7 @@ def load_config(path: str | Path | None, overrides: Mapping[str, Any] | None, ki
 
 
 def load_config(
-    path: str | Path | None = None,
-    overrides: Mapping[str, Any] | None = None,
-    kind: type[CommandSettings] = RunConfig,
+    path: str | Path | None = None, overrides: Mapping[str, Any] | None = None, kind: type[CommandSettings] = RunConfig
 ) -> CommandSettings:
     """Settings from a file, some of them overridden.
 
@@ -234,13 +256,9 @@ def load_config(
 
 def section_of(name: str, kind: type[CommandSettings] = RunConfig) -> str:
     """The heading a setting belongs under."""
-    if name in _older(kind):
+    if name in kind.older:
         return "learner"
     return next(section for section, part in kind.sections.items() if name in part.model_fields)
-
-
-def _older(kind: type[Settings]) -> tuple[str, ...]:
-    return getattr(kind, "older", ())
 
 
 def to_toml(config: CommandSettings) -> str:
@@ -248,12 +266,9 @@ def to_toml(config: CommandSettings) -> str:
     lines = []
     for section, kind in config.sections.items():
         lines.append(f"[{section}]")
-        values = {name: getattr(config, name) for name in kind.model_fields}
-        # JSON's strings, numbers and booleans are TOML's; a setting that is None is left out.
-        lines += [
-            f"{k} = {json.dumps(v, ensure_ascii=False).replace(chr(127), chr(92) + 'u007f')}"
-            for k, v in values.items()
-            if v is not None
-        ]
+        for name in kind.model_fields:
+            if (value := getattr(config, name)) is not None:
+                # JSON's strings, numbers and booleans are TOML's, but for the one control character it leaves as it is.
+                lines.append(f"{name} = {json.dumps(value, ensure_ascii=False)}".replace("\x7f", "\\u007f"))
         lines.append("")
     return "\n".join(lines)

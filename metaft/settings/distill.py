@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from metaft.distillation.choices import LossChoices
+from metaft.settings.defaults import OF_DISTILLATION
 from metaft.settings.family import FamilySettings, Settings
 from metaft.settings.learner import ModelSettings
 from metaft.settings.pretrain import PretrainConfig, PretrainSettings
 from metaft.settings.train import with_outer
 
-if TYPE_CHECKING:
-    from metaft.distillation.loss import DistillationLoss
-
-OF_THE_DATASET: dict[str, dict[str, Any]] = {
-    # Hinton et al. 2015, section 3: teacher of 2 × 1200, student of 2 × 800 units.
-    "mnist": {
-        "model": "mlp", "hidden": 800, "teacher_hidden": 1200, "rotations": False, "validation": "classification",
-        "outer_lr": 1e-3, "epochs": 20, "validate_every": 421, "checkpoint_every": 421,
-    },
-}  # fmt: skip
-"""Defaults of distillation that differ from those of ``metaft pretrain``, by data set; 421 iterations are an epoch."""
-
-LENGTHS = ("iterations", "minutes", "epochs")
 TEACHERS = ("model", "hidden", "shift", "dropout", "input_dropout", "epochs")
 """Settings that generation 0 may have for itself."""
 MAX_TEMPERATURES = 50
@@ -34,60 +22,68 @@ MAX_TEMPERATURES = 50
 class FirstGenerationSettings(Settings):
     """Generation 0, where it differs from the students."""
 
-    teacher: str | None = Field(None, description="run directory to begin from, instead of training generation 0")
-    teacher_model: str | None = Field(None, description="network of generation 0 [the student's]")
-    teacher_hidden: int | None = Field(None, ge=1, le=65_536, description="its channels or units [the student's]")
-    teacher_shift: int | None = Field(None, ge=0, le=256, description="its augmentation in pixels [the student's]")
-    teacher_dropout: float | None = Field(None, ge=0, lt=1, description="its dropout (mlp) [the student's]")
-    teacher_input_dropout: float | None = Field(None, ge=0, lt=1, description="likewise of its inputs [the student's]")
-    teacher_epochs: float | None = Field(None, gt=0, le=1e7, description="its length in epochs [the student's length]")
+    teacher: str | None = None
+    """run directory to begin from, instead of training generation 0"""
+    teacher_model: str | None = None
+    """network of generation 0 [the student's]"""
+    teacher_hidden: int | None = Field(None, ge=1, le=65_536)
+    """its channels or units [the student's]"""
+    teacher_shift: int | None = Field(None, ge=0, le=256)
+    """its augmentation in pixels [the student's]"""
+    teacher_dropout: float | None = Field(None, ge=0, lt=1)
+    """its dropout (mlp) [the student's]"""
+    teacher_input_dropout: float | None = Field(None, ge=0, lt=1)
+    """likewise of its inputs [the student's]"""
+    teacher_epochs: float | None = Field(None, gt=0, le=1e7)
+    """its length in epochs [the student's length]"""
 
 
 class DistillationSettings(Settings):
     """How one generation learns from the one before it."""
 
-    generations: int = Field(1, ge=1, le=1000, description="students, one after the other, each taught by the last")
-    patience: int | None = Field(
-        None, ge=1, le=1000, description="stop after so many generations without a better validation score [never]"
-    )
-    temperature: str = Field("4", description="softens the teacher's scores; 1,4,20 chooses by validation")
-    label_weight: float = Field(0.5, ge=0, le=1, description="share of the labels in the loss; the rest is the teacher")
-    loss: Literal["soft", "logits", "hidden", "hidden-cosine"] = Field(
-        "soft", description="what of the teacher is matched: soft labels, logits, or what its head is given"
-    )
-    control: Literal["none", "dkpp", "cwtm", "longer", "smoothing"] = Field(
-        "none", description="in place of the teacher's own soft labels, a control that isolates why they help"
-    )
-    label_noise: float = Field(0.0, ge=0, lt=1, description="share of the training labels that are made wrong")
-    noise: Literal["symmetric", "pairwise"] = Field("symmetric", description="into any class, or into the next one")
-    leave_out: str | None = Field(None, description="name of a class that students never see an example of")
-    cache: Literal["auto", "on", "off"] = Field(
-        "auto", description="keep the teacher's answers on the disk: always, never, or where that is quicker"
-    )
-    validation: Literal["classification", "few-shot"] | None = Field(
-        None, description="choose by held-out examples of the classes, or by tasks of other classes"
-    )
-    validation_share: float = Field(
-        0.1, gt=0, le=1e6, description="of each class's examples, or how many of them (classification)"
-    )
-    test_share: float = Field(0.2, gt=0, le=1e6, description="likewise for the test; mnist has its own test images")
-    test_tasks: int = Field(600, ge=2, le=10**8, description="test tasks (few-shot)")
+    generations: int = Field(1, ge=1, le=1000)
+    """students, one after the other, each taught by the last"""
+    patience: int | None = Field(None, ge=1, le=1000)
+    """stop after so many generations without a better validation score [never]"""
+    temperature: str = "4"
+    """softens the teacher's scores; 1,4,20 chooses by validation"""
+    label_weight: float = Field(0.5, ge=0, le=1)
+    """share of the labels in the loss; the rest is the teacher"""
+    loss: Literal["soft", "logits", "hidden", "hidden-cosine"] = "soft"
+    """what of the teacher is matched: soft labels, logits, or what its head is given"""
+    control: Literal["none", "dkpp", "cwtm", "longer", "smoothing"] = "none"
+    """in place of the teacher's own soft labels, a control that isolates why they help"""
+    label_noise: float = Field(0.0, ge=0, lt=1)
+    """share of the training labels that are made wrong"""
+    noise: Literal["symmetric", "pairwise"] = "symmetric"
+    """into any class, or into the next one"""
+    leave_out: str | None = None
+    """name of a class that students never see an example of"""
+    cache: Literal["auto", "on", "off"] = "auto"
+    """keep the teacher's answers on the disk: always, never, or where that is quicker"""
+    validation: Literal["classification", "few-shot"] | None = None
+    """choose by held-out examples of the classes, or by tasks of other classes"""
+    validation_share: float = Field(0.1, gt=0, le=1e6)
+    """of each class's examples, or how many of them (classification)"""
+    test_share: float = Field(0.2, gt=0, le=1e6)
+    """likewise for the test; mnist has its own test images"""
+    test_tasks: int = Field(600, ge=2, le=10**8)
+    """test tasks (few-shot)"""
 
 
 class DistillTrainSettings(PretrainSettings):
     """How long and how fast each generation is trained."""
 
-    epochs: float | None = Field(None, gt=0, le=1e7, description="passes through the training images, for iterations")
-    dropout: float = Field(0.0, ge=0, lt=1, description="share of hidden units that is dropped (mlp)")
-    input_dropout: float = Field(0.0, ge=0, lt=1, description="share of inputs that is dropped (mlp)")
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="of labels; control smoothing, from generation 1: 0.1")
+    lengths = ("iterations", "minutes", "epochs")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _default_length(cls, given: dict[str, Any]) -> dict[str, Any]:
-        given = with_outer(given)
-        unlimited = all(given.get(name) is None for name in LENGTHS)
-        return {**given, "iterations": 4000} if unlimited else given
+    epochs: float | None = Field(None, gt=0, le=1e7)
+    """passes through the training images, for iterations"""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """share of hidden units that is dropped (mlp)"""
+    input_dropout: float = Field(0.0, ge=0, lt=1)
+    """share of inputs that is dropped (mlp)"""
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """of labels; control smoothing, from generation 1: 0.1"""
 
 
 SECTIONS: dict[str, type[Settings]] = {
@@ -103,13 +99,14 @@ class DistillConfig(PretrainConfig, FirstGenerationSettings, DistillationSetting
     """Everything ``metaft distill`` can be told; ways, shots and queries are of few-shot validation tasks."""
 
     command = "distill"
+    makes = "distilled"
     sections = SECTIONS
 
     @model_validator(mode="before")
     @classmethod
     def _defaults_of_distillation(cls, given: dict[str, Any]) -> dict[str, Any]:
-        defaults = dict(OF_THE_DATASET.get(str(given.get("dataset")), {}))
-        if any(given.get(name) is not None for name in LENGTHS):
+        defaults = dict(OF_DISTILLATION.get(str(given.get("dataset")), {}))
+        if any(given.get(name) is not None for name in cls.lengths):
             defaults.pop("epochs", None)
         if given.get("teacher") is not None or given.get("control") == "longer":
             defaults.pop("teacher_hidden", None)
@@ -122,19 +119,16 @@ class DistillConfig(PretrainConfig, FirstGenerationSettings, DistillationSetting
 
     @model_validator(mode="after")
     def _sane(self) -> Self:
-        self._choices()  # refuses what does not go together
+        self.loss_choices()  # refuses what does not go together
         if self.epochs is not None and self.iterations is not None:
             raise ValueError("epochs and iterations both say how long a generation is trained; give one of them")
         if self.cache == "on" and self.shift:
             raise ValueError(
-                f"cache = on and shift = {self.shift}: what is moved at random cannot be looked up; say auto"
+                f"cache = on and shift = {self.shift}: images moved at random cannot be looked up; say auto"
             )
-        if self.teacher is not None:
-            for name in TEACHERS:
-                if getattr(self, f"teacher_{name}") is not None:
-                    raise ValueError(
-                        f"teacher_{name} is of a teacher to be trained, but teacher = {self.teacher} is one"
-                    )
+        idle = [f"teacher_{name}" for name in TEACHERS if getattr(self, f"teacher_{name}") is not None]
+        if self.teacher is not None and idle:
+            raise ValueError(f"{idle[0]} is of a teacher to be trained, but teacher = {self.teacher} is one")
         if not self.uses_temperature and self.temperature != "4":
             raise ValueError(f"temperature = {self.temperature}: nothing to soften, {self._why} uses no temperature")
         if self.loss != "soft" and (self.control == "cwtm" or not self.uses_teacher):
@@ -151,23 +145,11 @@ class DistillConfig(PretrainConfig, FirstGenerationSettings, DistillationSetting
         """Those to choose from; usually one."""
         return tuple(float(word) for word in self.temperature.split(","))
 
-    def student_loss(self) -> DistillationLoss:
+    def loss_choices(self) -> LossChoices:
         """What a student descends."""
-        from metaft.distillation.loss import DistillationLoss  # here, as it brings torch with it
-
-        return DistillationLoss(**vars(self._choices()))
-
-    def _choices(self) -> LossChoices:
         control = self.control if self.control in ("dkpp", "cwtm") else "none"
         weight = self.label_weight if self.uses_teacher else 1.0
-        return LossChoices(
-            self.loss,
-            self.temperatures[0],
-            weight,
-            control,
-            self.label_smoothing,
-            self.seed,
-        )
+        return LossChoices(self.loss, self.temperatures[0], weight, control, self.label_smoothing, self.seed)
 
     @property
     def uses_temperature(self) -> bool:
@@ -189,7 +171,8 @@ class DistillConfig(PretrainConfig, FirstGenerationSettings, DistillationSetting
 class GenerationSettings(Settings):
     """Which run of a distillation this is."""
 
-    generation: int = Field(0, ge=0, le=1000, description="0 learns from labels, k from generation k − 1")
+    generation: int = Field(0, ge=0, le=1000)
+    """0 learns from labels, k from generation k − 1"""
 
 
 class GenerationConfig(DistillConfig, GenerationSettings):
@@ -237,14 +220,12 @@ def _listed(given: object) -> str:
     Raises:
         ValueError: if one is no finite number above 0, or there are none or too many.
     """
-    words = [word.strip() for word in str(given).split(",")]
-    for word in words:
-        try:
-            sound = 0 < float(word) < 1e9
-        except ValueError:
-            sound = False
-        if not sound:
-            raise ValueError(f"temperature = {str(given)[:80]}: should be a number above 0, or some joined by commas")
-    if len(words) > MAX_TEMPERATURES:
-        raise ValueError(f"temperature = {str(given)[:80]} …: {len(words)} to choose from, at most {MAX_TEMPERATURES}")
-    return ",".join(dict.fromkeys(f"{float(word):g}" for word in words))
+    try:
+        found = [float(word) for word in str(given).split(",")]
+    except ValueError:
+        found = []
+    if not found or not all(0 < value < 1e9 for value in found):
+        raise ValueError(f"temperature = {str(given)[:80]}: should be a number above 0, or some joined by commas")
+    if len(found) > MAX_TEMPERATURES:
+        raise ValueError(f"temperature = {str(given)[:80]} …: {len(found)} to choose from, at most {MAX_TEMPERATURES}")
+    return ",".join(dict.fromkeys(f"{value:g}" for value in found))

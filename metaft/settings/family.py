@@ -1,34 +1,15 @@
-"""Which tasks are drawn: its settings, and the defaults that differ by data set."""
+"""Which tasks are drawn: its settings."""
 
 from __future__ import annotations
 
 import re
-from typing import Any, Literal, Self, get_args
+from typing import Any, ClassVar, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
 
 from metaft.seeds import DivisionSeed
-
-REGRESSIONS = ("sinusoid", "table")
-"""The families that are no images."""
-
-# Finn et al. 2017, section 5.2 and appendix A.1, for natural images. Their code sums the support loss over classes, so
-# their rate of 0.01 is 0.05 on our mean at 5 ways.
-_NATURAL = {
-    "rotations": False, "hidden": 32, "pool": "max", "inner_lr": 0.05, "steps": 5, "test_steps": 10, "tasks": 4,
-}  # fmt: skip
-BY_DATASET: dict[str, dict[str, Any]] = {
-    "mini-imagenet": {**_NATURAL, "image_size": 84, "iterations": 60_000},
-    "cifar-fs": {**_NATURAL, "image_size": 32, "iterations": 60_000},
-    "folder": {**_NATURAL, "image_size": 84},
-    "table": {"shots": 10, "queries": 10, "model": "mlp", "hidden": 40, "inner_lr": 0.01, "tasks": 25},
-    "sinusoid": {  # Finn et al. 2017, section 5.1
-        "shots": 10, "queries": 10, "model": "mlp", "hidden": 40, "inner_lr": 0.01, "tasks": 25, "iterations": 70_000,
-        "log_every": 500, "validate_every": 5000, "checkpoint_every": 5000,
-    },
-}  # fmt: skip
-"""Defaults that differ from the fields' own (those are for images), by data set."""
+from metaft.settings.defaults import REGRESSIONS
 
 
 def is_flag(field: FieldInfo) -> bool:
@@ -37,53 +18,64 @@ def is_flag(field: FieldInfo) -> bool:
 
 
 class Settings(BaseModel):
-    """What all sections share: no unknown keys, no NaN, no infinity, no change after validation."""
+    """What all sections share: no unknown keys, no NaN, no infinity, no change after validation.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    What stands below a field is its help; what that says in brackets at its end stands for a default of None.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    older: ClassVar[tuple[str, ...]] = ()
+    """Settings of older versions that are still taken, and stand in others now."""
 
 
 class FamilySettings(Settings):
     """Which tasks are drawn."""
 
-    dataset: str = Field(
-        "glyphs",
-        description="glyphs, omniglot, mini-imagenet, cifar-fs, folder, sinusoid, table, or your own module:NAME",
-    )
-    scheme: str = Field("alphabets", description="how classes are split into train, val and test")
-    ways: int = Field(5, ge=2, le=100_000, description="classes in a task; 3-7 draws it task by task")
-    shots: int = Field(
-        1, ge=1, le=100_000, description="support examples a class (sinusoid: points); 1-5 draws it task by task"
-    )
-    fewest_ways: int | None = Field(None, ge=2, le=100_000, description="the same as a range of ways up to --ways")
-    fewest_shots: int | None = Field(None, ge=1, le=100_000, description="the same as a range of shots up to --shots")
-    queries: int = Field(15, ge=1, le=100_000, description="query examples a class (sinusoid: points)")
-    data_root: str | None = Field(
-        None, description="folder with the data sets; else METAFT_DATA, else ./data (folder, table: itself)"
-    )
-    image_size: int = Field(28, ge=8, le=512, description="height and width images are scaled to, in pixels")
-    rotations: bool = Field(True, description="90° rotations as further classes")
-    colours: Literal["grey", "rgb"] | None = Field(None, description="turn images grey, or into colour [as they are]")
-    split_seed: DivisionSeed = Field(0, description="how classes (folder) or groups (table) are divided")
-    min_examples: int | None = Field(
-        None, ge=1, le=10**9, description="leave out classes (folder) or groups (table) of fewer examples [none]"
-    )
-    group: str | None = Field(None, description="table: the column that tells tasks apart")
-    target: str | None = Field(None, description="table: the columns to predict, joined by commas")
-    features: str | None = Field(None, description="table: the columns to predict from [all others]")
-    split_column: str | None = Field(None, description="table: the column that says train, val or test")
-    standardise: bool = Field(True, description="table: mean 0 and deviation 1 over training groups")
+    dataset: str = "glyphs"
+    """glyphs, omniglot, mini-imagenet, cifar-fs, folder, sinusoid, table, or your own module:NAME"""
+    scheme: str = "alphabets"
+    """how classes are split into train, val and test"""
+    ways: int = Field(5, ge=2, le=100_000)
+    """classes in a task; 3-7 draws it task by task"""
+    shots: int = Field(1, ge=1, le=100_000)
+    """support examples a class (sinusoid: points); 1-5 draws it task by task"""
+    fewest_ways: int | None = Field(None, ge=2, le=100_000)
+    """the same as a range of ways up to --ways"""
+    fewest_shots: int | None = Field(None, ge=1, le=100_000)
+    """the same as a range of shots up to --shots"""
+    queries: int = Field(15, ge=1, le=100_000)
+    """query examples a class (sinusoid: points)"""
+    data_root: str | None = None
+    """folder with the data sets; else METAFT_DATA, else ./data (folder, table: itself)"""
+    image_size: int = Field(28, ge=8, le=512)
+    """height and width images are scaled to, in pixels"""
+    rotations: bool = True
+    """90° rotations as further classes"""
+    colours: Literal["grey", "rgb"] | None = None
+    """turn images grey, or into colour [as they are]"""
+    split_seed: DivisionSeed = 0
+    """how classes (folder) or groups (table) are divided"""
+    min_examples: int | None = Field(None, ge=1, le=10**9)
+    """leave out classes (folder) or groups (table) of fewer examples [none]"""
+    group: str | None = None
+    """table: the column that tells tasks apart"""
+    target: str | None = None
+    """table: the columns to predict, joined by commas"""
+    features: str | None = None
+    """table: the columns to predict from [all others]"""
+    split_column: str | None = None
+    """table: the column that says train, val or test"""
+    standardise: bool = True
+    """table: mean 0 and deviation 1 over training groups"""
 
     @model_validator(mode="before")
     @classmethod
     def _ranges(cls, given: dict[str, Any]) -> dict[str, Any]:
         """``ways = "3-7"`` is the most and the fewest in one."""
-        ranges = {name: re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", str(given.get(name))) for name in ("ways", "shots")}
-        return given | {
-            key: text
-            for name, found in ranges.items()
-            if found
-            for key, text in ((f"fewest_{name}", found[1]), (name, found[2]))
-        }
+        for name in ("ways", "shots"):
+            if found := re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", str(given.get(name))):
+                given = given | {f"fewest_{name}": found[1], name: found[2]}
+        return given
 
     @model_validator(mode="after")
     def _rising(self) -> Self:

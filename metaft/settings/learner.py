@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from metaft.errors import MetaftError
 from metaft.parts import Asked
@@ -16,12 +16,14 @@ from metaft.settings.family import Settings
 class ModelSettings(Settings):
     """Which network is adapted."""
 
-    model: str = Field("conv4", description="network: conv4, resnet12, mlp, or your own: package.module:NAME")
-    hidden: int = Field(64, ge=1, le=65_536, description="channels or units of a hidden layer, or of the first block")
-    pool: Literal["stride", "max"] = Field("stride", description="how conv4 halves the image")
-    widths: Literal["wide", "doubling"] = Field(
-        "wide", description="resnet12's blocks: hidden × 1, 2.5, 5, 10 or hidden × 1, 2, 4, 8"
-    )
+    model: str = "conv4"
+    """network: conv4, resnet12, mlp, or your own: package.module:NAME"""
+    hidden: int = Field(64, ge=1, le=65_536)
+    """channels or units of a hidden layer, or of the first block"""
+    pool: Literal["stride", "max"] = "stride"
+    """how conv4 halves the image"""
+    widths: Literal["wide", "doubling"] = "wide"
+    """resnet12's blocks: hidden × 1, 2.5, 5, 10 or hidden × 1, 2, 4, 8"""
 
 
 OF_LEARNERS = (
@@ -69,53 +71,34 @@ def _text(value: Any) -> str:
 class LearnerSettings(Settings):
     """How a task is learned, and how the meta-gradient is obtained."""
 
-    learner: str = Field(
-        "maml",
-        description="method: maml, fomaml, anil, boil, reptile, imaml, meta-sgd, maml++, cavia, proto-maml, "
-        "meta-curvature, protonet, matching, matching-fce, r2d2, in-context, or your own: package.module:NAME; with "
-        "its options: protonet:distance=cosine (metaft parts learner; --learner NAME --help)",
-    )
-    steps: int | None = Field(1, ge=0, le=10_000, description="inner gradient steps in training")
-    inner_lr: float | None = Field(2.0, gt=0, le=1e6, description="inner learning rate on the mean support loss")
-    scope: str | None = Field(
-        None, description="what adapts: all, head, body, biases, first:K, last:K or a name pattern [the method's own]"
-    )
-    meta_scope: str | None = Field(
-        None, description="what is meta-trained, likewise; rates: what the rule learns [all,rates]"
-    )
-    rule: str | None = Field(
-        None,
-        description="how an inner step moves: sgd, momentum, adam, rmsprop, meta-sgd, lslr, meta-curvature; with "
-        "options: adam:beta1=0.5 [the method's own]",
-    )
-    objective: str | None = Field(
-        None,
-        description="what the inner loop descends: task, the loss; l2 or kl, with a pull to the start; l2-after, "
-        "pulled after the last step, as in iMAML's code; with options: l2:weight=2 [the method's own]",
-    )
-    estimator: str | None = Field(
-        None,
-        description="how the meta-gradient is obtained: exact, first-order, finite-difference, implicit, reptile; with "
-        "options: implicit:iterations=5 [the method's own]",
-    )
-    batch_norm: Literal["transductive", "inductive", "running", "per-step"] | None = Field(
-        None,
-        description="whose statistics normalise the queries: the query batch's, the support set's, or those gathered "
-        "in training (not with an inner loop; per-step: after each step, maml++) [the method's own; with an inner "
-        "loop: transductive, maml++: per-step, else running]",
-    )
-    memory: Literal["flat", "checkpoints", "graph"] = Field(
-        "flat", description="run inner steps again in the reverse pass, or keep their graph"
-    )
-    engine: Literal["compile", "eager", "higher"] = Field(
-        "compile", description="compile the meta-gradient (worth it beyond a minute), or not; or through higher"
-    )
-    workers: Literal["auto"] | int = Field(
-        "auto", description="threads that share a meta-update's tasks; from images of 64×64 on, its operators"
-    )
-
-    @model_validator(mode="after")
-    def _sane_workers(self) -> Self:
-        if self.workers != "auto" and not 1 <= self.workers <= 1024:
-            raise ValueError(f"workers = {self.workers}: should be 'auto' or 1 to 1024")
-        return self
+    learner: str = "maml"
+    """method: maml, fomaml, anil, boil, reptile, imaml, meta-sgd, maml++, cavia, proto-maml, meta-curvature, protonet,
+    matching, matching-fce, r2d2, in-context, or your own: package.module:NAME; with its options:
+    protonet:distance=cosine (metaft parts learner; --learner NAME --help)"""
+    steps: int | None = Field(1, ge=0, le=10_000)
+    """inner gradient steps in training"""
+    inner_lr: float | None = Field(2.0, gt=0, le=1e6)
+    """inner learning rate on the mean support loss"""
+    scope: str | None = None
+    """what adapts: all, head, body, biases, first:K, last:K or a name pattern [the method's own]"""
+    meta_scope: str | None = None
+    """what is meta-trained, likewise; rates: what the rule learns [all,rates]"""
+    rule: str | None = None
+    """how an inner step moves: sgd, momentum, adam, rmsprop, meta-sgd, lslr, meta-curvature; with options:
+    adam:beta1=0.5 [the method's own]"""
+    objective: str | None = None
+    """what the inner loop descends: task, the loss; l2 or kl, with a pull to the start; l2-after, pulled after the last
+    step, as in iMAML's code; with options: l2:weight=2 [the method's own]"""
+    estimator: str | None = None
+    """how the meta-gradient is obtained: exact, first-order, finite-difference, implicit, reptile; with options:
+    implicit:iterations=5 [the method's own]"""
+    batch_norm: Literal["transductive", "inductive", "running", "per-step"] | None = None
+    """whose statistics normalise the queries: the query batch's, the support set's, or those gathered in training (not
+    with an inner loop; per-step: after each step, maml++) [the method's own; with an inner loop: transductive, maml++:
+    per-step, else running]"""
+    memory: Literal["flat", "checkpoints", "graph"] = "flat"
+    """run inner steps again in the reverse pass, or keep their graph"""
+    engine: Literal["compile", "eager", "higher"] = "compile"
+    """compile the meta-gradient (worth it beyond a minute), or not; or through higher"""
+    workers: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
+    """threads that share a meta-update's tasks; from images of 64×64 on, its operators"""

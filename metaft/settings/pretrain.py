@@ -7,38 +7,41 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from metaft.settings.config import CommandSettings
-from metaft.settings.family import BY_DATASET, REGRESSIONS, FamilySettings, Settings
+from metaft.settings.defaults import BY_DATASET, REGRESSIONS
+from metaft.settings.family import FamilySettings, Settings
 from metaft.settings.learner import ModelSettings
-from metaft.settings.train import LoopSettings, with_outer
+from metaft.settings.train import LoopSettings
 
 
 class PretrainSettings(LoopSettings):
     """Supervised training on all training classes."""
 
-    iterations: int | None = Field(None, ge=1, le=10**10, description="minibatches")
-    batch_size: int = Field(128, ge=2, le=1_000_000, description="images a minibatch")
-    outer_lr: float = Field(3e-3, gt=0, le=1e3, description="its learning rate; given alone, that of adam")
-    schedule: Literal["constant", "cosine", "linear"] = Field("cosine", description="course of that rate, down to 0")
-    average: float = Field(0.0, ge=0, lt=1, description="decay of the weights' moving average used for scores; 0: off")
-    head: Literal["linear", "cosine"] = Field("linear", description="classifier: linear, or by cosines (Baseline++)")
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
-    shift: int = Field(0, ge=0, le=256, description="augmentation: move each image by up to so many pixels")
+    default_iterations = 4000
 
-    @model_validator(mode="before")
-    @classmethod
-    def _default_length(cls, given: dict[str, Any]) -> dict[str, Any]:
-        given = with_outer(given)
-        unlimited = given.get("iterations") is None and given.get("minutes") is None
-        return {**given, "iterations": 4000} if unlimited else given
+    iterations: int | None = Field(None, ge=1, le=10**10)
+    """minibatches"""
+    batch_size: int = Field(128, ge=2, le=1_000_000)
+    """images a minibatch"""
+    outer_lr: float = Field(3e-3, gt=0, le=1e3)
+    """its learning rate; given alone, that of adam"""
+    schedule: Literal["constant", "cosine", "linear"] = "cosine"
+    """course of that rate, down to 0"""
+    head: Literal["linear", "cosine"] = "linear"
+    """classifier: linear, or by cosines (Baseline++)"""
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """share of the target spread over all classes"""
+    shift: int = Field(0, ge=0, le=256)
+    """augmentation: move each image by up to so many pixels"""
 
 
 SECTIONS: dict[str, type[Settings]] = {"family": FamilySettings, "model": ModelSettings, "pretrain": PretrainSettings}
 
 
-class PretrainConfig(CommandSettings, FamilySettings, ModelSettings, PretrainSettings):
+class PretrainConfig(CommandSettings, ModelSettings, PretrainSettings):
     """Everything ``metaft pretrain`` can be told; ways, shots and queries are of the validation tasks."""
 
     command = "pretrain"
+    makes = "pretrained"
     counted = "images"
     sections = SECTIONS
 
@@ -62,7 +65,6 @@ class PretrainConfig(CommandSettings, FamilySettings, ModelSettings, PretrainSet
     @model_validator(mode="after")
     def _has_classes(self) -> Self:
         if self.dataset in REGRESSIONS:
-            raise ValueError(
-                f"dataset = {self.dataset}: pretraining tells classes of images apart, this is a regression"
-            )
+            what = "pretraining tells classes of images apart, this is a regression"
+            raise ValueError(f"dataset = {self.dataset}: {what}")
         return self

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -52,45 +52,58 @@ def with_outer(given: Mapping[str, Any], defaults: Mapping[str, Any] | None = No
 class LoopSettings(Settings):
     """A training loop, whatever it trains on."""
 
-    iterations: int | None = Field(None, ge=1, le=10**10, description="meta-updates")
-    minutes: float | None = Field(
-        None, gt=0, le=1e7, description="time budget, compiling not counted; the schedule then follows the clock"
-    )
-    outer: str = Field(
-        ADAM,
-        description="outer optimiser: adam, or one of torch's: sgd, adamw, nadam, radam, adamax, adagrad, adadelta, "
-        "adafactor, rmsprop, rprop, asgd; with options: sgd:lr=1,schedule=linear (metaft parts outer)",
-    )
-    outer_lr: float = Field(1e-3, gt=0, le=1e3, description="its learning rate; given alone, that of adam")
-    schedule: Literal["constant", "cosine", "linear"] = Field("constant", description="course of that rate, down to 0")
-    clip: float | None = Field(None, gt=0, description="largest norm of the meta-gradient [no clipping]")
-    average: float = Field(0.0, ge=0, lt=1, description="decay of the weights' moving average used for scores; 0: off")
-    seed: Seed = Field(0, description="of the initial weights and the tasks")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to compute")
-    threads: int = Field(1, ge=1, le=1024, description="threads inside an operator; small networks gain from workers")
-    log_every: int = Field(20, ge=1, description="iterations between rows of metrics")
-    validate_every: int = Field(250, ge=1, description="iterations between validations")
-    validate_tasks: int = Field(200, ge=2, le=10**7, description="validation tasks")
-    checkpoint_every: int = Field(250, ge=1, description="iterations between checkpoints")
+    lengths: ClassVar[tuple[str, ...]] = ("iterations", "minutes")
+    default_iterations: ClassVar[int] = 1000
+    """Where none of `lengths` is given."""
+
+    iterations: int | None = Field(None, ge=1, le=10**10)
+    """meta-updates"""
+    minutes: float | None = Field(None, gt=0, le=1e7)
+    """time budget, compiling not counted; the schedule then follows the clock"""
+    outer: str = ADAM
+    """outer optimiser: adam, or one of torch's: sgd, adamw, nadam, radam, adamax, adagrad, adadelta, adafactor,
+    rmsprop, rprop, asgd; with options: sgd:lr=1,schedule=linear (metaft parts outer)"""
+    outer_lr: float = Field(1e-3, gt=0, le=1e3)
+    """its learning rate; given alone, that of adam"""
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    """course of that rate, down to 0"""
+    clip: float | None = Field(None, gt=0)
+    """largest norm of the meta-gradient [no clipping]"""
+    average: float = Field(0.0, ge=0, lt=1)
+    """decay of the weights' moving average used for scores; 0: off"""
+    seed: Seed = 0
+    """of the initial weights and the tasks"""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """where to compute"""
+    threads: int = Field(1, ge=1, le=1024)
+    """threads inside an operator; small networks gain from workers"""
+    log_every: int = Field(20, ge=1)
+    """iterations between rows of metrics"""
+    validate_every: int = Field(250, ge=1)
+    """iterations between validations"""
+    validate_tasks: int = Field(200, ge=2, le=10**7)
+    """validation tasks"""
+    checkpoint_every: int = Field(250, ge=1)
+    """iterations between checkpoints"""
 
     @model_validator(mode="before")
     @classmethod
     def _default_length(cls, given: dict[str, Any]) -> dict[str, Any]:
-        given = with_outer(given)
-        unlimited = given.get("iterations") is None and given.get("minutes") is None
-        return {**given, "iterations": 1000} if unlimited else given
+        unlimited = all(given.get(name) is None for name in cls.lengths)
+        return with_outer(given) | ({"iterations": cls.default_iterations} if unlimited else {})
 
 
 class TrainSettings(LoopSettings):
     """The outer loop."""
 
-    tasks: int = Field(32, ge=1, le=1_000_000, description="tasks a meta-update")
-    diagnose: bool = Field(False, description="log the adjoint's norm at each inner step (exploding, vanishing)")
+    tasks: int = Field(32, ge=1, le=1_000_000)
+    """tasks a meta-update"""
+    diagnose: bool = False
+    """log the adjoint's norm at each inner step (exploding, vanishing)"""
 
 
 class MetaTrainSettings(TrainSettings):
     """The outer loop, and how its tasks differ from those of validation and test."""
 
-    train_ways: int | None = Field(
-        None, ge=2, le=100_000, description="classes in a training task, for methods without a head of so many [--ways]"
-    )
+    train_ways: int | None = Field(None, ge=2, le=100_000)
+    """classes in a training task, for methods without a head of so many [--ways]"""

@@ -42,14 +42,11 @@ def require_first(
         except MetaftError:
             raise
         except Exception as error:
-            raise MetaftError(
-                f"learner {learner.name!r} fails on the first task, with examples of shape "
-                f"{list(one.query_x.shape[2:])}: {type(error).__name__}: {error}"
-            ) from error
+            fails = f"fails on the first task, with examples of shape {list(one.query_x.shape[2:])}"
+            raise MetaftError(f"learner {learner.name!r} {fails}: {type(error).__name__}: {error}") from error
     answers = require_answers(answers, one, f"learner {learner.name!r}: its curve")
-    labels = torch.cat([one.support_y, one.query_y], 1)
-    if family.kind == "classification" and answers.shape[-1] <= int(labels.max()):
+    most, width = int(torch.cat([one.support_y, one.query_y], 1).max()), answers.shape[-1]
+    if family.kind == "classification" and width <= most:
         raise MetaftError(
-            f"task 0: its labels go to {int(labels.max())}, and learner {learner.name!r} answers with "
-            f"{answers.shape[-1]} numbers a query"
+            f"task 0: its labels go to {most}, and learner {learner.name!r} answers with {width} numbers a query"
         )

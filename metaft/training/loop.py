@@ -21,7 +21,7 @@ from metaft.distributed.world import World
 from metaft.environment import program
 from metaft.errors import MetaftError
 from metaft.evaluation.report import markdown_table
-from metaft.evaluation.validation import metric_name, per_step, validate
+from metaft.evaluation.validation import per_step, validate
 from metaft.inner.scope import SCOPE_HEADS
 from metaft.learners.learner import MetaLearner as Learner
 from metaft.learners.learner import set_progress
@@ -38,10 +38,10 @@ from metaft.tasks.family import TaskFamily
 from metaft.tasks.prefetch import Ahead
 from metaft.training.clock import Clock, few_updates
 from metaft.training.first_batch import require_first
+from metaft.training.job import Job
 from metaft.training.progress import RunProgress
-from metaft.training.ranks import NoMetrics, start_alike
-from metaft.training.record import begin, draw_episode, not_finite, show_episode
-from metaft.training.schedule import fraction_done
+from metaft.training.ranks import start_alike
+from metaft.training.record import draw_episode, not_finite, show_episode, write_run_record
 from metaft.training.state import TrainState
 from metaft.training.stopping import StoppedRun, StopRequest
 from metaft.training.update import meta_update
@@ -121,6 +121,7 @@ def meta_train(
     if config is not None:
         given = {name: getattr(config, name) for name in TrainSettings.model_fields}
     s = validated(TrainSettings, given)
+    job = Job(learner, family, validation, s, config)
     with ExitStack() as stack:
         world = stack.enter_context(join())
         device = world.device(_device(s.device))
@@ -130,16 +131,13 @@ def meta_train(
         torch.set_num_threads(s.threads)
         optimiser = OUTER.make(s.outer, lr=s.outer_lr, schedule=s.schedule)
         state = TrainState.start(learner.params, s.average, device, optimiser)
-        run = RunDirectory(out)
-        metrics: Metrics | NoMetrics = NoMetrics()
-        if world.first:
-            run, metrics = _open(stack, out, state, resume, overwrite, command, config, s, learner, family, validation)
-        start_alike(world, state, s, learner, family)
+        run = RunDirectory.open(out, resume=resume, overwrite=overwrite) if world.first else RunDirectory(out)
+        stack.callback(run.close)
+        metrics = _log(stack, job, run, state, resume, command) if world.first else None
+        start_alike(world, state, job)
         learner.params, at = state.weights, state.progress
-        done = fraction_done(at.iteration, s.iterations, at.seconds, s.minutes)
-        name = metric_name(family.kind)
-        counted = config.counted if config is not None else "tasks"
-        display = RunProgress(at.iteration, done, s.tasks, name, progress and world.first, counted=counted)
+        show = progress and world.first
+        display = RunProgress(at.iteration, job.done(at), s.tasks, job.metric, show, counted=job.counted)
         stack.callback(display.close)
         if getattr(learner, "engine", "eager") == "compile":
             display.preparing("compiling (half a minute or so; --engine eager starts at once)")
@@ -147,25 +145,25 @@ def meta_train(
         stop = stack.enter_context(StopRequest())
         record: Callable[..., None] = run.write_record if world.first else lambda **values: None
         try:
-            _train(learner, family, validation, s, state, run, metrics, display, stop, device, world)
+            _train(job, state, run, metrics, display, stop, device, world)
         except Exception as error:
-            learner.params = state.best or state.scored
             with contextlib.suppress(MetaftError):  # The disk may be full; the first error says so.
                 record(state="failed", reason=str(error), iteration=at.iteration)
             raise
-        learner.params = state.best or state.scored
+        finally:
+            learner.params = state.best or state.scored
         signum = world.stopping(stop.signum)
-        if signum and fraction_done(at.iteration, s.iterations, at.seconds, s.minutes) < 1:
+        if signum and job.done(at) < 1:
             record(state="stopped", iteration=at.iteration, seconds=at.seconds)
             hint = f"{program()} {config.command} --resume --out {shlex.quote(str(out))}" if config else "resume=True"
             raise StoppedRun(f"stopped after iteration {at.iteration}, saved; go on with: {hint}", signum)
-        if isinstance(metrics, Metrics):
+        if metrics:
             draw_episode(run, learner, validation or family, device)
             if validation is None:
                 show_episode(metrics, learner, family, device, at.iteration)
             metrics.scores(at.iteration, {"iterations": at.iteration, "minutes": at.seconds / 60})
             metrics.finish()
-        few = few_updates(at.iteration, s.iterations, s.minutes, counted)
+        few = few_updates(at.iteration, s.iterations, s.minutes, job.counted)
         if few and world.first:
             log.warning("%s: %s", run.path, few)
         best = abs(at.best_score) if at.best_score is not None else None
@@ -176,78 +174,60 @@ def meta_train(
             seconds=at.seconds,
             warning=few or None,
             compile_seconds=round(seconds_compiling() - compiling, 1),
-            **{f"best_validation_{name}": best, "best_iteration": at.best_iteration},
+            **{f"best_validation_{job.metric}": best, "best_iteration": at.best_iteration},
         )
-        return TrainResult(run.path, at.iteration, at.seconds, name, best, at.best_iteration)
+        return TrainResult(run.path, at.iteration, at.seconds, job.metric, best, at.best_iteration)
 
 
-def _open(
-    stack: ExitStack,
-    out: str | Path,
-    state: TrainState,
-    resume: bool,
-    overwrite: bool,
-    command: str | None,
-    config: CommandSettings | None,
-    s: TrainSettings,
-    learner: Learner,
-    family: TaskFamily,
-    validation: TaskFamily | None,
-) -> tuple[RunDirectory, Metrics]:
-    """Take the run directory and its log, on the one rank that writes; a resumed run's state is restored."""
-    run = RunDirectory.open(out, resume=resume, overwrite=overwrite)
-    stack.callback(run.close)
+def _log(
+    stack: ExitStack, job: Job, run: RunDirectory, state: TrainState, resume: bool, command: str | None
+) -> Metrics:
+    """Begin the record and the log of an open run directory; a resumed run's state is restored."""
     found = resume and checkpoint.newest_name(run.checkpoints) is not None
     stored = checkpoint.load_newest(run.checkpoints) if found else None
-    restore = (lambda: None) if stored is None else lambda: state.restore(stored)
-    begin(run, resume, command, config, s, learner, family, validation, restore)
+    write_run_record(run, job, resume, command, (lambda: None) if stored is None else lambda: state.restore(stored))
     if stored is not None and stored.path is not None:
         checkpoint.give_up_after(run.checkpoints, stored.path)
-    at = state.progress
+    at, config, train = state.progress, job.config, job.train.model_dump()
     metrics = Metrics(run.metrics, run.tensorboard, at.metrics_offset, at.iteration)
     stack.callback(metrics.close)
-    metrics.settings(config.model_dump() if config else {**learner.describe(), **s.model_dump()})
+    metrics.settings(config.model_dump() if config else {**job.learner.describe(), **train})
     if at.iteration == 0:
-        metrics.text("config", to_toml(config) if config else str(s.model_dump()))
-        metrics.text("parameters", markdown_table(SCOPE_HEADS, learner.scope_rows()))
-    return run, metrics
+        metrics.text("config", to_toml(config) if config else str(train))
+        metrics.text("parameters", markdown_table(SCOPE_HEADS, job.learner.scope_rows()))
+    return metrics
 
 
 def _train(
-    learner: Learner,
-    family: TaskFamily,
-    validation: TaskFamily | None,
-    s: TrainSettings,
+    job: Job,
     state: TrainState,
     run: RunDirectory,
-    metrics: Metrics | NoMetrics,
+    metrics: Metrics | None,
     display: RunProgress,
     stop: StopRequest,
     device: torch.device,
     world: World,
 ) -> None:
-    at, name = state.progress, metric_name(family.kind)
+    at, name, s, learner, validation = state.progress, job.metric, job.train, job.learner, job.validation
     clock = Clock(at.seconds)
 
     def refuse(loss: float, out: MetaGradient) -> Exception:
-        return not_finite(at.iteration + 1, loss, out, s, learner, checkpoint.newest_name(run.checkpoints))
+        return not_finite(job, at.iteration + 1, loss, out, checkpoint.newest_name(run.checkpoints))
 
     def look(share: Share) -> list[float]:
         curve, batch = learner.curve(share.batch), share.batch
         return world.mean(per_step(curve, batch.query_y, batch.support_y), share)
 
-    batches = Ahead(family, s.tasks)
+    batches = Ahead(job.family, s.tasks)
     images = batches.peek(at.iteration).example_layout == "images"
     update = meta_update(learner, state, s.clip, world, images, refuse)
     logged = (time.perf_counter(), at.iteration)
-    saved = at.iteration
-    done = fraction_done(at.iteration, s.iterations, at.seconds, s.minutes)
-    compiling = seconds_compiling()
+    saved, done, compiling = at.iteration, job.done(at), seconds_compiling()
     if done < 1:
-        require_first(learner, family, validation, batches.peek(at.iteration), device)
+        require_first(learner, job.family, validation, batches.peek(at.iteration), device)
     while done < 1 and not world.stopping(stop.signum):
         drawn = batches.batch(at.iteration)
-        require_fit(drawn, family)
+        require_fit(drawn, job.family)
         share = world.share(drawn.with_keys(s.seed, at.iteration))
         if device.type != "cpu":
             share = share.to(device)
@@ -256,40 +236,36 @@ def _train(
         clock.tick()
         logs = (at.iteration + 1) % s.log_every == 0
         lr = state.optimiser.rate(done)
-        loss, size, seconds, adapting = update(share, lr, clock, stop, look if logs else None)
+        loss, size, at.seconds, adapting = update(share, lr, clock, stop, look if logs else None)
         at.window_loss += loss
         at.window += 1
         now = time.perf_counter()
-        at.seconds = seconds
-        done = fraction_done(at.iteration, s.iterations, at.seconds, s.minutes)
+        done = job.done(at)
         display.update(at.iteration, loss, done, now)
         if seconds_compiling() > compiling:
             display.say(f"compiled in {seconds_compiling() - compiling:.0f} s, kept in {cache_folder()}")
             compiling = seconds_compiling()
         if logs:
-            speed = s.tasks * (at.iteration - logged[1]) / (now - logged[0])
-            row: dict[str, Any] = {
-                "loss": at.window_loss / at.window,
-                f"{name}_before": adapting[0],
-                f"{name}_after": adapting[-1],
-            }
-            row |= {f"{name}_per_step": adapting, "gradient_norm": size, "learning_rate": lr}
+            row: dict[str, Any] = {"loss": at.window_loss / at.window}
+            row |= {f"{name}_before": adapting[0], f"{name}_after": adapting[-1], f"{name}_per_step": adapting}
+            row |= {"gradient_norm": size, "learning_rate": lr}
             if s.diagnose:
                 row["adjoint_norm_per_step"] = world.mean(learner.adjoint_norms(share.batch), share)
-            metrics.write("train", at.iteration, row | {"tasks_per_second": speed, "seconds": at.seconds})
+            row["tasks_per_second"] = s.tasks * (at.iteration - logged[1]) / (now - logged[0])
+            if metrics:
+                metrics.write("train", at.iteration, row | {"seconds": at.seconds})
             at.window_loss, at.window, logged = 0.0, 0, (now, at.iteration)
         clock.tick()
         if validation is not None and (at.iteration % s.validate_every == 0 or done >= 1):
             learner.params = state.scored
             set_progress(learner, done)
             v = validate(learner, validation, s.validate_tasks, device, world)
-            if isinstance(metrics, Metrics):
+            row = {"loss": v.loss, name: v.metric, "ci95": v.ci95, "best": state.keep_best(v.score), **v.more}
+            if metrics:
                 show_episode(metrics, learner, validation, device, at.iteration)
+                metrics.scores(at.iteration, {f"best_validation_{name}": abs(at.best_score or 0.0)})
+                metrics.write("validation", at.iteration, row)
             learner.params = state.weights
-            is_best = state.keep_best(v.score)
-            metrics.scores(at.iteration, {f"best_validation_{name}": abs(state.progress.best_score or 0.0)})
-            row = {"loss": v.loss, name: v.metric, "ci95": v.ci95, "best": is_best, **v.more}
-            metrics.write("validation", at.iteration, row)
             display.validated(v.metric, v.ci95)
         if at.iteration % s.checkpoint_every == 0:
             saved = _save(run, state, metrics)
@@ -297,8 +273,8 @@ def _train(
         _save(run, state, metrics)
 
 
-def _save(run: RunDirectory, state: TrainState, metrics: Metrics | NoMetrics) -> int:
-    if isinstance(metrics, Metrics):
+def _save(run: RunDirectory, state: TrainState, metrics: Metrics | None) -> int:
+    if metrics:
         state.progress.metrics_offset = metrics.sync()
         checkpoint.save(run.checkpoints, state.checkpoint())
     return state.progress.iteration

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+
+from metaft.training.live_line import LiveLine
 
 LIVE_EVERY, PLAIN_EVERY = 0.25, 10.0
 """Seconds between refreshes on a terminal, and between lines elsewhere."""
@@ -37,23 +39,13 @@ class RunProgress:
         console: Console | None = None,
         counted: str = "tasks",
     ) -> None:
-        self._console = console or Console(stderr=True)
-        self._shown, self._live = shown, shown and self._console.is_terminal
-        self._tasks, self._metric, self._validation = tasks, metric, "–"
-        self._counted = counted
+        self._line = LiveLine(shown, done, console)
+        self._tasks, self._metric, self._counted, self._validation = tasks, metric, counted, "–"
         self._first, self._done, self._loss = iteration, done, 0.0
         self._start: float | None = None
-        self._due = time.perf_counter() + (LIVE_EVERY if self._live else PLAIN_EVERY) if shown else float("inf")
-        self._bar = Progress(
-            BarColumn(24),
-            TextColumn("{task.percentage:3.0f}% {task.description}"),
-            console=self._console,
-            auto_refresh=False,
-            disable=not self._live,
-        )
-        self._row = self._bar.add_task("", total=1.0)
-        self._bar.update(self._row, completed=done)
-        self._bar.start()
+        self._every = (LIVE_EVERY if self._line.live else PLAIN_EVERY) if shown else math.inf
+        self._due = time.perf_counter() + self._every
+        self.say, self.close = self._line.say, self._line.close
 
     def preparing(self, what: str) -> None:
         """Say what happens before the first iteration is done.
@@ -61,11 +53,7 @@ class RunProgress:
         Args:
             what: such as "compiling".
         """
-        if self._live:
-            self._bar.update(self._row, description=f"{what} …")
-            self._bar.refresh()
-        else:
-            self.say(f"{what} …")
+        self._line.show(f"{what} …")
 
     def update(self, iteration: int, loss: float, done: float, now: float) -> None:
         """Report an iteration; cheap unless it is time to show something.
@@ -81,22 +69,13 @@ class RunProgress:
         if self._start is None and iteration >= self._first + WARM_UP:
             self._first, self._done, self._start = iteration, done, now
         if now >= self._due:
-            self._due = now + (LIVE_EVERY if self._live else PLAIN_EVERY)
+            self._due = now + self._every
             self._show(iteration, done, now)
 
     def validated(self, metric: float, ci95: float) -> None:
         """Remember the latest validation score."""
         scale, unit = (100, "%") if self._metric == "accuracy" else (1, "")
         self._validation = f"{scale * metric:.3g} ± {scale * ci95:.2g}{unit}"
-
-    def say(self, line: str) -> None:
-        """Print a line above the bar."""
-        if self._shown:
-            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-    def close(self) -> None:
-        """Leave the terminal as it was."""
-        self._bar.stop()
 
     def _show(self, iteration: int, done: float, now: float) -> None:
         line = f"iteration {iteration}  loss {self._loss:.4f}  validation {self._metric} {self._validation}"
@@ -105,11 +84,7 @@ class RunProgress:
             speed = (iteration - self._first) * self._tasks / seconds
             left = (1 - done) * seconds / gained if gained > 0 else None
             line += f"  {speed:,.0f} {self._counted}/s  {_clock(left)} left"
-        if self._live:
-            self._bar.update(self._row, completed=done, description=line)
-            self._bar.refresh()
-        else:
-            self.say(f"{100 * done:3.0f}% {line}")
+        self._line.show(line, done)
 
 
 def _clock(seconds: float | None) -> str:

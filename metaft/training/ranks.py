@@ -1,10 +1,9 @@
-"""What several ranks of one training run need to be one run: the same start, one writer, going on after a restart."""
+"""What several ranks of one training run need to be one run: the same start, going on after a restart."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 import torch
@@ -12,48 +11,27 @@ from torch import Tensor
 
 from metaft.distributed.place import Place
 from metaft.distributed.world import World
-from metaft.learners.learner import MetaLearner
 from metaft.runs.checkpoint import PARTS, Checkpoint
-from metaft.settings.train import TrainSettings
 from metaft.tasks.digest import digest
-from metaft.tasks.family import TaskFamily
+from metaft.training.job import Job
 from metaft.training.state import TrainState
 
 
-class NoMetrics:
-    """Stands in for the log on ranks that do not write it."""
-
-    def write(self, kind: str, iteration: int, values: dict[str, Any]) -> None:
-        """Write nothing."""
-
-    def scores(self, iteration: int, values: dict[str, float | None]) -> None:
-        """Write nothing."""
-
-    def text(self, name: str, content: str) -> None:
-        """Write nothing."""
-
-
-def start_alike(
-    world: World, state: TrainState, settings: TrainSettings, learner: MetaLearner, family: TaskFamily
-) -> None:
+def start_alike(world: World, state: TrainState, job: Job) -> None:
     """Give every rank the state of rank 0, which alone reads checkpoints: no machine goes on from an older one.
 
     Args:
         world: the ranks.
         state: of this rank; becomes rank 0's.
-        settings: what all ranks must have been started with.
-        learner: likewise.
-        family: likewise, down to its data.
+        job: what all ranks must have been started with, down to the data of its tasks.
 
     Raises:
-        MetaftError: if a rank differs from rank 0 in one of them.
+        MetaftError: if a rank differs from rank 0.
     """
-    if world.size == 1:
-        return
-    told = {"train": settings.model_dump(), "learner": learner.describe(), "family": family.describe()}
-    world.require_same("settings", json.dumps(told, default=str, sort_keys=True).encode())
-    world.require_same("data", digest(family.batch(0, settings.tasks)).encode())
-    state.restore(_unpacked(world.from_first(_packed(state.checkpoint()))))
+    if world.size > 1:
+        world.require_same("settings", json.dumps(job.describe(), sort_keys=True).encode())
+        world.require_same("data", digest(job.family.batch(0, job.train.tasks)).encode())
+        state.restore(_unpacked(world.from_first(_packed(state.checkpoint()))))
 
 
 def after_restart(place: Place, folder: Path, resume: bool, overwrite: bool) -> tuple[bool, bool]:
@@ -74,11 +52,8 @@ def after_restart(place: Place, folder: Path, resume: bool, overwrite: bool) -> 
 
 
 def _packed(stored: Checkpoint) -> bytes:
-    tensors: dict[str, Tensor] = {
-        f"{part}/{name}": tensor.detach().cpu().contiguous()
-        for part in PARTS
-        for name, tensor in getattr(stored, part).items()
-    }
+    named = {f"{part}/{name}": tensor for part in PARTS for name, tensor in getattr(stored, part).items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in named.items()}
     progress = bytearray(json.dumps(stored.progress).encode())
     return safetensors.torch.save(tensors | {"progress": torch.frombuffer(progress, dtype=torch.uint8)})
 
@@ -90,4 +65,4 @@ def _unpacked(content: bytes) -> Checkpoint:
     for key, tensor in tensors.items():
         part, _, name = key.partition("/")
         parts[part][name] = tensor
-    return Checkpoint(progress, parts["weights"], parts["average"], parts["best"], parts["optimiser"])
+    return Checkpoint(progress, **parts)  # type: ignore[arg-type]

@@ -2,81 +2,57 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from metaft.errors import MetaftError
-from metaft.files import write_atomically
 from metaft.learners.learner import MetaLearner as Learner
 from metaft.outer.mean_gradient import MetaGradient
-from metaft.runs.directory import RunDirectory, first_record
+from metaft.runs.directory import RunDirectory, write_beginning
 from metaft.runs.metrics import Metrics
 from metaft.runs.reading import dig
 from metaft.runs.resuming import MAY_CHANGE, require_same_config, require_same_settings
-from metaft.settings.config import CommandSettings, to_toml
-from metaft.settings.train import TrainSettings
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.digest import digest
 from metaft.tasks.family import TaskFamily
+from metaft.training.job import Job
 
 
-def begin(
-    run: RunDirectory,
-    resume: bool,
-    command: str | None,
-    config: CommandSettings | None,
-    train: TrainSettings,
-    learner: Learner,
-    family: TaskFamily,
-    validation: TaskFamily | None = None,
-    restore: Callable[[], None] = lambda: None,
+def write_run_record(
+    run: RunDirectory, job: Job, resume: bool, command: str | None, restore: Callable[[], None] = lambda: None
 ) -> None:
     """Write ``run.json`` and ``config.toml``.
 
     Args:
         run: the run directory.
+        job: what the run trains.
         resume: whether there is a run to go on with.
         command: what the user called; the process's arguments by default.
-        config: the full settings, if the run was built from some.
-        train: the training settings.
-        learner: what is trained.
-        family: what it is trained on.
-        validation: the tasks that the best weights are chosen by.
         restore: takes up a resumed run's state; called when all that was compared is alike, before anything is written.
 
     Raises:
         MetaftError: if a resumed run would go on with other settings, tasks or data than it began with.
     """
-    told: dict[str, Any] = {"train": train.model_dump(), "learner": learner.describe(), "family": family.describe()}
-    told |= {"validation": None if validation is None else validation.describe()}
-    settings = json.loads(json.dumps(told, default=str))
-    record = first_record(command or " ".join(sys.argv), settings)
+    config, settings, first = job.config, job.describe(), job.family.batch(0, 1)
     # For readers who cannot or will not rebuild the run: its table of parameters, and whether they have its data.
-    first = family.batch(0, 1)
-    record |= {"scope": learner.scope_rows(), "first_task_sha256": digest(first)}
-    if config is not None:
-        record |= {"kind": config.command, "config": config.model_dump()}
+    more: dict[str, Any] = {"scope": job.learner.scope_rows(), "first_task_sha256": digest(first)}
     if resume:
         earlier = run.record()
         if config is not None:
             require_same_config(run.path, config)
         require_same_settings(earlier, settings)
-        _require_same_data(earlier, record, first)
+        _require_same_data(earlier, more, first)
         before = {k: earlier.get(k) for k in ("command", "started", "state")}
         before |= {name: dig(earlier, "settings", "train", name) for name in MAY_CHANGE}
         past = earlier.get("history")
-        history = [*(past if isinstance(past, list) else []), before]
+        more["history"] = [*(past if isinstance(past, list) else []), before]
         restore()
-        record |= {"history": history, "started": earlier.get("started"), "resumed": record["started"]}
-    # The record last: a folder is a run, and can be resumed, once all that resuming needs is there.
-    if config is not None:
-        write_atomically(run.path / "config.toml", to_toml(config).encode())
-    run.write_record(**record)
+    write_beginning(run, command or " ".join(sys.argv), config, settings, more, resume)
 
 
 def _require_same_data(earlier: Mapping[str, Any], now: Mapping[str, Any], first: TaskBatch) -> None:
@@ -89,17 +65,14 @@ def _require_same_data(earlier: Mapping[str, Any], now: Mapping[str, Any], first
         )
 
 
-def not_finite(
-    iteration: int, loss: float, out: MetaGradient, train: TrainSettings, learner: Learner, kept: str | None
-) -> MetaftError:
+def not_finite(job: Job, iteration: int, loss: float, out: MetaGradient, kept: str | None) -> MetaftError:
     """Say what became NaN or infinite, when, and with which rates.
 
     Args:
+        job: what the run trains.
         iteration: the meta-update that could not be made.
         loss: its query loss.
         out: its gradient.
-        train: the training settings.
-        learner: what is trained.
         kept: the last checkpoint, if there is one.
 
     Returns:
@@ -107,16 +80,15 @@ def not_finite(
     """
     bad = next((name for name, g in out.grads.items() if not bool(g.isfinite().all())), None)
     if not math.isfinite(loss):
-        tasks = [str(t) for t in (~out.losses.isfinite()).nonzero().flatten().tolist()]
-        cause = (
-            f"the query loss is {loss}, from task {', '.join(tasks[:5])}{' …' if len(tasks) > 5 else ''} of the batch"
-        )
+        tasks = (~out.losses.isfinite()).nonzero().flatten().tolist()
+        named = ", ".join(map(str, tasks[:5])) + (" …" if len(tasks) > 5 else "")
+        cause = f"the query loss is {loss}, from task {named} of the batch"
     elif bad is not None:
         cause = f"the gradient of {bad!r} is not finite"
     else:
         cause = "the norm of the gradient overflows"
-    inner = learner.describe().get("inner_lr")
-    rates = f"outer_lr = {train.outer_lr}" + ("" if inner is None else f", inner_lr = {inner}")
+    inner = job.learner.describe().get("inner_lr")
+    rates = f"outer_lr = {job.train.outer_lr}" + ("" if inner is None else f", inner_lr = {inner}")
     saved = f"the last good checkpoint, {kept}, is kept" if kept else "no checkpoint had been made yet"
     return MetaftError(f"iteration {iteration}: {cause} ({rates}); {saved}; try a smaller rate or --clip")
 
@@ -133,13 +105,10 @@ def show_episode(metrics: Metrics, learner: Learner, family: TaskFamily, device:
     """
     from metaft.evaluation.episode_card import episode_card
 
-    batch = _drawn(family)
-    if batch is not None:
-        with torch.random.fork_rng(devices=[]):  # a picture changes no number
-            answers = learner.curve(batch.to(device))[-1].detach().cpu()
-        card = episode_card(batch, answers)
-        if card is not None:
-            metrics.picture("episode", card, iteration)
+    shown = _answered(learner, family, device)
+    card = episode_card(*shown) if shown is not None else None
+    if card is not None:
+        metrics.picture("episode", card, iteration)
 
 
 def draw_episode(run: RunDirectory, learner: Learner, family: TaskFamily, device: torch.device) -> None:
@@ -153,15 +122,15 @@ def draw_episode(run: RunDirectory, learner: Learner, family: TaskFamily, device
     """
     from metaft.evaluation.plots import episode_figure, save
 
-    batch = _drawn(family)
-    if batch is not None:
-        figure = episode_figure(batch, learner.curve(batch.to(device))[-1].cpu())
-        save(figure, run.path / "episode.png")
+    shown = _answered(learner, family, device)
+    if shown is not None:
+        save(episode_figure(*shown), run.path / "episode.png")
 
 
-def _drawn(family: TaskFamily) -> TaskBatch | None:
-    """The task that is shown; None for inputs that are neither images nor points on a line."""
-    if len(family.input_shape) != 3 and family.input_shape != (1,):
+def _answered(learner: Learner, family: TaskFamily, device: torch.device) -> tuple[TaskBatch, Tensor] | None:
+    """The task that is shown, and the answers; None for inputs that are neither images nor points on a line."""
+    batch = family.batch(0, 1) if len(family.input_shape) == 3 or family.input_shape == (1,) else None
+    if batch is None or not batch.support_x.shape[1]:  # without support: examples of classes known from training
         return None
-    batch = family.batch(0, 1)
-    return batch if batch.support_x.shape[1] else None  # else examples of classes known from training: no episode
+    with torch.random.fork_rng(devices=[]):  # a picture changes no number
+        return batch, learner.curve(batch.to(device))[-1].detach().cpu()

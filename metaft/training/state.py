@@ -195,11 +195,8 @@ class TrainState:
         for part in (stored.average, stored.best):
             if part:
                 require_fit(part, self.weights, where)
-        optimiser = dict(stored.optimiser)
-        device = next(iter(self.weights.values())).device
-        moments = {
-            name: _moments(optimiser, name, self.optimiser.like(weight), where) for name, weight in self.weights.items()
-        }
+        optimiser, device = dict(stored.optimiser), next(iter(self.weights.values())).device
+        moments = {n: _moments(optimiser, n, self.optimiser.like(weight), where) for n, weight in self.weights.items()}
         try:
             torch.set_rng_state(optimiser.pop("random/torch"))
             if (cuda := optimiser.pop("random/cuda", None)) is not None and device.type == "cuda":
@@ -208,8 +205,9 @@ class TrainState:
             raise MetaftError(f"checkpoint {where} has no state of the random numbers") from None
         if optimiser:
             raise MetaftError(f"checkpoint {where} has an unknown entry {min(optimiser)!r} of the optimiser")
-        _copy(self.weights, stored.weights)
-        _copy(self.average, stored.average)
+        for to, kept in ((self.weights, stored.weights), (self.average, stored.average)):
+            for name, tensor in to.items():
+                tensor.copy_(kept[name])
         self.best = {name: w.to(device) for name, w in stored.best.items()}
         self.moments = {n: {entry: value.to(device) for entry, value in m.items()} for n, m in moments.items() if m}
         self.progress = progress
@@ -234,8 +232,3 @@ def _moments(optimiser: dict[str, Tensor], name: str, like: State, where: object
     if found and not sound:
         raise MetaftError(f"checkpoint {where} is of another optimiser: see {name!r}")
     return found
-
-
-def _copy(to: dict[str, Tensor], stored: dict[str, Tensor]) -> None:
-    for name, tensor in to.items():
-        tensor.copy_(stored[name])

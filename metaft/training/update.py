@@ -91,9 +91,7 @@ def _whole(
         seen = look(share) if look else []
         rates = adam.adam.corrected_rates(updates + 1, lr, state.share_of_latest(at.iteration + 1), mean)
         out = learner.meta_gradient(share.batch, update=adam, kept=(mean, square, rates, average))
-        loss, size = out.updated.tolist()
-        if not (math.isfinite(loss) and math.isfinite(size)):
-            raise refuse(loss, out)
+        loss, size = _finite(out.updated, out, refuse)
         updates += 1
         counts.fill_(updates)
         at.iteration += 1
@@ -112,9 +110,7 @@ def _in_parts(learner: MetaLearner, state: TrainState, clip: float | None, world
             )
         out, seconds = world.agree(out, share, clock(), stop.signum)
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(out.grads.values()))))
-        loss, size = torch.stack((out.loss, norm)).tolist()
-        if not (math.isfinite(loss) and math.isfinite(size)):
-            raise refuse(loss, out)
+        loss, size = _finite(torch.stack((out.loss, norm)), out, refuse)
         if clip is not None and size > clip:
             torch._foreach_mul_(list(out.grads.values()), clip / size)
         seen = look(share) if look else []
@@ -122,3 +118,11 @@ def _in_parts(learner: MetaLearner, state: TrainState, clip: float | None, world
         return Updated(loss, size, seconds, seen)
 
     return update
+
+
+def _finite(told: Tensor, out: MetaGradient, refuse: Refuse) -> tuple[float, float]:
+    """Loss and norm as numbers, or the error that says what is none."""
+    loss, size = told.tolist()
+    if not (math.isfinite(loss) and math.isfinite(size)):
+        raise refuse(loss, out)
+    return loss, size

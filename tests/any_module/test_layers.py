@@ -79,7 +79,7 @@ def test_all_ways(name):
     compare(name, list(table(name)))
 
 
-@pytest.mark.parametrize("name", COMPILED)
+@pytest.mark.parametrize("name", [COMPILED[0], *(pytest.param(name, marks=pytest.mark.long) for name in COMPILED[1:])])
 def test_compiled_as_eager(name):
     case = CASES[name]
     made = comparisons(Ways(case, steps=2), Ways(case, training=False, steps=2), compiled=True)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.damage import flipped
-from benchmarks.reliability import page, write_section
+from benchmarks.reliability.damage import flipped
+from benchmarks.reliability.section import page, write_section
 
 ROOT = Path(__file__).parents[2]
 

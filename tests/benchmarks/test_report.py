@@ -15,11 +15,14 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import attention, memory, peers, pip, report
 from benchmarks.__main__ import measure, write_speed
-from benchmarks.arithmetic import forward_flop, meta_gradient_flop
-from benchmarks.clock import Entrant, Spread, alternate, ratio
-from benchmarks.problem import Problem
+from benchmarks.memory import page as memory
+from benchmarks.peers import environment as peers
+from benchmarks.peers import pip
+from benchmarks.speed import attention, report
+from benchmarks.speed.arithmetic import forward_flop, meta_gradient_flop
+from benchmarks.speed.clock import Entrant, Spread, alternate, ratio
+from benchmarks.speed.problem import Problem
 from metaft.environment import environment
 from metaft.errors import MetaftError
 from metaft.tasks.batch import TaskBatch
@@ -191,7 +194,7 @@ def test_memory_page_and_figure(tmp_path: Path) -> None:
 
 
 def test_peak_memory_is_seen_and_forgotten() -> None:
-    probe = pytest.importorskip("benchmarks.memory_probe")
+    probe = pytest.importorskip("benchmarks.memory.probe")
     if not Path("/proc/self/clear_refs").exists():
         pytest.skip("needs Linux's /proc")
     probe.forget_peak()

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 import torch
 
-import benchmarks.measure
-from benchmarks import attention, conv4, resnet12, sinusoid
-from benchmarks.agree import TOLERANCE, difference, second_order_share
-from benchmarks.entrants import with_metaft_uncompiled
-from benchmarks.episodes import sampling
-from benchmarks.jax_sinusoid import jitted
-from benchmarks.own_process import Apart
-from benchmarks.problem import Params, Problem
-from benchmarks.reference import plain
-from benchmarks.row import Prepared, check
-from benchmarks.rows import ROWS
+import benchmarks.speed.measure
+from benchmarks.peers.entrants import with_metaft_uncompiled
+from benchmarks.peers.jax_sinusoid import jitted
+from benchmarks.speed import attention, conv4, resnet12, sinusoid
+from benchmarks.speed.agree import TOLERANCE, difference, second_order_share
+from benchmarks.speed.episodes import sampling
+from benchmarks.speed.own_process import Apart
+from benchmarks.speed.problem import Params, Problem
+from benchmarks.speed.reference import plain
+from benchmarks.speed.row import Prepared, check
+from benchmarks.speed.rows import ROWS
 from metaft.data.images import LabelledImages
 from metaft.errors import MetaftError
 from metaft.tasks.batch import TaskBatch
@@ -150,13 +150,13 @@ class Pretended:
 
 
 def test_a_peer_that_cannot_be_timed_is_left_out_and_metaft_ends_the_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmarks.measure, "Apart", Pretended)
-    apart, missing = benchmarks.measure.gather("conv4-maxpool", True)
+    monkeypatch.setattr(benchmarks.speed.measure, "Apart", Pretended)
+    apart, missing = benchmarks.speed.measure.gather("conv4-maxpool", True)
     assert missing == {"learn2learn": "computes another gradient", "higher": "its process is gone"}
     assert set(apart) == {"metaft", "metaft, uncompiled", "learn2learn", "TorchOpt"}
     monkeypatch.setattr(Pretended, "__init__", lambda self, *_: (_ for _ in ()).throw(MetaftError("no")))
     with pytest.raises(MetaftError, match="metaft: no"):
-        benchmarks.measure.gather("conv4-maxpool", True)
+        benchmarks.speed.measure.gather("conv4-maxpool", True)
 
 
 def test_an_entrant_that_cannot_be_set_up_says_why() -> None:
@@ -173,7 +173,7 @@ def plain_entrant(problem: Problem):
 
 def test_jax_computes_the_same_and_its_scan_learns() -> None:
     pytest.importorskip("jax", reason="jax is installed in the peers' environment only")
-    from benchmarks.jax_sinusoid import scanned
+    from benchmarks.peers.jax_sinusoid import scanned
 
     small = sinusoid.problem(3).small(3)
     assert difference(jitted(small)(), plain(small)) < TOLERANCE
@@ -185,7 +185,7 @@ def test_episode_row_times_metaft_where_learn2learn_is_absent(monkeypatch: pytes
     def absent(name: str = "") -> None:
         raise ModuleNotFoundError("No module named 'learn2learn'")
 
-    monkeypatch.setattr("benchmarks.episodes.learn2learn_module", absent)
+    monkeypatch.setattr("benchmarks.speed.episodes.learn2learn_module", absent)
     images = torch.randint(0, 256, (7 * 16, 1, 28, 28), dtype=torch.uint8)
     family = Episodes(LabelledImages(images, torch.full((7,), 16), tuple("abcdefg")))
     ours = sampling("metaft", family).entrant

@@ -160,9 +160,16 @@ def test_help_is_quick_and_complete() -> None:
     shown = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert shown.stdout.endswith("False\n"), "metaft --help must not import torch"
     assert all(name in shown.stdout for name in COMMANDS)
-    text = metaft("meta-train", "--help").stdout
+    short, text = metaft("meta-train", "--help").stdout, metaft("meta-train", "--help-all").stdout
     assert all(f"--{name.replace('_', '-')}" in text for name in RunConfig.model_fields)
-    assert "default: 5" in text
+    assert all(f"--{name.replace('_', '-')} " in short for name in RunConfig.common)
+    assert "default: 5" in short
+
+
+def test_help_is_short_at_first_and_names_the_way_to_the_rest() -> None:
+    text = metaft("meta-train", "--help").stdout
+    assert len(text.splitlines()) <= 100
+    assert all(way in text for way in ("meta-train --help-all", "--learner NAME --help", "metaft parts"))
 
 
 def test_the_next_command_is_one_that_can_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +187,7 @@ def test_the_next_command_is_one_that_can_be_typed(tmp_path: Path, monkeypatch: 
 
 
 def test_help_offers_the_choices_of_every_setting() -> None:
-    text = metaft("meta-train", "--help").stdout
+    text = metaft("meta-train", "--help-all").stdout
     for choices in ("compile|eager|higher", "auto|COUNT", "transductive|inductive", "--minutes NUMBER"):
         assert choices in text
 

@@ -46,14 +46,14 @@ def joined(text: str) -> str:
 def _one_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     here = {**environment(), "commit": "abc"}
     monkeypatch.setattr("metaft.commands.repeat.environment", lambda: here)
-    monkeypatch.setattr("metaft.environment.environment", lambda: here)
+    monkeypatch.setattr("metaft.runs.directory.environment", lambda: here)
 
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     out = tmp_path_factory.mktemp("runs") / "line"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("metaft.environment.environment", lambda: here)
+        patch.setattr("metaft.runs.directory.environment", lambda: here)
         here = {**environment(), "commit": "abc"}
         result = metaft("distill", *TINY, "--generations", 2, "--temperature", "1,4", "--out", out)
     assert result.exit_code == 0, result.output

@@ -18,8 +18,8 @@ from metaft.cli.defaults import DATASETS, default_text, settled
 from metaft.cli.options import COMPUTED
 from metaft.data.catalog import DATASETS as CATALOG
 from metaft.settings.config import CommandSettings, RunConfig
+from metaft.settings.defaults import REGRESSIONS
 from metaft.settings.distill import DistillConfig
-from metaft.settings.family import REGRESSIONS
 from metaft.settings.learner import LearnerSettings
 from metaft.settings.pretrain import PretrainConfig
 from metaft.settings.published import MANY

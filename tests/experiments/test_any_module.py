@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from experiments import any_module
+from experiments.any_module import __main__ as any_module
 
 
 def test_what_was_found_at_this_commit_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

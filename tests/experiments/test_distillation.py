@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from experiments.common import HERE
-from experiments.distillation import write
-from experiments.distillation_numbers import by_seed, gain, mean_of, points, verdict
-from experiments.distillation_page import write_page
-from experiments.distillation_plan import Run, folder_name, plan, read_plan, scored
-from experiments.distillation_sections import GENERATIONS
+from experiments.distillation.__main__ import write
+from experiments.distillation.numbers import by_seed, gain, mean_of, points, verdict
+from experiments.distillation.page import write_page
+from experiments.distillation.plan import Run, folder_name, plan, read_plan, scored
+from experiments.distillation.sections import GENERATIONS
+from experiments.training import HERE
 from metaft.errors import MetaftError
 from metaft.learners.spec import parse
 
-EXPERIMENTS = read_plan(HERE / "distillation.toml")
+EXPERIMENTS = read_plan(HERE / "distillation" / "plan.toml")
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from experiments.paradigms_kept import against, apart
-from experiments.verdicts import corners, drawn, told_apart, whole
-from experiments.verdicts_page import page
-from experiments.verdicts_simulation import Layout, draw, ours, rates
+from experiments.paradigms.kept import against, apart
+from experiments.verdicts.__main__ import corners, drawn, told_apart, whole
+from experiments.verdicts.page import page
+from experiments.verdicts.simulation import Layout, draw, ours, rates
 from metaft.evaluation.difference import difference
 from metaft.evaluation.statistics import mean_interval
 

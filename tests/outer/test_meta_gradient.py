@@ -301,6 +301,7 @@ def test_compiled_piece_by_piece_agrees_with_eager(estimator, rule):
     assert relative_error({n: grads[1][n] for n in seen}, {n: grads[0][n] for n in seen}) < limit
 
 
+@pytest.mark.long
 def test_more_shapes_than_torchs_limit_of_recompilations_can_be_compiled():
     batch, w = linear_tasks()
     options = {"rule": metaft.SGD(0.01), "steps": 1}

@@ -195,6 +195,7 @@ def test_compiled_is_eager_and_other_weights_compile_nothing_anew(estimator):
     same(without_bias(grads["compile"]), without_bias(grads["eager"]))
 
 
+@pytest.mark.long
 def test_a_start_from_the_support_set_compiles_to_the_same():
     net, batch = images()
     learners = [

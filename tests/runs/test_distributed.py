@@ -66,7 +66,7 @@ def agree(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> 
 
 @pytest.mark.parametrize(
     ("size", "tasks", "kind"),
-    [(2, 7, "linear"), (2, 7, "dropout"), pytest.param(4, 3, "linear", marks=pytest.mark.long)],
+    [(2, 7, "dropout"), *(pytest.param(*case, "linear", marks=pytest.mark.long) for case in ((2, 7), (4, 3)))],
 )
 def test_ranks_train_and_evaluate_as_one_process_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, tasks: int, kind: str

@@ -146,14 +146,15 @@ def test_names_of_members_are_safe_file_names(tmp_path: Path) -> None:
         {"estimator": "implicit", "clip": 1e-5, "workers": 2, "iterations": 10},
     ],
 )
-def test_a_command_line_gives_its_settings_again(given: dict[str, object]) -> None:
+def test_a_command_line_gives_its_settings_again(
+    given: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from metaft.cli.meta_train import command
 
+    monkeypatch.chdir(tmp_path)
     config = RunConfig(**given)
     words = command_words(config)
-    parsed = command.make_context("meta-train", words[1:]).params
-    again = {name: value for name, value in parsed.items() if name in RunConfig.model_fields and value is not None}
-    assert RunConfig.model_validate(again) == config
+    assert command.make_context("meta-train", words[1:]).params["run"].config == config
     assert len(words) <= 1 + 2 * len(given)
 
 

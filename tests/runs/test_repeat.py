@@ -31,7 +31,7 @@ def _one_commit(monkeypatch: pytest.MonkeyPatch) -> None:
 
     here = {**environment(), "commit": "abc"}
     monkeypatch.setattr(repeat, "environment", lambda: here)
-    monkeypatch.setattr("metaft.environment.environment", lambda: here)
+    monkeypatch.setattr("metaft.runs.directory.environment", lambda: here)
 
 
 @pytest.fixture

@@ -229,8 +229,8 @@ def test_no_option_and_no_setting_names_a_split(tmp_path: Path, done: list[str])
         ([], "Missing option '--out'"),
         (["--out", "s"], "a sweep needs a grid"),
         (["--out", "s", "--resume"], "no sweep in s to resume"),
-        (["absent.toml", "--out", "s"], "absent.toml cannot be read: No such file"),
-        (["grid.toml", "--out", "."], "not an empty folder and holds no sweep"),
+        (["absent.toml", "--out", "s"], "cannot read grid absent.toml: No such file"),
+        (["grid.toml", "--out", "."], "is not empty and holds no sweep"),
         (["grid.toml", "--out", "s", "--jobs", "0"], "0 is not in the range"),
     ],
 )

@@ -136,6 +136,7 @@ def test_a_stopped_run_of_compiled_updates_resumes_to_the_same_end(tmp_path: Pat
 
 
 @needs_compiler
+@pytest.mark.long
 def test_one_learner_is_trained_with_and_without_an_average(tmp_path: Path) -> None:
     ours, ends = learner(), []
     how: dict[str, Any] = {"outer_lr": 0.01, "progress": False}

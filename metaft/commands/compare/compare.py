@@ -7,7 +7,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,11 @@ from metaft.assembly.learners import build_entrants
 from metaft.assembly.tasks import build_family
 from metaft.commands.compare.files import (
     CELLS,
+    COMPARISON,
     EVENTS,
     PAGE,
     PICTURES,
     TABLES,
-    check,
     clear,
     draw_board,
     lines_of,
@@ -40,7 +40,7 @@ from metaft.evaluation.report import write_result
 from metaft.evaluation.style import save
 from metaft.files import clear_disk_errors, folder_path, write_atomically
 from metaft.learners.spec import labels, parse, read_numbers, read_seeds
-from metaft.runs.directory import RunDirectory
+from metaft.runs.directory import locked
 from metaft.settings.config import RunConfig, validated
 from metaft.training.stopping import StoppedRun
 
@@ -91,7 +91,7 @@ def compare_in(
     """
     folder, first = folder_path(out), place().first
     if first:
-        check(folder, resume, overwrite)
+        COMPARISON.check(folder, resume=resume, overwrite=overwrite)
     swept = {text: chosen_learner(text) for text in learners if os.path.isfile(Path(text) / RECORD)}
     specs = [parse(swept.get(text, text)) for text in learners]
     given = {name: value for name, value in settings.items() if value is not None}
@@ -110,12 +110,7 @@ def compare_in(
         )
     families = with_shots(build_family(config, split, config.seed), counts)
     entrants = build_entrants(specs, families, config, read_seeds(seeds), config.test_steps)
-    held = RunDirectory(folder)
-    with join() as world, closing(held):
-        if first:
-            with clear_disk_errors(str(folder)):
-                folder.mkdir(parents=True, exist_ok=True)
-            held.lock()
+    with join() as world, locked(folder, "comparison") if first else nullcontext():
         stored = read_cells(folder / CELLS) if resume and first else []
         if world.size > 1:
             stored = parse_cells(world.from_first(lines_of(stored)).decode())
@@ -148,13 +143,11 @@ def _evaluate(
     try:
         for cell in run(entrants, families, tasks, stored=stored, keep=keep, every_step=every_step, progress=progress):
             found.append(cell)
+        return found
     except KeyboardInterrupt:
-        whole = len(entrants) * len(families)
-        way = "go on with --resume" if kept else "nothing was lost"
-        raise StoppedRun(
-            f"stopped; {len(found)} of {whole} evaluations are kept in {folder}; {way}", signal.SIGINT
-        ) from None
-    return found
+        whole, way = len(entrants) * len(families), "go on with --resume" if kept else "nothing was lost"
+        said = f"stopped; {len(found)} of {whole} evaluations are kept in {folder}; {way}"
+        raise StoppedRun(said, signal.SIGINT) from None
 
 
 def _write(

@@ -8,9 +8,14 @@ from collections.abc import Iterable
 from contextlib import closing, suppress
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from metaft.errors import MetaftError
 from metaft.evaluation.comparison import Cell, Comparison
 from metaft.files import clear_disk_errors
+from metaft.runs.contents import Contents
+from metaft.runs.events import EventFile
 from metaft.runs.own_files import remove_events
 from metaft.runs.reading import dig, read_json, read_rows
 
@@ -23,39 +28,6 @@ PICTURES = {
 }
 
 
-def check(folder: Path, resume: bool, overwrite: bool) -> None:
-    """Say whether a folder can be taken for a comparison, without touching anything.
-
-    Args:
-        folder: of the comparison.
-        resume: whether to go on with the one that is there.
-        overwrite: whether to replace it.
-
-    Raises:
-        MetaftError: if it is taken, holds something else, or none to go on with.
-    """
-    if resume and overwrite:
-        raise MetaftError("resume and overwrite exclude each other; choose one")
-    for name in (CELLS, TABLES, PAGE, EVENTS, *PICTURES.values()):
-        if (folder / name).is_symlink():
-            raise MetaftError(f"{folder / name} is a link; a comparison writes into its own folder alone")
-    is_comparison = (folder / CELLS).exists()
-    if is_comparison and not _is_ours(folder):
-        raise MetaftError(
-            f"{folder} already holds a {CELLS}, but not one that metaft wrote; nothing of it is touched: "
-            "give another --out"
-        )
-    if resume and not is_comparison:
-        raise MetaftError(f"no comparison in {folder} to resume; leave out --resume to start one")
-    if is_comparison and not resume and not overwrite:
-        raise MetaftError(
-            f"{folder} already holds a comparison; give --resume to go on with it, "
-            "--overwrite to replace it, or another --out"
-        )
-    if not is_comparison and folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
-        raise MetaftError(f"{folder} is not empty and holds no comparison; give another --out")
-
-
 def _is_ours(folder: Path) -> bool:
     """Whether a comparison of ours lies in a folder, perhaps a damaged one: by its evaluations, or by its tables."""
     with suppress(MetaftError):
@@ -65,6 +37,15 @@ def _is_ours(folder: Path) -> bool:
     with suppress(MetaftError):
         return isinstance(dig(read_json(folder / TABLES), "versions", "metaft"), str)
     return False
+
+
+COMPARISON = Contents(
+    "comparison",
+    CELLS,
+    (CELLS, TABLES, PAGE, EVENTS, *PICTURES.values()),
+    is_ours=_is_ours,
+    is_free=lambda names: all(name.startswith(".") for name in names),
+)
 
 
 def clear(folder: Path) -> None:
@@ -160,11 +141,6 @@ def draw_board(folder: Path, comparison: Comparison, pictures: dict[str, str]) -
         comparison: what to show.
         pictures: file name by caption.
     """
-    import numpy as np
-    from PIL import Image
-
-    from metaft.runs.events import EventFile
-
     clear_board(folder, {*comparison.labels, *_labels(folder)})
     for label in comparison.labels:
         with closing(EventFile(folder / EVENTS / board_name(label), 0)) as board:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from metaft.assembly.tasks import CHANNELS, SMALLEST, build_family
+from metaft.assembly.tasks import CHANNELS, SMALLEST, build_family, image_options
 from metaft.commands.pretrain import build_pretraining
 from metaft.data import catalog
 from metaft.data.example_split import ExampleSplit, divide, load_example_split
@@ -115,20 +115,14 @@ def _split(config: DistillConfig) -> ExampleSplit:
             raise MetaftError(f"distillation tells classes of images apart; {config.dataset} gives no images")
         parts = divide(family.images, **shares)
         return ExampleSplit(*parts)
-    split = load_example_split(config.dataset, root=config.data_root, **shares, **_options(config))
+    split = load_example_split(config.dataset, root=config.data_root, **shares, **_details(config))
     channels = CHANNELS[config.colours]
     if channels is None:
         return split
     return ExampleSplit(*(part.with_channels(channels) for part in (split.train, split.val, split.test)))
 
 
-def _options(config: DistillConfig) -> dict[str, Any]:
+def _details(config: DistillConfig) -> dict[str, Any]:
     """What the data set's loader is told, of our settings."""
-    names = {"scheme": "scheme", "size": "image_size", "rotations": "rotations", "split_seed": "split_seed"}
-    names["min_examples"] = "min_examples"
-    told = {name: getattr(config, setting) for name, setting in names.items()}
-    return {name: value for name, value in told.items() if name in catalog.dataset(config.dataset).options}
-
-
-def _details(config: DistillConfig) -> dict[str, object]:
-    return {} if is_import_path(config.dataset) else _options(config)
+    own = is_import_path(config.dataset)
+    return {} if own else image_options(config, catalog.dataset(config.dataset).options)

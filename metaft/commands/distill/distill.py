@@ -18,13 +18,10 @@ from metaft.distillation.teacher import Teacher
 from metaft.distributed.place import place
 from metaft.environment import program
 from metaft.errors import MetaftError
-from metaft.files import write_atomically
-from metaft.runs.directory import RunDirectory, first_record, read_record
-from metaft.runs.reading import dig
-from metaft.runs.recorded import recorded_config
+from metaft.runs.directory import RunDirectory, read_record, write_beginning
+from metaft.runs.reading import entries
 from metaft.runs.resuming import require_same_config
-from metaft.settings.config import to_toml
-from metaft.settings.distill import DistillConfig, GenerationConfig, generation_config
+from metaft.settings.distill import DistillConfig, generation_config
 from metaft.training.stopping import StoppedRun
 
 
@@ -91,13 +88,11 @@ def distill(
         MetaftError: as ``prepare`` and ``meta_train``, or if a resumed run would go on with other settings.
         StoppedRun: as ``meta_train``.
     """
-    path = Path(out)
+    path, typed = Path(out), command or f"metaft distill --out {out}"
     if overwrite and config.teacher is not None and Path(config.teacher).resolve().is_relative_to(path.resolve()):
         raise MetaftError(f"--overwrite would remove the teacher {config.teacher}; give another --out")
     data, teacher = prepared or prepare(config)
-    run = RunDirectory.open(path, resume=resume, overwrite=overwrite)
-    try:
-        typed = command or f"metaft distill --out {out}"
+    with contextlib.closing(RunDirectory.open(path, resume=resume, overwrite=overwrite)) as run:
         _begin(run, config, data, teacher, resume, typed)
         try:
             line = Generations(run, config, data, progress, watch).run_all(teacher)
@@ -111,8 +106,6 @@ def distill(
             with contextlib.suppress(MetaftError):  # The disk may be full; the first error says so.
                 run.write_record(state="failed", reason=str(error))
             raise
-    finally:
-        run.close()
 
 
 def _begin(
@@ -125,43 +118,29 @@ def _begin(
         "learner": {"learner": f"distilled, control {config.control}" if config.control != "none" else "distilled"},
         "family": data.train.describe(),
     }
-    record = first_record(command, settings) | {"kind": config.command, "teacher_sha256": digest}
-    record |= {"config": config.model_dump()}
     if resume:
-        earlier = run.record()
-        before = recorded_config(run.path)
-        if not isinstance(before, DistillConfig) or isinstance(before, GenerationConfig):
-            raise MetaftError(f"{run.path} was not made by metaft distill")
         require_same_config(run.path, config)
-        if earlier.get("teacher_sha256") != digest:
+        if run.record().get("teacher_sha256") != digest:
             raise MetaftError(f"the teacher {config.teacher} is another network than the one the run was begun with")
-        record |= {"started": earlier.get("started"), "resumed": record["started"]}
-    write_atomically(run.path / "config.toml", to_toml(config).encode())
-    run.write_record(**record)
+    write_beginning(run, command, config, settings, {"teacher_sha256": digest}, resume)
 
 
 def _require_same_classes(config: DistillConfig, teacher: nn.Module, data: DistillData) -> None:
     """Refuse a teacher of other images or classes than the students', or one that learned from held-out examples."""
+    whose, need = f"the teacher {config.teacher}", "teacher and student need the same classes"
     try:
         found = Teacher(teacher, data.train.input_shape).width
     except RuntimeError:
         shape = "×".join(map(str, data.train.input_shape))
-        raise MetaftError(f"the teacher {config.teacher} does not take images of {shape}, which the data has") from None
+        raise MetaftError(f"{whose} does not take images of {shape}, which the data has") from None
     if found != data.train.outputs:
-        raise MetaftError(
-            f"the teacher {config.teacher} tells {found} classes apart and the data has {data.train.outputs}; "
-            "teacher and student need the same classes"
-        )
-    family = dig(read_record(str(config.teacher)), "settings", "family")
-    ours = data.train.describe()
+        raise MetaftError(f"{whose} tells {found} classes apart and the data has {data.train.outputs}; {need}")
+    family, ours = entries(read_record(str(config.teacher)), "settings", "family"), data.train.describe()
     for name in ("dataset", "scheme", "rotations", "split_seed", "min_examples"):
-        if isinstance(family, dict) and name in family and family[name] != ours.get(name, family[name]):
-            raise MetaftError(
-                f"the teacher {config.teacher} was trained on {name} = {family[name]}, not {ours[name]}: "
-                "teacher and student need the same classes"
-            )
-    if "examples" in ours and dig(family, "examples") != ours["examples"]:
+        if name in family and family[name] != ours.get(name, family[name]):
+            raise MetaftError(f"{whose} was trained on {name} = {family[name]}, not {ours[name]}: {need}")
+    if "examples" in ours and family.get("examples") != ours["examples"]:
         raise MetaftError(
-            f"the teacher {config.teacher} may have learned from the examples that are held out here: give a run of "
-            "metaft distill with the same --validation-share, --test-share and --split-seed"
+            f"{whose} may have learned from the examples that are held out here: give a run of metaft distill with the "
+            "same --validation-share, --test-share and --split-seed"
         )

@@ -16,6 +16,7 @@ from metaft.assembly.backbone import load_backbone
 from metaft.assembly.networks import build_classifier
 from metaft.commands.distill.data import DistillData
 from metaft.distillation.cached_teacher import answers
+from metaft.distillation.loss import DistillationLoss
 from metaft.distillation.student import Student
 from metaft.distillation.teacher import Teacher
 from metaft.environment import program
@@ -187,7 +188,7 @@ def build_student(config: GenerationConfig, data: DistillData, before: nn.Module
         return Supervised(before, label_smoothing=config.label_smoothing)
     if not config.generation or before is None:
         return Supervised(model, label_smoothing=config.label_smoothing)
-    loss = config.student_loss()
+    loss = DistillationLoss(**vars(config.loss_choices()))
     if not loss.needs_teacher:
         return Student(model, loss=loss)
     teacher = Teacher(before, family.input_shape, "features" if loss.hidden else "scores")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -21,8 +22,10 @@ from metaft.evaluation.difference import WEIGHTS, difference
 from metaft.evaluation.evaluate import draw, score
 from metaft.evaluation.held_out import HeldOut, Measures, answers, measure
 from metaft.evaluation.report import format_score, write_result
+from metaft.evaluation.soft_label_plot import draw_soft_labels
 from metaft.evaluation.statistics import mean_interval
 from metaft.learners.supervised import Supervised
+from metaft.plain_json import finite
 from metaft.runs.directory import RunDirectory
 from metaft.runs.metrics import Metrics
 from metaft.tasks.answers import answered, probabilities
@@ -91,8 +94,7 @@ class Row:
 
     def to_json(self) -> dict[str, Any]:
         """All of it; what is not finite becomes None."""
-        values = dataclasses.asdict(self) | {"gain_is_about": WEIGHTS}
-        return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
+        return dict(finite(dataclasses.asdict(self) | {"gain_is_about": WEIGHTS}))
 
 
 @dataclass(frozen=True)
@@ -166,15 +168,14 @@ def _examples(line: Line, test: HeldOut) -> Report:
         told = {"bias_correction": correction}
         return row(f"generation {k} corrected", val[k] + raised, tested[k] + raised, None, told)
 
-    rows = [
-        row(f"generation {g.number}", val[k], tested[k], tested[k - 1] if k else None, _taught(line, g, val[k - 1]))
-        for k, g in enumerate(line.generations)
-    ]
-    together = [
-        row(_ensemble(k), mean_probabilities(val[: k + 1]), mean_probabilities(tested[: k + 1]), None, {})
-        for k in range(1, len(members))
-    ]
-    mended = [] if left_out is None else [corrected(k) for k in range(1, len(members))]
+    rows = []
+    for k, g in enumerate(line.generations):
+        before, told = (tested[k - 1] if k else None), _taught(line, g, val[k - 1])
+        rows.append(row(f"generation {g.number}", val[k], tested[k], before, told))
+    students = range(1, len(members))
+    mixed = lambda scores, k: mean_probabilities(scores[: k + 1])
+    together = [row(_ensemble(k), mixed(val, k), mixed(tested, k), None, {}) for k in students]
+    mended = [] if left_out is None else [corrected(k) for k in students]
     return Report(line, tuple(rows), (*mended, *together))
 
 
@@ -226,9 +227,8 @@ def _taught(line: Line, generation: Generation, before: Tensor) -> dict[str, Any
     """What it learned from, ``before`` being the scores of the generation that taught it."""
     told = {"temperature": generation.temperature, "seconds": generation.seconds}
     if generation.number and line.config.uses_teacher:
-        told["soft_label_entropy"] = float(
-            mean_entropy(probabilities(before.double() / (generation.temperature or 1.0)))
-        )
+        softened = probabilities(before.double() / (generation.temperature or 1.0))
+        told["soft_label_entropy"] = float(mean_entropy(softened))
     return told
 
 
@@ -237,11 +237,7 @@ def _ensemble(last: int) -> str:
 
 
 def _write(report: Report, command: str) -> None:
-    from metaft.evaluation.soft_label_plot import draw_soft_labels
-
     line = report.line
-    seeds = [line.config.seed]
-    results = {row.name: row.to_json() for row in (*report.rows, *report.derived)}
     extra = {
         "validated_by": line.config.validation,
         "validation_by_temperature": {f"{t:g}": value for t, value in line.tried.items()},
@@ -249,17 +245,13 @@ def _write(report: Report, command: str) -> None:
         "stopped": line.stopped,
         "generations": [generation.path.name for generation in line.generations],
     }
-    write_result(line.out / "distillation.json", results, command, seeds, extra)
-    metrics = Metrics(line.out / "metrics.jsonl", line.out / "tensorboard")
-    try:
+    results = {row.name: row.to_json() for row in (*report.rows, *report.derived)}
+    write_result(line.out / "distillation.json", results, command, [line.config.seed], extra)
+    with closing(Metrics(line.out / "metrics.jsonl", line.out / "tensorboard")) as metrics:
         for number, row in enumerate(report.rows):
             told = {name: value for name, value in row.to_json().items() if isinstance(value, float)}
             metrics.write("generation", number, told)
-        probe = line.data.probe
-        teacher = line.generations[-2]
+        probe, teacher, picture = line.data.probe, line.generations[-2], line.out / "soft_labels.png"
         scores = answers(Supervised(teacher.network), probe.images.images)
-        temperature = line.generations[-1].temperature or 1.0
-        if draw_soft_labels(probe.images, scores, temperature, line.out / "soft_labels.png"):
-            metrics.picture_of("soft_labels", line.out / "soft_labels.png", teacher.number)
-    finally:
-        metrics.close()
+        if draw_soft_labels(probe.images, scores, line.generations[-1].temperature or 1.0, picture):
+            metrics.picture_of("soft_labels", picture, teacher.number)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -133,16 +133,15 @@ def note(candidates: Sequence[Candidate]) -> str:
     """
     said = "± of a score is half of the 95% interval over validation tasks, for the weights of these seeds."
     gaps = [candidate.behind for candidate in candidates if candidate.behind is not None]
-    if gaps:
-        over = " and ".join(dict.fromkeys(gap.ranges_over for gap in gaps))
-        said += f" against the chosen: the difference on the same tasks, its 95% interval over {over}"
-        if any(gap.about == WEIGHTS for gap in gaps):
-            said += f"; a single seed speaks of {WEIGHTS} alone"
-        said += (
-            ". Each is for one pair, and the chosen one is the best of all, which favours it: an interval that "
-            "excludes 0 is no proof."
-        )
-    return said
+    if not gaps:
+        return said
+    over = " and ".join(dict.fromkeys(gap.ranges_over for gap in gaps))
+    alone = f"; a single seed speaks of {WEIGHTS} alone" if any(gap.about == WEIGHTS for gap in gaps) else ""
+    return (
+        f"{said} against the chosen: the difference on the same tasks, its 95% interval over {over}{alone}. Each "
+        "is for one pair, and the chosen one is the best of all, which favours it: an interval that excludes 0 is no "
+        "proof."
+    )
 
 
 def _gap(gap: Difference, metric: str) -> str:
@@ -152,32 +151,33 @@ def _gap(gap: Difference, metric: str) -> str:
 
 
 def _candidate(first: Member, seeds: dict[int, str], scores: list[Score]) -> Candidate:
+    empty = Candidate(first.setting, first.varied, seeds)
     if not scores:
-        return Candidate(first.setting, first.varied, seeds)
+        return empty
     spread = seed_spread([score.mean for score in scores])
-    per_task = None
-    by_task = [score.per_task for score in scores if score.per_task is not None]
+    by_task = tuple(score.per_task for score in scores if score.per_task is not None)
     if len(by_task) == len(scores):
         # The same tasks for every seed: their mean over seeds, then the interval over tasks.
-        per_task = tuple(by_task)
         ci95 = mean_interval(np.mean(by_task, axis=0))[1]
     else:
         # A run validates on tasks of its own seed: independent means.
         ci95 = math.hypot(*(math.nan if s.ci95 is None else s.ci95 for s in scores)) / len(scores)
-    score = scores[0]
-    known = all(score.deterministic for score in scores)
-    told = (score.metric, score.mode, spread.mean, ci95, spread, per_task, known)
-    return Candidate(first.setting, first.varied, seeds, *told)
+    return replace(
+        empty,
+        metric=scores[0].metric,
+        mode=scores[0].mode,
+        mean=spread.mean,
+        ci95=ci95,
+        spread=spread,
+        per_task=by_task if len(by_task) == len(scores) else None,
+        deterministic=all(score.deterministic for score in scores),
+    )
 
 
 def _against(candidate: Candidate, best: Candidate | None) -> Candidate:
-    if best is None:
-        return candidate
-    values = dict(vars(candidate))
     if candidate is best:
-        return Candidate(**{**values, "chosen": True})
-    if candidate.per_task is not None and best.per_task is not None:
-        known = (candidate.deterministic, best.deterministic)
-        gap = difference(candidate.per_task, best.per_task, deterministic=known)
-        return Candidate(**{**values, "behind": gap})
-    return candidate
+        return replace(candidate, chosen=True)
+    if best is None or candidate.per_task is None or best.per_task is None:
+        return candidate
+    known = (candidate.deterministic, best.deterministic)
+    return replace(candidate, behind=difference(candidate.per_task, best.per_task, deterministic=known))

@@ -5,21 +5,23 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 import re
-import tomllib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field, StrictInt
 
 from metaft.errors import MetaftError, nearest
 from metaft.learners import convert
 from metaft.learners.spec import Spec, parse
 from metaft.plugins import found_in_file, require_trust
-from metaft.runs.reading import read_bytes
 from metaft.runs.recorded import TRAINERS, checked
 from metaft.seeds import require_seed
-from metaft.settings.config import CommandSettings, RunConfig, read_toml, validated
+from metaft.settings.config import CommandSettings, RunConfig, read_toml, toml_tree, validated
 from metaft.settings.family import FamilySettings
 from metaft.settings.learner import ModelSettings
 from metaft.tables import LEARNERS
@@ -46,10 +48,10 @@ class Member:
         learner: the learner's specification, for `VALIDATE`.
     """
 
-    name: str
-    setting: int
-    varied: dict[str, Any]
-    seed: int
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.=+-]*$")]
+    setting: StrictInt
+    varied: dict[str, bool | int | float | str]
+    seed: StrictInt
     settings: dict[str, Any]
     learner: str | None = None
 
@@ -85,12 +87,7 @@ def read_grid(path: str | Path) -> Grid:
     Raises:
         MetaftError: if the file cannot be read, or one of its members is not sound.
     """
-    content = read_bytes(path, most=2**20)
-    try:
-        text = content.decode("utf-8-sig")
-        tree = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or a number of thousands of digits
-        raise MetaftError(f"grid {path} is not valid TOML: {error}") from None
+    text, tree = toml_tree(path, "grid")
     for key in tree:
         if key in ("split", "splits"):
             raise _no_split()
@@ -135,14 +132,13 @@ def require_trusted(grid: Grid, file: object) -> None:
 def _training_grid(
     command: str, base: dict[str, Any], varied: dict[str, list[Any]], seeds: list[int], text: str
 ) -> Grid:
-    members = []
     # One thread a job, unless the grid says otherwise: the jobs share the cores already.
     alone = {"workers": 1} if "workers" in TRAINERS[command].model_fields else {}
-    for number, combination in enumerate(_product(varied, len(seeds))):
-        for seed in seeds:
-            settings = {**alone, **base, **combination, "seed": seed}
-            checked(command, settings)
-            members.append(Member(_member_name(combination, seed), number, combination, seed, settings))
+    members = []
+    for number, combination, seed in _product(varied, seeds):
+        settings = {**alone, **base, **combination, "seed": seed}
+        checked(command, settings)
+        members.append(Member(_member_name(combination, seed), number, combination, seed, settings))
     return Grid(command, _distinct(members), text)
 
 
@@ -154,13 +150,11 @@ def _validation_grid(tree: Mapping[str, Any], base: dict[str, Any], varied: dict
         if name not in VALIDATION:
             raise MetaftError(f"[base] {name!r} says nothing about validation tasks{nearest(name, VALIDATION)}")
     validated(RunConfig, {**base, "tasks": 1})
-    seeds = _seeds(tree.get("seeds", [0]))
     members = []
-    for number, combination in enumerate(_product(varied, len(seeds))):
-        for seed in seeds:
-            spec = with_options(learner, combination).replace("{seed}", str(seed))
-            _check_options(parse(spec))
-            members.append(Member(_member_name(combination, seed), number, combination, seed, base, spec))
+    for number, combination, seed in _product(varied, _seeds(tree.get("seeds", [0]))):
+        spec = with_options(learner, combination).replace("{seed}", str(seed))
+        _check_options(parse(spec))
+        members.append(Member(_member_name(combination, seed), number, combination, seed, base, spec))
     return Grid(VALIDATE, _distinct(members), text, learner)
 
 
@@ -201,10 +195,7 @@ def _base(base: Any, path: Path, kind: type[CommandSettings]) -> tuple[dict[str,
         raise MetaftError(f"grid {path}: [base] should hold settings")
     flat: dict[str, Any] = {}
     for name, value in base.items():
-        if name in kind.sections and isinstance(value, dict):
-            flat |= value
-        else:
-            flat[name] = value
+        flat |= value if name in kind.sections and isinstance(value, dict) else {name: value}
     _refuse(flat)
     file = flat.pop("config", None)
     return read_toml(path.parent / str(file), kind) if file is not None else {}, flat
@@ -241,13 +232,14 @@ def _seeds(seeds: Any) -> list[int]:
     return [require_seed(seed, "seeds") for seed in found]
 
 
-def _product(varied: Mapping[str, list[Any]], seeds: int) -> list[dict[str, Any]]:
-    count = seeds
-    for values in varied.values():
-        count *= len(values)
+def _product(varied: Mapping[str, list[Any]], seeds: list[int]) -> Iterator[tuple[int, dict[str, Any], int]]:
+    """Number of the setting, the setting and a seed, member after member."""
+    count = math.prod(map(len, (seeds, *varied.values())))
     if count > MAX_MEMBERS:
         raise MetaftError(f"the grid has {count:,} members, more than {MAX_MEMBERS:,}; make a list shorter")
-    return [dict(zip(varied, values, strict=True)) for values in itertools.product(*varied.values())]
+    for number, values in enumerate(itertools.product(*varied.values())):
+        for seed in seeds:
+            yield number, dict(zip(varied, values, strict=True)), seed
 
 
 def file_name(settings: Mapping[str, Any]) -> str:
@@ -269,11 +261,10 @@ def _member_name(combination: Mapping[str, Any], seed: int) -> str:
 
 
 def _distinct(members: list[Member]) -> tuple[Member, ...]:
-    seen = set()
-    for member in members:
-        if member.name in seen:
-            raise MetaftError(f"two members of the grid would both be called {member.name!r}; change a value")
-        seen.add(member.name)
+    names = Counter(member.name for member in members)
+    for name, count in names.items():
+        if count > 1:
+            raise MetaftError(f"two members of the grid would both be called {name!r}; change a value")
     return tuple(members)
 
 

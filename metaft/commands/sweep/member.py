@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import runpy
 import sys
 from pathlib import Path
 
+from metaft.assembly.learners import make_learner
+from metaft.assembly.tasks import build_family
 from metaft.commands.sweep.grid import VALIDATE, Member
 from metaft.commands.sweep.processes import end_with
+from metaft.commands.sweep.record import read_grid_of
+from metaft.commands.sweep.validation_only import validation_score
 from metaft.errors import MetaftError
-from metaft.files import write_atomically
 from metaft.learners.spec import parse
+from metaft.plain_json import write_json
+from metaft.settings.config import RunConfig, validated
 
 
 def score_member(folder: str | Path, member: Member) -> None:
@@ -25,23 +29,13 @@ def score_member(folder: str | Path, member: Member) -> None:
     Raises:
         MetaftError: if the learner or its tasks cannot be made, or the score cannot be written.
     """
-    from metaft.assembly.learners import make_learner
-    from metaft.assembly.meta_learner import build_family
-    from metaft.commands.sweep.validation_only import validation_score
-    from metaft.settings.config import RunConfig, validated
-
     config = validated(RunConfig, {"workers": 1, **member.settings})
     family = build_family(config, "val", config.seed)
     learner = make_learner(parse(str(member.learner)), member.seed, family, config, None)[0]
     say = lambda done, total: print(f"{100 * done // total}% of {total} tasks", flush=True)
     score = validation_score(learner, family, config.validate_tasks, say)
-    entry = {
-        **dataclasses.asdict(score),
-        "learner": {"spec": member.learner, **learner.describe()},
-        "family": family.describe(),
-    }
-    text = json.dumps(entry, indent=1, ensure_ascii=False, default=str)
-    write_atomically(Path(folder) / "members" / f"{member.name}.json", text.encode() + b"\n")
+    told = {"learner": {"spec": member.learner, **learner.describe()}, "family": family.describe()}
+    write_json(Path(folder) / "members" / f"{member.name}.json", dataclasses.asdict(score) | told)
 
 
 def main(parent: str, *words: str) -> None:
@@ -56,8 +50,6 @@ def main(parent: str, *words: str) -> None:
         sys.argv = ["metaft", *words]
         runpy.run_module("metaft", run_name="__main__")
         return
-    from metaft.commands.sweep.record import read_grid_of
-
     try:
         grid = read_grid_of(words[1])
         score_member(words[1], next(member for member in grid.members if member.name == words[2]))

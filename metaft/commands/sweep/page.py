@@ -5,9 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from metaft.commands.sweep.choice import Candidate, heads, note, row
 from metaft.commands.sweep.grid import VALIDATE, VALIDATION, Grid, file_name
@@ -15,6 +13,7 @@ from metaft.commands.sweep.record import RECORD, Sweep, state_of
 from metaft.environment import environment
 from metaft.evaluation.report import markdown_table
 from metaft.files import write_atomically
+from metaft.plain_json import write_json
 from metaft.runs.recorded import checked, option_words
 from metaft.settings.config import to_toml
 from metaft.settings.family import FamilySettings
@@ -43,15 +42,14 @@ def write_record(folder: Path, grid: Grid) -> Sweep:
         "grid": grid.text,
         "chosen_by": "mean score over seeds on validation classes",
         "chosen": [{"learner": found.learner(c), **c.varied} for c in found.chosen],
-        "settings": [_plain(candidate) for candidate in found.candidates],
+        "settings": [{n: v for n, v in dataclasses.asdict(c).items() if n != "per_task"} for c in found.candidates],
         "members": [
             {**dataclasses.asdict(m), "state": found.states[m.name], "reason": found.reasons.get(m.name)}
             for m in grid.members
         ],
         **environment(),
     }
-    text = json.dumps(record, indent=1, ensure_ascii=False, default=str)
-    write_atomically(folder / RECORD, text.encode() + b"\n")
+    write_json(folder / RECORD, record)
     write_atomically(folder / PAGE, page(found).encode())
     for candidate in found.chosen:
         suffix = "" if len(found.chosen) == 1 else f"-{file_name(dict(candidate.tasks))}"
@@ -66,20 +64,6 @@ def _chosen_toml(found: Sweep, candidate: Candidate) -> str:
         return "\n".join([*lines, f"learner = {json.dumps(found.learner(candidate), ensure_ascii=False)}", ""])
     first = next(m for m in found.grid.members if m.setting == candidate.setting)
     return "\n".join([*lines, to_toml(checked(found.grid.command, first.settings))])
-
-
-def _plain(candidate: Candidate) -> dict[str, Any]:
-    entry: Mapping[str, Any] = dataclasses.asdict(candidate)
-    return {name: _finite(value) for name, value in entry.items() if name != "per_task"}
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN."""
-    if isinstance(value, dict):
-        return {name: _finite(entry) for name, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
-    return None if isinstance(value, float) and value != value else value
 
 
 def page(found: Sweep) -> str:
@@ -116,9 +100,8 @@ def next_command(found: Sweep, candidate: Candidate) -> str:
     tasks = {name: value for name, value in members[0].settings.items() if name in told and name != "validate_tasks"}
     words = ["metaft", "compare", found.learner(candidate)]
     words += [word for name, value in tasks.items() for word in option_words(name, value)]
-    return shlex.join(
-        [*words, "--seeds", ",".join(str(member.seed) for member in members) + ("," * (len(members) == 1))]
-    )
+    seeds = ",".join(str(member.seed) for member in members) + ("," if len(members) == 1 else "")
+    return shlex.join([*words, "--seeds", seeds])
 
 
 def table_rows(found: Sweep) -> list[list[str]]:

@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
 
 from metaft.runs.reading import in_use
 from metaft.training.stopping import StopRequest
@@ -40,8 +39,8 @@ class Job:
     folder: Path | None = None
 
 
-class Watch(Protocol):
-    """Who is told what goes on."""
+class Watch:
+    """Who is told what goes on; this one says nothing of it."""
 
     def begin(self, done: int, total: int) -> None:
         """So many jobs were done before, of so many in all."""
@@ -54,22 +53,6 @@ class Watch(Protocol):
 
     def look(self, running: Iterable[Job]) -> None:
         """Some time has passed."""
-
-
-class Silent:
-    """A watch that says nothing."""
-
-    def begin(self, done: int, total: int) -> None:
-        """Say nothing."""
-
-    def started(self, job: Job) -> None:
-        """Say nothing."""
-
-    def ended(self, job: Job, code: int) -> None:
-        """Say nothing."""
-
-    def look(self, running: Iterable[Job]) -> None:
-        """Say nothing."""
 
 
 def run_jobs(jobs: Iterable[Job], at_once: int, watch: Watch) -> int:

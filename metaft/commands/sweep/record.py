@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
 
 from metaft.commands.sweep.choice import Candidate, choose
 from metaft.commands.sweep.grid import VALIDATE, Grid, Member, require_trusted, with_options
@@ -13,12 +14,12 @@ from metaft.commands.sweep.processes import last_line
 from metaft.commands.sweep.validation_only import Score
 from metaft.errors import MetaftError
 from metaft.runs.listing import summarise_run
-from metaft.runs.reading import dig, number, printable, read_json
+from metaft.runs.reading import dig, known, printable, read_json
 from metaft.runs.recorded import TRAINERS, checked
 from metaft.settings.pretrain import PretrainConfig
 
 RECORD = "sweep.json"
-_SAFE = re.compile(r"[A-Za-z0-9_][\w.=+-]*", flags=re.ASCII)
+_MEMBER, _SCORE = TypeAdapter(Member), TypeAdapter(Score)
 
 
 @dataclass(frozen=True)
@@ -73,34 +74,24 @@ def read_grid_of(folder: str | Path) -> Grid:
     Raises:
         MetaftError: if there is no sweep, or what it would run is not sound.
     """
-    record = read_json(Path(folder) / RECORD)
-    command, learner, entries = record.get("command"), record.get("learner"), record.get("members")
-    if command not in (*TRAINERS, VALIDATE) or not isinstance(entries, list) or not entries:
-        raise MetaftError(f"{Path(folder) / RECORD} is damaged: it does not say what it runs")
-    members = []
-    for entry in entries:
-        try:
-            member = Member(**{f.name: entry[f.name] for f in dataclasses.fields(Member)})
-        except (KeyError, TypeError):
-            raise MetaftError(f"{Path(folder) / RECORD} is damaged: a member is incomplete") from None
-        if not _sound(member, command):
-            raise MetaftError(f"{Path(folder) / RECORD} is damaged: a member's entries are of another kind")
-        if not _SAFE.fullmatch(str(member.name)):
-            raise MetaftError(f"{Path(folder) / RECORD} is damaged: {printable(member.name)!r} is no member's name")
+    file = Path(folder) / RECORD
+    record = read_json(file)
+    command, learner, stored = record.get("command"), record.get("learner"), record.get("members")
+    if command not in (*TRAINERS, VALIDATE) or not isinstance(stored, list) or not stored:
+        raise MetaftError(f"{file} is damaged: it does not say what it runs")
+    try:
+        members = tuple(map(_MEMBER.validate_python, stored))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise MetaftError(f"{file} is damaged: a member's {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    for member in members:
+        if (member.learner is None) == (command == VALIDATE):
+            raise MetaftError(f"{file} is damaged: member {member.name} does not suit the command {command}")
         if command != VALIDATE:
             checked(command, member.settings)
-        members.append(member)
-    grid = Grid(command, tuple(members), str(record.get("grid", "")), learner)
-    require_trusted(grid, Path(folder) / RECORD)
+    grid = Grid(command, members, str(record.get("grid", "")), learner)
+    require_trusted(grid, file)
     return grid
-
-
-def _sound(member: Member, command: str) -> bool:
-    """Whether a member's entries are of the kinds that a sweep writes; a stranger's record may hold anything."""
-    tables = isinstance(member.settings, dict) and isinstance(member.varied, dict)
-    whole = type(member.setting) is int and type(member.seed) is int
-    flat = tables and not any(isinstance(value, dict | list) for value in member.varied.values())
-    return flat and whole and (isinstance(member.learner, str) if command == VALIDATE else member.learner is None)
 
 
 def state_of(folder: str | Path, grid: Grid) -> Sweep:
@@ -113,16 +104,14 @@ def state_of(folder: str | Path, grid: Grid) -> Sweep:
     Returns:
         The sweep.
     """
-    states, reasons, scores = dict[str, str](), dict[str, str](), dict[str, Score]()
-    for member in grid.members:
-        state, reason, score = _member(Path(folder), grid, member)
-        states[member.name] = state
-        if reason is not None:
-            reasons[member.name] = reason
-        if score is not None:
-            scores[member.name] = score
-    warnings = {m.name: text for m in grid.members if (text := _warning(Path(folder) / "members" / m.name))}
-    return Sweep(Path(folder), grid, states, reasons, choose(grid.members, states, scores), warnings)
+    path = Path(folder)
+    found = {member.name: _member(path, grid, member) for member in grid.members}
+    states = {name: state for name, (state, _, _) in found.items()}
+    reasons = {name: reason for name, (_, reason, _) in found.items() if reason is not None}
+    scores = {name: score for name, (_, _, score) in found.items() if score is not None}
+    said = {name: printable(known(path / "members" / name / "run.json").get("warning") or "") for name in found}
+    warnings = {name: text for name, text in said.items() if text}
+    return Sweep(path, grid, states, reasons, choose(grid.members, states, scores), warnings)
 
 
 def chosen_learner(folder: str | Path) -> str:
@@ -141,55 +130,34 @@ def chosen_learner(folder: str | Path) -> str:
     if not set(found.states.values()) <= {"finished", "failed"}:
         raise MetaftError(f"the sweep {folder} is not done; go on with it: metaft sweep --resume --out {folder}")
     specs = [found.learner(candidate) for candidate in found.chosen]
-    if len(specs) != 1:
-        listed = (
-            f", one for each kind of task; name one of: {'  '.join(specs)}" if specs else ": no setting has finished"
-        )
-        raise MetaftError(f"the sweep {folder} chose {len(specs)} learners{listed}")
-    return specs[0]
-
-
-def _warning(run: Path) -> str:
-    try:
-        return printable(read_json(run / "run.json").get("warning") or "")
-    except MetaftError:
-        return ""
+    if len(specs) == 1:
+        return specs[0]
+    why = f", one for each kind of task; name one of: {'  '.join(specs)}" if specs else ": no setting has finished"
+    raise MetaftError(f"the sweep {folder} chose {len(specs)} learners{why}")
 
 
 def _member(folder: Path, grid: Grid, member: Member) -> tuple[str, str | None, Score | None]:
     """State, reason of failure and score of one member."""
-    log = folder / "logs" / f"{member.name}.log"
+    path, last = folder / "members" / member.name, last_line(folder / "logs" / f"{member.name}.log")
     if grid.command == VALIDATE:
-        file = folder / "members" / f"{member.name}.json"
+        file = path.with_name(f"{member.name}.json")
         if file.exists():
             return "finished", None, _stored_score(file)
-        failed = last_line(log)
-        return ("failed", printable(failed), None) if failed.startswith("Error") else ("waiting", None, None)
-    path = folder / "members" / member.name
-    if not (path / "run.json").exists():
-        failed = last_line(log)
-        return ("failed", printable(failed), None) if failed else ("waiting", None, None)
-    run = summarise_run(path)
-    if run.state != "finished":
-        return run.state, run.reason, None
-    if run.metric is None or run.best is None:
-        return "failed", "it finished without a validation score", None
-    batch_norm = dig(read_json(path / "run.json"), "settings", "learner", "batch_norm")
-    mode = "transductive" if batch_norm == "transductive" else "inductive"
-    return "finished", None, Score(run.metric, mode, run.best, run.ci95)
+        last = last if last.startswith("Error") else ""
+    elif (path / "run.json").exists():
+        run = summarise_run(path)
+        if run.state != "finished":
+            return run.state, run.reason, None
+        if run.metric is None or run.best is None:
+            return "failed", "it finished without a validation score", None
+        batch_norm = dig(read_json(path / "run.json"), "settings", "learner", "batch_norm")
+        mode = "transductive" if batch_norm == "transductive" else "inductive"
+        return "finished", None, Score(run.metric, mode, run.best, run.ci95)  # type: ignore[arg-type]
+    return ("failed", printable(last), None) if last else ("waiting", None, None)
 
 
 def _stored_score(file: Path) -> Score:
-    page = read_json(file)
-    mean, per_task = number(page.get("mean")), page.get("per_task")
-    if mean is None or page.get("metric") not in ("accuracy", "mse") or not isinstance(per_task, list):
-        raise MetaftError(f"{file} is damaged: it holds no score; remove it and --resume")
-    values = tuple(number(value) or 0.0 for value in per_task)
-    return Score(
-        page["metric"],
-        printable(page.get("mode")),
-        mean,
-        number(page.get("ci95")),
-        values,
-        page.get("deterministic") is True,
-    )
+    try:
+        return _SCORE.validate_python(read_json(file))
+    except ValidationError:
+        raise MetaftError(f"{file} is damaged: it holds no score; remove it and --resume") from None

@@ -6,20 +6,30 @@ import os
 from pathlib import Path
 
 from metaft.commands.sweep.grid import VALIDATE, Grid, Member, read_grid
-from metaft.commands.sweep.page import write_record
-from metaft.commands.sweep.processes import Job, Silent, Watch, run_jobs
+from metaft.commands.sweep.page import CHOSEN, PAGE, write_record
+from metaft.commands.sweep.processes import Job, Watch, run_jobs
 from metaft.commands.sweep.record import RECORD, Sweep, read_grid_of
 from metaft.errors import MetaftError
-from metaft.files import clear_disk_errors, folder_path, write_atomically
-from metaft.runs.directory import RunDirectory
+from metaft.files import folder_path, write_atomically
+from metaft.runs.contents import Contents
+from metaft.runs.directory import locked
+from metaft.runs.reading import read_json
 from metaft.runs.recorded import option_words
 from metaft.training.stopping import StoppedRun
 
-GRID = "grid.toml"
+GRID, NOBODY = "grid.toml", Watch()
+SWEEP = Contents(
+    "sweep",
+    RECORD,
+    (RECORD, GRID, PAGE, CHOSEN, "members", "logs"),
+    is_ours=lambda folder: bool(read_json(folder / RECORD)),
+    is_free=lambda names: set(names) <= {".lock"},
+    replaced=False,
+)
 
 
 def sweep(
-    grid: str | Path | None, out: str | Path, jobs: int = 1, *, resume: bool = False, watch: Watch | None = None
+    grid: str | Path | None, out: str | Path, jobs: int = 1, *, resume: bool = False, watch: Watch = NOBODY
 ) -> Sweep:
     """Run a grid and choose the best setting by its score on validation classes.
 
@@ -43,13 +53,7 @@ def sweep(
     folder = folder_path(out)
     if not 1 <= jobs <= 1024:
         raise MetaftError(f"jobs = {jobs}: should be from 1 to 1024")
-    taken = (folder / RECORD).exists()
-    if taken and not resume:
-        raise MetaftError(f"{folder} already holds a sweep; give --resume to go on with it, or another --out")
-    if resume and not taken:
-        raise MetaftError(f"no sweep in {folder} to resume; leave out --resume to start one")
-    if not taken and folder.exists() and (not folder.is_dir() or any(e.name != ".lock" for e in folder.iterdir())):
-        raise MetaftError(f"{folder} is not an empty folder and holds no sweep; give another --out")
+    taken = SWEEP.check(folder, resume=resume)
     if grid is None and not resume:
         raise MetaftError("a sweep needs a grid: metaft sweep GRID.toml --out DIR")
     before = read_grid_of(folder) if taken else None
@@ -57,20 +61,13 @@ def sweep(
     assert plan is not None
     if before is not None:
         _require_same(before, plan)
-    with clear_disk_errors(f"sweep {folder}"):
-        folder.mkdir(parents=True, exist_ok=True)
-    lock = RunDirectory(folder)
-    lock.lock()
-    try:
+    with locked(folder, "sweep"):
         write_atomically(folder / GRID, plan.text.encode())
         start = write_record(folder, plan)
         todo = [member for member in plan.members if start.states[member.name] != "finished"]
-        watch = watch or Silent()
         watch.begin(len(plan.members) - len(todo), len(plan.members))
         signum = run_jobs([_job(folder, plan, member) for member in todo], jobs, watch)
         found = write_record(folder, plan)
-    finally:
-        lock.close()
     if signum and any(state not in ("finished", "failed") for state in found.states.values()):
         done = sum(state == "finished" for state in found.states.values())
         raise StoppedRun(

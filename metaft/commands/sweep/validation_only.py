@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from pydantic import FiniteFloat
 
 from metaft.errors import MetaftError
 from metaft.evaluation.comparison import has_no_randomness
@@ -27,9 +28,9 @@ class Score:
         deterministic: whether the learner says that it holds no weights and no seed, so that one seed stands for all.
     """
 
-    metric: str
-    mode: str
-    mean: float
+    metric: Literal["accuracy", "mse"]
+    mode: Literal["transductive", "inductive"]
+    mean: FiniteFloat
     ci95: float | None
     per_task: tuple[float, ...] | None = None
     deterministic: bool = False
@@ -57,7 +58,7 @@ def validation_score(learner: Answering, family: TaskFamily, tasks: int, progres
         values = torch.nan_to_num(values, DIVERGED_ABOVE, DIVERGED_ABOVE).clamp(max=DIVERGED_ABOVE)
     mean, ci95 = mean_interval(values)
     known = has_no_randomness(result.learner)
-    return Score(result.metric, result.mode, mean, ci95, tuple(values.tolist()), known)
+    return Score(result.metric, result.mode, mean, ci95, tuple(values.tolist()), known)  # type: ignore[arg-type]
 
 
 def require_validation(family: Any) -> None:

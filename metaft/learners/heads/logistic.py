@@ -5,24 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from metaft.learners.heads.head import Fitted, linear, require_labels, targets
 from metaft.learners.heads.newton import conjugate_gradients, minimise
+from metaft.learners.heads.penalised import Penalised
 from metaft.learners.heads.per_task import per_task
 from metaft.learners.heads.principal import principal
 from metaft.tasks.batch import IGNORE
-from metaft.validate import require_positive
 
 DIRECT = 320
 """Numbers of a task whose Hessian is formed and solved with; more are left to conjugate gradients."""
 
 
 @dataclass(frozen=True)
-class Logistic:
+class Logistic(Penalised):
     """Multinomial logistic regression with an L2 penalty: ``Σᵢ −log pᵢ(yᵢ) + λ/2 ‖W‖²``, the bias is free.
 
     λ = 1/C of scikit-learn's LogisticRegression, which for two classes penalises the difference of their weights;
@@ -32,13 +31,6 @@ class Logistic:
         regularisation: λ > 0.
         solver: "batched" (Newton's method in float64, see ``minimise``) or "scikit-learn".
     """
-
-    regularisation: float = 1.0
-    solver: str = "batched"
-    solvers: ClassVar[tuple[str, ...]] = ("batched", "scikit-learn")
-
-    def __post_init__(self) -> None:
-        require_positive(self.regularisation, "regularisation")
 
     def fit(self, x: Tensor, y: Tensor, outputs: int) -> Fitted:
         """Fit a head to each task (see ``Head``)."""
@@ -105,10 +97,6 @@ class Logistic:
         make = lambda: linear_model.LogisticRegression(C=next(strengths), tol=1e-8, max_iter=10_000)
         fitted = per_task(make, (x.double() - centre) / size, y, outputs)
         return Fitted(lambda q: fitted.scores((q.double() - centre) / size).to(q.dtype), fitted.numbers)
-
-    def describe(self) -> dict[str, Any]:
-        """Its settings, flat."""
-        return {"regularisation": self.regularisation, "solver": self.solver}
 
 
 def _chances(scores: Tensor, aims: Tensor, others: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from metaft.errors import MetaftError
 from metaft.learners.heads.head import Fitted, linear, targets
+from metaft.learners.heads.penalised import Penalised
 from metaft.learners.heads.per_task import per_task
 from metaft.learners.heads.principal import principal
-from metaft.validate import require_positive
 
 
 @dataclass(frozen=True)
-class Ridge:
+class Ridge(Penalised):
     """Least squares with an L2 penalty on the weights, not on the bias: ``‖Y − XW − b‖² + λ‖W‖²``.
 
     Targets are +1 for the class and −1 for the others, as in scikit-learn's RidgeClassifier, or the real values of
@@ -28,13 +27,6 @@ class Ridge:
         regularisation: λ > 0.
         solver: "batched" (all tasks in one solve) or "scikit-learn" (task after task).
     """
-
-    regularisation: float = 1.0
-    solver: str = "batched"
-    solvers: ClassVar[tuple[str, ...]] = ("batched", "scikit-learn")
-
-    def __post_init__(self) -> None:
-        require_positive(self.regularisation, "regularisation")
 
     def fit(self, x: Tensor, y: Tensor, outputs: int) -> Fitted:
         """Fit a head to each task (see ``Head``), or a regression to targets ``[tasks, support, outputs]``."""
@@ -61,7 +53,3 @@ class Ridge:
         if y.is_floating_point():
             raise MetaftError("head 'ridge' solves regressions batched; leave out solver=scikit-learn")
         return per_task(lambda: linear_model.RidgeClassifier(alpha=self.regularisation), x, y, outputs)
-
-    def describe(self) -> dict[str, Any]:
-        """Its settings, flat."""
-        return {"regularisation": self.regularisation, "solver": self.solver}

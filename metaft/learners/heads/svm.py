@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from metaft.learners.heads.head import Fitted, linear, require_labels, targets
 from metaft.learners.heads.newton import minimise
+from metaft.learners.heads.penalised import Penalised
 from metaft.learners.heads.per_task import per_task
 from metaft.learners.heads.principal import principal
-from metaft.validate import require_positive
 
 LOST = 1e-8
 """A penalty so far below the data's curvature, which is at most 2, would be felt in the solution's last digits."""
 
 
 @dataclass(frozen=True)
-class SVM:
+class SVM(Penalised):
     """A squared-hinge machine a class, against the rest: ``λ/2 ‖(w, b)‖² + Σᵢ max(0, 1 − yᵢ (w·xᵢ + b))²``.
 
     That is LIBLINEAR's default, as in scikit-learn's LinearSVC with C = 1/λ; the bias is penalised too. The
@@ -31,13 +30,6 @@ class SVM:
         regularisation: λ > 0.
         solver: "batched" or "scikit-learn" (task after task).
     """
-
-    regularisation: float = 1.0
-    solver: str = "batched"
-    solvers: ClassVar[tuple[str, ...]] = ("batched", "scikit-learn")
-
-    def __post_init__(self) -> None:
-        require_positive(self.regularisation, "regularisation")
 
     def fit(self, x: Tensor, y: Tensor, outputs: int) -> Fitted:
         """Fit a head to each task (see ``Head``)."""
@@ -69,10 +61,6 @@ class SVM:
 
         make = lambda: svm.LinearSVC(C=1 / self.regularisation, tol=1e-8, max_iter=1_000_000, random_state=0)
         return per_task(make, x, y, outputs)
-
-    def describe(self) -> dict[str, Any]:
-        """Its settings, flat."""
-        return {"regularisation": self.regularisation, "solver": self.solver}
 
 
 def _newton(z: Tensor, active: Tensor, penalty: Tensor, right: Tensor) -> Tensor:

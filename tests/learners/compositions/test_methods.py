@@ -10,7 +10,7 @@ from metaft.learners import build, options
 from metaft.models import MLP, Conv4
 from metaft.plugins import named_part
 from metaft.settings.config import RunConfig, load_config, to_toml, validated
-from metaft.settings.published import BY_METHOD
+from metaft.settings.defaults import BY_METHOD
 from metaft.tables import COMPOSITIONS, LEARNERS, META_TRAINED
 
 

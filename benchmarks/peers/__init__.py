@@ -1,0 +1,1 @@
+"""The libraries that metaft is measured beside, and their environment."""

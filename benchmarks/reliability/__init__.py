@@ -1,0 +1,1 @@
+"""Trials of runs and readers: killed, damaged, starved, spoiled."""

@@ -1,0 +1,1 @@
+"""The rows of the speed table, and how they are timed."""

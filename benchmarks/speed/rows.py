@@ -1,0 +1,9 @@
+"""All rows of the speed table, in its order."""
+
+from __future__ import annotations
+
+from benchmarks.speed import attention, conv4, episodes, recurrent, resnet12, sinusoid
+from benchmarks.speed.row import Row
+
+MODULES = (sinusoid, conv4, resnet12, attention, recurrent, episodes)
+ROWS: dict[str, Row] = {name: row for module in MODULES for name, row in module.ROWS.items()}

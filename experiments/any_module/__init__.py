@@ -1,0 +1,1 @@
+"""Whether every layer and function of torch gives the right meta-gradient."""

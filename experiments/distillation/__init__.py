@@ -1,0 +1,1 @@
+"""What generational distillation shows, and why."""

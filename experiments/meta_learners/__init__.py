@@ -1,0 +1,1 @@
+"""The meta-learners in equal time on one core each."""

@@ -1,0 +1,1 @@
+"""Which way to use a support set: all learners on identical tasks."""

@@ -1,0 +1,1 @@
+"""How often two equal methods are told apart."""

@@ -1,0 +1,89 @@
+"""Opening a run directory: which settings, which folder, whether to begin, to go on or to replace."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from metaft.configs import find_config
+from metaft.distributed.place import place
+from metaft.errors import MetaftError
+from metaft.runs.directory import RunDirectory
+from metaft.runs.resuming import require_made_by, require_same_config
+from metaft.settings.config import CommandSettings, RunConfig, load_config
+from metaft.training.ranks import after_restart
+
+C = TypeVar("C", bound=CommandSettings)
+
+
+@dataclass(frozen=True)
+class Opening(Generic[C]):
+    """What is to be trained, and where.
+
+    Args:
+        config: the settings.
+        out: the run directory; checked, not made yet.
+        resume: go on with the run there.
+        overwrite: replace it.
+        progress: show it on standard error, and a table at the end.
+        command: what the user typed.
+    """
+
+    config: C
+    out: Path
+    resume: bool = False
+    overwrite: bool = False
+    progress: bool = True
+    command: str | None = None
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """As keyword arguments of a function that trains."""
+        return dict(vars(self))
+
+
+def opening(
+    kind: type[C],
+    given: Mapping[str, Any],
+    *,
+    file: str | None,
+    out: str | None,
+    resume: bool,
+    overwrite: bool,
+    quiet: bool,
+    command: str,
+) -> Opening[C]:
+    """Settle what a command that trains was asked for, before any data is read; nothing is written.
+
+    Args:
+        kind: the command's settings.
+        given: setting → value, overriding the file; None means not given.
+        file: a TOML file with settings; of meta-training also the name of one that comes with metaft.
+        out: the run directory; by default named after what is trained.
+        resume: go on with the run there, with its own settings.
+        overwrite: replace it.
+        quiet: show nothing.
+        command: what the user typed.
+
+    Returns:
+        The settings, the folder and what to do there.
+
+    Raises:
+        MetaftError: for a bad setting, a folder that is taken, or a run of other settings or another command.
+    """
+    if resume and file is not None:
+        raise MetaftError("--resume goes on with the run's own config.toml; leave out --config")
+    file = find_config(file) if kind is RunConfig else file
+    config, at = load_config(file, given, kind), place()
+    folder = Path(out) if out is not None else Path("runs") / config.default_name
+    again = resume
+    resume, overwrite = after_restart(at, folder, resume, overwrite)
+    if at.first:
+        RunDirectory(folder).check(resume=resume, overwrite=overwrite)
+    if again:
+        require_made_by(folder, kind)
+        config = load_config(folder / "config.toml", given, kind)
+        require_same_config(folder, config)
+    return Opening(config, folder, resume, overwrite, at.first and not quiet, command)
