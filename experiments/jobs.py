@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from metaft.commands.compare.compare import CELLS, read_cells
-from metaft.commands.sweep.processes import Job, Silent, last_line, run_jobs
+from metaft.commands.sweep.processes import Job, Watch, last_line, run_jobs
 from metaft.commands.sweep.record import RECORD, Sweep
 from metaft.commands.sweep.sweep import sweep
 from metaft.evaluation.comparison import Cell
@@ -102,7 +102,7 @@ def work(jobs: Sequence[Job], at_once: int) -> None:
         raise StoppedRun("stopped, all is kept; the same command goes on", signum)
 
 
-class Report(Silent):
+class Report(Watch):
     """Says what goes on, a line each.
 
     Args:
