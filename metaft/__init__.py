@@ -15,6 +15,7 @@ del install
 # Loaded on first use, so that `metaft --help` answers before torch is imported.
 _EXPORTS = {
     "TaskBatch": "metaft.tasks.batch:TaskBatch",
+    "additions": "metaft.additions",
     "families": "metaft.tasks",
     "learners": "metaft.learners",
     "models": "metaft.models",

@@ -52,7 +52,7 @@ ESTIMATORS: Table[Any] = Table(
 ADDITIONS: Table[Any] = Table(
     "addition",
     "parameters that are put into a network",
-    {"context": "metaft.additions.context:Context"},
+    {"context": "metaft.additions.context:Context", "lora": "metaft.additions.lora:LoRA"},
 )
 
 OUTER: Table[Any] = Table(
@@ -74,6 +74,7 @@ MODELS: Table[Any] = Table(
         "conv4": "metaft.models.conv4:Conv4",
         "mlp": "metaft.models.mlp:MLP",
         "resnet12": "metaft.models.resnet12:ResNet12",
+        "transformer": "metaft.models.transformer:Transformer",
     },
     supplied=("inputs", "outputs", "channels", "size"),
 )

@@ -13,6 +13,7 @@ from metaft.errors import MetaftError
 from metaft.models.added import Added
 from metaft.models.anatomy import anatomy
 from metaft.seeds import require_seed
+from metaft.tables import ADDITIONS
 
 Params = dict[str, Tensor]
 
@@ -105,12 +106,12 @@ class _After:
         return added.addition.after(added.own(), given[0], answer)
 
 
-def attach(model: nn.Module, addition: Addition, seed: int = 0) -> nn.Module:
+def attach(model: nn.Module, addition: Addition | str, seed: int = 0) -> nn.Module:
     """A copy of a network with an addition; it answers as the network does until the new parameters change.
 
     Args:
         model: any module; its own parameters keep their names in the copy.
-        addition: what is put in.
+        addition: what is put in; or its name in the table, with options as in "context:size=5".
         seed: of the new parameters; torch's global random state is left as it was.
 
     Returns:
@@ -119,6 +120,7 @@ def attach(model: nn.Module, addition: Addition, seed: int = 0) -> nn.Module:
     Raises:
         MetaftError: if the network has no layer for it, or one of them has something of that name or does not run.
     """
+    addition = ADDITIONS.make(addition) if isinstance(addition, str) else addition
     network, name = copy.deepcopy(model), addition.name
     draw = torch.Generator().manual_seed(require_seed(seed))
     like = next(model.parameters(), torch.empty(0))

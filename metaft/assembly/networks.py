@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from metaft import models
+from metaft.data.labelled_texts import LabelledTokens
 from metaft.models.heads import with_cosine_head
 from metaft.plugins import named_part
 from metaft.settings.learner import ModelSettings
@@ -37,7 +38,10 @@ def build_model(config: ModelSettings, family: TaskFamily, seed: int, **more: An
     Raises:
         MetaftError: if the model is unknown, or does not suit the inputs.
     """
-    options = MODEL_OPTIONS.get(named_part(config.model, "model").name, lambda c: {})(config) | more
+    name = "" if config.model.startswith(models.FOREIGN) else named_part(config.model, "model").name
+    options = MODEL_OPTIONS.get(name, lambda c: {})(config) | more
+    if name == "transformer" and isinstance(tokens := getattr(family, "images", None), LabelledTokens):
+        options |= {"vocabulary": tokens.vocabulary}
     return models.build(config.model, outputs=family.outputs, input_shape=family.input_shape, seed=seed, **options)
 
 

@@ -62,6 +62,8 @@ def build_family(settings: FamilySettings, split: str, seed: int, train_ways: in
         seed,
         settings.data_root,
         CHANNELS[settings.colours],
+        settings.within,
+        settings.tokenizer,
         **image_options(settings, info.options),
     )
 
@@ -83,7 +85,8 @@ def image_options(settings: FamilySettings, known: Container[str]) -> dict[str, 
 def _own_together(settings: FamilySettings, seed: int) -> TaskFamily:
     """All classes of a data set of the user's own; its function knows train, val and test."""
     parts = [_own(settings.model_copy(update=SMALLEST), split, seed) for split in SPLITS]
-    sets = [part.images for part in parts if isinstance(part, Episodes)]
+    found = [part.images for part in parts if isinstance(part, Episodes)]
+    sets = [held for held in found if isinstance(held, LabelledImages)]
     if len(sets) < len(parts):
         raise MetaftError(f"{settings.dataset} gives tasks, not images: there are no classes to take all of")
     require_disjoint({split: held.names for split, held in zip(SPLITS, sets, strict=True)}, settings.dataset)

@@ -10,7 +10,7 @@ from typing import Any
 from metaft.errors import MetaftError
 from metaft.parts import NEEDED
 from metaft.settings.config import CommandSettings, RunConfig, validated
-from metaft.settings.defaults import BY_DATASET, BY_METHOD, KINDS, REGRESSIONS
+from metaft.settings.defaults import BY_DATASET, BY_METHOD, KINDS, REGRESSIONS, TEXTS
 from metaft.settings.published import MANY
 
 DATASETS = tuple(KINDS)
@@ -100,7 +100,7 @@ def known_datasets(kind: type[CommandSettings]) -> tuple[str, ...]:
     """The data sets whose defaults a command has a use for."""
     if kind is RunConfig:
         return ("glyphs", "omniglot", *BY_DATASET)
-    return tuple(d for d in DATASETS if d not in REGRESSIONS and (d != "mnist" or kind.command == "distill"))
+    return tuple(d for d in DATASETS if d not in (*REGRESSIONS, *TEXTS) and (d != "mnist" or kind.command == "distill"))
 
 
 def _word(value: Any) -> str:

@@ -9,6 +9,7 @@ from metaft.assembly.meta_learner import Parts
 from metaft.assembly.networks import build_classifier
 from metaft.assembly.tasks import SMALLEST, build_family
 from metaft.data.class_lists import require_disjoint
+from metaft.data.images import LabelledImages
 from metaft.distributed.place import place
 from metaft.errors import MetaftError
 from metaft.learners.supervised import Supervised
@@ -34,7 +35,7 @@ def build_pretraining(config: PretrainConfig) -> Parts[Minibatches, Supervised]:
     require_known(config.model)
     drawn = build_family(config.model_copy(update=SMALLEST), "train", config.seed)
     validation = build_family(config, "val", config.seed)
-    if not isinstance(drawn, Episodes):
+    if not isinstance(drawn, Episodes) or not isinstance(drawn.images, LabelledImages):
         raise MetaftError(f"pretraining tells classes of images apart; {config.dataset} is not a data set of images")
     if isinstance(validation, Episodes):
         require_disjoint({"train": drawn.images.names, "val": validation.images.names}, config.dataset)

@@ -9,8 +9,9 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-from metaft.data import cache, cifar_fs, image_folder, mini_imagenet, mnist, omniglot, splits
+from metaft.data import cache, cifar_fs, image_folder, intents, mini_imagenet, mnist, omniglot, splits
 from metaft.data.images import LabelledImages, together
+from metaft.data.labelled_texts import LabelledTexts
 from metaft.data.splits import Division
 from metaft.errors import MetaftError, nearest
 
@@ -31,6 +32,8 @@ class DatasetInfo:
         channels: of its images, 1 grey or 3 colour; 0 where it has no images.
         where: takes the data root, returns the place in words or ``None`` when it is not there.
         load: takes split, root and options, returns the images; ``None`` for a family that has no images.
+        texts: takes split and options, returns the texts; ``None`` for other data sets.
+        groups: what groups of its classes are called, such as "domain"; empty where there are none.
         division: takes the same, and tells how the classes are divided, where that depends on the user's own; else
             ``None``.
     """
@@ -45,11 +48,14 @@ class DatasetInfo:
     where: Callable[[str | Path | None], str | None]
     load: ImageLoader | None = None
     division: Callable[..., Division] | None = None
+    texts: Callable[..., LabelledTexts] | None = None
+    groups: str = ""
 
     @property
     def options(self) -> dict[str, object]:
         """The options that :func:`load_images` takes for this data set, with their defaults."""
-        taken = {} if self.load is None else inspect.signature(self.load).parameters
+        load = self.load or self.texts
+        taken = {} if load is None else inspect.signature(load).parameters
         return {name: option.default for name, option in taken.items() if name not in ("split", "root")}
 
 
@@ -212,6 +218,18 @@ DATASETS = {
             schemes=(),
             channels=0,
             where=lambda root: "wherever --data-root says",
+        ),
+        DatasetInfo(
+            name="intents",
+            description="what people ask an assistant for: 150 intents of 10 domains (CLINC150, Larson et al. 2019)",
+            counts="75 / 30 / 45 intents × 149 sentences or so (train / val / test)",
+            licence="CC BY 3.0 (Clinc, Inc.)",
+            splits=splits.SPLITS,
+            schemes=tuple(intents.SCHEMES),
+            channels=0,
+            where=_built_in,
+            texts=intents.load,
+            groups="domain",
         ),
         DatasetInfo(
             name="sinusoid",

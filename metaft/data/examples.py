@@ -44,6 +44,23 @@ class LabelledExamples(ABC):
             ``[..., *input_shape]``.
         """
 
+    def take_apart(self, rows: Tensor, first: int) -> tuple[Tensor, Tensor]:
+        """Some examples in two parts, each in one piece of memory.
+
+        Args:
+            rows: ``int64 [tasks, examples]``, places among the examples.
+            first: how many of each task are in the first part.
+
+        Returns:
+            ``[tasks, first, *input]`` and the others; texts have one length in both.
+        """
+        return self.take(rows[:, :first]), self.take(rows[:, first:])
+
+    @property
+    def details(self) -> dict[str, object]:
+        """What else identifies the examples, JSON-able."""
+        return {}
+
     @cached_property
     def starts(self) -> Tensor:
         """``int64 [classes]``: the index of each class's first example."""

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 from metaft.errors import MetaftError, nearest
 from metaft.plugins import found_in_file, named_part, trust
 from metaft.settings.defaults import BY_DATASET, REGRESSIONS
-from metaft.settings.family import FamilySettings, Settings, is_flag
+from metaft.settings.family import FamilySettings, Settings, is_flag, with_dataset
 from metaft.settings.learner import FLAGS, OF_LEARNERS, LearnerSettings, ModelSettings, with_options
 from metaft.settings.published import CHANGES_TEST, method_defaults
 from metaft.settings.teacher import QueryTeacherSettings
@@ -100,6 +100,7 @@ class RunConfig(
     @model_validator(mode="before")
     @classmethod
     def _defaults_of_dataset_and_method(cls, given: dict[str, Any]) -> dict[str, Any]:
+        given = with_dataset(given)
         method = named_part(str(given.get("learner") or "maml"), "learner").name
         defaults = BY_DATASET.get(str(given.get("dataset")), {}) | method_defaults({**given, "learner": method})
         given = with_options(given, defaults)

@@ -19,10 +19,12 @@ def _given(table: Any) -> Any:
 _READ = _given(tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")))
 
 KINDS: dict[str, str] = _READ["kinds"]
-"""Data set → kind of its tasks: "characters", "digits", "natural" or "regression"."""
+"""Data set → kind of its tasks: "characters", "digits", "natural", "texts" or "regression"."""
 
 REGRESSIONS = tuple(name for name, kind in KINDS.items() if kind == "regression")
 """The families that are no images."""
+
+TEXTS = tuple(name for name, kind in KINDS.items() if kind == "texts")
 
 BY_DATASET: dict[str, Defaults] = {
     name: _READ["by_kind"][kind] | _READ["by_data_set"].get(name, {})

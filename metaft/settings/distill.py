@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from metaft.distillation.choices import LossChoices
 from metaft.settings.defaults import OF_DISTILLATION
-from metaft.settings.family import FamilySettings, Settings
+from metaft.settings.family import FamilySettings, Settings, with_dataset
 from metaft.settings.learner import ModelSettings
 from metaft.settings.pretrain import PretrainConfig, PretrainSettings
 from metaft.settings.train import with_outer
@@ -105,6 +105,7 @@ class DistillConfig(PretrainConfig, FirstGenerationSettings, DistillationSetting
     @model_validator(mode="before")
     @classmethod
     def _defaults_of_distillation(cls, given: dict[str, Any]) -> dict[str, Any]:
+        given = with_dataset(given)
         defaults = dict(OF_DISTILLATION.get(str(given.get("dataset")), {}))
         if any(given.get(name) is not None for name in cls.lengths):
             defaults.pop("epochs", None)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
 
+from metaft.errors import MetaftError, nearest
+from metaft.plugins import named_part
 from metaft.seeds import DivisionSeed
 from metaft.settings.defaults import REGRESSIONS
 
@@ -28,11 +31,41 @@ class Settings(BaseModel):
     """Settings of older versions that are still taken, and stand in others now."""
 
 
+def with_dataset(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings in which the options of a data set stand beside its name.
+
+    Args:
+        given: setting → value; ``dataset`` may have options, as in ``omniglot:scheme=vinyals,size=84``.
+
+    Returns:
+        The same apart.
+
+    Raises:
+        MetaftError: if an option is unknown, or given in both ways.
+    """
+    asked = named_part(str(given.get("dataset") or "glyphs"), "data set")
+    if not asked.options:
+        return dict(given)
+    moved = {ALIASES.get(name, name): value for name, value in asked.options.items()}
+    for name, told in moved.items():
+        if name == "dataset" or name not in FamilySettings.model_fields:
+            hint = nearest(name, FamilySettings.model_fields)
+            raise MetaftError(f"data set {asked.name!r} has no option {name!r}{hint}")
+        if given.get(name) is not None and str(given[name]) != told:
+            raise MetaftError(f"{name} = {given[name]}: dataset = {given['dataset']} says {told}; give one of them")
+    return {**given, "dataset": asked.name, **moved}
+
+
+ALIASES = {"size": "image_size", "root": "data_root"}
+"""What options of a data set are called among the settings, where it is something else."""
+
+
 class FamilySettings(Settings):
     """Which tasks are drawn."""
 
     dataset: str = "glyphs"
-    """glyphs, omniglot, mini-imagenet, cifar-fs, folder, sinusoid, table, or your own module:NAME"""
+    """glyphs, omniglot, mini-imagenet, cifar-fs, folder, intents (texts), sinusoid, table, or your own module:NAME; or
+    with options: omniglot:scheme=vinyals"""
     scheme: str = "alphabets"
     """how classes are split into train, val and test"""
     ways: int = Field(5, ge=2, le=100_000)
@@ -51,6 +84,10 @@ class FamilySettings(Settings):
     """height and width images are scaled to, in pixels"""
     rotations: bool = True
     """90° rotations as further classes"""
+    within: str | None = None
+    """texts: what all ways of a task have in common, domain for intents [all classes together]"""
+    tokenizer: str | None = None
+    """texts: wordpiece:size=4096, trained on the training classes; hf:minilm; or a tokenizer.json [wordpiece]"""
     colours: Literal["grey", "rgb"] | None = None
     """turn images grey, or into colour [as they are]"""
     split_seed: DivisionSeed = 0
@@ -71,7 +108,8 @@ class FamilySettings(Settings):
     @model_validator(mode="before")
     @classmethod
     def _ranges(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """``ways = "3-7"`` is the most and the fewest in one."""
+        """``ways = "3-7"`` is the most and the fewest in one; so is a data set with options."""
+        given = with_dataset(given)
         for name in ("ways", "shots"):
             if found := re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", str(given.get(name))):
                 given = given | {f"fewest_{name}": found[1], name: found[2]}

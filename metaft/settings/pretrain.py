@@ -7,8 +7,8 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from metaft.settings.config import CommandSettings
-from metaft.settings.defaults import BY_DATASET, REGRESSIONS
-from metaft.settings.family import FamilySettings, Settings
+from metaft.settings.defaults import BY_DATASET, REGRESSIONS, TEXTS
+from metaft.settings.family import FamilySettings, Settings, with_dataset
 from metaft.settings.learner import ModelSettings
 from metaft.settings.train import LoopSettings
 
@@ -59,6 +59,7 @@ class PretrainConfig(CommandSettings, ModelSettings, PretrainSettings):
     @classmethod
     def _defaults_of_the_dataset(cls, given: dict[str, Any]) -> dict[str, Any]:
         known = FamilySettings.model_fields | ModelSettings.model_fields
+        given = with_dataset(given)
         defaults = BY_DATASET.get(str(given.get("dataset")), {})
         return {**{name: value for name, value in defaults.items() if name in known}, **given}
 
@@ -67,4 +68,6 @@ class PretrainConfig(CommandSettings, ModelSettings, PretrainSettings):
         if self.dataset in REGRESSIONS:
             what = "pretraining tells classes of images apart, this is a regression"
             raise ValueError(f"dataset = {self.dataset}: {what}")
+        if self.dataset in TEXTS:
+            raise ValueError(f"dataset = {self.dataset}: pretraining tells classes of images apart, these are texts")
         return self

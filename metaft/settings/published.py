@@ -31,7 +31,7 @@ def method_defaults(given: Defaults) -> Defaults:
     found = dict(published.get("images", {}))
     if kind == "characters" and given.get("fewest_ways") is None and "-" not in ways:
         found |= published.get("many classes", {})
-    if is_import_path(dataset):
+    if is_import_path(dataset) or kind == "texts":
         found.pop("test_steps", None)  # nobody published any for it
     if kind == "natural":
         found |= published.get("natural", {})

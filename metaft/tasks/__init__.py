@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from metaft.data.examples import LabelledExamples
+from metaft.data.images import LabelledImages
 from metaft.errors import MetaftError
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.episodes import Episodes
 from metaft.tasks.family import TaskFamily
+from metaft.tasks.grouped import GroupedEpisodes
 from metaft.tasks.ragged import RaggedEpisodes
 from metaft.tasks.sinusoid import Sinusoids as sinusoid
 from metaft.tasks.table import table
 from metaft.tasks.through_learn2learn import Learn2LearnTasks as learn2learn
 from metaft.tasks.too_few import too_few_classes
 from metaft.validate import count_range
-
-if TYPE_CHECKING:
-    from metaft.data.images import LabelledImages
 
 __all__ = ["TaskBatch", "TaskFamily", "episodes", "episodes_of", "learn2learn", "sinusoid", "table"]
 
@@ -32,12 +31,14 @@ def episodes(
     seed: int = 0,
     root: str | Path | None = None,
     channels: int | None = None,
+    within: str | None = None,
+    tokenizer: str | None = None,
     **options: object,
 ) -> Episodes:
     """N-way K-shot episodes over a data set known by name.
 
     Args:
-        dataset: "omniglot", "glyphs", … (see ``metaft data``).
+        dataset: "omniglot", "glyphs", "intents", … (see ``metaft data``).
         ways: classes a task; ``(3, 7)`` draws their number task by task (see ``metaft.tasks.ragged``).
         shots: support examples a class, likewise.
         queries: query examples a class.
@@ -45,6 +46,9 @@ def episodes(
         seed: which sequence of tasks.
         root: where the data set's files lie; by default ``METAFT_DATA``, then ``./data``.
         channels: 1 turns colour images grey, 3 the reverse; None leaves them as they are.
+        within: what the ways of a task have in common, "domain" for intents; None draws them from all classes.
+        tokenizer: of texts: "wordpiece:size=4096" (the default), trained on the training classes; "hf:minilm", or the
+            path of a ``tokenizer.json``.
         options: the data set's own (``scheme``, ``size``, ``rotations``, …; see its entry in the catalog).
 
     Returns:
@@ -55,6 +59,13 @@ def episodes(
     """
     from metaft.data import catalog
 
+    if catalog.dataset(dataset).texts is not None:
+        if channels is not None:
+            raise MetaftError(f"channels = {channels} are of images, and {dataset} has texts; leave it out")
+        return _of_texts(dataset, ways, shots, queries, split, seed, root, within, tokenizer, options)
+    for name, given in (("within", within), ("tokenizer", tokenizer)):
+        if given is not None:
+            raise MetaftError(f"{name} = {given!r} is for texts, and {dataset} has images; leave it out")
     images = catalog.load_images(dataset, split, root=root, **options)
     division, most = catalog.dataset(dataset).division, max(count_range(ways, "ways", 2))
     if division is not None and most > images.classes and not options.get("rotations"):
@@ -64,8 +75,35 @@ def episodes(
     return episodes_of(images, ways, shots, queries, split, seed, dataset, channels, details)
 
 
+def _of_texts(
+    dataset: str,
+    ways: int | tuple[int, int],
+    shots: int | tuple[int, int],
+    queries: int,
+    split: str,
+    seed: int,
+    root: str | Path | None,
+    within: str | None,
+    tokenizer: str | None,
+    options: Mapping[str, object],
+) -> Episodes:
+    from metaft.data import catalog, text_sets
+
+    info = catalog.dataset(dataset)
+    tokens, asked = text_sets.load(info, split, root, tokenizer, options)
+    details = {**info.options, **options, "tokenizer": asked}
+    if within is None:
+        return episodes_of(tokens, ways, shots, queries, split, seed, dataset, None, details)
+    if isinstance(ways, tuple) or isinstance(shots, tuple):
+        raise MetaftError(f"within = {within!r} takes one number of ways and shots, no range")
+    if within != info.groups:
+        known = f"; it has {info.groups!r}" if info.groups else ""
+        raise MetaftError(f"within = {within!r}: the classes of {dataset} have no {within}{known}")
+    return GroupedEpisodes(tokens, ways, shots, queries, seed, dataset, split, details, within)
+
+
 def episodes_of(
-    images: LabelledImages,
+    images: LabelledExamples,
     ways: int | tuple[int, int] = 5,
     shots: int | tuple[int, int] = 1,
     queries: int = 15,
@@ -75,10 +113,10 @@ def episodes_of(
     channels: int | None = None,
     details: Mapping[str, object] | None = None,
 ) -> Episodes:
-    """N-way K-shot episodes over images that are at hand.
+    """N-way K-shot episodes over examples that are at hand.
 
     Args:
-        images: the classes of this split.
+        images: the classes of this split, as images or texts.
         ways: as for ``episodes``.
         shots: as for ``episodes``.
         queries: query examples a class.
@@ -96,6 +134,8 @@ def episodes_of(
     """
     told = dict(details or {})
     if channels is not None:
+        if not isinstance(images, LabelledImages):
+            raise MetaftError(f"channels = {channels} are of images, and {name} has texts")
         images = images.with_channels(channels)
         told["channels"] = channels
     (least_ways, ways), (least_shots, shots) = count_range(ways, "ways", 2), count_range(shots, "shots", 1)

@@ -1,4 +1,4 @@
-"""N-way K-shot episodes over any labelled images (Vinyals et al. 2016, §4.1)."""
+"""N-way K-shot episodes over any labelled examples (Vinyals et al. 2016, §4.1)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from metaft.data.images import LabelledImages
+from metaft.data.examples import LabelledExamples
 from metaft.errors import MetaftError
 from metaft.seeds import require_seed
 from metaft.tasks.batch import TaskBatch
@@ -43,7 +43,7 @@ class Episodes:
         MetaftError: if the classes or their examples do not suffice.
     """
 
-    images: LabelledImages = field(repr=False)
+    images: LabelledExamples = field(repr=False)
     ways: int = 5
     shots: int = 1
     queries: int = 15
@@ -80,7 +80,7 @@ class Episodes:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """``(channels, height, width)``."""
+        """Of an image ``(channels, height, width)``, of a text ``(places,)``, the longest's."""
         return self.images.input_shape
 
     @cached_property
@@ -98,10 +98,14 @@ class Episodes:
             ``int64 [tasks, ways, shots + queries]`` rows of the image tensor; the way is the label.
         """
         draw = generator(self.seed, f"{self.dataset}/{self.split}", index)
-        chosen = distinct(draw, tasks, self.images.classes, self.ways)
+        chosen = self._classes(draw, tasks)
         starts, counts = self.images.starts.numpy()[chosen], self.images.counts.numpy()[chosen]
         rows = _distinct_within(draw, counts, self.shots + self.queries, self._largest)
         return starts[..., None] + rows
+
+    def _classes(self, draw: np.random.Generator, tasks: int) -> np.ndarray:
+        """The classes of each task in random order, ``int64 [tasks, ways]``."""
+        return distinct(draw, tasks, self.images.classes, self.ways)
 
     def batch(self, index: int, tasks: int) -> TaskBatch:
         """Draw the index-th batch of episodes; pure in (seed, split, index, tasks).
@@ -111,27 +115,20 @@ class Episodes:
             tasks: how many tasks.
 
         Returns:
-            float32 images in [0, 1], ``[tasks, ways · shots, channels, height, width]`` (and ``ways · queries``),
-            with int64 labels; examples are ordered by shot, then way.
+            float32 images in [0, 1], ``[tasks, ways · shots, channels, height, width]`` (and ``ways · queries``), or
+            texts ``int64 [tasks, ways · shots, places]``, with int64 labels; examples are ordered by shot, then way.
         """
-        rows = self.indices(index, tasks).swapaxes(1, 2)
-        support, query = rows[:, : self.shots], rows[:, self.shots :]
-        label = torch.arange(self.ways)
-        return TaskBatch(
-            self._gather(support),
-            label.repeat(tasks, self.shots),
-            self._gather(query),
-            label.repeat(tasks, self.queries),
-            layout=self.images.layout,
-        )
-
-    def _gather(self, rows: np.ndarray) -> torch.Tensor:
-        return self.images.take(torch.from_numpy(np.ascontiguousarray(rows).reshape(len(rows), -1)))
+        rows = np.ascontiguousarray(self.indices(index, tasks).swapaxes(1, 2)).reshape(tasks, -1)
+        first, label = self.ways * self.shots, torch.arange(self.ways)
+        support_x, query_x = self.images.take_apart(torch.from_numpy(rows), first)
+        support_y, query_y = label.repeat(tasks, self.shots), label.repeat(tasks, self.queries)
+        return TaskBatch(support_x, support_y, query_x, query_y, layout=self.images.layout)
 
     def describe(self) -> dict[str, object]:
         """The settings that identify this family."""
         return {
             **self.details,
+            **self.images.details,
             "family": "episodes",
             "dataset": self.dataset,
             "split": self.split,

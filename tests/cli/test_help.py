@@ -18,7 +18,7 @@ from metaft.cli.defaults import DATASETS, default_text, settled
 from metaft.cli.options import COMPUTED
 from metaft.data.catalog import DATASETS as CATALOG
 from metaft.settings.config import CommandSettings, RunConfig
-from metaft.settings.defaults import REGRESSIONS
+from metaft.settings.defaults import REGRESSIONS, TEXTS
 from metaft.settings.distill import DistillConfig
 from metaft.settings.learner import LearnerSettings
 from metaft.settings.pretrain import PretrainConfig
@@ -100,7 +100,7 @@ def test_defaults_are_what_really_happens(command: str, name: str, said: str) ->
     parts = [part for part in said.split("; ") if part]
     sets = [d for d in (*DATASETS, "mnist") if (kind is RunConfig) <= (d != "mnist") or d not in REGRESSIONS]
     sets = [d for d in sets if d != "mnist" or command == "distill"]
-    sets = [d for d in sets if kind is RunConfig or d not in REGRESSIONS]
+    sets = [d for d in sets if kind is RunConfig or d not in (*REGRESSIONS, *TEXTS)]
     methods: dict[tuple[str, str], object] = {}
     general = dict.fromkeys(sets)
     first = parts[0] if parts else ""

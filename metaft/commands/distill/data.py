@@ -111,7 +111,7 @@ def _split(config: DistillConfig) -> ExampleSplit:
     shares: dict[str, Any] = {"val": config.validation_share, "test": config.test_share, "seed": config.split_seed}
     if is_import_path(config.dataset):
         family = build_family(config.model_copy(update=SMALLEST), "train", config.seed)
-        if not isinstance(family, Episodes):
+        if not isinstance(family, Episodes) or not isinstance(family.images, LabelledImages):
             raise MetaftError(f"distillation tells classes of images apart; {config.dataset} gives no images")
         parts = divide(family.images, **shares)
         return ExampleSplit(*parts)

