@@ -13,6 +13,9 @@ from urllib.parse import quote
 from metaft.errors import MetaftError, nearest
 from metaft.parts import Asked, read, read_options
 
+FOREIGN = "hf:"
+"""Begins the names of models of Hugging Face."""
+
 # What the process has read from files: import paths are not to be followed from there unasked.
 _from_files: dict[str, str] = {}
 _PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
@@ -47,6 +50,26 @@ def named_part(text: str, kind: str) -> Asked:
     if path:
         return Asked(path, read_options(f"{kind} {text!r}", text[len(path) + 1 :]))
     return read(text, kind)
+
+
+def foreign(text: str) -> Asked | None:
+    """The pretrained model of others that a name asks for.
+
+    Args:
+        text: ``hf:NAME`` or ``hf:FOLDER``, with options as in ``hf:minilm:weights=random``.
+
+    Returns:
+        Name or folder, and options; None for another kind of name.
+
+    Raises:
+        MetaftError: if an option is malformed or given twice.
+    """
+    if not text.startswith(FOREIGN):
+        return None
+    path, _, rest = text.removeprefix(FOREIGN).rpartition(":")
+    if path and "=" in rest:
+        return Asked(path, read_options(f"model {text!r}", rest))
+    return Asked(text.removeprefix(FOREIGN))
 
 
 def _path(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -19,7 +20,7 @@ Params = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Addition:
+class Addition(ABC):
     """Parameters beside a layer's own; a frozen dataclass, its fields are its options.
 
     Attributes:
@@ -30,6 +31,7 @@ class Addition:
     name: ClassVar[str]
     per_task: ClassVar[tuple[str, ...]] = ()
 
+    @abstractmethod
     def sites(self, model: nn.Module) -> tuple[str, ...]:
         """The layers that it sits on.
 
@@ -39,8 +41,8 @@ class Addition:
         Returns:
             Names of layers; "" is the network itself.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def create(self, layer: nn.Module, draw: torch.Generator) -> Params:
         """Its parameters beside one layer, such that they have no effect yet.
 
@@ -51,7 +53,6 @@ class Addition:
         Returns:
             Parameters by name.
         """
-        raise NotImplementedError
 
     def before(self, own: Params, x: Tensor) -> Tensor:
         """What the layer is given.

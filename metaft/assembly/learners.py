@@ -20,6 +20,7 @@ from metaft.assembly.meta_learner import load_run, own_builder, own_learner, req
 from metaft.assembly.networks import build_model
 from metaft.assembly.tasks import build_family
 from metaft.assembly.unseen import require_unseen
+from metaft.assembly.words import require_words_of
 from metaft.data.splits import ALL
 from metaft.errors import MetaftError, nearest
 from metaft.evaluation.benchmark import Entrant, rehearse
@@ -193,6 +194,7 @@ def check_runs(spec: Spec, config: RunConfig, families: Mapping[int, TaskFamily]
     family = next(iter(families.values()))
     backbone = spec.options.get("backbone", RANDOM)
     for run in [spec.target] if spec.kind == "run" else [] if backbone == RANDOM else [backbone]:
+        require_words_of(run, family)
         require_unseen(run, config, family)
     if spec.kind != "run":
         return

@@ -8,9 +8,9 @@ from typing import Any
 from torch import nn
 
 from metaft import models
-from metaft.data.labelled_texts import LabelledTokens
+from metaft.assembly.words import require_own_words, tokens_of
 from metaft.models.heads import with_cosine_head
-from metaft.plugins import named_part
+from metaft.plugins import foreign, named_part
 from metaft.settings.learner import ModelSettings
 from metaft.settings.pretrain import PretrainConfig
 from metaft.tasks.family import TaskFamily
@@ -38,9 +38,11 @@ def build_model(config: ModelSettings, family: TaskFamily, seed: int, **more: An
     Raises:
         MetaftError: if the model is unknown, or does not suit the inputs.
     """
-    name = "" if config.model.startswith(models.FOREIGN) else named_part(config.model, "model").name
+    if others := foreign(config.model):
+        require_own_words(config.model, others.name, family)
+    name = "" if others else named_part(config.model, "model").name
     options = MODEL_OPTIONS.get(name, lambda c: {})(config) | more
-    if name == "transformer" and isinstance(tokens := getattr(family, "images", None), LabelledTokens):
+    if name == "transformer" and (tokens := tokens_of(family)) is not None:
         options |= {"vocabulary": tokens.vocabulary}
     return models.build(config.model, outputs=family.outputs, input_shape=family.input_shape, seed=seed, **options)
 

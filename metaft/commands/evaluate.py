@@ -12,6 +12,7 @@ from typing import Any
 from metaft.assembly.meta_learner import load_run, require_no_idle_steps, run_config
 from metaft.assembly.tasks import build_family
 from metaft.assembly.unseen import require_unseen
+from metaft.assembly.words import require_words_of
 from metaft.commands.transfer import evaluation_config
 from metaft.data.splits import ALL
 from metaft.distributed.place import place
@@ -97,6 +98,7 @@ def _episodes(
     path: str | Path, weights: str, config: RunConfig, split: str, progress: Progress | None
 ) -> tuple[Result, str]:
     family = build_family(config, split, config.seed)
+    require_words_of(path, family)
     if split in ("test", ALL):
         require_unseen(path, config, family)
     _, learner = load_run(path, weights, family, batch_norm=config.batch_norm)

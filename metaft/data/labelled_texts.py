@@ -51,8 +51,8 @@ class LabelledTexts:
             raise MetaftError(f"{len(self.groups)} groups for {len(self.names)} classes: expected one a class")
         if len(set(self.names)) != len(self.names):
             raise MetaftError("class names must be unique")
-        if any(not text.strip() for text in self.texts):
-            at = next(i for i, text in enumerate(self.texts) if not text.strip())
+        at = next((i for i, text in enumerate(self.texts) if not text.strip()), None)
+        if at is not None:
             raise MetaftError(f"text {at} (of class {self.class_of(at)!r}) is empty; remove it")
 
     def class_of(self, index: int) -> str:
@@ -90,6 +90,7 @@ class LabelledTokens(LabelledExamples):
         counts: ``int64 [classes]``, how many consecutive texts belong to each class, in order.
         names: one name a class, unique.
         vocabulary: numbers are below this.
+        words: a digest of what the numbers mean, the tokenizer's.
         groups: of each class, such as its domain; empty where there are none.
     """
 
@@ -98,6 +99,7 @@ class LabelledTokens(LabelledExamples):
     counts: Tensor
     names: tuple[str, ...]
     vocabulary: int
+    words: str
     groups: tuple[str, ...] = ()
     layout: ClassVar[Layout] = "sequences"
 
@@ -135,8 +137,8 @@ class LabelledTokens(LabelledExamples):
 
     @property
     def details(self) -> dict[str, object]:
-        """How many words there are."""
-        return {"vocabulary": self.vocabulary}
+        """How many words there are, and what their numbers mean."""
+        return {"vocabulary": self.vocabulary, "words": self.words}
 
     @cached_property
     def digest(self) -> str:

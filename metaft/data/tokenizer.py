@@ -172,9 +172,8 @@ def tokenised(texts: LabelledTexts, tokenizer: Tokenizer, most: int | None = Non
         return Entry({"ids": ids, "offsets": offsets}, ())
 
     held = cache.cached(f"tokens-{tokenizer.digest}-{content}", build).tensors
-    return LabelledTokens(
-        held["ids"], held["offsets"], torch.tensor(texts.counts), texts.names, tokenizer.vocabulary, texts.groups
-    )
+    counts, meaning = torch.tensor(texts.counts), (tokenizer.vocabulary, tokenizer.digest)
+    return LabelledTokens(held["ids"], held["offsets"], counts, texts.names, *meaning, texts.groups)
 
 
 def _library() -> Any:

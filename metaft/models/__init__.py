@@ -15,16 +15,14 @@ from metaft.models.functional import Functional
 from metaft.models.mlp import MLP
 from metaft.models.pretrained import folder_of
 from metaft.models.resnet12 import ResNet12
-from metaft.parts import convert, read_options
-from metaft.plugins import call, is_import_path, load_attribute, named_part
+from metaft.parts import Asked, convert
+from metaft.plugins import call, foreign, is_import_path, load_attribute, named_part
 from metaft.seeds import require_seed
 from metaft.tables import MODELS
 
 __all__ = ["MLP", "MODELS", "Conv4", "Functional", "ResNet12", "build"]
 
 
-FOREIGN = "hf:"
-"""Begins the names of models of Hugging Face."""
 MAX_WEIGHTS = 2**28
 """1 GiB of float32, and three times that with Adam's state."""
 
@@ -34,9 +32,9 @@ def build(name: str, *, outputs: int, input_shape: tuple[int, ...] = (), seed: i
 
     Args:
         name: "conv4", "mlp", "resnet12" or "transformer", with options as in "conv4:pool=max,hidden=32"; "hf:minilm"
-            or "hf:FOLDER", a pretrained model of Hugging Face's; or the import
-            path of a module's class, or of a function that makes one, called with ``outputs``, ``input_shape`` and the
-            options, which may stand behind the path as well.
+            or "hf:FOLDER", a pretrained model of Hugging Face's; or the import path of a module's class, or of a
+            function that makes one, called with ``outputs``, ``input_shape`` and the options, which may stand behind
+            the path as well.
         outputs: how many numbers it answers with.
         input_shape: shape of one example; a text's need not be said.
         seed: of the initial weights; torch's global random state is left as it was.
@@ -48,8 +46,8 @@ def build(name: str, *, outputs: int, input_shape: tuple[int, ...] = (), seed: i
     Raises:
         MetaftError: if the name or an option is unknown, or the examples do not suit the network.
     """
-    if name.startswith(FOREIGN):
-        return _foreign(name, outputs, input_shape, seed, options)
+    if others := foreign(name):
+        return _foreign(others, outputs, input_shape, seed, options)
     found = named_part(name, "model")
     if is_import_path(found.name):
         own = _own(found.name, seed, {"outputs": outputs, "input_shape": input_shape, **options}, found.options)
@@ -78,27 +76,19 @@ def require_known(name: str) -> None:
     Raises:
         MetaftError: naming the nearest one.
     """
-    if name.startswith(FOREIGN):
-        folder_of(_path_and_options(name)[0])
+    if others := foreign(name):
+        folder_of(others.name)
     elif not is_import_path(named_part(name, "model").name):
         MODELS.asked(name)
 
 
-def _foreign(name: str, outputs: int, input_shape: tuple[int, ...], seed: int, options: dict[str, Any]) -> nn.Module:
-    """A model of Hugging Face's; ``hf:minilm`` or ``hf:FOLDER``, with options as in ``hf:minilm:weights=random``."""
+def _foreign(asked: Asked, outputs: int, input_shape: tuple[int, ...], seed: int, options: dict[str, Any]) -> nn.Module:
+    """A model of Hugging Face's."""
     from metaft.models.hugging_face import HuggingFace
 
-    path, asked = _path_and_options(name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(require_seed(seed))
-        return HuggingFace.fitting(outputs, input_shape, path=path, **{**options, **asked})
-
-
-def _path_and_options(name: str) -> tuple[str, dict[str, str]]:
-    path, _, rest = name.removeprefix(FOREIGN).rpartition(":")
-    if path and "=" in rest:
-        return path, read_options(f"model {name!r}", rest)
-    return name.removeprefix(FOREIGN), {}
+        return HuggingFace.fitting(outputs, input_shape, path=asked.name, **{**options, **asked.options})
 
 
 def _own(path: str, seed: int, arguments: dict[str, Any], options: Mapping[str, str]) -> nn.Module:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softmax
 
+from metaft.data.labelled_texts import PADDING
 from metaft.errors import MetaftError, first_line
 from metaft.models.pretrained import folder_of
 from metaft.models.transformer import additive_mask, pooled
@@ -50,7 +51,8 @@ class HuggingFace(nn.Module):
             unknown: no other option is known.
 
         Raises:
-            MetaftError: if there is no such model, it cannot be read, or texts are longer than it has places for.
+            MetaftError: if there is no such model, it cannot be read, texts are longer than it has places for, its
+                direction is not clear, or its answers hang on padding.
         """
         if unknown:
             raise MetaftError(f"hf:{path} has no option {next(iter(unknown))!r}; known: weights")
@@ -74,8 +76,19 @@ class HuggingFace(nn.Module):
         most = getattr(config, "max_position_embeddings", None)
         if input_shape and most is not None and input_shape[0] > most:
             raise MetaftError(f"hf:{path} has {most} places, and these texts up to {input_shape[0]} words; cut them")
-        causal = not config.architectures or not any("Bert" in name for name in config.architectures)
-        return cls(model, outputs, causal and not getattr(config, "is_encoder_decoder", False))
+        made = cls(model, outputs, _is_causal(model, path))
+        made._require_padding(path)
+        return made
+
+    def _require_padding(self, path: str) -> None:
+        """Refuse a model whose answers hang on padding all the same, such as one that counts places by it."""
+        ids = torch.tensor([[5, 7, 6]])
+        training = self.training
+        with torch.no_grad():
+            plain, padded = (self.eval().states(nn.functional.pad(ids, (0, more)))[-1] for more in (0, 2))
+        self.train(training)
+        if not torch.allclose(plain, padded[:, :3], rtol=1e-4, atol=2e-5):
+            raise MetaftError(f"hf:{path} answers otherwise where a text is padded with number {PADDING}; use another")
 
     def states(self, ids: Tensor) -> list[Tensor]:
         """The residual stream after the embedding and after each block.
@@ -103,6 +116,17 @@ class HuggingFace(nn.Module):
         mask = additive_mask(ids, self.causal, next(self.model.parameters()).dtype)
         mask = mask.expand(-1, -1, ids.shape[-1], -1)
         return self.model(input_ids=ids, attention_mask=mask, **({"use_cache": False} if self.causal else {}), **more)
+
+
+def _is_causal(model: nn.Module, path: str) -> bool:
+    """Whether a place sees only those before it, as the model's attention layers say."""
+    said = {bool(part.is_causal) for part in model.modules() if hasattr(part, "is_causal")}
+    if len(said) != 1:
+        raise MetaftError(
+            f"hf:{path}: whether a {type(model).__name__} reads in one direction or in both is not clear from its "
+            "layers; only encoders and causal models can be used"
+        )
+    return said.pop()
 
 
 def written_out(
@@ -134,15 +158,10 @@ def written_out(
 def _library() -> Any:
     try:
         import transformers
-        from transformers import AttentionInterface
+        from transformers import AttentionInterface, AttentionMaskInterface
+        from transformers.masking_utils import eager_mask
     except ImportError:
         raise MetaftError("models of Hugging Face need the extra text: pip install 'metaft[text]'") from None
     AttentionInterface.register(ATTENTION, written_out)
-    try:
-        from transformers import AttentionMaskInterface
-        from transformers.masking_utils import eager_mask
-
-        AttentionMaskInterface.register(ATTENTION, eager_mask)
-    except ImportError:
-        pass
+    AttentionMaskInterface.register(ATTENTION, eager_mask)
     return transformers

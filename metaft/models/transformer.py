@@ -13,14 +13,13 @@ from metaft.data.labelled_texts import PADDING
 from metaft.errors import MetaftError
 from metaft.validate import require_count, require_fraction
 
-Positions = Literal["learned", "rotary"]
 Shape = Literal["bert", "gpt", "llama"]
 SHAPES: dict[str, dict[str, Any]] = {
-    "bert": {"causal": False, "norm": "layer", "before": False, "epsilon": 1e-12, "positions": "learned"},
-    "gpt": {"causal": True, "norm": "layer", "before": True, "epsilon": 1e-5, "positions": "learned"},
-    "llama": {"causal": True, "norm": "rms", "before": True, "epsilon": 1e-5, "positions": "rotary"},
+    "bert": {"causal": False, "norm": nn.LayerNorm, "before": False, "epsilon": 1e-12, "llama": False},
+    "gpt": {"causal": True, "norm": nn.LayerNorm, "before": True, "epsilon": 1e-5, "llama": False},
+    "llama": {"causal": True, "norm": nn.RMSNorm, "before": True, "epsilon": 1e-5, "llama": True},
 }
-"""Shape → direction, norm and its place, positions. Llama's feed-forward is gated, and its layers have no biases."""
+"""Shape → direction, norm and its place. Llama's places are rotary, feed-forward is gated, layers have no biases."""
 
 
 class Attention(nn.Module):
@@ -136,6 +135,11 @@ class Embedding(nn.Module):
         """``int64 [examples, places]`` → ``[examples, places, width]``."""
         x = self.words(ids)
         if self.places is not None:
+            if ids.shape[-1] > self.places.num_embeddings:
+                raise MetaftError(
+                    f"a text of {ids.shape[-1]} words, and this transformer has {self.places.num_embeddings} places; "
+                    "cut the text, or give it more: transformer:places=…"
+                )
             x = x + self.places(torch.arange(ids.shape[-1], device=ids.device))
         return self.dropout(x if self.norm is None else self.norm(x))
 
@@ -189,19 +193,15 @@ class Transformer(nn.Module):
         if shape not in SHAPES:
             raise MetaftError(f"unknown shape {shape!r} of a transformer; known: {', '.join(SHAPES)}")
         how = SHAPES[shape]
-        if how["positions"] == "rotary" and width // heads % 2:
+        self.causal, self.rotary, self.size = how["causal"], how["llama"], width // heads
+        if self.rotary and width // heads % 2:
             raise MetaftError(f"rotary places turn pairs of numbers: a head of width {width // heads} is odd")
 
-        def norm() -> nn.Module:
-            kind = nn.LayerNorm if how["norm"] == "layer" else nn.RMSNorm
-            return kind(width, eps=how["epsilon"])
-
-        self.causal, self.rotary, self.size = how["causal"], how["positions"] == "rotary", width // heads
-        self.most = None if self.rotary else places
+        norm = lambda: how["norm"](width, eps=how["epsilon"])
         self.embedding = Embedding(
             vocabulary, width, 0 if self.rotary else places, None if how["before"] else norm(), dropout
         )
-        gated = shape == "llama"
+        gated = how["llama"]
         inner = 4 * width if inner is None else require_count(inner, "inner", 1)
         self.blocks = nn.ModuleList(
             Block(

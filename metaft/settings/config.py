@@ -11,8 +11,8 @@ from typing import Any, ClassVar, Self, TypeVar, overload
 from pydantic import Field, ValidationError, model_validator
 
 from metaft.errors import MetaftError, nearest
-from metaft.plugins import found_in_file, named_part, trust
-from metaft.settings.defaults import BY_DATASET, REGRESSIONS
+from metaft.plugins import FOREIGN, foreign, found_in_file, named_part, trust
+from metaft.settings.defaults import BY_DATASET, REGRESSIONS, TEXTS
 from metaft.settings.family import FamilySettings, Settings, is_flag, with_dataset
 from metaft.settings.learner import FLAGS, OF_LEARNERS, LearnerSettings, ModelSettings, with_options
 from metaft.settings.published import CHANGES_TEST, method_defaults
@@ -109,6 +109,9 @@ class RunConfig(
             defaults.pop("iterations", None)
         if any(given.get(name) is not None for name in CHANGES_TEST):
             defaults.pop("test_steps", None)
+        others = foreign(str(given.get("model"))) if given.get("dataset") in TEXTS else None
+        if others and given.get("tokenizer") is None:
+            defaults["tokenizer"] = f"{FOREIGN}{others.name}"  # a pretrained model knows the words of its own
         return with_outer(given, defaults)
 
     @model_validator(mode="after")

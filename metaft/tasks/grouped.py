@@ -50,10 +50,14 @@ class GroupedEpisodes(Episodes):
     def _sizes(self) -> np.ndarray:
         return np.array([len(own) for own in self._members])
 
+    @cached_property
+    def _table(self) -> np.ndarray:
+        """The classes of each group, ``int64 [groups, largest]``; beyond a group's size they repeat."""
+        return np.stack([np.resize(own, int(self._sizes.max())) for own in self._members])
+
     def _classes(self, draw: np.random.Generator, tasks: int) -> np.ndarray:
         chosen = draw.integers(0, len(self._groups), tasks)
-        table = np.stack([np.resize(own, int(self._sizes.max())) for own in self._members])
-        return table[chosen[:, None], distinct(draw, tasks, self._sizes[chosen], self.ways)]
+        return self._table[chosen[:, None], distinct(draw, tasks, self._sizes[chosen], self.ways)]
 
     def describe(self) -> dict[str, object]:
         """The settings that identify this family."""

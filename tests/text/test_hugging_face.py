@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import importlib.util
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import nn
 
 import metaft
+from metaft.cli import cli
 from metaft.data import tokenizer
 from metaft.errors import MetaftError
 from metaft.learners.maml import MAML
 from metaft.models import build
 from metaft.models.pretrained import folder_of
+from metaft.settings.config import RunConfig, validated
 
 transformers = pytest.importorskip("transformers", reason="the extra text is not installed")
 pytestmark = pytest.mark.skipif(
@@ -84,3 +88,42 @@ def test_random_weights_are_others_and_the_same_by_seed() -> None:
     assert torch.equal(first(one), first(again))
     assert not torch.equal(first(one), first(other))
     assert not torch.equal(first(one), first(minilm()))
+
+
+def small(kind: str) -> nn.Module:
+    """A network of theirs with random weights, as small as may be."""
+    shape = {"vocab_size": 30, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 2,
+             "num_attention_heads": 2, "max_position_embeddings": 40}  # fmt: skip
+    own = {"gpt2": {"n_embd": 8, "n_layer": 2, "n_head": 2, "n_positions": 40, "vocab_size": 30, "pad_token_id": 0}}
+    return transformers.AutoConfig.for_model(kind, **own.get(kind, {**shape, "pad_token_id": 0}))
+
+
+@pytest.mark.parametrize(
+    ("kind", "causal"), [("bert", False), ("electra", False), ("distilbert", False), ("llama", True), ("gpt2", True)]
+)
+def test_the_direction_is_the_models_own(kind: str, causal: bool, tmp_path: Path) -> None:
+    small(kind).save_pretrained(tmp_path)  # type: ignore[operator]
+    model = build(f"hf:{tmp_path}:weights=random", outputs=3, seed=0).eval()
+    assert model.causal is causal
+    ids = torch.tensor([[5, 6, 7, 8]])
+    other = torch.tensor([[5, 6, 7, 9]])
+    first = (model.states(ids)[-1] - model.states(other)[-1])[0, 0].abs().max()  # type: ignore[operator]
+    assert bool(first == 0) is causal
+
+
+def test_a_model_whose_answers_hang_on_padding_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small("bert").save_pretrained(tmp_path)  # type: ignore[operator]
+    nothing = lambda ids, causal, dtype: torch.zeros(len(ids), 1, 1, ids.shape[-1], dtype=dtype)
+    monkeypatch.setattr("metaft.models.hugging_face.additive_mask", nothing)
+    with pytest.raises(MetaftError, match="answers otherwise where a text is padded"):
+        build(f"hf:{tmp_path}:weights=random", outputs=3, seed=0)
+
+
+def test_words_of_another_tokenizer_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["--dataset", "intents", "--model", "hf:minilm", "--learner", "protonet", "--ways", "2", "--queries", "1"]
+    assert validated(RunConfig, {"dataset": "intents", "model": "hf:minilm"}).tokenizer == "hf:minilm"
+    done = CliRunner().invoke(cli, ["meta-train", *words, "--tokenizer", "wordpiece", "--out", "run"])
+    assert (done.exit_code, "use --tokenizer hf:minilm" in done.stderr) == (2, True), done.output
+    done = CliRunner().invoke(cli, ["meta-train", "--model", "hf:minilm", "--out", "run"])
+    assert (done.exit_code, "reads texts, and these tasks have none" in done.stderr) == (2, True), done.output

@@ -114,6 +114,12 @@ def test_its_meta_gradient_is_that_of_plain_autograd(shape: str) -> None:
     assert float((ours - whole).norm() / whole.norm()) < 1e-12
 
 
+def test_a_text_longer_than_the_places_is_one_line() -> None:
+    with pytest.raises(MetaftError, match="a text of 7 words, and this transformer has 5 places"):
+        made("bert", places=5)(texts(2))
+    assert made("llama", places=5)(texts(2)).shape == (2, 3)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_its_head_is_known(shape: str) -> None:
     assert anatomy(made(shape)).head == "head"

@@ -112,7 +112,7 @@ def test_all_ways_of_a_task_come_from_one_domain() -> None:
 )
 def test_what_does_not_fit_is_one_line(how: dict[str, object], said: str) -> None:
     with pytest.raises(MetaftError, match=said):
-        metaft.families.episodes(str(how.pop("dataset", "intents")), **how)  # type: ignore[arg-type]
+        metaft.families.episodes(**{"dataset": "intents", **how})  # type: ignore[arg-type]
 
 
 def test_a_file_that_is_no_tokenizer_is_one_line(tmp_path: Path) -> None:
@@ -163,6 +163,14 @@ def test_it_runs_from_the_command_line(tmp_path: Path, monkeypatch: pytest.Monke
         "intents:within=topic": "have no topic; it has 'domain'",
     }.items():
         done = CliRunner().invoke(cli, ["meta-train", *words[2:], "--dataset", options, "--out", "other"])
+        assert (done.exit_code, said in done.stderr) == (2, True), done.output
+    plain = ["--dataset", "intents", *words[2:], "--learner", "protonet", "--out", "plain"]
+    assert CliRunner().invoke(cli, ["meta-train", *plain]).exit_code == 0
+    for more, said in {
+        ("--scheme", "random"): "the same numbers are other words",
+        ("--dataset", "glyphs"): "was trained on texts, and these tasks have no texts",
+    }.items():
+        done = CliRunner().invoke(cli, ["evaluate", "plain", "--tasks", "2", *more])
         assert (done.exit_code, said in done.stderr) == (2, True), done.output
     for command in ("pretrain", "distill"):
         done = CliRunner().invoke(cli, [command, "--dataset", "intents", "--out", "other"])

@@ -1,6 +1,7 @@
 """What an outer optimiser is."""
 
 # Annotations are objects here, not text: a subclass of another module need not import them for its options to be read.
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ State = dict[str, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
-class OuterOptimiser:
+class OuterOptimiser(ABC):
     """An outer optimiser; its fields are its options.
 
     Args:
@@ -36,14 +37,15 @@ class OuterOptimiser:
         """
         return learning_rate(self.lr, self.schedule, done)
 
+    @abstractmethod
     def start(self, weight: Tensor) -> State:
         """What is kept about a weight before its first update."""
-        raise NotImplementedError
 
     def like(self, weight: Tensor) -> State:
         """Tensors of the shapes and types of what is kept about a weight after an update."""
         return self.start(weight)
 
+    @abstractmethod
     def step(self, weights: Sequence[Tensor], grads: Sequence[Tensor], kept: Sequence[State], lr: float) -> None:
         """One update in place, of the weights and of what is kept about them.
 
@@ -53,7 +55,6 @@ class OuterOptimiser:
             kept: likewise.
             lr: the learning rate.
         """
-        raise NotImplementedError
 
     def compiled(self, names: tuple[str, ...], clip: float | None) -> Any | None:
         """The same as one function of tensors, to be compiled with the gradient (see `AdamUpdate`), if there is one.

@@ -1,0 +1,62 @@
+"""A network reads the words that it was trained on: numbers of another tokenizer mean other words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from metaft.data import tokenizer
+from metaft.data.labelled_texts import LabelledTokens
+from metaft.errors import MetaftError
+from metaft.runs.directory import read_record
+from metaft.runs.reading import entries
+from metaft.tasks.family import TaskFamily
+
+
+def tokens_of(family: TaskFamily) -> LabelledTokens | None:
+    """The texts that tasks are drawn from; None where they are no texts."""
+    examples = getattr(family, "images", None)
+    return examples if isinstance(examples, LabelledTokens) else None
+
+
+def require_words_of(run: str | Path, tests: TaskFamily) -> None:
+    """Refuse a run that was trained on other words than those of the test tasks, or on no words.
+
+    Args:
+        run: the run directory.
+        tests: the test tasks.
+
+    Raises:
+        MetaftError: saying which.
+    """
+    trained, told = entries(read_record(run), "settings", "family"), tests.describe()
+    before, now = trained.get("words"), told.get("words")
+    if before == now:
+        return
+    if before is None or now is None:
+        was, here = ("no texts" if words is None else "texts" for words in (before, now))
+        raise MetaftError(f"{run} was trained on {was}, and these tasks have {here}; test it on tasks of its kind")
+    raise MetaftError(
+        f"{run} reads words by the tokenizer {trained.get('tokenizer')} of its training classes, and these tasks have "
+        f"another, {told.get('tokenizer')}: the same numbers are other words; take the scheme and tokenizer of the run"
+    )
+
+
+def require_own_words(model: str, path: str, family: TaskFamily) -> None:
+    """Refuse tasks that are not in the words of a pretrained model.
+
+    Args:
+        model: as it was asked for.
+        path: its name or folder.
+        family: the tasks.
+
+    Raises:
+        MetaftError: if they are of another tokenizer, or no texts.
+    """
+    tokens = tokens_of(family)
+    if tokens is None:
+        raise MetaftError(f"model {model!r} reads texts, and these tasks have none; use a data set such as intents")
+    if tokens.words != tokenizer.asked(f"hf:{path}", ()).digest:
+        raise MetaftError(
+            f"model {model!r} reads words by its own tokenizer, and these tasks have another: the same numbers are "
+            f"other words; use --tokenizer hf:{path}"
+        )
