@@ -52,7 +52,8 @@ class MAMLPlusPlus(MAML):
     ) -> None:
         self.annealing, self.done, self._by_step = annealing, 0.0, batch_norm == "per-step"
         super().__init__(model, rule, steps, batch_norm="transductive" if self._by_step else batch_norm, **parts)  # type: ignore[arg-type]
-        self.gathered = step_statistics.initial(self.model, steps) if self.per_step else {}
+        gathers = self.per_step or (self._by_step and self.model.normalises)
+        self.gathered = step_statistics.initial(self.model, steps) if gathers else {}
         self.params |= self.gathered
 
     def _divided(self, own: Params) -> tuple[Params, Params]:

@@ -250,3 +250,15 @@ def test_reptile_refuses_rules_that_it_cannot_train(rule, scope):
 def test_there_is_no_adjoint_to_diagnose(name):
     with pytest.raises(metaft.MetaftError, match="diagnose logs the adjoint"):
         parts_of(validated(RunConfig, {"learner": name, "diagnose": True, "hidden": 4}))
+
+
+def test_statistics_of_each_step_are_gathered_without_scale_and_shift_too():
+    network = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.BatchNorm1d(4, affine=False), torch.nn.Linear(4, 2))
+    learner = build("maml++", network, steps=2, inner_lr=0.1)
+    labels = torch.arange(2).repeat(3, 2)
+    batch = metaft.TaskBatch(torch.rand(3, 4, 2) + 5, labels, torch.rand(3, 4, 2) + 5, labels)
+    gathered = learner.meta_gradient(batch).gathered
+    assert set(gathered) == {"gathered:1.running_mean", "gathered:1.running_var", "gathered:updates"}
+    before = learner.curve(batch)
+    learner.params |= gathered
+    assert not torch.allclose(learner.curve(batch), before), "queries are normalised by what was gathered"
