@@ -11,14 +11,17 @@ import pytest
 import torch
 from click.testing import CliRunner
 from torch import nn
+from torch.func import functional_call
 
 import metaft
 from metaft.cli import cli
 from metaft.data import tokenizer
 from metaft.errors import MetaftError
+from metaft.kept import kept
 from metaft.learners.maml import MAML
 from metaft.models import build
 from metaft.models.pretrained import folder_of
+from metaft.outer.chunks import ALONE, default_size
 from metaft.settings.config import RunConfig, validated
 
 transformers = pytest.importorskip("transformers", reason="the extra text is not installed")
@@ -127,3 +130,34 @@ def test_words_of_another_tokenizer_are_refused(tmp_path: Path, monkeypatch: pyt
     assert (done.exit_code, "use --tokenizer hf:minilm" in done.stderr) == (2, True), done.output
     done = CliRunner().invoke(cli, ["meta-train", "--model", "hf:minilm", "--out", "run"])
     assert (done.exit_code, "reads texts, and these tasks have none" in done.stderr) == (2, True), done.output
+
+
+@pytest.mark.parametrize("kind", ["bert", "electra", "llama", "gpt2"])
+def test_small_ones_are_batched_over_tasks_and_differentiated_twice(kind: str, tmp_path: Path) -> None:
+    small(kind).save_pretrained(tmp_path)  # type: ignore[operator]
+    model = build(f"hf:{tmp_path}:weights=random", outputs=2, seed=0).double()
+    for dropout in (part for part in model.modules() if isinstance(part, nn.Dropout)):
+        dropout.p = 0.0
+    draw = torch.Generator().manual_seed(0)
+    ids = torch.randint(1, 30, (2, 3, 8, 6), generator=draw)
+    ids[:, :, ::2, 4:] = 0
+    labels = torch.arange(2).repeat(3, 4)
+    batch = metaft.TaskBatch(ids[0], labels, ids[1], labels)
+    learner = MAML(model, metaft.SGD(0.5), 2)
+    assert default_size(batch, learner.params) == 3
+    together = learner.meta_gradient(batch).grads
+    assert ALONE not in kept(learner.support_loss), "tasks were computed one by one"
+    leaves = {n: p.detach().clone().requires_grad_() for n, p in model.named_parameters()}
+    total: Any = 0
+    for task in range(3):
+        params = dict(leaves)
+        for _ in range(2):
+            loss = nn.functional.cross_entropy(functional_call(model, params, batch.support_x[task]), labels[task])
+            grads = torch.autograd.grad(loss, list(params.values()), create_graph=True, materialize_grads=True)
+            params = {n: p - 0.5 * g for (n, p), g in zip(params.items(), grads, strict=True)}
+        answer = functional_call(model, params, batch.query_x[task])
+        total = total + nn.functional.cross_entropy(answer, labels[task]) / 3
+    plain = torch.autograd.grad(total, list(leaves.values()), materialize_grads=True)
+    whole = torch.cat([g.flatten() for g in plain])
+    ours = torch.cat([together[n].flatten() for n in leaves])
+    assert float((ours - whole).norm() / whole.norm()) < 1e-5  # rotary places are float32 in theirs
