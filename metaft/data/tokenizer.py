@@ -9,10 +9,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import tokenizers
 import torch
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 from torch import Tensor
 
 from metaft.data import cache
@@ -40,8 +41,8 @@ class Tokenizer:
     name: str
 
     @functools.cached_property
-    def _own(self) -> Any:
-        made = _library().Tokenizer.from_str(self.text)
+    def _own(self) -> tokenizers.Tokenizer:
+        made = tokenizers.Tokenizer.from_str(self.text)
         made.no_padding()
         made.no_truncation()
         return made
@@ -96,36 +97,33 @@ def trained(texts: Sequence[str], size: int = PIECE) -> Tokenizer:
         MetaftError: if the size does not hold the special words.
     """
     require_count(size, "size of the vocabulary", len(SPECIAL) + 1)
-    counts = hashlib.sha256(json.dumps([size, list(texts)]).encode()).hexdigest()[:32]
+    content = hashlib.sha256(json.dumps([size, list(texts)]).encode()).hexdigest()[:32]
 
     def build() -> Entry:
         return Entry({"size": torch.tensor(size)}, (_train(texts, size),))
 
-    return Tokenizer(cache.cached(f"wordpiece-{counts}", build).names[0], f"wordpiece:size={size}")
+    return Tokenizer(cache.cached(f"wordpiece-{content}", build).names[0], f"wordpiece:size={size}")
 
 
 def _train(texts: Sequence[str], size: int) -> str:
-    tokenizers = _library()
-    made = tokenizers.Tokenizer(tokenizers.models.WordPiece(unk_token="[UNK]"))
-    made.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=True)
-    made.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
-    made.decoder = tokenizers.decoders.WordPiece()
+    made = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    made.normalizer = normalizers.BertNormalizer(lowercase=True)
+    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     # The library numbers the pieces within words in the order of a hash table, and breaks ties by number: named
     # beforehand, they have the same numbers every time.
     characters = sorted({c for text in texts for c in made.normalizer.normalize_str(text) if not c.isspace()})
     known = [*SPECIAL, *(f"##{c}" for c in characters)]
-    trainer = tokenizers.trainers.WordPieceTrainer(vocab_size=size, special_tokens=known, show_progress=False)
+    trainer = trainers.WordPieceTrainer(vocab_size=size, special_tokens=known, show_progress=False)
     made.train_from_iterator(texts, trainer)
-    made.model = tokenizers.models.WordPiece(dict(made.get_vocab()), unk_token="[UNK]")
-    plain = tokenizers.Tokenizer(made.model)
-    plain.normalizer, plain.pre_tokenizer, plain.decoder = made.normalizer, made.pre_tokenizer, made.decoder
+    # Those that were named are special words to it; in another of the same vocabulary they are pieces.
+    plain = tokenizers.Tokenizer(models.WordPiece(made.get_vocab(), unk_token="[UNK]"))
+    plain.normalizer, plain.pre_tokenizer, plain.decoder = made.normalizer, made.pre_tokenizer, decoders.WordPiece()
     plain.add_special_tokens(list(SPECIAL))
-    made = plain
-    ends = [(word, made.token_to_id(word)) for word in ("[CLS]", "[SEP]")]
-    made.post_processor = tokenizers.processors.TemplateProcessing(
+    ends = [(word, plain.token_to_id(word)) for word in ("[CLS]", "[SEP]")]
+    plain.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ends
     )
-    return str(made.to_str())
+    return str(plain.to_str())
 
 
 def of_file(path: str | Path, name: str = "") -> Tokenizer:
@@ -174,20 +172,6 @@ def tokenised(texts: LabelledTexts, tokenizer: Tokenizer, most: int | None = Non
     held = cache.cached(f"tokens-{tokenizer.digest}-{content}", build).tensors
     counts, meaning = torch.tensor(texts.counts), (tokenizer.vocabulary, tokenizer.digest)
     return LabelledTokens(held["ids"], held["offsets"], counts, texts.names, *meaning, texts.groups)
-
-
-def _library() -> Any:
-    try:
-        import tokenizers
-        import tokenizers.decoders
-        import tokenizers.models
-        import tokenizers.normalizers
-        import tokenizers.pre_tokenizers
-        import tokenizers.processors
-        import tokenizers.trainers
-    except ImportError:
-        raise MetaftError("texts need the package tokenizers: pip install 'metaft[text]'") from None
-    return tokenizers
 
 
 KINDS = ("wordpiece", "hf", "file")

@@ -17,7 +17,6 @@ from metaft.data.splits import SPLITS
 from metaft.errors import MetaftError
 from metaft.tasks.grouped import GroupedEpisodes
 
-pytest.importorskip("tokenizers")
 FEW = LabelledTexts(("a b", "c", "d e f", "g"), (2, 2), ("one", "two"), ("x", "y"))
 
 
