@@ -251,11 +251,20 @@ def load_config(
     Raises:
         MetaftError: as ``read_toml`` and ``validated``.
     """
-    given = {name: value for name, value in (overrides or {}).items() if value is not None}
-    read = read_toml(path, kind) if path is not None else {}
+    given = _apart({name: value for name, value in (overrides or {}).items() if value is not None}, kind)
+    read = _apart(read_toml(path, kind) if path is not None else {}, kind)
     for value in given.values():
         trust(str(value))
     return validated(kind, {**read, **given})
+
+
+def _apart(given: dict[str, Any], kind: type[CommandSettings]) -> dict[str, Any]:
+    """Settings whose options behind a name stand beside it: those of a command override a file's by setting."""
+    if "learner" in given and "learner" in kind.model_fields:
+        given = with_options(given)
+    if "dataset" in given:
+        given = with_dataset(given)
+    return with_outer(given) if "outer" in given else given
 
 
 def section_of(name: str, kind: type[CommandSettings] = RunConfig) -> str:

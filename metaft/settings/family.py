@@ -13,6 +13,7 @@ from metaft.errors import MetaftError, nearest
 from metaft.plugins import named_part
 from metaft.seeds import DivisionSeed
 from metaft.settings.defaults import REGRESSIONS
+from metaft.settings.once import require_once
 
 
 def is_flag(field: FieldInfo) -> bool:
@@ -47,12 +48,11 @@ def with_dataset(given: Mapping[str, Any]) -> dict[str, Any]:
     if not asked.options:
         return dict(given)
     moved = {ALIASES.get(name, name): value for name, value in asked.options.items()}
-    for name, told in moved.items():
+    for name in moved:
         if name == "dataset" or name not in FamilySettings.model_fields:
             hint = nearest(name, FamilySettings.model_fields)
             raise MetaftError(f"data set {asked.name!r} has no option {name!r}{hint}")
-        if given.get(name) is not None and str(given[name]) != told:
-            raise MetaftError(f"{name} = {given[name]}: dataset = {given['dataset']} says {told}; give one of them")
+    require_once(given, "dataset", moved)
     return {**given, "dataset": asked.name, **moved}
 
 

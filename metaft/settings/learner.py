@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from metaft.errors import MetaftError
 from metaft.parts import Asked
 from metaft.plugins import named_part
 from metaft.settings.family import Settings
+from metaft.settings.once import as_text, require_once
 
 
 class ModelSettings(Settings):
@@ -50,23 +50,17 @@ def with_options(given: Mapping[str, Any], defaults: Mapping[str, Any] | None = 
         MetaftError: if an option is given in both ways, and differently.
     """
     asked = named_part(str(given.get("learner") or "maml"), "learner")
-    for name, told in asked.options.items():
-        if name not in OF_LEARNERS and name not in LearnerSettings.model_fields:
-            continue  # what is called so beside it is another thing, such as a teacher's temperature
-        if given.get(name) is not None and given[name] is not False and _text(given[name]) != told:
-            raise MetaftError(f"{name} = {given[name]}: learner = {asked} says {name} = {told}; give one of them")
+    # What else is called so beside it is another thing, such as a teacher's temperature.
+    known = {*OF_LEARNERS, *LearnerSettings.model_fields}
+    require_once(given, "learner", {name: told for name, told in asked.options.items() if name in known})
     others = {name: value for name, value in given.items() if name not in OF_LEARNERS}
-    moved = {n: _text(given[n]) for n in OF_LEARNERS if given.get(n) is not None and given[n] is not False}
-    own = {n: _text(v) for n, v in (defaults or {}).items() if n in OF_LEARNERS}
+    moved = {n: as_text(given[n]) for n in OF_LEARNERS if given.get(n) is not None and given[n] is not False}
+    own = {n: as_text(v) for n, v in (defaults or {}).items() if n in OF_LEARNERS}
     options = {**own, **asked.options, **moved}
     if not options:
         return others
     general = {n: options.pop(n) for n in list(options) if n in LearnerSettings.model_fields}
     return {**others, **general, "learner": str(Asked(asked.name, options))}
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 class LearnerSettings(Settings):

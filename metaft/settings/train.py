@@ -7,10 +7,10 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from metaft.errors import MetaftError
 from metaft.parts import Asked
 from metaft.seeds import Seed
 from metaft.settings.family import Settings
+from metaft.settings.once import require_once
 from metaft.tables import OUTER
 
 ADAM = "adam"
@@ -41,9 +41,7 @@ def with_outer(given: Mapping[str, Any], defaults: Mapping[str, Any] | None = No
             own.pop(name, None)
     options = dict(asked.options)
     beside = {setting: options.pop(name) for name, setting in BESIDE.items() if name in options}
-    for name, told in beside.items():
-        if given.get(name) is not None and str(given[name]) != told:
-            raise MetaftError(f"{name} = {given[name]}: outer = {given['outer']} says {told}; give one of them")
+    require_once(given, "outer", beside)
     if asked.name != ADAM and given.get("outer_lr") is None and "outer_lr" not in own:
         beside = {"outer_lr": OUTER.options(asked.name)["lr"].default} | beside
     return {**own, **given, "outer": str(Asked(asked.name, options)), **beside}

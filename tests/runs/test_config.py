@@ -139,3 +139,40 @@ def test_ranges_of_ways_and_shots() -> None:
     ):
         with pytest.raises(MetaftError, match=said):
             validated(RunConfig, values)
+
+
+def test_options_behind_a_name_override_a_files_setting_by_setting(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(
+        'dataset = "omniglot"\nscheme = "alphabets"\nimage_size = 28\nlearner = "maml"\nsteps = 5\ninner_lr = 0.3\n'
+        'outer_lr = 0.002\nschedule = "cosine"\n'
+    )
+    asked = {"dataset": "omniglot:scheme=vinyals", "learner": "anil:steps=2", "outer": "sgd:lr=0.5"}
+    config = load_config(file, asked)
+    assert (config.dataset, config.scheme, config.image_size) == ("omniglot", "vinyals", 28)
+    assert (config.learner, config.steps, config.inner_lr) == ("anil", 2, 0.3)
+    assert (config.outer, config.outer_lr, config.schedule) == ("sgd", 0.5, "cosine")
+    assert load_config(file, {"outer_lr": 0.1}).outer_lr == 0.1
+    file.write_text('dataset = "omniglot:scheme=vinyals"\nouter = "sgd:lr=0.5"\n')
+    config = load_config(file, {"scheme": "alphabets", "outer_lr": 0.25})
+    assert (config.scheme, config.outer, config.outer_lr) == ("alphabets", "sgd", 0.25)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            {"dataset": "omniglot:scheme=vinyals", "scheme": "alphabets"},
+            "scheme = alphabets: dataset = omniglot",
+        ),
+        ({"outer": "sgd:lr=0.5", "outer_lr": 0.1}, "outer_lr = 0.1: outer = sgd:lr=0.5 says 0.5"),
+        ({"learner": "maml:steps=3", "steps": 2}, "steps = 2: learner = maml:steps=3 says 3"),
+    ],
+)
+def test_what_is_said_twice_is_said_alike(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(MetaftError, match=said):
+        validated(RunConfig, given)
+    alike = {
+        name: {"scheme": "vinyals", "outer_lr": "5e-1", "steps": "3"}.get(name, value) for name, value in given.items()
+    }
+    validated(RunConfig, alike)

@@ -183,7 +183,7 @@ def test_options_as_settings_are_options_of_the_learner(older, now):
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"learner": "maml:steps=3", "steps": 2}, "steps = 2: learner = maml:steps=3 says steps = 3; give one of them"),
+        ({"learner": "maml:steps=3", "steps": 2}, "steps = 2: learner = maml:steps=3 says 3; give one of them"),
         ({"learner": "protonet:distance=cosine", "distance": "euclidean"}, "give one of them"),
         ({"learner": "maml:steps=3,steps=3"}, "option 'steps' is given twice"),
         ({"learner": "maml:3"}, "expected name:option=value"),
