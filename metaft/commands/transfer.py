@@ -13,6 +13,7 @@ from metaft.learners import ANY_WAYS
 from metaft.plugins import is_import_path
 from metaft.settings.config import RunConfig, validated
 from metaft.settings.defaults import BY_DATASET
+from metaft.settings.family import with_dataset
 
 log = logging.getLogger("metaft")
 NAMES = {channels: name for name, channels in CHANNELS.items() if channels}
@@ -34,13 +35,14 @@ def evaluation_config(own: RunConfig, given: Mapping[str, Any]) -> RunConfig:
     Raises:
         MetaftError: for a value out of range, or more or fewer ways than the run tells apart.
     """
-    asked = {name: value for name, value in given.items() if value is not None}
+    asked = with_dataset({name: value for name, value in given.items() if value is not None})
     # A number given for a run with a range replaces the range.
     changes = {f"fewest_{name}": None for name in ("ways", "shots") if name in asked} | asked
     dataset = str(asked.get("dataset", own.dataset))
     if dataset != own.dataset:
-        other = {"scheme": RunConfig.model_fields["scheme"].default, "min_examples": None}
-        other["rotations"] = BY_DATASET.get(dataset, {}).get("rotations", own.rotations)
+        theirs, scheme = BY_DATASET.get(dataset, {}), RunConfig.model_fields["scheme"].default
+        other = {"scheme": theirs.get("scheme", scheme), "min_examples": None, "within": None, "tokenizer": None}
+        other["rotations"] = theirs.get("rotations", own.rotations)
         other["colours"] = asked.get("colours") or _colours(own, dataset)
         if own.dataset in ("folder", "table"):
             other["data_root"] = None

@@ -130,6 +130,11 @@ class Embedding:
         return torch.cat([self.network(params, part) for part in flat.split(size)]).unflatten(0, x.shape[:2])
 
     def _transformed(self, found: Tensor, centre: Tensor) -> Tensor:
+        if not found.is_floating_point():
+            raise MetaftError(
+                "texts without a network are numbers of words, which are not near or far; give a network, with a run: "
+                "backbone=DIRECTORY (in Python, model=…)"
+            )
         if self.centre != "none":
             found = found - centre
         return F.normalize(found, dim=-1) if self.normalise == "l2" else found

@@ -163,6 +163,13 @@ def test_it_runs_from_the_command_line(tmp_path: Path, monkeypatch: pytest.Monke
     }.items():
         done = CliRunner().invoke(cli, ["meta-train", *words[2:], "--dataset", options, "--out", "other"])
         assert (done.exit_code, said in done.stderr) == (2, True), done.output
+    raw = CliRunner().invoke(cli, ["compare", "nearest-neighbour", *words[:2], "--tasks", "2", "--out", "raw"])
+    assert (raw.exit_code, "numbers of words, which are not near or far" in raw.stderr) == (2, True), raw.output
+    scored = CliRunner().invoke(cli, ["evaluate", "maml", "--dataset", "intents:within=domain", "--tasks", "2"])
+    assert scored.exit_code == 0, scored.output
+    backed = ["compare", "./protonet", "class-means:backbone=protonet", "fine-tuning:backbone=protonet,steps=1"]
+    compared = CliRunner().invoke(cli, [*backed, *words[:2], "--tasks", "2", "--seeds", "1", "--out", "compared"])
+    assert compared.exit_code == 0, compared.output
     plain = ["--dataset", "intents", *words[2:], "--learner", "protonet", "--out", "plain"]
     assert CliRunner().invoke(cli, ["meta-train", *plain]).exit_code == 0
     for more, said in {
