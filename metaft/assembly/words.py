@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from metaft.data import tokenizer
-from metaft.data.labelled_texts import LabelledTokens
+from metaft.data.texts import tokenizer
+from metaft.data.texts.labelled_texts import LabelledTokens
 from metaft.errors import MetaftError
 from metaft.runs.directory import read_record
 from metaft.runs.reading import entries

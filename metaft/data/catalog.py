@@ -9,10 +9,11 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-from metaft.data import cache, cifar_fs, image_folder, intents, mini_imagenet, mnist, omniglot, splits
+from metaft.data import cache, cifar_fs, image_folder, mini_imagenet, mnist, omniglot, splits
 from metaft.data.images import LabelledImages, together
-from metaft.data.labelled_texts import LabelledTexts
 from metaft.data.splits import Division
+from metaft.data.texts import intents
+from metaft.data.texts.labelled_texts import LabelledTexts
 from metaft.errors import MetaftError, nearest
 
 ImageLoader = Callable[..., LabelledImages]

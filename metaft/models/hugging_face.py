@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softmax
 
-from metaft.data.labelled_texts import PADDING
+from metaft.data.texts.labelled_texts import PADDING
 from metaft.errors import MetaftError, first_line
 from metaft.models.pretrained import folder_of
 from metaft.models.transformer import additive_mask, pooled

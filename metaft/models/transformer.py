@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, silu, softmax
 
-from metaft.data.labelled_texts import PADDING
+from metaft.data.texts.labelled_texts import PADDING
 from metaft.errors import MetaftError
 from metaft.validate import require_count, require_fraction
 

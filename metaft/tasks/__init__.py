@@ -87,10 +87,11 @@ def _of_texts(
     tokenizer: str | None,
     options: Mapping[str, object],
 ) -> Episodes:
-    from metaft.data import catalog, text_sets
+    from metaft.data import catalog
+    from metaft.data.texts import sets
 
     info = catalog.dataset(dataset)
-    tokens, asked = text_sets.load(info, split, root, tokenizer, options)
+    tokens, asked = sets.load(info, split, root, tokenizer, options)
     details = {**info.options, **options, "tokenizer": asked}
     if within is None:
         return episodes_of(tokens, ways, shots, queries, split, seed, dataset, None, details)

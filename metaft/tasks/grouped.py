@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from metaft.data.labelled_texts import LabelledTokens
+from metaft.data.texts.labelled_texts import LabelledTokens
 from metaft.errors import MetaftError
 from metaft.tasks.episodes import Episodes, distinct
 

@@ -15,7 +15,7 @@ from torch.func import functional_call
 
 import metaft
 from metaft.cli import cli
-from metaft.data import tokenizer
+from metaft.data.texts import tokenizer
 from metaft.errors import MetaftError
 from metaft.kept import kept
 from metaft.learners.maml import MAML

@@ -11,9 +11,9 @@ from click.testing import CliRunner
 
 import metaft
 from metaft.cli import cli
-from metaft.data import intents, tokenizer
-from metaft.data.labelled_texts import LENGTHS, LabelledTexts, padded_length
 from metaft.data.splits import SPLITS
+from metaft.data.texts import intents, tokenizer
+from metaft.data.texts.labelled_texts import LENGTHS, LabelledTexts, padded_length
 from metaft.errors import MetaftError
 from metaft.tasks.grouped import GroupedEpisodes
 

@@ -12,8 +12,8 @@ import lzma
 from importlib import resources
 
 from metaft.data.class_lists import by_seed
-from metaft.data.labelled_texts import LabelledTexts
 from metaft.data.splits import SPLITS, check_split
+from metaft.data.texts.labelled_texts import LabelledTexts
 from metaft.errors import MetaftError, nearest
 
 SCHEMES = {

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from metaft.data import splits, tokenizer
+from metaft.data import splits
 from metaft.data.catalog import DatasetInfo
-from metaft.data.labelled_texts import LabelledTexts, LabelledTokens
+from metaft.data.texts import tokenizer
+from metaft.data.texts.labelled_texts import LabelledTexts, LabelledTokens
 from metaft.errors import MetaftError, nearest
 
 DEFAULT = "wordpiece"

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from metaft.data import cache
 from metaft.data.cache import Entry
-from metaft.data.labelled_texts import PADDING, LabelledTexts, LabelledTokens
 from metaft.data.notes import counted, say
+from metaft.data.texts.labelled_texts import PADDING, LabelledTexts, LabelledTokens
 from metaft.errors import MetaftError, first_line, nearest
 from metaft.validate import require_count
 
