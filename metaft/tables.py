@@ -55,6 +55,16 @@ ADDITIONS: Table[Any] = Table(
     {"context": "metaft.additions.context:Context", "lora": "metaft.additions.lora:LoRA"},
 )
 
+WORD_OBJECTIVES: Table[Any] = Table(
+    "objective",
+    "what a language model is asked of a passage",
+    {
+        "masked": "metaft.language.masked:Masked",
+        "masked+order": "metaft.language.masked:MaskedAndOrder",
+        "causal": "metaft.language.causal:Causal",
+    },
+)
+
 OUTER: Table[Any] = Table(
     "outer optimiser",
     "how a meta-update moves what is meta-trained",
@@ -163,6 +173,7 @@ TABLES: dict[str, Table[Any]] = {
     "objective": OBJECTIVES,
     "estimator": ESTIMATORS,
     "addition": ADDITIONS,
+    "words": WORD_OBJECTIVES,
     "outer": OUTER,
     "head": HEADS,
     "model": MODELS,

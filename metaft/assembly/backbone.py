@@ -14,9 +14,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from metaft.assembly.meta_learner import load_run
 from metaft.assembly.networks import build_classifier, build_model
 from metaft.assembly.tasks import build_family
+from metaft.data.texts.tokenizer import of_file
 from metaft.distillation.student import MAP
 from metaft.errors import MetaftError
 from metaft.inner.adapt import network
+from metaft.language.build import SEPARATOR, language_model
 from metaft.learners.maml import MAML
 from metaft.learners.metric.episodic import EpisodicLearner
 from metaft.learners.supervised import Supervised
@@ -25,7 +27,7 @@ from metaft.runs.directory import RunDirectory, read_record
 from metaft.runs.reading import dig
 from metaft.runs.recorded import recorded_config
 from metaft.settings.distill import DistillConfig, GenerationConfig
-from metaft.settings.pretrain import PretrainConfig
+from metaft.settings.pretrain import PretrainConfig, SupervisedConfig
 from metaft.tasks.family import Kind, TaskFamily
 
 
@@ -45,8 +47,10 @@ def load_backbone(path: str | Path, weights: str = "best") -> nn.Module:
         MetaftError: if there is no such run, it has no checkpoint yet, or that does not fit the run's settings.
     """
     config = recorded_config(path)
-    if not isinstance(config, PretrainConfig):
+    if not isinstance(config, SupervisedConfig):
         return _meta_trained(path, weights)
+    if isinstance(config, PretrainConfig) and config.on_words:
+        return _language(path, config, weights)
     if isinstance(config, DistillConfig) and not isinstance(config, GenerationConfig):
         return load_backbone(_best_generation(path), weights)
     run = RunDirectory(path)
@@ -56,6 +60,19 @@ def load_backbone(path: str | Path, weights: str = "best") -> nn.Module:
     checkpoint.require_fit(chosen, learner.params, stored.path)
     learner.params = chosen
     return learner.trained()
+
+
+def _language(path: str | Path, config: PretrainConfig, weights: str) -> nn.Module:
+    """The transformer of a language model, with a fresh head; what says words is left out."""
+    run = RunDirectory(path)
+    stored, own = checkpoint.load_newest(run.checkpoints), of_file(run.path, str(path))
+    model = language_model(config, own.vocabulary, own.number(SEPARATOR))
+    chosen = stored.chosen(weights)
+    checkpoint.require_fit(chosen, dict(model.named_parameters()), stored.path)
+    model.load_state_dict(chosen)
+    made = model.transformer
+    made.head = nn.Linear(made.embedding.words.embedding_dim, 1)
+    return made.eval()
 
 
 def _best_generation(path: str | Path) -> Path:

@@ -12,7 +12,7 @@ from metaft.errors import MetaftError
 from metaft.learners.class_means import base_mean
 from metaft.runs.recorded import recorded_config
 from metaft.settings.config import RunConfig
-from metaft.settings.pretrain import PretrainConfig
+from metaft.settings.pretrain import SupervisedConfig
 from metaft.tasks.episodes import Episodes
 
 
@@ -31,7 +31,7 @@ def base_feature(path: str | Path, model: nn.Module, options: Mapping[str, str])
         MetaftError: if the run was not trained on images, these are absent, or its network has no running statistics.
     """
     own = recorded_config(path)
-    if not isinstance(own, RunConfig | PretrainConfig):
+    if not isinstance(own, RunConfig | SupervisedConfig):
         raise MetaftError(f"centre=base: {path} does not say which classes its network was trained on")
     family = build_family(own.model_copy(update=SMALLEST), "train", own.seed)
     if not isinstance(family, Episodes):

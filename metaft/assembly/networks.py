@@ -12,7 +12,7 @@ from metaft.assembly.words import require_own_words, tokens_of
 from metaft.models.heads import with_cosine_head
 from metaft.plugins import foreign, named_part
 from metaft.settings.learner import ModelSettings
-from metaft.settings.pretrain import PretrainConfig
+from metaft.settings.pretrain import SupervisedConfig
 from metaft.tasks.family import TaskFamily
 
 MODEL_OPTIONS: dict[str, Callable[[ModelSettings], dict[str, Any]]] = {
@@ -47,7 +47,7 @@ def build_model(config: ModelSettings, family: TaskFamily, seed: int, **more: An
     return models.build(config.model, outputs=family.outputs, input_shape=family.input_shape, seed=seed, **options)
 
 
-def build_classifier(config: PretrainConfig, family: TaskFamily) -> nn.Module:
+def build_classifier(config: SupervisedConfig, family: TaskFamily) -> nn.Module:
     """The network, with initial weights.
 
     Args:

@@ -13,14 +13,22 @@ if TYPE_CHECKING:
 
 @training_command(PretrainConfig, "metaft pretrain --dataset omniglot --minutes 8 --out runs/pre-0")
 def command(run: Opening[PretrainConfig]) -> None:
-    """Train a classifier of all training classes: the start of feature extraction and of fine-tuning.
+    """Train a network to start from: a classifier of all training classes, or a language model of a corpus.
 
-    Writes a run directory as meta-train does. Every so often class means of its features are scored on few-shot
-    tasks of the validation classes, and the best weights are kept. Ctrl-C stops with a checkpoint, --resume goes on.
+    Writes a run directory as meta-train does. A classifier's features are scored every so often by class means on
+    few-shot tasks of the validation classes, a language model (--dataset openstax --objective masked+order) by its
+    perplexity on held-out text, and the best weights are kept. Ctrl-C stops with a checkpoint, --resume goes on.
     """
-    from metaft.cli.summary import preparing, show_pretrained
-    from metaft.commands.pretrain import build_pretraining, pretrain
+    from metaft.cli.summary import preparing, show_language, show_pretrained
+    from metaft.commands.pretrain import build_language, build_pretraining, pretrain
 
+    if run.config.on_words:
+        with preparing(run):
+            language = build_language(run.config)
+        result = pretrain(parts=language, **run.how)
+        if run.progress:
+            show_language(result, run.config, language.train.corpus)
+        return
     with preparing(run):
         parts = build_pretraining(run.config)
     result = pretrain(parts=parts, **run.how)

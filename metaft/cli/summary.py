@@ -15,6 +15,7 @@ from metaft.cli.screen import print_facts, print_table
 from metaft.commands.opening import Opening
 from metaft.environment import program
 from metaft.inner.scope import SCOPE_HEADS
+from metaft.language.corpus import TokenCorpus
 from metaft.learners.learner import MetaLearner as Learner
 from metaft.settings.config import RunConfig
 from metaft.settings.pretrain import PretrainConfig
@@ -100,10 +101,36 @@ def show_pretrained(result: TrainResult, config: PretrainConfig, classes: int) -
         {
             "trained on": f"{config.dataset}, {classes:,} classes",
             "network": f"{config.model}, {config.head} head",
-            "iterations": f"{result.iterations:,} of {config.batch_size} images in {result.seconds:,.1f} s",
+            "iterations": f"{result.iterations:,} of {config.batch_size} examples in {result.seconds:,.1f} s",
             f"validation, {config.ways}-way {config.shots}-shot by class means": _best(result, "inductive"),
             "run directory": str(result.out),
             "next": f"{program()} compare {learners} --dataset {config.dataset}\n{program()} tensorboard {where}",
+        }
+    )
+
+
+def show_language(result: TrainResult, config: PretrainConfig, corpus: TokenCorpus) -> None:
+    """Print a table and the next commands.
+
+    Args:
+        result: of the run.
+        config: its settings.
+        corpus: what it was trained on.
+    """
+    where = shlex.quote(str(result.out))
+    learners = " ".join(f"{name}:backbone={where}" for name in ("class-means", "fine-tuning"))
+    seen = result.iterations * config.batch_size * config.length
+    best = "–" if result.best is None else f"{result.best:.2f}, at iteration {result.best_iteration}"
+    print_facts(
+        {
+            "trained on": f"{config.dataset}, {len(corpus.ids):,} words of {corpus.tokenizer.name}",
+            "network": f"{config.model}, {config.objective}",
+            "iterations": f"{result.iterations:,} of {config.batch_size} passages in {result.seconds:,.1f} s",
+            "words seen": f"{seen:,}, {seen / max(result.seconds, 1e-9):,.0f}/s",
+            "perplexity on held-out text": best,
+            "run directory": str(result.out),
+            "next": f"{program()} compare {learners} --dataset intents --tokenizer {where}\n"
+            f"{program()} tensorboard {where}",
         }
     )
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from metaft.evaluation.report import LABELS
 from metaft.runs import checkpoint
 from metaft.runs.older_names import as_named_now
 from metaft.runs.reading import number, printable, read_rows, read_run
@@ -170,7 +171,7 @@ def _scores(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> tuple[
         next((r for r in reversed(rows) if r.get("kind") == "validation" and r.get("best") is True), {})
         for rows in (first, second)
     ]
-    for metric in ("accuracy", "mse"):
+    for metric in LABELS:
         a, b = (number(row.get(metric)) for row in best)
         if a is not None and b is not None:
             half = math.hypot(*(number(row.get("ci95")) or 0.0 for row in best))

@@ -1,4 +1,4 @@
-"""``metaft pretrain``: a classifier of all training classes, in the training loop of meta-training."""
+"""``metaft pretrain``: a classifier of all training classes, or a language model, in the loop of meta-training."""
 
 from __future__ import annotations
 
@@ -9,18 +9,37 @@ from metaft.assembly.meta_learner import Parts
 from metaft.assembly.networks import build_classifier
 from metaft.assembly.tasks import SMALLEST, build_family
 from metaft.data.class_lists import require_disjoint
-from metaft.data.images import LabelledImages
 from metaft.distributed.place import place
 from metaft.errors import MetaftError
+from metaft.language.build import SEPARATOR, language_model, passages
+from metaft.language.learner import LanguageLearner
+from metaft.language.passages import Passages
 from metaft.learners.supervised import Supervised
 from metaft.models import require_known
-from metaft.settings.pretrain import PretrainConfig
+from metaft.settings.pretrain import PretrainConfig, SupervisedConfig
 from metaft.tasks.episodes import Episodes
 from metaft.tasks.minibatches import Minibatches
 from metaft.training.loop import TrainResult, meta_train
 
 
-def build_pretraining(config: PretrainConfig) -> Parts[Minibatches, Supervised]:
+def build_language(config: PretrainConfig) -> Parts[Passages, LanguageLearner]:
+    """Passages of a corpus, those of its held-out part, and the network with its initial weights.
+
+    Args:
+        config: the settings.
+
+    Returns:
+        The parts.
+
+    Raises:
+        MetaftError: for an unknown corpus, tokenizer or model, or a corpus that is absent.
+    """
+    train, validation = passages(config, "train"), passages(config, "val")
+    own = train.corpus.tokenizer
+    return Parts(train, validation, LanguageLearner(language_model(config, own.vocabulary, own.number(SEPARATOR))))
+
+
+def build_pretraining(config: SupervisedConfig) -> Parts[Minibatches, Supervised]:
     """Data, validation tasks over other classes, and the network with its initial weights.
 
     Args:
@@ -35,8 +54,8 @@ def build_pretraining(config: PretrainConfig) -> Parts[Minibatches, Supervised]:
     require_known(config.model)
     drawn = build_family(config.model_copy(update=SMALLEST), "train", config.seed)
     validation = build_family(config, "val", config.seed)
-    if not isinstance(drawn, Episodes) or not isinstance(drawn.images, LabelledImages):
-        raise MetaftError(f"pretraining tells classes of images apart; {config.dataset} is not a data set of images")
+    if not isinstance(drawn, Episodes):
+        raise MetaftError(f"pretraining tells classes apart; {config.dataset} is not a data set of classes")
     if isinstance(validation, Episodes):
         require_disjoint({"train": drawn.images.names, "val": validation.images.names}, config.dataset)
     train = Minibatches(drawn.images, config.shift, config.seed, config.dataset, "train", drawn.details)
@@ -50,28 +69,29 @@ def pretrain(
     out: str | Path,
     *,
     command: str | None = None,
-    parts: Parts[Minibatches, Supervised] | None = None,
+    parts: Parts[Any, Any] | None = None,
     **how: Any,
 ) -> TrainResult:
-    """Train a classifier into a run directory; the best by few-shot accuracy on validation classes is kept.
+    """Train a classifier, or a language model, into a run directory; the best by validation is kept: by few-shot
+    accuracy on validation classes, or by perplexity on held-out text.
 
     Args:
         config: the settings.
         out: the run directory.
         command: what to record as the command.
-        parts: as ``build_pretraining`` made them.
+        parts: as ``build_pretraining`` or ``build_language`` made them.
         how: ``resume``, ``overwrite`` and ``progress``, as for ``meta_train``.
 
     Returns:
         What the run came to.
 
     Raises:
-        MetaftError: as ``meta_train``; or if several ranks were started.
+        MetaftError: as ``meta_train``; or if several ranks were started for a classifier.
         StoppedRun: as ``meta_train``.
     """
-    if place().size > 1:
+    if place().size > 1 and not config.on_words:
         raise MetaftError("metaft pretrain runs as one process, not under torchrun: leave torchrun out")
-    made, typed = parts or build_pretraining(config), command or f"metaft pretrain --out {out}"
+    made, typed = parts or (build_language if config.on_words else build_pretraining)(config), command or f"metaft pretrain --out {out}"
     return meta_train(
         made.learner, made.train, out=out, validation=made.validation, config=config, command=typed, **how
     )

@@ -61,6 +61,11 @@ class LabelledExamples(ABC):
         """What else identifies the examples, JSON-able."""
         return {}
 
+    @property
+    def files(self) -> dict[str, str]:
+        """What a run that is trained on them keeps beside its weights: name → text."""
+        return {}
+
     @cached_property
     def starts(self) -> Tensor:
         """``int64 [classes]``: the index of each class's first example."""

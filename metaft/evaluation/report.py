@@ -19,7 +19,7 @@ from metaft.errors import MetaftError
 from metaft.evaluation.result import Result
 from metaft.files import write_atomically
 
-LABELS = {"accuracy": "accuracy, %", "mse": "mean squared error"}
+LABELS = {"accuracy": "accuracy, %", "mse": "mean squared error", "perplexity": "perplexity"}
 
 
 def format_score(mean: float, ci95: float, metric: str) -> str:

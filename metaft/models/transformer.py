@@ -123,12 +123,16 @@ class Embedding(nn.Module):
         places: how many places have one; 0 for none.
         norm: of the sum, or None.
         dropout: share of it that is dropped.
+        separator: the number behind which the second of two segments begins, if segments have a vector each.
     """
 
-    def __init__(self, vocabulary: int, width: int, places: int, norm: nn.Module | None, dropout: float) -> None:
+    def __init__(
+        self, vocabulary: int, width: int, places: int, norm: nn.Module | None, dropout: float, separator: int | None
+    ) -> None:
         super().__init__()
-        self.words = nn.Embedding(vocabulary, width)
+        self.words, self.separator = nn.Embedding(vocabulary, width), separator
         self.places = nn.Embedding(places, width) if places else None
+        self.segments = nn.Embedding(2, width) if separator is not None else None
         self.norm, self.dropout = norm, nn.Dropout(dropout)
 
     def forward(self, ids: Tensor) -> Tensor:
@@ -141,6 +145,9 @@ class Embedding(nn.Module):
                     "cut the text, or give it more: transformer:places=…"
                 )
             x = x + self.places(torch.arange(ids.shape[-1], device=ids.device))
+        if self.segments is not None:
+            ended = (ids == self.separator).long()
+            x = x + self.segments((ended.cumsum(-1) - ended).clamp(max=1))
         return self.dropout(x if self.norm is None else self.norm(x))
 
 
@@ -161,6 +168,7 @@ class Transformer(nn.Module):
         inner: width of the hidden layer of feed-forward; four times the width if None.
         places: how many words a text may have, where places are learned.
         dropout: share of the parts' answers that is dropped in training.
+        separator: the number of the word between two segments (``[SEP]``); each has a vector then, as in BERT.
 
     Raises:
         MetaftError: if a number does not fit the others.
@@ -181,6 +189,7 @@ class Transformer(nn.Module):
         inner: int | None = None,
         places: int = 512,
         dropout: float = 0.0,
+        separator: int | None = None,
     ) -> None:
         super().__init__()
         key_heads = heads if key_heads is None else key_heads
@@ -199,7 +208,7 @@ class Transformer(nn.Module):
 
         norm = lambda: how["norm"](width, eps=how["epsilon"])
         self.embedding = Embedding(
-            vocabulary, width, 0 if self.rotary else places, None if how["before"] else norm(), dropout
+            vocabulary, width, 0 if self.rotary else places, None if how["before"] else norm(), dropout, separator
         )
         gated = how["llama"]
         inner = 4 * width if inner is None else require_count(inner, "inner", 1)

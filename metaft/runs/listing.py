@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from metaft.errors import MetaftError
-from metaft.evaluation.report import describe_family, format_score
+from metaft.evaluation.report import LABELS, describe_family, format_score
 from metaft.runs.own_files import CHECKPOINT
 from metaft.runs.reading import dig, entries, in_use, known, number, printable, read_json, read_rows
 
@@ -34,7 +34,7 @@ class RunSummary:
         iterations: its limit, if it has one.
         seconds: time spent.
         minutes: its limit, if it has one.
-        metric: "accuracy" or "mse", if it was validated.
+        metric: "accuracy", "mse" or "perplexity", if it was validated.
         best: the best validation metric.
         ci95: half width of its 95% interval over tasks.
         learner: the method's name.
@@ -86,10 +86,10 @@ def score_text(mean: float, ci95: float | None, metric: str) -> str:
     Args:
         mean: of the metric.
         ci95: half width of the 95% interval, if it is known.
-        metric: "accuracy" or "mse".
+        metric: "accuracy", "mse" or "perplexity".
     """
     text = format_score(mean, math.nan if ci95 is None else ci95, metric)
-    return f"{text} {'%' if metric == 'accuracy' else 'mse'}"
+    return f"{text} {'%' if metric == 'accuracy' else metric}"
 
 
 def list_runs(folder: str | Path) -> list[RunSummary]:
@@ -166,7 +166,7 @@ def _best(record: dict[str, Any], rows: list[dict[str, Any]]) -> tuple[str | Non
         (row for row in reversed(rows) if row.get("kind") == "validation" and row.get("best") is True), {}
     )
     for found, prefix in ((newest, ""), (record, "best_validation_")):
-        for metric in ("accuracy", "mse"):
+        for metric in LABELS:
             if (value := number(found.get(f"{prefix}{metric}"))) is not None:
                 return metric, value, number(found.get("ci95")) if found is newest else None
     return None, None, None

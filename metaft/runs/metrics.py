@@ -95,10 +95,10 @@ class Metrics:
         with self._clear_errors():
             self._scores.ended()
 
-    def text(self, name: str, content: str) -> None:
+    def text(self, name: str, content: str, iteration: int = 0) -> None:
         """Show a text, such as the configuration, in TensorBoard."""
         with self._clear_errors():
-            self._board.text(name, "\n".join(f"    {line}" for line in content.splitlines()), 0)
+            self._board.text(name, "\n".join(f"    {line}" for line in content.splitlines()), iteration)
 
     def picture(self, name: str, pixels: Any, iteration: int) -> None:
         """Show an image, ``uint8 [height, width, 3]``, in TensorBoard."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from metaft.errors import MetaftError
-from metaft.evaluation.report import describe_family, describe_method
+from metaft.evaluation.report import LABELS, describe_family, describe_method
 from metaft.runs import checkpoint
 from metaft.runs.listing import score_text, summarise_run
 from metaft.runs.reading import dig, entries, number, printable, read_json, read_run
@@ -110,7 +110,7 @@ def _scores(folder: Path) -> Section:
             continue
         for name, result in entries(page, "results").items():
             metric, mean, half = dig(result, "metric"), number(dig(result, "mean")), number(dig(result, "ci95"))
-            if metric in ("accuracy", "mse") and mean is not None:
+            if metric in LABELS and mean is not None:
                 text, where = score_text(mean, half, metric), describe_family(entries(result, "family"))
                 found[f"{file.stem} {name}"] = f"{text} on {dig(result, 'tasks')} {where}, {dig(result, 'mode')}"
     return found

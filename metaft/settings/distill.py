@@ -11,7 +11,7 @@ from metaft.distillation.choices import LossChoices
 from metaft.settings.defaults import OF_DISTILLATION
 from metaft.settings.family import FamilySettings, Settings, with_dataset
 from metaft.settings.learner import ModelSettings
-from metaft.settings.pretrain import PretrainConfig, PretrainSettings
+from metaft.settings.pretrain import PretrainSettings, SupervisedConfig
 from metaft.settings.train import with_outer
 
 TEACHERS = ("model", "hidden", "shift", "dropout", "input_dropout", "epochs")
@@ -95,7 +95,7 @@ SECTIONS: dict[str, type[Settings]] = {
 }
 
 
-class DistillConfig(PretrainConfig, FirstGenerationSettings, DistillationSettings, DistillTrainSettings):
+class DistillConfig(SupervisedConfig, FirstGenerationSettings, DistillationSettings, DistillTrainSettings):
     """Everything ``metaft distill`` can be told; ways, shots and queries are of few-shot validation tasks."""
 
     command = "distill"

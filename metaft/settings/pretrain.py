@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from metaft.plugins import FOREIGN, foreign
 from metaft.settings.config import CommandSettings
-from metaft.settings.defaults import BY_DATASET, REGRESSIONS, TEXTS
+from metaft.settings.defaults import BY_DATASET, OF_OBJECTIVES, REGRESSIONS, TEXTS
 from metaft.settings.family import FamilySettings, Settings, with_dataset
 from metaft.settings.learner import ModelSettings
-from metaft.settings.train import LoopSettings
+from metaft.settings.train import LoopSettings, with_outer
+from metaft.tables import WORD_OBJECTIVES
+
+CLASSES = "classes"
 
 
 class PretrainSettings(LoopSettings):
@@ -21,7 +26,7 @@ class PretrainSettings(LoopSettings):
     iterations: int | None = Field(None, ge=1, le=10**10)
     """minibatches"""
     batch_size: int = Field(128, ge=2, le=1_000_000)
-    """images a minibatch"""
+    """examples a minibatch, or passages"""
     outer_lr: float = Field(3e-3, gt=0, le=1e3)
     """its learning rate; given alone, that of adam"""
     schedule: Literal["constant", "cosine", "linear"] = "cosine"
@@ -34,20 +39,24 @@ class PretrainSettings(LoopSettings):
     """augmentation: move each image by up to so many pixels"""
 
 
-SECTIONS: dict[str, type[Settings]] = {"family": FamilySettings, "model": ModelSettings, "pretrain": PretrainSettings}
+class PassageSettings(Settings):
+    """Training on the words of a corpus."""
+
+    objective: str = CLASSES
+    """classes; or of a corpus (openstax, all, your own .txt): masked, masked+order, causal, or with options:
+    masked:share=0.3,whole_words=true"""
+    length: int = Field(128, ge=8, le=100_000)
+    """places of a passage, where words are trained on"""
 
 
-class PretrainConfig(CommandSettings, ModelSettings, PretrainSettings):
-    """Everything ``metaft pretrain`` can be told; ways, shots and queries are of the validation tasks."""
+class SupervisedConfig(CommandSettings, ModelSettings, PretrainSettings):
+    """What training on classes can be told; ways, shots and queries are of the validation tasks."""
 
-    command = "pretrain"
-    makes = "pretrained"
     counted = "images"
-    sections = SECTIONS
 
     @property
     def tasks(self) -> int:
-        """What the training loop counts in: images."""
+        """What the training loop counts in: images, or passages."""
         return self.batch_size
 
     @property
@@ -60,14 +69,63 @@ class PretrainConfig(CommandSettings, ModelSettings, PretrainSettings):
     def _defaults_of_the_dataset(cls, given: dict[str, Any]) -> dict[str, Any]:
         known = FamilySettings.model_fields | ModelSettings.model_fields
         given = with_dataset(given)
-        defaults = BY_DATASET.get(str(given.get("dataset")), {})
+        defaults = dict(BY_DATASET.get(str(given.get("dataset")), {}))
+        others = foreign(str(given.get("model"))) if given.get("dataset") in TEXTS else None
+        if others:  # a pretrained model knows the words of its own
+            defaults["tokenizer"] = f"{FOREIGN}{others.name}"
         return {**{name: value for name, value in defaults.items() if name in known}, **given}
 
     @model_validator(mode="after")
     def _has_classes(self) -> Self:
         if self.dataset in REGRESSIONS:
-            what = "pretraining tells classes of images apart, this is a regression"
+            what = f"{self.command} tells classes apart, this is a regression"
             raise ValueError(f"dataset = {self.dataset}: {what}")
-        if self.dataset in TEXTS:
-            raise ValueError(f"dataset = {self.dataset}: pretraining tells classes of images apart, these are texts")
+        if self.dataset in TEXTS and self.command != "pretrain":
+            raise ValueError(f"dataset = {self.dataset}: {self.command} reads images so far, these are texts")
         return self
+
+
+SECTIONS: dict[str, type[Settings]] = {
+    "family": FamilySettings,
+    "model": ModelSettings,
+    "pretrain": PretrainSettings,
+    "passages": PassageSettings,
+}
+
+
+class PretrainConfig(SupervisedConfig, PassageSettings):
+    """Everything ``metaft pretrain`` can be told."""
+
+    command = "pretrain"
+    makes = "pretrained"
+    sections = SECTIONS
+
+    @property
+    def on_words(self) -> bool:
+        """Whether words of a corpus are trained on, and no classes."""
+        return self.objective != CLASSES
+
+    @property
+    def default_name(self) -> str:
+        """Of a run directory where none is given."""
+        words = self.objective.partition(":")[0]
+        return f"{self.dataset}-{words if self.on_words else self.makes}".replace("/", "-")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_the_objective(cls, given: dict[str, Any]) -> dict[str, Any]:
+        if (asked := str(given.get("objective") or CLASSES)) == CLASSES:
+            return given
+        found = WORD_OBJECTIVES.asked(asked)
+        _refuse_idle(given)
+        return with_outer({k: v for k, v in given.items() if v is not None}, OF_OBJECTIVES[found.name])
+
+
+def _refuse_idle(given: Mapping[str, Any]) -> None:
+    """Refuse what a corpus has no use for: it would seem to do something."""
+    idle = {"ways", "shots", "queries", "within", "scheme", "rotations", "colours", "head", "label_smoothing", "shift"}
+    for name in sorted(idle):
+        value = given.get(name)
+        default = PretrainConfig.model_fields[name].default
+        if value is not None and str(value) != str(default):
+            raise ValueError(f"{name} = {value}: an objective on words ({given['objective']}) has no use for it")

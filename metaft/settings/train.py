@@ -14,7 +14,7 @@ from metaft.settings.once import require_once
 from metaft.tables import OUTER
 
 ADAM = "adam"
-BESIDE = {"lr": "outer_lr", "schedule": "schedule"}
+BESIDE = {"lr": "outer_lr", "schedule": "schedule", "warmup": "warmup"}
 """Options that every outer optimiser has, and the settings that they are."""
 
 
@@ -65,6 +65,8 @@ class LoopSettings(Settings):
     """its learning rate; given alone, that of adam"""
     schedule: Literal["constant", "cosine", "linear"] = "constant"
     """course of that rate, down to 0"""
+    warmup: float = Field(0.0, ge=0, lt=1)
+    """share of the run in which that rate rises from 0"""
     clip: float | None = Field(None, gt=0)
     """largest norm of the meta-gradient [no clipping]"""
     average: float = Field(0.0, ge=0, lt=1)

@@ -83,6 +83,11 @@ class Episodes:
         """Of an image ``(channels, height, width)``, of a text ``(places,)``, the longest's."""
         return self.images.input_shape
 
+    @property
+    def files(self) -> dict[str, str]:
+        """What a run keeps beside its weights."""
+        return self.images.files
+
     @cached_property
     def _largest(self) -> int:
         return int(self.images.counts.max())

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from metaft.data.examples import LabelledExamples
 from metaft.data.images import LabelledImages, as_numbers
 from metaft.errors import MetaftError
 from metaft.seeds import require_seed
@@ -43,7 +44,7 @@ class Minibatches:
     """Images of all classes in a new order every epoch; each is a task without support and with one query.
 
     Args:
-        images: the classes to tell apart.
+        images: the classes to tell apart, images or texts.
         shift: each image is moved by up to so many pixels along both axes, at random; what comes in is 0.
         seed: which sequence of minibatches.
         dataset: the data set's name, for the record.
@@ -54,7 +55,7 @@ class Minibatches:
         MetaftError: if the shift is negative, or would move the whole image out.
     """
 
-    images: LabelledImages = field(repr=False)
+    images: LabelledExamples = field(repr=False)
     shift: int = 0
     seed: int = 0
     dataset: str = "images"
@@ -64,6 +65,10 @@ class Minibatches:
 
     def __post_init__(self) -> None:
         require_seed(self.seed)
+        if not isinstance(self.images, LabelledImages):
+            if self.shift:
+                raise MetaftError(f"shift = {self.shift}: these are no images, and cannot be moved")
+            return
         if not 0 <= self.shift < min(self.input_shape[1:]):
             raise MetaftError(
                 f"shift = {self.shift}: images of {self.input_shape[1]}×{self.input_shape[2]} pixels can be moved by "
@@ -77,7 +82,7 @@ class Minibatches:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """``(channels, height, width)``."""
+        """Of an image ``(channels, height, width)``, of a text ``(places,)``, the longest's."""
         return self.images.input_shape
 
     def batch(self, index: int, tasks: int) -> Minibatch:
@@ -88,7 +93,7 @@ class Minibatches:
             tasks: how many images.
 
         Returns:
-            float32 images in [0, 1] as queries, ``[tasks, 1, channels, height, width]``, with int64 class labels;
+            Images, float32 in [0, 1], or texts as queries, ``[tasks, 1, *input]``, with int64 class labels;
             support sets of no examples; and which images they are.
 
         Raises:
@@ -103,10 +108,20 @@ class Minibatches:
         rows = _order(self.seed, f"{self.dataset}/{self.split}/epoch", epoch, count)[
             place * tasks : (place + 1) * tasks
         ]
-        x = as_numbers(self._moved(self.images.images[rows], index)).unsqueeze(1)
+        x = self._taken(rows, index).unsqueeze(1)
         # Classes lie side by side: an image's class is the last that starts at it or before.
         y = torch.searchsorted(self.images.starts, rows, right=True).unsqueeze(1) - 1
         return Minibatch(x[:, :0], y[:, :0], x, y, layout=self.images.layout, rows=rows)
+
+    def _taken(self, rows: Tensor, index: int) -> Tensor:
+        if isinstance(self.images, LabelledImages) and self.shift:
+            return as_numbers(self._moved(self.images.images[rows], index))
+        return self.images.take(rows)
+
+    @property
+    def files(self) -> dict[str, str]:
+        """What a run keeps beside its weights."""
+        return self.images.files
 
     def _moved(self, images: Tensor, index: int) -> Tensor:
         """Each image moved by its own random offset, ``uint8 [images, channels, height, width]``."""
@@ -124,6 +139,7 @@ class Minibatches:
         """The settings that identify this family."""
         return {
             **self.details,
+            **self.images.details,
             "family": "minibatches",
             "dataset": self.dataset,
             "split": self.split,

@@ -35,13 +35,18 @@ class Job:
 
     @property
     def metric(self) -> str:
-        """What validation measures: "accuracy" or "mse"."""
-        return metric_name(self.family.kind)
+        """What validation measures: "accuracy", "mse", or what the family names in an attribute ``metric``."""
+        return str(getattr(self.family, "metric", metric_name(self.family.kind)))
 
     @property
     def counted(self) -> str:
-        """What a batch holds: "tasks" or "images"."""
-        return self.config.counted if self.config is not None else "tasks"
+        """What a batch holds: "tasks", "images" or "words"."""
+        return str(getattr(self.family, "counted", self.config.counted if self.config is not None else "tasks"))
+
+    @property
+    def each(self) -> int:
+        """How many of them one task is."""
+        return int(getattr(self.family, "each", 1))
 
     def done(self, at: Progress) -> float:
         """The fraction of the run that is behind us, 0 to 1."""

@@ -21,7 +21,7 @@ from metaft.distributed.world import World
 from metaft.environment import program
 from metaft.errors import MetaftError
 from metaft.evaluation.report import markdown_table
-from metaft.evaluation.validation import per_step, validate
+from metaft.evaluation.validation import metric_name, per_step, validate
 from metaft.inner.scope import SCOPE_HEADS
 from metaft.learners.learner import MetaLearner as Learner
 from metaft.learners.learner import set_progress
@@ -57,7 +57,7 @@ class TrainResult:
         out: the run directory.
         iterations: meta-updates made.
         seconds: time they took, earlier parts of a resumed run included, compiling not.
-        metric: "accuracy" or "mse".
+        metric: "accuracy", "mse" or "perplexity".
         best: best validation metric (mean squared errors capped at 50 a task), None without validation.
         best_iteration: when it was reached.
     """
@@ -106,7 +106,7 @@ def meta_train(
         config: the full settings this run was built from, kept so that it can be rebuilt; they replace
             iterations, tasks, seed and ``settings``.
         command: what to record as the command.
-        settings: further fields of ``TrainSettings``: minutes, outer, outer_lr, schedule, clip, average, device,
+        settings: further fields of ``TrainSettings``: minutes, outer, outer_lr, schedule, warmup, clip, average, device,
             threads, log_every, validate_every, validate_tasks, checkpoint_every.
 
     Returns:
@@ -129,7 +129,7 @@ def meta_train(
         torch.manual_seed(s.seed)
         stack.callback(torch.set_num_threads, torch.get_num_threads())
         torch.set_num_threads(s.threads)
-        optimiser = OUTER.make(s.outer, lr=s.outer_lr, schedule=s.schedule)
+        optimiser = OUTER.make(s.outer, lr=s.outer_lr, schedule=s.schedule, warmup=s.warmup)
         state = TrainState.start(learner.params, s.average, device, optimiser)
         run = RunDirectory.open(out, resume=resume, overwrite=overwrite) if world.first else RunDirectory(out)
         stack.callback(run.close)
@@ -137,7 +137,7 @@ def meta_train(
         start_alike(world, state, job)
         learner.params, at = state.weights, state.progress
         show = progress and world.first
-        display = RunProgress(at.iteration, job.done(at), s.tasks, job.metric, show, counted=job.counted)
+        display = RunProgress(at.iteration, job.done(at), s.tasks * job.each, job.metric, show, counted=job.counted)
         stack.callback(display.close)
         if getattr(learner, "engine", "eager") == "compile":
             display.preparing("compiling (half a minute or so; --engine eager starts at once)")
@@ -247,11 +247,13 @@ def _train(
             compiling = seconds_compiling()
         if logs:
             row: dict[str, Any] = {"loss": at.window_loss / at.window}
-            row |= {f"{name}_before": adapting[0], f"{name}_after": adapting[-1], f"{name}_per_step": adapting}
+            seen = metric_name(job.family.kind)
+            row |= {f"{seen}_before": adapting[0], f"{seen}_after": adapting[-1], f"{seen}_per_step": adapting}
             row |= {"gradient_norm": size, "learning_rate": lr}
             if s.diagnose:
                 row["adjoint_norm_per_step"] = world.mean(learner.adjoint_norms(share.batch), share)
-            row["tasks_per_second"] = s.tasks * (at.iteration - logged[1]) / (now - logged[0])
+            speed = s.tasks * job.each * (at.iteration - logged[1]) / (now - logged[0])
+            row["tasks_per_second" if job.each == 1 else f"{job.counted}_per_second"] = speed
             if metrics:
                 metrics.write("train", at.iteration, row | {"seconds": at.seconds})
             at.window_loss, at.window, logged = 0.0, 0, (now, at.iteration)

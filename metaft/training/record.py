@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -52,7 +52,7 @@ def write_run_record(
         past = earlier.get("history")
         more["history"] = [*(past if isinstance(past, list) else []), before]
         restore()
-    write_beginning(run, command or " ".join(sys.argv), config, settings, more, resume)
+    write_beginning(run, command or " ".join(sys.argv), config, settings, more, resume, getattr(job.family, "files", None))
 
 
 def _require_same_data(earlier: Mapping[str, Any], now: Mapping[str, Any], first: TaskBatch) -> None:
@@ -93,6 +93,15 @@ def not_finite(job: Job, iteration: int, loss: float, out: MetaGradient, kept: s
     return MetaftError(f"iteration {iteration}: {cause} ({rates}); {saved}; try a smaller rate or --clip")
 
 
+@runtime_checkable
+class Telling(Protocol):
+    """A family that shows in words what a learner answers."""
+
+    def told(self, learner: Any, device: torch.device) -> dict[str, str]:
+        """Name → text; the same queries every time."""
+        ...
+
+
 def show_episode(metrics: Metrics, learner: Learner, family: TaskFamily, device: torch.device, iteration: int) -> None:
     """Picture one task with the learner's answers in TensorBoard, where a task can be drawn; the same task every time.
 
@@ -105,6 +114,10 @@ def show_episode(metrics: Metrics, learner: Learner, family: TaskFamily, device:
     """
     from metaft.evaluation.episode_card import episode_card
 
+    if isinstance(family, Telling):
+        for name, text in family.told(learner, device).items():
+            metrics.text(name, text, iteration)
+        return
     shown = _answered(learner, family, device)
     card = episode_card(*shown) if shown is not None else None
     if card is not None:

@@ -8,17 +8,21 @@ from typing import Literal
 Schedule = Literal["constant", "cosine", "linear"]
 
 
-def learning_rate(base: float, schedule: str, done: float) -> float:
+def learning_rate(base: float, schedule: str, done: float, warmup: float = 0.0) -> float:
     """The outer learning rate at one point of the run.
 
     Args:
         base: the rate at the start.
         schedule: "constant"; "cosine" (Loshchilov & Hutter 2017, eq. 5, one cycle down to 0); or "linear", down to 0.
         done: the fraction of the run behind us, 0 to 1.
+        warmup: the fraction of the run in which the rate rises from 0; its course begins behind that.
 
     Returns:
         The rate for the next update.
     """
+    if done < warmup:
+        return base * done / warmup
+    done = (done - warmup) / (1 - warmup)
     if schedule == "constant":
         return base
     if schedule == "linear":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar
 
@@ -92,6 +92,7 @@ class LabelledTokens(LabelledExamples):
         vocabulary: numbers are below this.
         words: a digest of what the numbers mean, the tokenizer's.
         groups: of each class, such as its domain; empty where there are none.
+        tokenizer: as JSON, for the runs that are trained on them; empty if nobody says it.
     """
 
     ids: Tensor
@@ -101,6 +102,7 @@ class LabelledTokens(LabelledExamples):
     vocabulary: int
     words: str
     groups: tuple[str, ...] = ()
+    tokenizer: str = field(default="", repr=False)
     layout: ClassVar[Layout] = "sequences"
 
     @cached_property
@@ -139,6 +141,11 @@ class LabelledTokens(LabelledExamples):
     def details(self) -> dict[str, object]:
         """How many words there are, and what their numbers mean."""
         return {"vocabulary": self.vocabulary, "words": self.words}
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The tokenizer, as a run keeps it."""
+        return {"tokenizer.json": self.tokenizer} if self.tokenizer else {}
 
     @cached_property
     def digest(self) -> str:

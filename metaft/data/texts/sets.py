@@ -39,7 +39,8 @@ def load(
     assert info.texts is not None
     read = lambda part: info.texts(part, **({"root": root} if "root" in info.options else {}), **options)
     texts = _together([read(part) for part in info.splits]) if split == splits.ALL else read(split)
-    own = tokenizer.asked(asked or DEFAULT, read("train").texts if "wordpiece" in (asked or DEFAULT) else ())
+    kind = (asked or DEFAULT).partition(":")[0]
+    own = tokenizer.asked(asked or DEFAULT, read("train").texts if kind in tokenizer.TRAINED else ())
     return tokenizer.tokenised(texts, own), own.name
 
 

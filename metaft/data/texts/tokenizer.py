@@ -26,6 +26,8 @@ from metaft.validate import require_count
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 FILE = "tokenizer.json"
 PIECE = 4096
+SPACE, LINE = "Ġ", "Ċ"
+"""What a space and the end of a line are written as where words are bytes."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,55 @@ class Tokenizer:
         """A short digest of the tokenizer, 16 hexadecimal digits."""
         return hashlib.sha256(self.text.encode()).hexdigest()[:16]
 
+    @functools.cached_property
+    def words(self) -> tuple[str, ...]:
+        """What each number stands for, as the tokenizer writes it; empty where a number stands for nothing."""
+        return tuple(self._own.id_to_token(number) or "" for number in range(self.vocabulary))
+
+    @functools.cached_property
+    def specials(self) -> Tensor:
+        """``int64 [special words]``: the numbers that stand for no text, padding among them."""
+        added = self._own.get_added_tokens_decoder().items()
+        return torch.tensor(sorted({PADDING, *(number for number, word in added if word.special)}))
+
+    @functools.cached_property
+    def ordinary(self) -> Tensor:
+        """``int64 [words]``: all other numbers that stand for something."""
+        special = set(self.specials.tolist())
+        return torch.tensor([n for n, word in enumerate(self.words) if word and n not in special])
+
+    @functools.cached_property
+    def continues(self) -> Tensor:
+        """``bool [vocabulary]``: whether a piece goes on with the word before it."""
+        of_bytes = any(word.startswith(SPACE) for word in self.words)
+        goes_on = (lambda w: not w.startswith((SPACE, LINE))) if of_bytes else (lambda w: w.startswith("##"))
+        return torch.tensor([goes_on(word) for word in self.words])
+
+    def number(self, word: str) -> int:
+        """The number of a word.
+
+        Args:
+            word: as the tokenizer writes it, such as ``[MASK]``.
+
+        Raises:
+            MetaftError: if it has none.
+        """
+        found = self._own.token_to_id(word)
+        if found is None:
+            raise MetaftError(f"tokenizer {self.name} has no word {word!r}; use wordpiece, bpe, or BERT's own")
+        return int(found)
+
+    def pieces(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Texts as numbers, packed, without the special words around them.
+
+        Args:
+            texts: some texts.
+
+        Returns:
+            As `encode`.
+        """
+        return _packed([one.ids for one in self._own.encode_batch_fast(list(texts), add_special_tokens=False)])
+
     def encode(self, texts: Sequence[str], most: int | None = None) -> tuple[Tensor, Tensor]:
         """Texts as numbers, packed.
 
@@ -74,38 +125,68 @@ class Tokenizer:
             found = [ids if len(ids) <= most else [*ids[: most - 1], ids[-1]] for ids in found]
             if long:
                 say(f"{counted(long, 'text')} of {len(texts):,} cut to the {most} words that the model has places for")
-        lengths = np.fromiter((len(ids) for ids in found), np.int64, len(found))
-        ids = np.fromiter(itertools.chain.from_iterable(found), np.int32, int(lengths.sum()))
-        return torch.from_numpy(ids), torch.from_numpy(np.concatenate([[0], lengths.cumsum()]))
+        return _packed(found)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text that numbers stand for; padding and special words are left out."""
         return str(self._own.decode([int(i) for i in ids if int(i) != PADDING]))
 
 
-def trained(texts: Sequence[str], size: int = PIECE) -> Tokenizer:
-    """A WordPiece tokenizer trained on texts (Schuster & Nakajima 2012), lower case, as BERT's.
+def _packed(found: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    lengths = np.fromiter((len(ids) for ids in found), np.int64, len(found))
+    ids = np.fromiter(itertools.chain.from_iterable(found), np.int32, int(lengths.sum()))
+    return torch.from_numpy(ids), torch.from_numpy(np.concatenate([[0], lengths.cumsum()]))
+
+
+def trained(texts: Sequence[str], size: int = PIECE, kind: str = "wordpiece") -> Tokenizer:
+    """A tokenizer trained on texts; the same for the same texts.
+
+    A text begins with ``[CLS]`` and ends with ``[SEP]``.
 
     Args:
         texts: to count words in.
         size: of the vocabulary, at most.
+        kind: "wordpiece", pieces of words in lower case as BERT's (Schuster & Nakajima 2012); or "bpe", pairs of bytes
+            put together, as GPT's (Radford et al. 2019, §2.2), which loses nothing.
 
     Returns:
-        The tokenizer; the same for the same texts. A text begins with ``[CLS]`` and ends with ``[SEP]``.
+        The tokenizer.
 
     Raises:
-        MetaftError: if the size does not hold the special words.
+        MetaftError: if the size does not hold the special words, and all bytes.
     """
-    require_count(size, "size of the vocabulary", len(SPECIAL) + 1)
+    train, least = TRAINED[kind]
+    require_count(size, f"size of the vocabulary of {kind}", least)
     content = hashlib.sha256(json.dumps([size, list(texts)]).encode()).hexdigest()[:32]
 
     def build() -> Entry:
-        return Entry({"size": torch.tensor(size)}, (_train(texts, size),))
+        return Entry({"size": torch.tensor(size)}, (train(texts, size),))
 
-    return Tokenizer(cache.cached(f"wordpiece-{content}", build).names[0], f"wordpiece:size={size}")
+    return Tokenizer(cache.cached(f"{kind}-{content}", build).names[0], f"{kind}:size={size}")
 
 
-def _train(texts: Sequence[str], size: int) -> str:
+def _bytes(texts: Sequence[str], size: int) -> str:
+    made = tokenizers.Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=size, special_tokens=list(SPECIAL), initial_alphabet=alphabet, show_progress=False
+    )
+    made.train_from_iterator(texts, trainer)
+    made.post_processor = _between(made)
+    return str(made.to_str())
+
+
+def _between(made: tokenizers.Tokenizer) -> processors.TemplateProcessing:
+    """``[CLS] text [SEP]``, or two texts one after the other."""
+    ends = [(word, made.token_to_id(word)) for word in ("[CLS]", "[SEP]")]
+    return processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ends
+    )
+
+
+def _pieces_of_words(texts: Sequence[str], size: int) -> str:
     made = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
     made.normalizer = normalizers.BertNormalizer(lowercase=True)
     made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -119,11 +200,12 @@ def _train(texts: Sequence[str], size: int) -> str:
     plain = tokenizers.Tokenizer(models.WordPiece(made.get_vocab(), unk_token="[UNK]"))
     plain.normalizer, plain.pre_tokenizer, plain.decoder = made.normalizer, made.pre_tokenizer, decoders.WordPiece()
     plain.add_special_tokens(list(SPECIAL))
-    ends = [(word, plain.token_to_id(word)) for word in ("[CLS]", "[SEP]")]
-    plain.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ends
-    )
+    plain.post_processor = _between(plain)
     return str(plain.to_str())
+
+
+TRAINED = {"wordpiece": (_pieces_of_words, len(SPECIAL) + 1), "bpe": (_bytes, len(SPECIAL) + 256)}
+"""Kind of a trained tokenizer → how it is trained, and the smallest vocabulary it can have."""
 
 
 def of_file(path: str | Path, name: str = "") -> Tokenizer:
@@ -171,17 +253,17 @@ def tokenised(texts: LabelledTexts, tokenizer: Tokenizer, most: int | None = Non
 
     held = cache.cached(f"tokens-{tokenizer.digest}-{content}", build).tensors
     counts, meaning = torch.tensor(texts.counts), (tokenizer.vocabulary, tokenizer.digest)
-    return LabelledTokens(held["ids"], held["offsets"], counts, texts.names, *meaning, texts.groups)
+    return LabelledTokens(held["ids"], held["offsets"], counts, texts.names, *meaning, texts.groups, tokenizer.text)
 
 
-KINDS = ("wordpiece", "hf", "file")
+KINDS = (*TRAINED, "hf", "file")
 
 
 def asked(text: str, texts: Sequence[str]) -> Tokenizer:
     """A tokenizer as it is asked for.
 
     Args:
-        text: ``wordpiece`` or ``wordpiece:size=8192``, trained on ``texts``; ``hf:NAME``, that of a pretrained model;
+        text: ``wordpiece``, ``bpe`` or ``wordpiece:size=8192``, trained on ``texts``; ``hf:NAME``, that of a pretrained model;
             or the path of a file or folder.
         texts: to train on.
 
@@ -192,11 +274,11 @@ def asked(text: str, texts: Sequence[str]) -> Tokenizer:
         MetaftError: if there is no such tokenizer.
     """
     kind, _, rest = text.partition(":")
-    if kind == "wordpiece":
+    if kind in TRAINED:
         name, _, size = rest.partition("=")
         if rest and (name != "size" or not size.isdigit()):
-            raise MetaftError(f"tokenizer {text!r}: expected wordpiece or wordpiece:size=4096")
-        return trained(texts, int(size) if rest else PIECE)
+            raise MetaftError(f"tokenizer {text!r}: expected {kind} or {kind}:size=4096")
+        return trained(texts, int(size) if rest else PIECE, kind)
     if kind == "hf":
         from metaft.models.pretrained import folder_of
 

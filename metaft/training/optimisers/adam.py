@@ -25,6 +25,7 @@ class Adam(OuterOptimiser):
     Args:
         lr: the learning rate at the start.
         schedule: its course over the run: constant, cosine or linear, down to 0.
+        warmup: the fraction of the run in which the rate rises from 0.
         beta1: decay of the mean of gradients.
         beta2: decay of the mean of squared gradients.
         epsilon: stands beside the root of the mean of squares.

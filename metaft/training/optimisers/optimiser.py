@@ -21,10 +21,12 @@ class OuterOptimiser(ABC):
     Args:
         lr: the learning rate at the start.
         schedule: its course over the run: "constant", "cosine" or "linear", down to 0.
+        warmup: the fraction of the run in which the rate rises from 0.
     """
 
     lr: float = 1e-3
     schedule: Schedule = "constant"
+    warmup: float = 0.0
 
     def rate(self, done: float) -> float:
         """The learning rate at a point of the run.
@@ -35,7 +37,7 @@ class OuterOptimiser(ABC):
         Returns:
             The rate of the next update.
         """
-        return learning_rate(self.lr, self.schedule, done)
+        return learning_rate(self.lr, self.schedule, done, self.warmup)
 
     @abstractmethod
     def start(self, weight: Tensor) -> State:

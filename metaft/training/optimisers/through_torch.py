@@ -27,6 +27,7 @@ class ThroughTorch(OuterOptimiser):
     Args:
         lr: the learning rate at the start.
         schedule: its course over the run.
+        warmup: the fraction of the run in which the rate rises from 0.
         kind: the class.
         options: of the class, beside the rate.
     """
@@ -72,12 +73,17 @@ class Builder:
         # Rates may be tensors there; here they are numbers.
         lr = inspect.Parameter("lr", inspect.Parameter.KEYWORD_ONLY, default=float(own["lr"].default), annotation=float)
         course = inspect.Parameter("schedule", lr.kind, default="constant", annotation=Schedule)
-        self.__signature__ = inspect.Signature(list((options | {"lr": lr, "schedule": course}).values()))
+        rise = inspect.Parameter("warmup", lr.kind, default=0.0, annotation=float)
+        beside = {"lr": lr, "schedule": course, "warmup": rise}
+        self.__signature__ = inspect.Signature(list((options | beside).values()))
         told = arguments(kind) | {"lr": "the learning rate at the start", "schedule": "constant, cosine or linear"}
+        told |= {"warmup": "the fraction of the run in which the rate rises from 0"}
         said = "".join(f"    {name}: {told.get(name, 'see torch.optim')}\n" for name in self.__signature__.parameters)
         self.__doc__ = f"{kind.__name__} as torch.optim has it.\n\nArgs:\n{said}"
 
-    def __call__(self, lr: float | None = None, schedule: Any = "constant", **options: Any) -> ThroughTorch:
+    def __call__(
+        self, lr: float | None = None, schedule: Any = "constant", warmup: float = 0.0, **options: Any
+    ) -> ThroughTorch:
         """The optimiser; the class's own rate where none is given.
 
         Raises:
@@ -88,7 +94,7 @@ class Builder:
             self.kind([torch.zeros(1, 1)], lr=lr, **options)  # type: ignore[call-arg]
         except (ValueError, TypeError) as error:
             raise MetaftError(f"outer optimiser {self.kind.__name__}: {first_line(error)}") from None
-        return ThroughTorch(lr=lr, schedule=schedule, kind=self.kind, options=options)
+        return ThroughTorch(lr=lr, schedule=schedule, warmup=warmup, kind=self.kind, options=options)
 
 
 def __getattr__(name: str) -> Builder:

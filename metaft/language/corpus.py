@@ -1,0 +1,133 @@
+"""A corpus as numbers of words: documents one behind the other, and where their sentences end."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metaft.data import cache
+from metaft.data.cache import Entry
+from metaft.data.texts import corpora, tokenizer
+from metaft.data.texts.tokenizer import Tokenizer
+from metaft.errors import MetaftError
+
+ENDS = (".", "!", "?")
+"""A sentence ends with one of these, or with its paragraph."""
+TOGETHER = 4096
+"""Paragraphs that are turned into numbers at once."""
+
+
+@dataclass(frozen=True)
+class TokenCorpus:
+    """Documents as numbers of words, packed one behind the other.
+
+    Args:
+        ids: ``int32 [words]``, special words left out.
+        offsets: ``int64 [documents + 1]``, where each document begins; the last is where the last one ends.
+        ends: ``bool [words]``, whether a sentence or paragraph ends with this word.
+        tokenizer: says what the numbers mean.
+        name: the corpus's, for the record.
+        split: "train" or "val".
+
+    Raises:
+        MetaftError: if there is no word.
+    """
+
+    ids: Tensor = field(repr=False)
+    offsets: Tensor = field(repr=False)
+    ends: Tensor = field(repr=False)
+    tokenizer: Tokenizer
+    name: str = "corpus"
+    split: str = "train"
+
+    def __post_init__(self) -> None:
+        if not len(self.ids):
+            raise MetaftError(f"{self.name} ({self.split}) holds no words")
+
+    @cached_property
+    def lengths(self) -> Tensor:
+        """``int64 [documents]``: words in each document."""
+        return self.offsets.diff()
+
+    @cached_property
+    def digest(self) -> str:
+        """A short digest of all words, 16 hexadecimal digits."""
+        total = hashlib.sha256()
+        for part in (self.ids, self.offsets):
+            total.update(part.contiguous().numpy().data)
+        return total.hexdigest()[:16]
+
+    def describe(self) -> dict[str, object]:
+        """What identifies the corpus, JSON-able."""
+        return {
+            "dataset": self.name,
+            "split": self.split,
+            "documents": len(self.lengths),
+            "corpus_words": len(self.ids),
+            "corpus_sha256": self.digest,
+            "vocabulary": self.tokenizer.vocabulary,
+            "words": self.tokenizer.digest,
+            "tokenizer": self.tokenizer.name,
+        }
+
+
+def load(name: str, split: str, asked: str, root: str | Path | None = None) -> TokenCorpus:
+    """Read one split of a corpus as numbers of words; made once and kept in the cache.
+
+    Args:
+        name: of the corpus, several joined by "+", or a path, see `corpora.load`.
+        split: "train" or "val".
+        asked: the tokenizer, see `tokenizer.asked`; one that is trained is trained on the training documents.
+        root: where files are looked for first.
+
+    Returns:
+        The corpus.
+
+    Raises:
+        MetaftError: if there is no such corpus or tokenizer.
+    """
+    train = _texts(name, "train", root)
+    own = tokenizer.asked(asked, list(itertools.chain.from_iterable(train)))
+    return tokenised(train if split == "train" else _texts(name, split, root), own, name, split)
+
+
+def tokenised(documents: Sequence[Sequence[str]], own: Tokenizer, name: str, split: str = "train") -> TokenCorpus:
+    """Documents as numbers of words.
+
+    Args:
+        documents: the paragraphs of each.
+        own: the tokenizer.
+        name: the corpus's, for the record.
+        split: "train" or "val".
+
+    Returns:
+        The corpus.
+    """
+    content = hashlib.sha256(json.dumps(documents).encode()).hexdigest()[:32]
+    held = cache.cached(f"corpus-{own.digest}-{content}", lambda: _numbered(documents, own)).tensors
+    return TokenCorpus(held["ids"], held["offsets"], held["ends"], own, name, split)
+
+
+def _texts(name: str, split: str, root: str | Path | None) -> list[tuple[str, ...]]:
+    return [document.paragraphs for document in corpora.load(name, split, root)]
+
+
+def _numbered(documents: Sequence[Sequence[str]], own: Tokenizer) -> Entry:
+    paragraphs = [f"{text}\n" for document in documents for text in document]  # where lines are words, they end with one
+    parts = [own.pieces(paragraphs[first : first + TOGETHER]) for first in range(0, len(paragraphs), TOGETHER)]
+    ids = torch.cat([part for part, _ in parts]) if parts else torch.empty(0, dtype=torch.int32)
+    lengths = torch.cat([offsets.diff() for _, offsets in parts]) if parts else torch.empty(0, dtype=torch.int64)
+    ends = torch.from_numpy(np.array([word.endswith(ENDS) for word in own.words]))[ids.long()]
+    ends[lengths.cumsum(0)[lengths > 0] - 1] = True
+    counts = torch.tensor([len(document) for document in documents], dtype=torch.int64)
+    last = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+    return Entry({"ids": ids, "offsets": last[torch.cat([counts.new_zeros(1), counts.cumsum(0)])], "ends": ends}, ())

@@ -1,0 +1,75 @@
+"""A language model: a transformer, and a head that says words."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from metaft.errors import MetaftError
+from metaft.models.transformer import Transformer
+
+
+class WordHead(nn.Module):
+    """From a place's features to a score for each word, by the words' own vectors (Press & Wolf 2017).
+
+    Args:
+        width: of a place.
+        vocabulary: how many words there are.
+        changed: a layer, GELU and a norm before, and a bias behind, as in BERT; else nothing, as in GPT.
+    """
+
+    def __init__(self, width: int, vocabulary: int, changed: bool) -> None:
+        super().__init__()
+        change = (nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width, eps=1e-12)) if changed else ()
+        self.change = nn.Sequential(*change)
+        self.bias = nn.Parameter(torch.zeros(vocabulary)) if changed else None
+
+    def forward(self, states: Tensor, vectors: Tensor) -> Tensor:
+        """Scores.
+
+        Args:
+            states: ``[..., width]``.
+            vectors: of the words, ``[vocabulary, width]``.
+
+        Returns:
+            ``[..., vocabulary]``.
+        """
+        return F.linear(self.change(states), vectors, self.bias)
+
+
+class LanguageModel(nn.Module):
+    """Answers with a score for each word at each place, and for the order of two segments.
+
+    Args:
+        transformer: the network; its head is taken away.
+        order: whether it answers for the order of two segments, by its first place (Devlin et al. 2019, §3.1).
+
+    Raises:
+        MetaftError: if the network reads in one direction, and is to tell the order of what it has not read.
+    """
+
+    def __init__(self, transformer: Transformer, order: bool = False) -> None:
+        super().__init__()
+        words = transformer.embedding.words
+        if order and transformer.causal:
+            raise MetaftError("the order of two segments is told by the first place, which has to see them: shape=bert")
+        self.transformer, width = transformer, words.embedding_dim
+        transformer.head = nn.Identity()  # type: ignore[assignment]
+        self.words = WordHead(width, words.num_embeddings, not transformer.causal)
+        self.order = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 2)) if order else None
+
+    def forward(self, ids: Tensor, asked: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Scores of words, and of both orders.
+
+        Args:
+            ids: ``int64 [passages, places]``, 0 for padding.
+            asked: ``bool [passages, places]``: at which places words are asked for; at all if None.
+
+        Returns:
+            ``[passages, places, vocabulary]``, or ``[asked places, vocabulary]``; and ``[passages, 2]``, None where no
+            order is told.
+        """
+        states = self.transformer.states(ids)[-1]
+        scores = self.words(states if asked is None else states[asked], self.transformer.embedding.words.weight)
+        return scores, None if self.order is None else self.order(states[:, 0])
