@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -37,6 +37,7 @@ class TokenCorpus:
         tokenizer: says what the numbers mean.
         name: the corpus's, for the record.
         split: "train" or "val".
+        parts: name → how many consecutive documents, of the corpora that it is joined from; empty if it is one.
 
     Raises:
         MetaftError: if there is no word.
@@ -48,6 +49,7 @@ class TokenCorpus:
     tokenizer: Tokenizer
     name: str = "corpus"
     split: str = "train"
+    parts: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not len(self.ids):
@@ -95,12 +97,17 @@ def load(name: str, split: str, asked: str, root: str | Path | None = None) -> T
     Raises:
         MetaftError: if there is no such corpus or tokenizer.
     """
-    train = _texts(name, "train", root)
-    own = tokenizer.asked(asked, list(itertools.chain.from_iterable(train)))
-    return tokenised(train if split == "train" else _texts(name, split, root), own, name, split)
+    parts = _texts(name, split, root)
+    documents = list(itertools.chain.from_iterable(parts.values()))
+    trained_on = documents if split == "train" else itertools.chain.from_iterable(_texts(name, "train", root).values())
+    own = tokenizer.asked(asked, list(itertools.chain.from_iterable(trained_on)))
+    return tokenised(documents, own, name, split, {part: len(texts) for part, texts in parts.items()})
 
 
-def tokenised(documents: Sequence[Sequence[str]], own: Tokenizer, name: str, split: str = "train") -> TokenCorpus:
+def tokenised(
+    documents: Sequence[Sequence[str]], own: Tokenizer, name: str, split: str = "train",
+    parts: Mapping[str, int] | None = None,
+) -> TokenCorpus:  # fmt: skip
     """Documents as numbers of words.
 
     Args:
@@ -108,17 +115,20 @@ def tokenised(documents: Sequence[Sequence[str]], own: Tokenizer, name: str, spl
         own: the tokenizer.
         name: the corpus's, for the record.
         split: "train" or "val".
+        parts: as for `TokenCorpus`.
 
     Returns:
         The corpus.
     """
     content = hashlib.sha256(json.dumps(documents).encode()).hexdigest()[:32]
     held = cache.cached(f"corpus-{own.digest}-{content}", lambda: _numbered(documents, own)).tensors
-    return TokenCorpus(held["ids"], held["offsets"], held["ends"], own, name, split)
+    several = dict(parts) if parts is not None and len(parts) > 1 else {}
+    return TokenCorpus(held["ids"], held["offsets"], held["ends"], own, name, split, several)
 
 
-def _texts(name: str, split: str, root: str | Path | None) -> list[tuple[str, ...]]:
-    return [document.paragraphs for document in corpora.load(name, split, root)]
+def _texts(name: str, split: str, root: str | Path | None) -> dict[str, list[tuple[str, ...]]]:
+    """The paragraphs of each document, by corpus."""
+    return {part: [one.paragraphs for one in corpora.load(part, split, root)] for part in corpora.names(name)}
 
 
 def _numbered(documents: Sequence[Sequence[str]], own: Tokenizer) -> Entry:

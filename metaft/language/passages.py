@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any, ClassVar, Protocol
 
@@ -33,16 +34,22 @@ class Words(TaskBatch):
 
     Args:
         order: ``int64 [tasks]``: 1 where two segments are swapped, 0 where they are not, ``IGNORE`` where there is one.
+        document: ``int64 [tasks]``: which document each is from; None if nobody says it.
     """
 
     order: Tensor = field(kw_only=True)
+    document: Tensor | None = field(default=None, kw_only=True)
 
     def to(self, device: torch.device | str) -> Words:
         """The same batch on another device."""
-        return Words(*(t.to(device) for t in self.parts()), layout=self.layout, order=self.order.to(device))
+        return self._each(lambda t: t.to(device))
 
     def __getitem__(self, tasks: slice) -> Words:
-        return Words(*(t[tasks] for t in self.parts()), layout=self.layout, order=self.order[tasks])
+        return self._each(lambda t: t[tasks])
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Words:
+        document = None if self.document is None else change(self.document)
+        return Words(*map(change, self.parts()), layout=self.layout, order=change(self.order), document=document)
 
 
 class Asking(Protocol):
@@ -117,6 +124,10 @@ class Passages:
         require_seed(self.seed)
         require_count(self.length, "length", self.objective.special + 4)
 
+    def __len__(self) -> int:
+        """Passages of an epoch."""
+        return len(self._spans)
+
     @property
     def outputs(self) -> int:
         """One score a word."""
@@ -165,7 +176,8 @@ class Passages:
         shift = torch.from_numpy(draw.integers(-(inner // 2), inner // 2 + 1, tasks))
         first = (spans[:, 0] + shift).minimum(spans[:, 3] - inner).maximum(spans[:, 2])
         moved = torch.stack([first, (first + inner).minimum(spans[:, 3]), spans[:, 2], spans[:, 3]], dim=1)
-        return self.objective.asked(self.corpus, moved, self.length, draw)
+        document = torch.searchsorted(self.corpus.offsets, spans[:, 2].contiguous(), right=True) - 1
+        return replace(self.objective.asked(self.corpus, moved, self.length, draw), document=document)
 
     def score(self, learner: WordScores, tasks: int, device: torch.device | str, world: World = ALONE) -> Validation:
         """Perplexity on the first passages, the same ones every time.
@@ -177,17 +189,20 @@ class Passages:
             world: the ranks that share them.
 
         Returns:
-            Perplexity a word, its interval over passages; the share of words, and of orders, that are right.
+            Perplexity a word, its interval over passages; the share of words, and of orders, that are right; of a
+            corpus that is joined from several, the perplexity on each.
         """
         names = ("loss", "words", "right", "order")
 
         def scored(batch: TaskBatch, first: int) -> Tensor:
             found = learner.scores(batch.to(device))  # type: ignore[arg-type]
-            return torch.stack([found[name].double().cpu() for name in names])
+            assert isinstance(batch, Words)
+            assert batch.document is not None
+            return torch.stack([*(found[name].double().cpu() for name in names), batch.document.double()])
 
         sizes = [min(TOGETHER, tasks - first) for first in range(0, tasks, TOGETHER)]
         whole = (self.batch(i, TOGETHER)[:size] for i, size in enumerate(sizes))
-        loss, words, right, order = world.map_tasks(scored, whole)
+        loss, words, right, order, document = world.map_tasks(scored, whole)
         mean = float(loss.sum() / words.sum())
         # Of a quotient of means, to first order: over passages, whose words are not independent.
         _, ci95 = mean_interval((loss - mean * words) / words.mean())
@@ -195,6 +210,12 @@ class Passages:
         more = {"words_right": float(right.sum() / words.sum())}
         if bool(order.isfinite().any()):
             more["order_right"] = float(order[order.isfinite()].mean())
+        last = 0
+        for name, documents in self.corpus.parts.items():
+            own = (document >= last) & (document < last + documents)
+            last += documents
+            if bool(own.any()):
+                more[f"perplexity_{name}"] = math.exp(min(float(loss[own].sum() / words[own].sum()), 50.0))
         return Validation(mean, perplexity, perplexity * ci95, -perplexity, more)
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from metaft.errors import MetaftError
 from metaft.language.causal import Causal
 from metaft.language.corpus import TokenCorpus, tokenised
 from metaft.language.masked import Masked, MaskedAndOrder
-from metaft.language.passages import Passages
+from metaft.language.passages import Passages, Words
 from metaft.tasks.batch import IGNORE
 
 LINES = [
@@ -166,6 +167,20 @@ def test_an_epoch_has_every_document_and_passages_are_pure_in_their_number() -> 
     rows = family._spans[:, 2].unique()
     assert count == sum(-(-int(n) // 15) for n in own.lengths if n > 1)
     assert len(rows) == int((own.lengths > 1).sum())
+
+
+def test_a_joined_corpus_says_what_each_part_comes_to() -> None:
+    class Knows:
+        def scores(self, batch: object) -> dict[str, torch.Tensor]:
+            assert isinstance(batch, Words)
+            assert batch.document is not None
+            one = torch.ones(batch.tasks)
+            return {"loss": batch.document + one, "words": 2 * one, "right": one, "order": one * torch.nan}
+
+    own = replace(corpus(), parts={"first": 2, "second": 2})
+    more = Passages(own, Causal(), length=16).score(Knows(), 40, "cpu").more
+    assert set(more) == {"words_right", "perplexity_first", "perplexity_second"}
+    assert 1.6 < more["perplexity_first"] < 2.8 < more["perplexity_second"]  # e^0.5 to e, then e^2
 
 
 def test_a_passage_that_is_too_short_to_ask_anything_is_refused() -> None:

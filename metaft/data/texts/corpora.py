@@ -160,6 +160,21 @@ def load(name_or_path: str | Path, split: str, root: str | Path | None = None) -
     return tuple(found)
 
 
+def names(asked: str) -> tuple[str, ...]:
+    """The corpora that several joined ones are made of.
+
+    Args:
+        asked: as for `load`.
+
+    Returns:
+        Each alone, as `load` takes it.
+
+    Raises:
+        MetaftError: if there is no such corpus or path.
+    """
+    return tuple(part.name if isinstance(part, Corpus) else str(part) for part in _parts(asked))
+
+
 def _parts(asked: str | Path) -> list[Corpus | Path]:
     if isinstance(asked, Path):
         return [asked.expanduser()]

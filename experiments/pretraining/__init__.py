@@ -1,0 +1,1 @@
+"""Language models of some million parameters, trained on all corpora."""
