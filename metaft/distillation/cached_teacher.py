@@ -75,7 +75,7 @@ def answers(teacher: Teacher, family: Minibatches, cache: Caching = "auto", seen
             f"cache = 'on' and shift = {family.shift}: images that are moved at random are answered as they come; "
             "say cache = 'auto'"
         )
-    images = family.images
+    images = family.pictures
     small = len(images) * teacher.width * torch.float32.itemsize <= MOST_BYTES
     pays = not family.shift and small and (seen is None or seen > len(images))
     if cache == "off" or (cache == "auto" and not pays):

@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from metaft.environment import cores
 from metaft.plugins import FOREIGN, foreign
 from metaft.settings.config import CommandSettings
 from metaft.settings.defaults import BY_DATASET, OF_OBJECTIVES, REGRESSIONS, TEXTS
@@ -118,7 +119,9 @@ class PretrainConfig(SupervisedConfig, PassageSettings):
             return given
         found = WORD_OBJECTIVES.asked(asked)
         _refuse_idle(given)
-        return with_outer({k: v for k, v in given.items() if v is not None}, OF_OBJECTIVES[found.name])
+        # One network, and products large enough for every core.
+        defaults = {**OF_OBJECTIVES[found.name], "threads": cores()}
+        return with_outer({k: v for k, v in given.items() if v is not None}, defaults)
 
 
 def _refuse_idle(given: Mapping[str, Any]) -> None:

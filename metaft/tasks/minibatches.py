@@ -85,6 +85,17 @@ class Minibatches:
         """Of an image ``(channels, height, width)``, of a text ``(places,)``, the longest's."""
         return self.images.input_shape
 
+    @property
+    def pictures(self) -> LabelledImages:
+        """The examples, for those who read images alone.
+
+        Raises:
+            MetaftError: if they are no images.
+        """
+        if not isinstance(self.images, LabelledImages):
+            raise MetaftError(f"{self.dataset} has texts, where images are needed")
+        return self.images
+
     def batch(self, index: int, tasks: int) -> Minibatch:
         """Draw the index-th minibatch; pure in (seed, split, index, tasks).
 

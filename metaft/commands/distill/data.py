@@ -47,11 +47,11 @@ class DistillData:
         if config.leave_out is None or not config.generation:
             return own
         left = {**own.details, "left_out": config.leave_out}
-        return dataclasses.replace(own, images=leave_out(own.images, [config.leave_out]), details=left)
+        return dataclasses.replace(own, images=leave_out(own.pictures, [config.leave_out]), details=left)
 
     def per_epoch(self, batch_size: int) -> int:
         """Minibatches in an epoch."""
-        return max(1, len(self.train.images.images) // batch_size)
+        return max(1, len(self.train.images) // batch_size)
 
 
 def build_data(config: DistillConfig) -> DistillData:
@@ -76,7 +76,7 @@ def build_data(config: DistillConfig) -> DistillData:
         held_out = HeldOut(split.val, config.dataset, "val", details)
         data = DistillData(train, held_out, held_out)
     if config.label_noise:
-        noisy = with_label_noise(data.train.images, config.noise, config.label_noise, config.seed)
+        noisy = with_label_noise(data.train.pictures, config.noise, config.label_noise, config.seed)
         details = {**data.train.details, **noisy.described}
         data = dataclasses.replace(data, train=dataclasses.replace(data.train, images=noisy.images, details=details))
     data.train.batch(0, config.batch_size)  # too few images for a minibatch: say so before any work
@@ -99,7 +99,7 @@ def tested_on(config: DistillConfig) -> HeldOut | TaskFamily:
 
 def _probe(train: Minibatches) -> HeldOut:
     """Some training images, evenly spaced over the classes."""
-    images = train.images
+    images = train.pictures
     rows = torch.linspace(0, len(images.images) - 1, min(PROBE, len(images.images))).long()
     labels = torch.searchsorted(images.starts, rows, right=True) - 1
     counts = torch.bincount(labels, minlength=images.classes)
