@@ -199,7 +199,7 @@ def preparing(causal: bool) -> Callable[[str, bool], Prepared]:
 
 
 ROWS = {
-    f"pretraining-{name}": Row(f"Pretraining a {name.upper()}, 4 layers of 256, 16 passages of 128 words, AdamW", "word",
-                               (US, THEM), preparing(causal), rivals=(THEM,), target=1.4, rate="product")
+    f"pretraining-{name}": Row(f"Pretraining a {name.upper()}, 4 layers of 256, 16 passages of 128 words, AdamW",
+                               "word", (US, THEM), preparing(causal), rivals=(THEM,), target=1.4, rate="product")
     for name, causal in (("bert", False), ("gpt", True))
 }  # fmt: skip

@@ -25,7 +25,9 @@ def draw(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
         found = [row for row in log if row.get("kind") == "validation"]
         parts = [key for key in (found[-1] if found else {}) if key.startswith(PREFIX)]
         for part in parts:
-            axis.plot([row["iteration"] for row in found], [row[part] for row in found], label=part.removeprefix(PREFIX))
+            axis.plot(
+                [row["iteration"] for row in found], [row[part] for row in found], label=part.removeprefix(PREFIX)
+            )
         axis.plot([row["iteration"] for row in found], [row["perplexity"] for row in found], "k", lw=2, label="all")
         axis.set(title=name, xlabel="minibatches", ylabel="perplexity on held-out text", yscale="log")
         axis.grid(alpha=0.3, which="both")

@@ -91,7 +91,10 @@ def pretrain(
     """
     if place().size > 1 and not config.on_words:
         raise MetaftError("metaft pretrain runs as one process, not under torchrun: leave torchrun out")
-    made, typed = parts or (build_language if config.on_words else build_pretraining)(config), command or f"metaft pretrain --out {out}"
+    made, typed = (
+        parts or (build_language if config.on_words else build_pretraining)(config),
+        command or f"metaft pretrain --out {out}",
+    )
     return meta_train(
         made.learner, made.train, out=out, validation=made.validation, config=config, command=typed, **how
     )

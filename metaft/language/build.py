@@ -50,7 +50,7 @@ def language_model(config: PretrainConfig, vocabulary: int, separator: int) -> L
         MetaftError: if the model is no transformer of ours, or reads in a direction that the objective does not fit.
     """
     asked = cast(Asking, WORD_OBJECTIVES.make(config.objective))
-    return LanguageModel(transformer(config, vocabulary, separator, asked), asked.order)
+    return LanguageModel(transformer(config, vocabulary, separator, asked), asked.order, config.seed)
 
 
 def transformer(config: PretrainConfig, vocabulary: int, separator: int, asked: Asking, **more: Any) -> Transformer:
@@ -71,10 +71,14 @@ def transformer(config: PretrainConfig, vocabulary: int, separator: int, asked: 
     """
     name = named_part(config.model, "model").name
     if name != "transformer":
-        raise MetaftError(f"model = {config.model}: words are said by a transformer: --model transformer:layers=4,width=256")
-    segments = {"separator": separator} if asked.order else {}
+        raise MetaftError(
+            f"model = {config.model}: words are said by a transformer: --model transformer:layers=4,width=256"
+        )
+    # What the model's own text says goes before it.
+    usual: dict[str, Any] = {"shape": "gpt" if asked.causal else "bert"}
+    usual |= {"separator": separator} if asked.order else {}
     how: dict[str, Any] = {"outputs": 1, "input_shape": (config.length,), "seed": config.seed, "vocabulary": vocabulary}
-    made = cast(Transformer, models.build(config.model, **{**how, **segments, **more}))
+    made = cast(Transformer, models.build(config.model, **{**how, **usual, **more}))
     if made.causal != asked.causal:
         fits = "shape=gpt or shape=llama" if asked.causal else "shape=bert"
         raise MetaftError(f"model = {config.model}: objective {config.objective} asks for {fits}")

@@ -132,7 +132,9 @@ def _texts(name: str, split: str, root: str | Path | None) -> dict[str, list[tup
 
 
 def _numbered(documents: Sequence[Sequence[str]], own: Tokenizer) -> Entry:
-    paragraphs = [f"{text}\n" for document in documents for text in document]  # where lines are words, they end with one
+    paragraphs = [
+        f"{text}\n" for document in documents for text in document
+    ]  # where lines are words, they end with one
     parts = [own.pieces(paragraphs[first : first + TOGETHER]) for first in range(0, len(paragraphs), TOGETHER)]
     ids = torch.cat([part for part, _ in parts]) if parts else torch.empty(0, dtype=torch.int32)
     lengths = torch.cat([offsets.diff() for _, offsets in parts]) if parts else torch.empty(0, dtype=torch.int64)

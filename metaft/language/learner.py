@@ -89,9 +89,11 @@ class LanguageLearner:
         with _precision(batch.query_x.device):
             said, order = functional_call(self.module, self.params, (batch.query_x, asked))
         passage, truth = asked.nonzero()[:, 0], batch.query_y[asked]
-        losses = F.cross_entropy(said.float(), truth, reduction="none")
+        losses = F.cross_entropy(_whole(said), truth, reduction="none")
         right = (said.argmax(-1) == truth).to(losses.dtype)
-        told = losses.new_full((batch.tasks,), torch.nan) if order is None else (order.argmax(-1) == batch.order).float()
+        told = (
+            losses.new_full((batch.tasks,), torch.nan) if order is None else (order.argmax(-1) == batch.order).float()
+        )
         by_passage = lambda values: losses.new_zeros(batch.tasks).index_add(0, passage, values)
         return {"loss": by_passage(losses), "words": asked.sum(1), "right": by_passage(right), "order": told}
 
@@ -99,9 +101,9 @@ class LanguageLearner:
         asked = batch.query_y != IGNORE
         with _precision(batch.query_x.device):
             said, order = functional_call(self.module, params, (batch.query_x, asked))
-        losses = F.cross_entropy(said.float(), batch.query_y[asked], reduction="none")
+        losses = F.cross_entropy(_whole(said), batch.query_y[asked], reduction="none")
         sums = losses.new_zeros(batch.tasks).index_add(0, asked.nonzero()[:, 0], losses)
-        swapped = None if order is None else F.cross_entropy(order.float(), batch.order, reduction="none")
+        swapped = None if order is None else F.cross_entropy(_whole(order), batch.order, reduction="none")
         return sums, swapped, asked.sum(1)
 
     def trained(self) -> LanguageModel:
@@ -158,8 +160,15 @@ class LanguageLearner:
 
 def _words(batch: TaskBatch) -> Words:
     if not isinstance(batch, Words):
-        raise MetaftError(f"a language model is trained on passages (metaft.language.passages), not {type(batch).__name__}")
+        raise MetaftError(
+            f"a language model is trained on passages (metaft.language.passages), not {type(batch).__name__}"
+        )
     return batch
+
+
+def _whole(scores: Tensor) -> Tensor:
+    """Scores in no less than single precision, in which their logarithms are summed."""
+    return scores.float() if scores.dtype == torch.bfloat16 else scores
 
 
 def _precision(device: torch.device) -> AbstractContextManager[object]:

@@ -24,8 +24,8 @@ MIDDLE = (0.25, 0.75)
 class Masked:
     """Some words are hidden, and are to be said (Devlin et al. 2019, §3.1).
 
-    Of the chosen words 80% become ``[MASK]``, 10% another word, 10% stay. Others are chosen each time a passage is drawn
-    (Liu et al. 2019, §4.1).
+    Of the chosen words 80% become ``[MASK]``, 10% another word, 10% stay. Each time a passage is drawn, others are
+    chosen (Liu et al. 2019, §4.1).
 
     Args:
         share: of the words that are chosen, at least one of a passage.

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metaft.errors import MetaftError
-from metaft.models.transformer import Transformer
+from metaft.models.transformer import Transformer, drawn
+from metaft.seeds import require_seed
 
 
 class WordHead(nn.Module):
@@ -44,20 +45,26 @@ class LanguageModel(nn.Module):
     Args:
         transformer: the network; its head is taken away.
         order: whether it answers for the order of two segments, by its first place (Devlin et al. 2019, §3.1).
+        seed: of the weights of its heads; torch's global random state is left as it was.
 
     Raises:
         MetaftError: if the network reads in one direction, and is to tell the order of what it has not read.
     """
 
-    def __init__(self, transformer: Transformer, order: bool = False) -> None:
+    def __init__(self, transformer: Transformer, order: bool = False, seed: int = 0) -> None:
         super().__init__()
         words = transformer.embedding.words
         if order and transformer.causal:
             raise MetaftError("the order of two segments is told by the first place, which has to see them: shape=bert")
         self.transformer, width = transformer, words.embedding_dim
         transformer.head = nn.Identity()  # type: ignore[assignment]
-        self.words = WordHead(width, words.num_embeddings, not transformer.causal)
-        self.order = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 2)) if order else None
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(require_seed(seed))
+            self.words = WordHead(width, words.num_embeddings, not transformer.causal)
+            self.order = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 2)) if order else None
+            for head in (self.words, self.order):
+                if head is not None:
+                    head.apply(drawn)
 
     def forward(self, ids: Tensor, asked: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Scores of words, and of both orders.

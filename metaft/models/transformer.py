@@ -145,8 +145,8 @@ class Embedding(nn.Module):
                     "cut the text, or give it more: transformer:places=…"
                 )
             x = x + self.places(torch.arange(ids.shape[-1], device=ids.device))
-        if self.segments is not None:
-            ended = (ids == self.separator).long()
+        if self.segments is not None and self.separator is not None:
+            ended = torch.eq(ids, self.separator).long()
             x = x + self.segments((ended.cumsum(-1) - ended).clamp(max=1))
         return self.dropout(x if self.norm is None else self.norm(x))
 
@@ -224,7 +224,7 @@ class Transformer(nn.Module):
         )
         self.norm = norm() if how["before"] else nn.Identity()
         self.head = nn.Linear(width, outputs)
-        self.apply(_drawn)
+        self.apply(drawn)
 
     @classmethod
     def fitting(cls, outputs: int, input_shape: tuple[int, ...], *, vocabulary: int = 4096, **options: Any) -> Self:
@@ -336,7 +336,7 @@ def turned(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
     return x * turn[0] + torch.cat((-other, one), dim=-1) * turn[1]
 
 
-def _drawn(layer: nn.Module) -> None:
+def drawn(layer: nn.Module) -> None:
     """Weights with a deviation of 0.02, biases 0 (Devlin et al. 2019; Radford et al. 2019)."""
     if isinstance(layer, nn.Linear | nn.Embedding):
         nn.init.normal_(layer.weight, std=0.02)

@@ -118,17 +118,17 @@ class PretrainConfig(SupervisedConfig, PassageSettings):
         if (asked := str(given.get("objective") or CLASSES)) == CLASSES:
             return given
         found = WORD_OBJECTIVES.asked(asked)
-        _refuse_idle(given)
+        given = {name: value for name, value in given.items() if value is not None}
+        _refuse_idle(given, OF_OBJECTIVES[found.name])
         # One network, and products large enough for every core.
         defaults = {**OF_OBJECTIVES[found.name], "threads": cores()}
-        return with_outer({k: v for k, v in given.items() if v is not None}, defaults)
+        return with_outer(given, defaults)
 
 
-def _refuse_idle(given: Mapping[str, Any]) -> None:
+def _refuse_idle(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
     """Refuse what a corpus has no use for: it would seem to do something."""
     idle = {"ways", "shots", "queries", "within", "scheme", "rotations", "colours", "head", "label_smoothing", "shift"}
     for name in sorted(idle):
-        value = given.get(name)
-        default = PretrainConfig.model_fields[name].default
-        if value is not None and str(value) != str(default):
+        allowed = {str(PretrainConfig.model_fields[name].default), str(defaults.get(name))}
+        if (value := given.get(name)) is not None and str(value) not in allowed:
             raise ValueError(f"{name} = {value}: an objective on words ({given['objective']}) has no use for it")

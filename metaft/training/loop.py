@@ -106,8 +106,8 @@ def meta_train(
         config: the full settings this run was built from, kept so that it can be rebuilt; they replace
             iterations, tasks, seed and ``settings``.
         command: what to record as the command.
-        settings: further fields of ``TrainSettings``: minutes, outer, outer_lr, schedule, warmup, clip, average, device,
-            threads, log_every, validate_every, validate_tasks, checkpoint_every.
+        settings: further fields of ``TrainSettings``: minutes, outer, outer_lr, schedule, warmup, clip, average,
+            device, threads, log_every, validate_every, validate_tasks, checkpoint_every.
 
     Returns:
         What the run came to.

@@ -52,7 +52,9 @@ def write_run_record(
         past = earlier.get("history")
         more["history"] = [*(past if isinstance(past, list) else []), before]
         restore()
-    write_beginning(run, command or " ".join(sys.argv), config, settings, more, resume, getattr(job.family, "files", None))
+    write_beginning(
+        run, command or " ".join(sys.argv), config, settings, more, resume, getattr(job.family, "files", None)
+    )
 
 
 def _require_same_data(earlier: Mapping[str, Any], now: Mapping[str, Any], first: TaskBatch) -> None:

@@ -179,7 +179,14 @@ def test_a_run_that_stops_goes_on_to_the_same_end(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     (tmp_path / "letters.txt").write_text("\n".join([LETTER] * 40))
     words = ["pretrain", "--dataset", "letters.txt", "--objective", "masked+order", "--batch-size", "4", "--quiet"]
-    words += ["--length", "16", "--model", "transformer:layers=1,width=8,heads=2,dropout=0.1", "--checkpoint-every", "2"]
+    words += [
+        "--length",
+        "16",
+        "--model",
+        "transformer:layers=1,width=8,heads=2,dropout=0.1",
+        "--checkpoint-every",
+        "2",
+    ]
     words += ["--tokenizer", "wordpiece:size=80", "--validate-tasks", "4"]
     assert CliRunner().invoke(cli, [*words, "--iterations", "6", "--out", "whole"]).exit_code == 0
     assert CliRunner().invoke(cli, [*words, "--iterations", "6", "--out", "parts"]).exit_code == 0

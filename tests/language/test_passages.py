@@ -68,7 +68,7 @@ def test_masked_words_are_a_share_and_the_rest_stands(objective: Masked, length:
         if not objective.whole_words:
             assert torch.equal(asked.sum(1), (0.15 * counts).round().clamp(min=1).long())
         else:  # a word is asked for as a whole
-            begins = ~own.tokenizer.continues[plain] | special
+            begins = ~own.tokenizer.continues[plain] | special | special.roll(1, 1)
             for row, first in zip(asked.tolist(), begins.tolist(), strict=True):
                 assert all(row[i] == row[i - 1] for i in range(1, length) if not first[i])
         for row in plain.tolist():
@@ -104,11 +104,15 @@ def test_swapped_segments_are_said_to_be() -> None:
     within = lambda part: any(part == one[i : i + len(part)] for one in whole for i in range(len(one)))
     seen = set()
     for row, swapped in zip(plain.tolist(), batch.order.tolist(), strict=True):
-        parts = " ".join(map(str, row[1:])).split(f" {own.tokenizer.number('[SEP]')}")
-        one, other = (list(map(int, part.split())) for part in parts[:2])
+        one, other = _segments(own, row)
         assert within(other + one if swapped else one + other)
         seen.add(swapped)
     assert seen == {0, 1}
+
+
+def _segments(own: TokenCorpus, row: list[int]) -> tuple[list[int], list[int]]:
+    first, second = (place for place, number in enumerate(row) if number == own.tokenizer.number("[SEP]"))
+    return row[1:first], row[first + 1 : second]
 
 
 def test_segments_are_parted_where_a_sentence_ends() -> None:
@@ -117,11 +121,11 @@ def test_segments_are_parted_where_a_sentence_ends() -> None:
     plain = torch.where(batch.query_y != IGNORE, batch.query_y, batch.query_x)
     marks = {own.tokenizer.number(mark) for mark in ".!?"}
     for row, swapped in zip(plain.tolist(), batch.order.tolist(), strict=True):
-        ends = [i for i, number in enumerate(row) if number == own.tokenizer.number("[SEP]")]
-        # The last word of what stands first in the document; such a passage has an end in its middle half.
-        last = row[ends[1] - 1] if swapped else row[ends[0] - 1]
-        first = own.tokenizer.words[last]
-        assert last in marks or not any(number in marks for number in row[10:30]), first
+        one, other = reversed(_segments(own, row)) if swapped else _segments(own, row)
+        whole, size = [*one, *other], len(one) + len(other)
+        middle = [place for place in range(1, size) if size / 4 <= place <= 3 * size / 4]
+        assert one[-1] in marks or not any(whole[place - 1] in marks for place in middle)
+        assert size / 4 - 1 <= len(one) <= 3 * size / 4
 
 
 def test_of_the_chosen_eight_in_ten_are_hidden_and_one_is_another() -> None:
@@ -184,7 +188,7 @@ def test_a_joined_corpus_says_what_each_part_comes_to() -> None:
 
 
 def test_a_passage_that_is_too_short_to_ask_anything_is_refused() -> None:
-    with pytest.raises(MetaftError, match="length must be a whole number from 7"):
+    with pytest.raises(MetaftError, match="length must be a whole number of at least 7"):
         Passages(corpus(), MaskedAndOrder(), length=6)
     with pytest.raises(MetaftError, match="holds no words"):
         tokenised([[]], corpus().tokenizer, "nothing")

@@ -38,7 +38,7 @@ def require_place(dataset: str, files: Sequence[str], root: str | Path | None) -
     """
     found = place(dataset, files, root)
     if found is None:
-        looked = [base for base in locate.roots(root)]
+        looked = locate.roots(root)
         missing = next(file for file in files if not (looked[0] / file).is_file())
         raise MetaftError(
             f"{dataset} was not found under {', '.join(map(str, looked))}: no file {missing}; say where it lies with "
@@ -107,7 +107,7 @@ def json_lines(path: Path, encoding: str | None = None) -> Iterator[tuple[int, d
                 f"{path}, line {number}: not JSON ({first_line(error)}); expected one object a line"
             ) from None
         if not isinstance(row, dict):
-            raise MetaftError(f"{path}, line {number}: {type(row).__name__}, not a JSON object such as {{\"text\": …}}")
+            raise MetaftError(f'{path}, line {number}: {type(row).__name__}, not a JSON object such as {{"text": …}}')
         yield number, row
 
 

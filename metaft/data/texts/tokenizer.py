@@ -263,8 +263,8 @@ def asked(text: str, texts: Sequence[str]) -> Tokenizer:
     """A tokenizer as it is asked for.
 
     Args:
-        text: ``wordpiece``, ``bpe`` or ``wordpiece:size=8192``, trained on ``texts``; ``hf:NAME``, that of a pretrained model;
-            or the path of a file or folder.
+        text: ``wordpiece``, ``bpe`` or ``wordpiece:size=8192``, trained on ``texts``; ``hf:NAME``, that of a
+            pretrained model; or the path of a file or folder.
         texts: to train on.
 
     Returns:
