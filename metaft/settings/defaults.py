@@ -36,8 +36,8 @@ BY_DATASET: dict[str, Defaults] = {
 OF_DISTILLATION: dict[str, Defaults] = _READ["distill"]
 """Those of distillation that differ from those of ``metaft pretrain``, by data set."""
 
-OF_OBJECTIVES: dict[str, Defaults] = _READ["objectives"]
-"""Those of training on words, by objective."""
+OF_WORDS: Defaults = _READ["words"]
+"""Those of training on the words of a corpus."""
 
 BY_METHOD: dict[str, dict[str, Defaults]] = _READ["methods"]
 """What was published: method → kind of tasks → settings."""

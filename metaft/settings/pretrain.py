@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
 from metaft.environment import cores
 from metaft.plugins import FOREIGN, foreign
 from metaft.settings.config import CommandSettings
-from metaft.settings.defaults import BY_DATASET, OF_OBJECTIVES, REGRESSIONS, TEXTS
+from metaft.settings.defaults import BY_DATASET, OF_WORDS, REGRESSIONS, TEXTS
 from metaft.settings.family import FamilySettings, Settings, with_dataset
 from metaft.settings.learner import ModelSettings
 from metaft.settings.train import LoopSettings, with_outer
@@ -117,11 +117,11 @@ class PretrainConfig(SupervisedConfig, PassageSettings):
     def _defaults_of_the_objective(cls, given: dict[str, Any]) -> dict[str, Any]:
         if (asked := str(given.get("objective") or CLASSES)) == CLASSES:
             return given
-        found = WORD_OBJECTIVES.asked(asked)
+        found = cast(Any, WORD_OBJECTIVES.make(asked))
         given = {name: value for name, value in given.items() if value is not None}
-        _refuse_idle(given, OF_OBJECTIVES[found.name])
+        _refuse_idle(given, OF_WORDS)
         # One network, and products large enough for every core.
-        defaults = {**OF_OBJECTIVES[found.name], "threads": cores()}
+        defaults = {**OF_WORDS, "tokenizer": "bpe" if found.causal else "wordpiece", "threads": cores()}
         return with_outer(given, defaults)
 
 

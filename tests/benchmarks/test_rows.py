@@ -196,9 +196,10 @@ def test_episode_row_times_metaft_where_learn2learn_is_absent(monkeypatch: pytes
     assert (theirs.entrant, theirs.missing) == (None, "ModuleNotFoundError: No module named 'learn2learn'")
 
 
-def test_rows_state_what_issues_3_and_19_ask_for() -> None:
+def test_rows_state_what_issues_3_19_and_21_ask_for() -> None:
     targets = {name: row.target for name, row in ROWS.items() if row.target is not None}
     expected = {"sinusoid": 40, "sinusoid-training": 1, "conv4-stride2": 2.5, "conv4-maxpool": 2.5, "resnet12": 1.3}
     expected |= {"attention": 2, "attention-first-order": 2, "recurrent": 1}
+    expected |= {"pretraining-bert": 1.4, "pretraining-gpt": 1.4}
     assert targets == expected
     assert ROWS["episodes"].target_per_second == 10_000

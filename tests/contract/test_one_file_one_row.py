@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from metaft.cli import cli
-from metaft.tables import ESTIMATORS, METRIC, MODELS, OBJECTIVES, OUTER, RULES, TABLES
+from metaft.tables import ESTIMATORS, METRIC, MODELS, OBJECTIVES, OUTER, RULES, TABLES, WORD_OBJECTIVES
 
 PARTS = {
     "rule": (RULES, "Shrinking", "share", "halved:share=0.5", """
@@ -156,6 +156,49 @@ def test_a_part_of_ones_own(kind: str, tmp_path: Path, monkeypatch: pytest.Monke
     assert f"did you mean {option!r}" in wrong.stderr
 
 
+def test_an_objective_on_words_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "one_words_file.py").write_text("""
+from dataclasses import dataclass
+
+from metaft.language.masked import Masked
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hidden(Masked):
+    \"\"\"More words are hidden.
+
+    Args:
+        times: as many.
+    \"\"\"
+
+    times: int = 2
+
+    def asked(self, corpus, spans, length, draw):
+        return Masked(share=self.times * self.share).asked(corpus, spans, length, draw)
+""")
+    (tmp_path / "letters.txt").write_text("\n".join(["Nobody spoke of the storm."] * 60))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(WORD_OBJECTIVES.rows, "hidden", "one_words_file:Hidden")
+    small = ["--dataset", "letters.txt", "--tokenizer", "wordpiece:size=60", "--length", "12", "--batch-size", "2"]
+    small += [
+        "--iterations",
+        "2",
+        "--validate-tasks",
+        "2",
+        "--model",
+        "transformer:layers=1,width=8,heads=2",
+        "--quiet",
+    ]
+    run = lambda *words: CliRunner().invoke(cli, ["pretrain", *small, *words])
+    done = run("--objective", "hidden:times=3", "--out", "run")
+    assert done.exit_code == 0, done.output
+    assert "hidden:times=3" in (tmp_path / "run/config.toml").read_text()
+    assert "times" in CliRunner().invoke(cli, ["parts", "words", "hidden"]).stdout
+    wrong = run("--objective", "hidden:timesx=3", "--out", "wrong")
+    assert (wrong.exit_code, "did you mean 'times'" in wrong.stderr) == (2, True), wrong.output
+
+
 def test_every_kind_of_part_is_tried() -> None:
-    # Heads are options of feature-extraction; an addition comes with its learner.
-    assert {*TABLES} == {*PARTS, "head", "addition"}
+    # Heads are options of feature-extraction; an addition comes with its learner; words have a test of their own.
+    assert {*TABLES} == {*PARTS, "head", "addition", "words"}
