@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from metaft.data.decode import is_image
@@ -71,10 +71,16 @@ def files_in(folder: Path) -> list[str]:
 
 
 def images_below(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The images in a folder and its subfolders, and the files that are none.
+    """The images in a folder and its subfolders, and the files that are none; see `files_below`."""
+    return files_below(folder, is_image)
+
+
+def files_below(folder: Path, wanted: Callable[[str], bool]) -> tuple[list[Path], list[Path]]:
+    """The files of a kind in a folder and its subfolders, and the others.
 
     Args:
-        folder: of a class.
+        folder: of a class, say.
+        wanted: takes the name of a file, tells whether it is of that kind.
 
     Returns:
         Both in alphabetical order, hidden files left out.
@@ -86,25 +92,26 @@ def images_below(folder: Path) -> tuple[list[Path], list[Path]]:
     def stop(error: OSError) -> None:
         raise MetaftError(f"cannot read the folder {error.filename}: {error.strerror}") from None
 
-    images: list[Path] = []
+    found: list[Path] = []
     others: list[Path] = []
     for place, inner, names in os.walk(folder, onerror=stop):
         inner[:] = [name for name in inner if not is_hidden(name)]
         for name in names:
             if not is_hidden(name):
-                (images if is_image(name) else others).append(Path(place, name))
-    return sorted(images), sorted(others)
+                (found if wanted(name) else others).append(Path(place, name))
+    return sorted(found), sorted(others)
 
 
-def say_passed_over(where: object, files: list[Path]) -> None:
-    """Count aloud the files that were not taken for images.
+def say_passed_over(where: object, files: list[Path], what: str = "image") -> None:
+    """Count aloud the files that were not taken for images, or texts.
 
     Args:
         where: they lie.
         files: which.
+        what: they were not taken for.
     """
     if files:
-        say(f"{where}: {counted(len(files), 'file')} passed over as no image: {kinds(files)}, such as {files[0]}")
+        say(f"{where}: {counted(len(files), 'file')} passed over as no {what}: {kinds(files)}, such as {files[0]}")
 
 
 def kinds(files: Iterable[Path]) -> str:

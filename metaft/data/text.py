@@ -17,26 +17,33 @@ _MARKS = (
 MARK = "\ufeff"
 
 
-def decoded(content: bytes, where: object, expected: str) -> str:
-    """The text of a file: UTF-8, or what its byte-order mark says.
+def decoded(content: bytes, where: object, expected: str, encoding: str | None = None, otherwise: str = "") -> str:
+    """The text of a file: UTF-8, or what its byte-order mark says, or the encoding asked for.
 
     Args:
         content: of the file.
         where: the file, for the message.
         expected: what it should be, for the message ("one class a line").
+        encoding: such as "latin-1"; None for UTF-8.
+        otherwise: what can be done but save it as UTF-8, for the message; "{}" stands for the encoding it may be in.
 
     Returns:
         The text without the mark, line ends as they are.
 
     Raises:
-        MetaftError: if it is no such text.
+        MetaftError: if it is no such text, or there is no such encoding.
     """
-    encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
+    if encoding is not None:
+        _require_encoding(encoding)
+    own = next((name for mark, name in _MARKS if content.startswith(mark)), encoding or "utf-8")
     try:
-        text = content.decode(encoding)
+        text = content.decode(own)
     except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        way = otherwise and f" or {otherwise.format(_likely(content))}"
         raise MetaftError(
-            f"{where} is not a text file in UTF-8 (byte {error.start}); save it as UTF-8; expected {expected}"
+            f"{where} is not a text file in {(encoding or 'utf-8').upper()} (byte {error.start}, in line {line}); "
+            f"save it as UTF-8{way}; expected {expected}"
         ) from None
     if "\0" in text:
         raise MetaftError(
@@ -56,3 +63,15 @@ def lines(text: str) -> list[str]:
         All of them, empty ones too, so that their numbers are the file's.
     """
     return [line.strip(f"{MARK} \t\v\f\xa0") for line in re.split(r"\r\n|\r|\n", text)]
+
+
+def _require_encoding(encoding: str) -> None:
+    try:
+        "a".encode(encoding)
+    except (LookupError, ValueError):  # of codecs that are none of texts, too
+        raise MetaftError(f"unknown encoding {encoding!r}; known: utf-8, latin-1, cp1252, utf-16, …") from None
+
+
+def _likely(content: bytes) -> str:
+    """Which of the two that Western programs write it may be: Windows has signs where ISO 8859-1 has controls."""
+    return "cp1252" if re.search(rb"[\x80-\x9f]", content) else "latin-1"

@@ -173,7 +173,7 @@ def test_lists_have_the_usual_names_too(flat, caplog, names):
         (b"c00/0.png 0\n", r"no folder for the listed class 'c00/0.png 0' \(train.txt, line 1\)"),
         (
             "Zürich\n".encode("latin-1"),
-            r"train.txt is not a text file in UTF-8 \(byte 1\); save it as UTF-8; expected one",
+            r"train.txt is not a text file in UTF-8 \(byte 1, in line 1\); save it as UTF-8; expected one",
         ),
         ("c00\nc01".encode("utf-16-le"), "train.txt is not a text file in UTF-8 .it holds zero bytes"),
         (codecs.BOM_UTF8, "train.txt names no class"),

@@ -268,7 +268,7 @@ def test_quoted_cells_hold_commas_quotes_and_line_ends(tmp_path):
         (b"g|x|y\na|1|2\n", "its columns are separated by bars"),
         (b"sep=;\ng;x;y\n", "its columns are separated by semicolons"),
         ("g\tx\ty\na\t1\t2\n".encode("utf-16"), "its columns are separated by tabs"),
-        ("g,x,y\nZürich,1,2\n".encode("latin-1"), r"not a text file in UTF-8 \(byte 7\); save it as UTF-8"),
+        ("g,x,y\nZürich,1,2\n".encode("latin-1"), r"not a text file in UTF-8 \(byte 7, in line 2\); save it as UTF-8"),
         (PLAIN.encode("utf-16-le"), "it holds zero bytes, as UTF-16 does"),
         (b"PK\x03\x04\xff\xfe\x00", "not a text file in UTF-8"),
         (b"g,x,y\na,1,5,2\n", r"line 2: 4 values, the header names 3 columns; R writes names of rows so .*decimals"),
