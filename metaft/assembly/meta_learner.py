@@ -71,7 +71,7 @@ def build(config: RunConfig) -> Parts[TaskFamily, Learner]:
     _require_any_ways(config)
     train = build_family(config, "train", config.seed, config.train_ways)
     validation = build_family(config, "val", config.seed)
-    if isinstance(train, Episodes) and isinstance(validation, Episodes):
+    if isinstance(train, Episodes) and isinstance(validation, Episodes) and not train.images.shared:
         require_disjoint({"train": train.images.names, "val": validation.images.names}, config.dataset)
     learner = build_learner(config, train)
     _require_adjoint(config, learner)

@@ -12,7 +12,9 @@ from metaft.data.class_lists import require_disjoint
 from metaft.data.images import LabelledImages, together
 from metaft.data.splits import ALL, SPLITS
 from metaft.errors import MetaftError
+from metaft.parts import convert, read_options
 from metaft.plugins import call, is_import_path, load_attribute
+from metaft.settings.defaults import TEXTS
 from metaft.settings.family import FamilySettings
 from metaft.tasks import episodes_of
 from metaft.tasks.episodes import Episodes
@@ -39,14 +41,20 @@ def build_family(settings: FamilySettings, split: str, seed: int, train_ways: in
     Raises:
         MetaftError: for an unknown data set, settings that do not suit it, or data that is absent or does not suffice.
     """
+    if settings.dataset_options is not None and settings.dataset not in TEXTS:
+        raise MetaftError(
+            f"dataset_options = {settings.dataset_options}: data set {settings.dataset} has none of its own; those of "
+            f"texts have ({', '.join(TEXTS)})"
+        )
     if is_import_path(settings.dataset):
         return _own_together(settings, seed) if split == ALL else _own(settings, split, seed, train_ways)
     info = catalog.dataset(settings.dataset)
-    if settings.min_examples is not None and settings.dataset not in ("folder", "table"):
+    if settings.min_examples is not None and "min_examples" not in info.options and settings.dataset != "table":
         raise MetaftError(
             f"min_examples = {settings.min_examples}: data set {settings.dataset} leaves out no class; "
-            "folder and table do"
+            "folder, table, texts and trec do"
         )
+    own = _own_options(settings, info)
     if settings.dataset == "sinusoid":
         if split == ALL:
             raise MetaftError("sinusoid has no classes to take all of: leave --split out")
@@ -64,12 +72,21 @@ def build_family(settings: FamilySettings, split: str, seed: int, train_ways: in
         CHANNELS[settings.colours],
         settings.within,
         settings.tokenizer,
-        **image_options(settings, info.options),
+        **image_options(settings, info.options) | own,
     )
 
 
+def _own_options(settings: FamilySettings, info: catalog.DatasetInfo) -> dict[str, Any]:
+    """The options that a data set of texts alone has, converted."""
+    if settings.dataset_options is None:
+        return {}
+    assert info.texts is not None
+    whose = f"data set {settings.dataset!r}"
+    return dict(convert(whose, info.texts, read_options(whose, settings.dataset_options), frozenset({"split", "root"})))
+
+
 def image_options(settings: FamilySettings, known: Container[str]) -> dict[str, Any]:
-    """What the settings say of a data set of images.
+    """What the settings say of a data set of images or texts.
 
     Args:
         settings: which tasks.
@@ -78,7 +95,8 @@ def image_options(settings: FamilySettings, known: Container[str]) -> dict[str, 
     Returns:
         Option → value.
     """
-    names = {name: name for name in ("scheme", "rotations", "split_seed", "min_examples")} | {"size": "image_size"}
+    same = ("scheme", "rotations", "split_seed", "min_examples", "split_column")
+    names = {name: name for name in same} | {"size": "image_size"}
     return {option: getattr(settings, name) for option, name in names.items() if option in known}
 
 

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from metaft.assembly.tasks import SMALLEST, build_family
+from metaft.data import catalog
 from metaft.data.splits import ALL
 from metaft.errors import MetaftError
 from metaft.plugins import is_import_path
 from metaft.runs.directory import read_record
 from metaft.runs.reading import entries
 from metaft.settings.config import RunConfig, validated
+from metaft.settings.defaults import TEXTS
+from metaft.settings.family import OWN
 from metaft.tasks.family import TaskFamily
 
 MOST_NAMED = 3
@@ -43,18 +46,27 @@ def require_unseen(run: str | Path, config: RunConfig, tests: TaskFamily) -> Non
             "on groups that it has not seen"
         )
     tested = _names(tests)
-    division: dict[str, Any] = {
-        name: trained[name] for name in ("scheme", "split_seed", "min_examples") if name in trained
-    }
-    alike = told.get("split") != ALL and all(getattr(config, name) == value for name, value in division.items())
+    texts = config.dataset in TEXTS
+    options = catalog.dataset(config.dataset).options if texts else ("scheme", "split_seed", "min_examples")
+    division: dict[str, Any] = {name: trained[name] for name in options if name in trained}
+    now = {name: told.get(name) if texts else getattr(config, name) for name in division}
+    alike = told.get("split") != ALL and now == division
+    if not alike and (trained.get("shared_classes") or told.get("shared_classes")):
+        raise MetaftError(
+            f"{run} was trained on examples of {config.dataset}{_told(division)}, and these test examples may be among "
+            "them; test it on examples divided likewise, or on another data set"
+        )
     if not tested or (alike and trained.get("split") == "train" and not is_import_path(config.dataset)):
         return  # no classes, or a reader of our own, which keeps the splits of one division apart
     named = {"rotations": trained.get("rotations"), "image_size": trained.get("size"), "data_root": config.data_root}
     # Only names of classes are wanted: let no class be too small.
-    settings: dict[str, Any] = {"dataset": config.dataset, **named, **division, **SMALLEST}
-    own = validated(RunConfig, {name: value for name, value in settings.items() if value is not None})
+    own = {name: value for name, value in division.items() if name not in RunConfig.model_fields}
+    asked = ",".join(f"{name}={value}" for name, value in own.items() if value is not None)
+    rest = {name: value for name, value in division.items() if name not in own}
+    settings: dict[str, Any] = {"dataset": config.dataset, OWN: asked or None, **named, **rest, **SMALLEST}
+    before = validated(RunConfig, {name: value for name, value in settings.items() if value is not None})
     for split in dict.fromkeys((str(trained.get("split", "train")), "val")):
-        if shared := sorted(tested & _classes(own, split)):
+        if shared := sorted(tested & _classes(before, split)):
             some = ", ".join(shared[:MOST_NAMED]) + (", …" if len(shared) > MOST_NAMED else "")
             use = "chosen" if split == "val" else "trained"
             raise MetaftError(

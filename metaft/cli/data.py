@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import click
 from rich import box
 from rich.console import Console
@@ -11,18 +13,37 @@ from rich.table import Table
 @click.command("data", epilog="Example:  metaft data --data-root data")
 @click.option("--data-root", type=click.Path(), help="where to look first; then METAFT_DATA, then ./data")
 def command(data_root: str | None) -> None:
-    """List the data sets: what they hold, where they were found, how they are split, their licences."""
-    from metaft.data.catalog import DATASETS
+    """List the data sets, then the plain texts to pretrain on.
 
+    What they hold, where they were found, how they are split, their licences.
+    """
+    from metaft.data.catalog import DATASETS
+    from metaft.data.texts.corpora import CORPORA
+
+    sets: dict[str, dict[str, str | None]] = {}
+    corpora: dict[str, dict[str, str | None]] = {}
+    for info in DATASETS.values():
+        sets[info.name] = {"what": info.description, "counts": info.counts, "found": info.where(data_root)}
+        if info.schemes:
+            sets[info.name]["split by"] = ", ".join(info.schemes)
+        if info.groups:
+            sets[info.name]["within"] = info.groups
+        sets[info.name]["licence"] = info.licence
+    for corpus in CORPORA.values():
+        found = corpus.where(data_root)
+        corpora[corpus.name] = {"what": corpus.description, "counts": corpus.counts, "found": found}
+        corpora[corpus.name]["licence"] = corpus.licence
+    for title, entries in (("data set", sets), ("corpus", corpora)):
+        Console().print(_listed(title, entries))
+
+
+def _listed(title: str, entries: Mapping[str, Mapping[str, str | None]]) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("data set", style="bold", no_wrap=True)
+    table.add_column(title, style="bold", no_wrap=True)
     table.add_column("", no_wrap=True)
     table.add_column("", overflow="fold")
-    for info in DATASETS.values():
-        rows = {"what": info.description, "counts": info.counts, "found": info.where(data_root) or "not found"}
-        if info.schemes:
-            rows["split by"] = ", ".join(info.schemes)
-        rows["licence"] = info.licence
+    for name, rows in entries.items():
         for number, (head, text) in enumerate(rows.items()):
-            table.add_row(info.name if number == 0 else "", head, text, end_section=number == len(rows) - 1)
-    Console().print(table)
+            last = number == len(rows) - 1
+            table.add_row(name if number == 0 else "", head, text or "not found", end_section=last)
+    return table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from metaft.errors import MetaftError
@@ -14,6 +14,10 @@ from metaft.settings.defaults import BY_DATASET, BY_METHOD, KINDS, REGRESSIONS, 
 from metaft.settings.published import MANY
 
 DATASETS = tuple(KINDS)
+NO_IMAGES = "sinusoid, table, intents and others of texts (see metaft data), texts (your own)"
+"""What the help of ``dataset`` has that only meta-training takes."""
+ALL_TEXTS = "all texts"
+"""Stands for all data sets of texts."""
 _OWN = re.compile(r"(.*) \[([^\[\]]*)\]", flags=re.DOTALL)
 
 
@@ -45,7 +49,7 @@ def help_text(name: str, kind: type[CommandSettings]) -> str:
     text, own = description(name, kind)
     plain = settled(kind).get(name)
     if name == "dataset" and kind is not RunConfig:
-        text = text.replace("sinusoid, table", "mnist" if kind.command == "distill" else "").replace(", ,", ",")
+        text = text.replace(NO_IMAGES, "mnist" if kind.command == "distill" else "").replace(", ,", ",")
     parts: list[str] = [own] if own else [] if plain is None else [f"default: {_word(plain)}"]
     if not own.startswith("the method's own"):  # and so by every data set
         parts += _others(name, kind, own)
@@ -75,7 +79,7 @@ def _others(name: str, kind: type[CommandSettings], own: str) -> Iterator[str]:
     by_set = {d: found[name] for d in known_datasets(kind) if name != "dataset" and (found := settled(kind, dataset=d))}
     for value in dict.fromkeys(by_set.values()):
         if value != plain:
-            yield f"{', '.join(d for d in by_set if by_set[d] == value)}: {_word(value)}"
+            yield f"{_named(d for d in by_set if by_set[d] == value)}: {_word(value)}"
     if name != "minutes" and (value := settled(kind, minutes=1.0).get(name)) != plain:
         yield f"with minutes: {_word(value)}"
     if kind is not RunConfig or (own and name != "train_ways"):
@@ -92,8 +96,16 @@ def _others(name: str, kind: type[CommandSettings], own: str) -> Iterator[str]:
         yield "some methods have their own"
         return
     for (value, where), names in methods.items():
-        place = "" if len(where) == len(by_set) else f" on {', '.join(where)}"
+        place = "" if len(where) == len(by_set) else f" on {_named(where)}"
         yield f"{', '.join(names)}{place}: {_word(value)}"
+
+
+def _named(sets: Iterable[str]) -> str:
+    """Data sets in a list; those of texts by one name where all of them are in it."""
+    names = list(sets)
+    if not set(TEXTS) <= set(names):
+        return ", ".join(names)
+    return ", ".join([*(name for name in names if name not in TEXTS), ALL_TEXTS])
 
 
 def known_datasets(kind: type[CommandSettings]) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ OF_THE_RUN = {
     "queries": "{} [the run's own]",
     "rotations": "{} [the run's own; with mini-imagenet, cifar-fs or folder as another data set: no]",
     "colours": "{} [as the run was trained]",
-    "data_root": "folder with the data sets [the run's own, unless that is a folder's or table's and the data set is "
+    "data_root": "folder with the data sets [the run's own, unless that is of a folder, table or texts and the set is "
     "another; else METAFT_DATA, else ./data]",
     "seed": "of the tasks [the run's own]",
     "batch_norm": "{} [the run's own]",

@@ -42,9 +42,10 @@ def evaluation_config(own: RunConfig, given: Mapping[str, Any]) -> RunConfig:
     if dataset != own.dataset:
         theirs, scheme = BY_DATASET.get(dataset, {}), RunConfig.model_fields["scheme"].default
         other = {"scheme": theirs.get("scheme", scheme), "min_examples": None, "within": None, "tokenizer": None}
+        other |= {"dataset_options": None, "split_column": None}
         other["rotations"] = theirs.get("rotations", own.rotations)
         other["colours"] = asked.get("colours") or _colours(own, dataset)
-        if own.dataset in ("folder", "table"):
+        if own.dataset in ("folder", "table", "texts"):
             other["data_root"] = None
         changes = other | changes
     config = validated(RunConfig, {**own.model_dump(), **changes, "train_ways": None})

@@ -1,4 +1,7 @@
-"""The table of data sets: what there is, where it was found, under which licence, and how to load it."""
+"""The table of data sets: what there is, where it was found, under which licence, and how to load it.
+
+Those of texts have their rows in `metaft.data.texts.table`.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,11 @@ from types import ModuleType
 from metaft.data import cache, cifar_fs, image_folder, mini_imagenet, mnist, omniglot, splits
 from metaft.data.images import LabelledImages, together
 from metaft.data.splits import Division
-from metaft.data.texts import intents
+from metaft.data.texts import reading
 from metaft.data.texts.labelled_texts import LabelledTexts
+from metaft.data.texts.table import TEXTS, TextSet
 from metaft.errors import MetaftError, nearest
+from metaft.parts import load
 
 ImageLoader = Callable[..., LabelledImages]
 
@@ -51,6 +56,12 @@ class DatasetInfo:
     division: Callable[..., Division] | None = None
     texts: Callable[..., LabelledTexts] | None = None
     groups: str = ""
+
+    @property
+    def takes_root(self) -> bool:
+        """Whether its files are looked for under a data root."""
+        load = self.load or self.texts
+        return load is not None and "root" in inspect.signature(load).parameters
 
     @property
     def options(self) -> dict[str, object]:
@@ -139,6 +150,28 @@ def _built_in(root: str | Path | None) -> str:
     return "built in"
 
 
+def _of_texts(row: TextSet) -> DatasetInfo:
+    def where(root: str | Path | None) -> str | None:
+        if not row.files:
+            return "wherever --data-root says" if row.division else "built in"
+        base = reading.place(row.name, row.files, root)
+        return None if base is None else str((base / row.files[0]).parent)
+
+    return DatasetInfo(
+        name=row.name,
+        description=row.description,
+        counts=row.counts,
+        licence=row.licence,
+        splits=(*splits.SPLITS, splits.ALL) if row.division else splits.SPLITS,
+        schemes=row.schemes,
+        channels=0,
+        where=where,
+        division=load(row.division) if row.division else None,
+        texts=load(row.load),
+        groups=row.groups,
+    )
+
+
 DATASETS = {
     info.name: info
     for info in (
@@ -220,18 +253,7 @@ DATASETS = {
             channels=0,
             where=lambda root: "wherever --data-root says",
         ),
-        DatasetInfo(
-            name="intents",
-            description="what people ask an assistant for: 150 intents of 10 domains (CLINC150, Larson et al. 2019)",
-            counts="75 / 30 / 45 intents × 149 sentences or so (train / val / test)",
-            licence="CC BY 3.0 (Clinc, Inc.)",
-            splits=splits.SPLITS,
-            schemes=tuple(intents.SCHEMES),
-            channels=0,
-            where=_built_in,
-            texts=intents.load,
-            groups="domain",
-        ),
+        *map(_of_texts, TEXTS.values()),
         DatasetInfo(
             name="sinusoid",
             description="regression of random sine waves (Finn et al. 2017)",

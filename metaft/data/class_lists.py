@@ -197,6 +197,6 @@ def require_disjoint(classes: Mapping[str, Sequence[str]], where: str) -> None:
             if name in seen:
                 twice = f"twice in {split}" if seen[name] == split else f"in both {seen[name]} and {split}"
                 raise MetaftError(
-                    f"{where}: class {name!r} is {twice}; few-shot splits divide classes, not the images of a class"
+                    f"{where}: class {name!r} is {twice}; few-shot splits divide classes, not the examples of a class"
                 )
             seen[name] = split

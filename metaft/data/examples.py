@@ -18,11 +18,13 @@ class LabelledExamples(ABC):
         counts: ``int64 [classes]``, how many consecutive examples belong to each class, in order.
         names: one name a class, unique.
         layout: what an example is.
+        shared: whether all splits have the same classes, and differ by examples.
     """
 
     counts: Tensor
     names: tuple[str, ...]
     layout: ClassVar[Layout]
+    shared: bool = False
 
     @property
     @abstractmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from metaft.data.decode import is_image
@@ -19,6 +20,22 @@ SYSTEMS_OWN = frozenset(
     }
 )
 """What systems leave among a user's files unasked, in lower case."""
+
+
+@dataclass(frozen=True)
+class FileKind:
+    """What class folders hold.
+
+    Args:
+        noun: what one is called in messages.
+        wanted: takes the name of a file, tells whether it is one.
+    """
+
+    noun: str
+    wanted: Callable[[str], bool]
+
+
+IMAGES = FileKind("image", is_image)
 
 
 def is_hidden(name: str) -> bool:
@@ -52,15 +69,6 @@ def split_folders(folder: Path, split: str) -> list[Path]:
     return list(dict.fromkeys([folder / split, *(found[name] for name in found if meanings(found).get(name) == split)]))
 
 
-def images_in(folder: Path) -> list[str]:
-    """The names of the images that lie in a folder itself.
-
-    Raises:
-        MetaftError: as :func:`subfolders`.
-    """
-    return [name for name in files_in(folder) if is_image(name)]
-
-
 def files_in(folder: Path) -> list[str]:
     """The visible names of files that lie in a folder itself.
 
@@ -70,17 +78,12 @@ def files_in(folder: Path) -> list[str]:
     return [name for name, is_folder in _entries(folder) if not is_folder]
 
 
-def images_below(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The images in a folder and its subfolders, and the files that are none; see `files_below`."""
-    return files_below(folder, is_image)
-
-
-def files_below(folder: Path, wanted: Callable[[str], bool]) -> tuple[list[Path], list[Path]]:
+def files_below(folder: Path, kind: FileKind) -> tuple[list[Path], list[Path]]:
     """The files of a kind in a folder and its subfolders, and the others.
 
     Args:
         folder: of a class, say.
-        wanted: takes the name of a file, tells whether it is of that kind.
+        kind: which files.
 
     Returns:
         Both in alphabetical order, hidden files left out.
@@ -98,20 +101,20 @@ def files_below(folder: Path, wanted: Callable[[str], bool]) -> tuple[list[Path]
         inner[:] = [name for name in inner if not is_hidden(name)]
         for name in names:
             if not is_hidden(name):
-                (found if wanted(name) else others).append(Path(place, name))
+                (found if kind.wanted(name) else others).append(Path(place, name))
     return sorted(found), sorted(others)
 
 
-def say_passed_over(where: object, files: list[Path], what: str = "image") -> None:
-    """Count aloud the files that were not taken for images, or texts.
+def say_passed_over(where: object, files: list[Path], kind: FileKind = IMAGES) -> None:
+    """Count aloud the files that were not taken for what class folders hold.
 
     Args:
         where: they lie.
         files: which.
-        what: they were not taken for.
+        kind: what they were not taken for.
     """
     if files:
-        say(f"{where}: {counted(len(files), 'file')} passed over as no {what}: {kinds(files)}, such as {files[0]}")
+        say(f"{where}: {counted(len(files), 'file')} passed over as no {kind.noun}: {kinds(files)}, such as {files[0]}")
 
 
 def kinds(files: Iterable[Path]) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from metaft.data.class_lists import by_seed, from_files, list_files, require_disjoint
-from metaft.data.folder_files import files_in, images_below, images_in, subfolders
+from metaft.data.folder_files import IMAGES, FileKind, files_below, files_in, subfolders
 from metaft.data.notes import counted, say
 from metaft.data.split_names import split_of, splits_among, told, usual
 from metaft.data.splits import SPLITS
@@ -24,20 +25,24 @@ class Layout:
         folders: split → class → its folder.
         divided: how the classes were divided, in words.
         by_seed: whether a seed divided them.
+        shared: whether all splits have the same classes, in other folders; "val" may then be absent.
     """
 
     folders: dict[str, dict[str, Path]]
     divided: str
     by_seed: bool = False
+    shared: bool = False
 
 
-def layout(base: Path, seed: int, least: int | None = None) -> Layout:
+def layout(base: Path, seed: int, least: int | None = None, kind: FileKind = IMAGES, may_share: bool = False) -> Layout:
     """Find the class folders of all splits.
 
     Args:
         base: the folder of class folders.
         seed: of the random division, where nothing else says which class belongs where.
-        least: classes of fewer images are left out before anything is divided; None keeps all.
+        least: classes of fewer files are left out before anything is divided; None keeps all.
+        kind: what the class folders hold.
+        may_share: whether all splits may have the same classes.
 
     Returns:
         The classes and how they are divided.
@@ -47,10 +52,10 @@ def layout(base: Path, seed: int, least: int | None = None) -> Layout:
             too few classes are left.
     """
     found = subfolders(base)
-    named = _splits(base, found)
+    named = _splits(base, found, kind, may_share)
     if named:
-        return Layout(_inside(base, found, named, least), f"as its folders {', '.join(named.values())} say")
-    known = _large_enough(_class_folders(base, found), least)
+        return _inside(base, found, named, least, kind, may_share)
+    known = _large_enough(_class_folders(base, found, kind), least, kind)
     lists = from_files(base, list(found))
     if lists is None:
         _say_unread(base)
@@ -58,15 +63,16 @@ def layout(base: Path, seed: int, least: int | None = None) -> Layout:
         return Layout({split: {name: known[name] for name in names} for split, names in lists.items()}, _by(seed), True)
     folders = {split: {name: known[name] for name in names if name in known} for split, names in lists.items()}
     files = ", ".join(file.name for file in list_files(base).values())
-    return Layout(_none_empty(base, folders), f"as {files} say")
+    return Layout(_none_empty(base, folders, kind), f"as {files} say")
 
 
-def all_classes(base: Path, least: int | None = None) -> dict[str, Path]:
+def all_classes(base: Path, least: int | None = None, kind: FileKind = IMAGES) -> dict[str, Path]:
     """All class folders, whatever split they belong to.
 
     Args:
         base: the folder of class folders.
-        least: classes of fewer images are left out; None keeps all.
+        least: classes of fewer files are left out; None keeps all.
+        kind: what the class folders hold.
 
     Returns:
         Class → its folder.
@@ -75,34 +81,27 @@ def all_classes(base: Path, least: int | None = None) -> dict[str, Path]:
         MetaftError: as :func:`layout`.
     """
     found = subfolders(base)
-    if _splits(base, found) or list_files(base):
-        parts = layout(base, 0, least).folders
+    if _splits(base, found, kind) or list_files(base):
+        parts = layout(base, 0, least, kind).folders
         return {name: folder for split in SPLITS for name, folder in parts[split].items()}
-    return _large_enough(_class_folders(base, found), least)
+    return _large_enough(_class_folders(base, found, kind), least, kind)
 
 
 def _by(seed: int) -> str:
     return f"at random, 64 : 16 : 20, by split_seed = {seed}"
 
 
-def _splits(base: Path, found: dict[str, Path]) -> dict[str, str]:
+def _splits(base: Path, found: dict[str, Path], kind: FileKind, may_share: bool = False) -> dict[str, str]:
     """Split → its folder's name; empty where the folders are classes."""
     named = splits_among(found, base)
     if not named:
         return {}
     if len(named) == 1:
         (name,) = named.values()
-        if images_in(found[name]):
-            say(f"{base}: the folder {name!r} has images in it, so it is taken for a class, not for a split")
+        if _files(found[name], kind):
+            say(f"{base}: the folder {name!r} has {kind.noun}s in it, so it is taken for a class, not for a split")
             return {}
-    for split in SPLITS:
-        if split not in named:
-            there = " and ".join(repr(name) for name in named.values())
-            raise MetaftError(
-                f"{base} has a folder {there} but no {split!r} (or {usual(split)}), with other classes inside; "
-                "move some of the class folders there, or put all class folders side by side to have them divided by a "
-                "seed"
-            )
+    _require_all(base, named, may_share)
     if any(split != name for split, name in named.items()):
         say(f"{base}: taken {told(named)}")
     if others := [name for name in found if name not in named.values()]:
@@ -115,48 +114,78 @@ def _splits(base: Path, found: dict[str, Path]) -> dict[str, str]:
     return named
 
 
-def _inside(base: Path, found: dict[str, Path], named: dict[str, str], least: int | None) -> dict[str, dict[str, Path]]:
+def _require_all(base: Path, named: dict[str, str], but_val: bool = False) -> None:
+    for split in SPLITS:
+        if split not in named and not (but_val and split == "val"):
+            there = " and ".join(repr(name) for name in named.values())
+            raise MetaftError(
+                f"{base} has a folder {there} but no {split!r} (or {usual(split)}), with other classes inside; "
+                "move some of the class folders there, or put all class folders side by side to have them divided by a "
+                "seed"
+            )
+
+
+def _inside(
+    base: Path, found: dict[str, Path], named: dict[str, str], least: int | None, kind: FileKind, may_share: bool
+) -> Layout:
     inside = {split: subfolders(found[name]) for split, name in named.items()}
     for split, classes in inside.items():
         if not classes:
             raise MetaftError(f"{found[named[split]]} has no class folders")
-        _say_loose(found[named[split]])
+        _say_loose(found[named[split]], kind)
+    divided = f"as its folders {', '.join(named.values())} say"
+    if may_share and len({tuple(classes) for classes in inside.values()}) == 1:
+        return Layout(inside, divided, shared=True)
+    _require_all(base, named)
     require_disjoint({split: list(classes) for split, classes in inside.items()}, str(base))
-    return _none_empty(base, {split: _large_enough(classes, least) for split, classes in inside.items()})
+    large = {split: _large_enough(classes, least, kind) for split, classes in inside.items()}
+    return Layout(_none_empty(base, large, kind), divided)
 
 
-def _none_empty(base: Path, folders: dict[str, dict[str, Path]]) -> dict[str, dict[str, Path]]:
+def _none_empty(base: Path, folders: dict[str, dict[str, Path]], kind: FileKind) -> dict[str, dict[str, Path]]:
     for split, classes in folders.items():
         if not classes:
-            raise MetaftError(f"{base}: no class of {split} has enough images; choose a smaller min_examples")
+            raise MetaftError(f"{base}: no class of {split} has enough {kind.noun}s; choose a smaller min_examples")
     return folders
 
 
-def _class_folders(base: Path, found: dict[str, Path]) -> dict[str, Path]:
+def _class_folders(base: Path, found: dict[str, Path], kind: FileKind) -> dict[str, Path]:
     if not found:
-        raise MetaftError(f"{base} has no class folders; expected one folder a class, with its images inside")
+        raise MetaftError(f"{base} has no class folders; expected one folder a class, with its {kind.noun}s inside")
     if len(found) == 1:
         (inner,) = found.values()
-        if not images_in(inner) and len(subfolders(inner)) > 1:
+        if not _files(inner, kind) and len(subfolders(inner)) > 1:
             raise MetaftError(f"{base} has but one folder, {inner.name!r}, with others inside; did you mean {inner}?")
-    _say_loose(base)
+    _say_loose(base, kind)
     return found
 
 
-def _large_enough(folders: dict[str, Path], least: int | None) -> dict[str, Path]:
+def _large_enough(folders: dict[str, Path], least: int | None, kind: FileKind) -> dict[str, Path]:
     if least is None:
         return folders
     require_count(least, "min_examples", 1)
-    counts = {name: len(images_below(folder)[0]) for name, folder in folders.items()}
+    counts = {name: len(files_below(folder, kind)[0]) for name, folder in folders.items()}
+    kept = [name for name, count in counts.items() if count >= least]
+    say_left_out(counts, least, f"{kind.noun}s")
+    return {name: folders[name] for name in kept}
+
+
+def say_left_out(counts: Mapping[str, int], least: int, nouns: str) -> None:
+    """Say which classes are left out, if any.
+
+    Args:
+        counts: class → its examples, of all classes.
+        least: how many a class needs.
+        nouns: what examples are called.
+    """
     small = {name: count for name, count in counts.items() if count < least}
     if small:
         listed = ", ".join(f"{name} ({count})" for name, count in list(small.items())[:5])
         more = ", …" if len(small) > 5 else ""
         say(
-            f"{counted(len(small), 'class', 'classes')} of {len(folders)} left out, having fewer than {least} images: "
+            f"{counted(len(small), 'class', 'classes')} of {len(counts)} left out, having fewer than {least} {nouns}: "
             f"{listed}{more}"
         )
-    return {name: folder for name, folder in folders.items() if name not in small}
 
 
 def _say_unread(base: Path) -> None:
@@ -166,9 +195,15 @@ def _say_unread(base: Path) -> None:
         say(f"{base}: {', '.join(lists)} not read; lists of classes are files train.txt, val.txt, test.txt, one a line")
 
 
-def _say_loose(folder: Path) -> None:
-    if loose := images_in(folder):
+def _files(folder: Path, kind: FileKind) -> list[str]:
+    """The names of the files of a kind that lie in a folder itself."""
+    return [name for name in files_in(folder) if kind.wanted(name)]
+
+
+def _say_loose(folder: Path, kind: FileKind) -> None:
+    lists = [name for name in _files(folder, kind) if name.lower().endswith(".txt") and split_of(Path(name).stem)]
+    if loose := [name for name in _files(folder, kind) if name not in lists]:
         say(
-            f"{folder}: {counted(len(loose), 'image')} beside the class folders, in none of them, passed over, such as "
-            f"{loose[0]}"
+            f"{folder}: {counted(len(loose), kind.noun)} beside the class folders, in none of them, passed over, such "
+            f"as {loose[0]}"
         )

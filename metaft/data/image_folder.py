@@ -11,7 +11,7 @@ import torch
 
 from metaft.data import cache, decode
 from metaft.data.blank import require_pictures
-from metaft.data.folder_files import images_below, kinds, say_passed_over
+from metaft.data.folder_files import IMAGES, files_below, kinds, say_passed_over
 from metaft.data.folder_layout import all_classes, layout
 from metaft.data.images import LabelledImages
 from metaft.data.picture import VERSION
@@ -110,7 +110,7 @@ def files_of(folders: Mapping[str, Path]) -> ClassFiles:
     files: ClassFiles = {}
     others: list[Path] = []
     for name, folder in folders.items():
-        files[name], passed_over = images_below(folder)
+        files[name], passed_over = files_below(folder, IMAGES)
         if not files[name]:
             instead = f"; it holds {kinds(passed_over)}" if passed_over else ""
             raise MetaftError(

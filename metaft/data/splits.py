@@ -48,11 +48,15 @@ class Division:
         classes: split → how many it has.
         divided: by what, in words.
         by_seed: whether a seed divided them.
+        by_hand: how they can be divided by hand, for messages.
+        otherwise: what else can be done, likewise; empty where there is nothing.
     """
 
     classes: dict[str, int]
     divided: str
     by_seed: bool
+    by_hand: str = "divide them by hand in train.txt, val.txt and test.txt"
+    otherwise: str = ""
 
 
 @functools.cache

@@ -6,6 +6,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from metaft.data.texts.table import TEXTS as _ROWS
+
 Defaults = dict[str, Any]
 
 
@@ -18,16 +20,26 @@ def _given(table: Any) -> Any:
 
 _READ = _given(tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")))
 
-KINDS: dict[str, str] = _READ["kinds"]
+KINDS: dict[str, str] = _READ["kinds"] | dict.fromkeys(_ROWS, "texts")
 """Data set → kind of its tasks: "characters", "digits", "natural", "texts" or "regression"."""
 
 REGRESSIONS = tuple(name for name, kind in KINDS.items() if kind == "regression")
 """The families that are no images."""
 
-TEXTS = tuple(name for name, kind in KINDS.items() if kind == "texts")
+TEXTS = tuple(_ROWS)
+
+
+def _of_texts(name: str) -> Defaults:
+    """What the row of a data set of texts says; nothing for others."""
+    if name not in _ROWS:
+        return {}
+    row = _ROWS[name]
+    said = {"scheme": row.schemes[0] if row.schemes else None, "ways": row.ways}
+    return {setting: value for setting, value in said.items() if value is not None}
+
 
 BY_DATASET: dict[str, Defaults] = {
-    name: _READ["by_kind"][kind] | _READ["by_data_set"].get(name, {})
+    name: _READ["by_kind"][kind] | _READ["by_data_set"].get(name, {}) | _of_texts(name)
     for name, kind in KINDS.items()
     if kind in _READ["by_kind"]
 }

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from metaft.errors import MetaftError, nearest
 from metaft.plugins import named_part
 from metaft.seeds import DivisionSeed
-from metaft.settings.defaults import REGRESSIONS
+from metaft.settings.defaults import REGRESSIONS, TEXTS
 from metaft.settings.once import require_once
 
 
@@ -39,7 +39,7 @@ def with_dataset(given: Mapping[str, Any]) -> dict[str, Any]:
         given: setting → value; ``dataset`` may have options, as in ``omniglot:scheme=vinyals,size=84``.
 
     Returns:
-        The same apart.
+        The same apart; options that texts alone have are joined under ``dataset_options``.
 
     Raises:
         MetaftError: if an option is unknown, or given in both ways.
@@ -47,15 +47,24 @@ def with_dataset(given: Mapping[str, Any]) -> dict[str, Any]:
     asked = named_part(str(given.get("dataset") or "glyphs"), "data set")
     if not asked.options:
         return dict(given)
-    moved = {ALIASES.get(name, name): value for name, value in asked.options.items()}
-    for name in moved:
-        if name == "dataset" or name not in FamilySettings.model_fields:
+    moved, own = dict[str, str](), dict[str, str]()
+    for name, value in asked.options.items():
+        setting = ALIASES.get(name, name)
+        if setting in FamilySettings.model_fields and setting not in ("dataset", OWN):
+            moved[setting] = value
+        elif asked.name in TEXTS:  # checked where the data set is read
+            own[name] = value
+        else:
             hint = nearest(name, FamilySettings.model_fields)
             raise MetaftError(f"data set {asked.name!r} has no option {name!r}{hint}")
+    if own:
+        moved[OWN] = ",".join(f"{name}={value}" for name, value in own.items())
     require_once(given, "dataset", moved)
     return {**given, "dataset": asked.name, **moved}
 
 
+OWN = "dataset_options"
+"""The setting that holds options which a data set of texts alone has."""
 ALIASES = {"size": "image_size", "root": "data_root"}
 """What options of a data set are called among the settings, where it is something else."""
 
@@ -64,8 +73,10 @@ class FamilySettings(Settings):
     """Which tasks are drawn."""
 
     dataset: str = "glyphs"
-    """glyphs, omniglot, mini-imagenet, cifar-fs, folder, intents (texts), sinusoid, table, or your own module:NAME; or
-    with options: omniglot:scheme=vinyals"""
+    """glyphs, omniglot, mini-imagenet, cifar-fs, folder, sinusoid, table, intents and others of texts (see metaft
+    data), texts (your own), or your own module:NAME; or with options: omniglot:scheme=vinyals"""
+    dataset_options: str | None = None
+    """options that a data set of texts alone has, as in form=phrases; or behind its name, sst2:form=phrases [none]"""
     scheme: str = "alphabets"
     """how classes are split into train, val and test"""
     ways: int = Field(5, ge=2, le=100_000)
@@ -79,21 +90,21 @@ class FamilySettings(Settings):
     queries: int = Field(15, ge=1, le=100_000)
     """query examples a class (sinusoid: points)"""
     data_root: str | None = None
-    """folder with the data sets; else METAFT_DATA, else ./data (folder, table: itself)"""
+    """folder with the data sets; else METAFT_DATA, else ./data (folder, table, texts: itself)"""
     image_size: int = Field(28, ge=8, le=512)
     """height and width images are scaled to, in pixels"""
     rotations: bool = True
     """90° rotations as further classes"""
     within: str | None = None
-    """texts: what all ways of a task have in common, domain for intents [all classes together]"""
+    """texts: what all ways of a task have in common, such as domain for intents [all classes together]"""
     tokenizer: str | None = None
     """texts: wordpiece:size=4096, trained on the training classes; hf:minilm; or a tokenizer.json [wordpiece]"""
     colours: Literal["grey", "rgb"] | None = None
     """turn images grey, or into colour [as they are]"""
     split_seed: DivisionSeed = 0
-    """how classes (folder) or groups (table) are divided"""
+    """how classes (folder, texts) or groups (table) are divided"""
     min_examples: int | None = Field(None, ge=1, le=10**9)
-    """leave out classes (folder) or groups (table) of fewer examples [none]"""
+    """leave out classes (folder, texts; trec, fewer than 16 anyway) or groups (table) of fewer examples [none]"""
     group: str | None = None
     """table: the column that tells tasks apart"""
     target: str | None = None
@@ -101,7 +112,7 @@ class FamilySettings(Settings):
     features: str | None = None
     """table: the columns to predict from [all others]"""
     split_column: str | None = None
-    """table: the column that says train, val or test"""
+    """table, texts: the column that says train, val or test"""
     standardise: bool = True
     """table: mean 0 and deviation 1 over training groups"""
 

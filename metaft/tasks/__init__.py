@@ -38,15 +38,16 @@ def episodes(
     """N-way K-shot episodes over a data set known by name.
 
     Args:
-        dataset: "omniglot", "glyphs", "intents", … (see ``metaft data``).
+        dataset: "omniglot", "glyphs", "intents", "texts", … (see ``metaft data``).
         ways: classes a task; ``(3, 7)`` draws their number task by task (see ``metaft.tasks.ragged``).
         shots: support examples a class, likewise.
         queries: query examples a class.
-        split: "train", "val" or "test", whose classes never overlap; or "all", the classes of all three.
+        split: "train", "val" or "test", whose classes never overlap; of some data sets of texts they are the same, and
+            then their examples never do; or "all", the classes of all three.
         seed: which sequence of tasks.
-        root: where the data set's files lie; by default ``METAFT_DATA``, then ``./data``.
+        root: where the data set's files lie; by default ``METAFT_DATA``, then ``./data``; the user's own, itself.
         channels: 1 turns colour images grey, 3 the reverse; None leaves them as they are.
-        within: what the ways of a task have in common, "domain" for intents; None draws them from all classes.
+        within: what the ways of a task have in common, such as "domain" for intents; None draws them from all classes.
         tokenizer: of texts: "wordpiece:size=4096" (the default), trained on the training classes; "hf:minilm", or the
             path of a ``tokenizer.json``.
         options: the data set's own (``scheme``, ``size``, ``rotations``, …; see its entry in the catalog).
@@ -92,6 +93,9 @@ def _of_texts(
 
     info = catalog.dataset(dataset)
     tokens, asked = sets.load(info, split, root, tokenizer, options)
+    most = max(count_range(ways, "ways", 2))
+    if info.division is not None and most > tokens.classes and not tokens.shared:
+        raise MetaftError(too_few_classes(most, dataset, split, info.division(split, root=root, **options)))
     details = {**info.options, **options, "tokenizer": asked}
     if within is None:
         return episodes_of(tokens, ways, shots, queries, split, seed, dataset, None, details)

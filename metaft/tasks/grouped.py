@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+from metaft.data.notes import say
 from metaft.data.texts.labelled_texts import LabelledTokens
 from metaft.errors import MetaftError
 from metaft.tasks.episodes import Episodes, distinct
@@ -16,11 +18,13 @@ from metaft.tasks.episodes import Episodes, distinct
 class GroupedEpisodes(Episodes):
     """A group for each task, each as often as another, then ways within it.
 
+    A group of fewer classes than a task has ways is left out, and it is said which.
+
     Args:
         within: what a group is called, for the record.
 
     Raises:
-        MetaftError: if there are no groups, or one has too few classes.
+        MetaftError: if there are no groups, or all have too few classes.
     """
 
     within: str = "group"
@@ -29,17 +33,21 @@ class GroupedEpisodes(Episodes):
         super().__post_init__()
         if not isinstance(self.images, LabelledTokens) or not self.images.groups:
             raise MetaftError(f"within = {self.within}: the classes of {self.dataset} are in no groups")
-        sizes = dict(zip(self._groups, self._sizes.tolist(), strict=True))
-        small = min(sizes, key=sizes.__getitem__)
-        if sizes[small] < self.ways:
+        sizes = Counter(self.images.groups)
+        if not self._groups:
+            large = max(sizes, key=sizes.__getitem__)
             raise MetaftError(
-                f"{self.ways} ways within one {self.within} asked for, but {small!r} of {self.dataset} ({self.split}) "
-                f"has only {sizes[small]} classes"
+                f"{self.ways} ways within one {self.within} asked for, but {large!r} of {self.dataset} ({self.split}), "
+                f"the largest, has only {sizes[large]} classes"
             )
+        if small := sorted(set(sizes) - set(self._groups)):
+            listed = ", ".join(f"{name} ({sizes[name]})" for name in small)
+            say(f"{self.dataset} ({self.split}): left out, having fewer than {self.ways} classes: {listed}")
 
     @cached_property
     def _groups(self) -> tuple[str, ...]:
-        return tuple(sorted(set(self.images.groups)))  # type: ignore[attr-defined]
+        sizes: Counter[str] = Counter(self.images.groups)  # type: ignore[attr-defined]
+        return tuple(sorted(name for name, classes in sizes.items() if classes >= self.ways))
 
     @cached_property
     def _members(self) -> list[np.ndarray]:

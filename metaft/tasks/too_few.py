@@ -35,11 +35,13 @@ def too_few_classes(ways: int, dataset: str, split: str, division: Division) -> 
     if division.by_seed:
         by_hand = total // len(SPLITS)
         if by_hand >= 2 and by_hand > most:
-            ways_out.append(f"divide them by hand in train.txt, val.txt and test.txt (up to --ways {by_hand})")
+            ways_out.append(f"{division.by_hand} (up to --ways {by_hand})")
         enough = next(number for number in count(len(SPLITS) * ways) if min(sizes(number)) >= ways)
         ways_out.append(f"add classes ({enough} are enough for {ways} ways)")
     else:
         ways_out.append("divide them otherwise, or add classes")
+    if division.otherwise:
+        ways_out.append(division.otherwise)
     if total >= 2:
         asked = min(ways, total)
         ways_out.append(

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from metaft.cli import COMMANDS, cli
-from metaft.cli.defaults import DATASETS, default_text, settled
+from metaft.cli.defaults import ALL_TEXTS, DATASETS, default_text, settled
 from metaft.cli.options import COMPUTED
 from metaft.data.catalog import DATASETS as CATALOG
 from metaft.settings.config import CommandSettings, RunConfig
@@ -120,10 +120,11 @@ def test_defaults_are_what_really_happens(command: str, name: str, said: str) ->
             assert as_text(settled(kind, ways=MANY)[name]) == value(what)
         elif who.split(", ")[0].split(" on ")[0] in LEARNERS:
             names, _, where = who.partition(" on ")
+            where = where.replace(ALL_TEXTS, ", ".join(TEXTS))
             for learner in names.split(", "):
                 methods |= {(learner, d): value(what) for d in (where.split(", ") if where else sets)}
         else:
-            general |= {dataset: value(what) for dataset in who.split(", ")}
+            general |= {d: value(what) for d in who.replace(ALL_TEXTS, ", ".join(TEXTS)).split(", ")}
     for dataset in sets:
         found = settled(kind, dataset=dataset)
         assert found, dataset

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -131,6 +135,7 @@ def sharpened(model, *, temperature: float = 1.0, kind: str = "classification"):
     return protonet(model, kind=kind)
 """),
 }  # fmt: skip
+ROOT = Path(__file__).parents[2]
 QUICK = ("--iterations", "2", "--tasks", "2", "--validate-tasks", "2", "--queries", "2", "--engine", "eager", "--quiet")
 
 
@@ -202,3 +207,54 @@ class Hidden(Masked):
 def test_every_kind_of_part_is_tried() -> None:
     # Heads are options of feature-extraction; an addition comes with its learner; words have a test of their own.
     assert {*TABLES} == {*PARTS, "head", "addition", "words"}
+
+
+TEXT_SET = """
+from metaft.data.texts.division import by_examples
+from metaft.data.texts.labelled_texts import LabelledTexts
+from metaft.data.texts.reading import place_of, text_lines
+
+
+def load(split, *, root=None, kind: str = "all"):
+    \"\"\"Load the words of one split.\"\"\"
+    assert kind == "short"
+    files = {name: place_of("words", root) / f"words/{name}.txt" for name in ("animals", "colours")}
+    return by_examples(LabelledTexts.of({name: text_lines(file) for name, file in files.items()}), split)
+"""
+TEXT_ROW = """
+import sys
+
+from click.testing import CliRunner
+
+from metaft.data.texts.table import TEXTS, TextSet
+
+TEXTS["words"] = TextSet("words", "a test", "60 words", "none", "one_text_set:load", ("words/animals.txt",), ways=2)
+from metaft.cli import cli
+
+for words in sys.argv[1:]:
+    done = CliRunner().invoke(cli, words)
+    print(done.output)
+    if done.exit_code:
+        raise SystemExit(done.exit_code)
+"""
+
+
+def test_a_data_set_of_texts_of_ones_own(tmp_path: Path) -> None:
+    """Its row is there before anything is imported, as if it stood in the table; so in a process of its own."""
+    (tmp_path / "one_text_set.py").write_text(TEXT_SET)
+    (tmp_path / "program.py").write_text(TEXT_ROW)
+    (tmp_path / "data/words").mkdir(parents=True)
+    for name in ("animals", "colours"):
+        (tmp_path / f"data/words/{name}.txt").write_text("\n".join(f"{name} {i}" for i in range(40)))
+    words = ["--dataset", "words:kind=short", "--model", "transformer:layers=1,width=8,heads=2", "--workers", "1"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)]), "COLUMNS": "100"}
+    commands = ["meta-train", *words, *QUICK, "--out", "run"], ["evaluate", "run", "--tasks", "2"], ["data"]
+    done = subprocess.run(
+        [sys.executable, "program.py", *map(shlex.join, commands)],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "data/words" in done.stdout
+    config = (tmp_path / "run/config.toml").read_text()
+    assert 'model = "transformer:' in config
+    assert "\nways = 2\n" in config

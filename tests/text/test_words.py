@@ -158,7 +158,7 @@ def test_it_runs_from_the_command_line(tmp_path: Path, monkeypatch: pytest.Monke
         assert scored.exit_code == 0, scored.output
     for options, said in {
         "intents:scheme=domain": "unknown scheme 'domain'",
-        "intents:rotation=1": "data set 'intents' has no option 'rotation'; did you mean 'rotations'",
+        "intents:rotation=1": "data set 'intents' has no option 'rotation'; known: scheme, split_seed",
         "intents:within=topic": "have no topic; it has 'domain'",
     }.items():
         done = CliRunner().invoke(cli, ["meta-train", *words[2:], "--dataset", options, "--out", "other"])

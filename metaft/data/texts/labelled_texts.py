@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from typing import ClassVar
 
 import torch
@@ -16,6 +17,8 @@ from metaft.data.examples import LabelledExamples
 from metaft.data.layout import Layout
 from metaft.errors import MetaftError
 
+Text = str | tuple[str, str]
+"""A text, or two of which a class tells how they stand to each other."""
 PADDING = 0
 """The number that stands for no word; no answer depends on how many of them there are."""
 LENGTHS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048, 4096)
@@ -31,15 +34,17 @@ class LabelledTexts:
         counts: how many consecutive texts belong to each class, in order.
         names: one name a class, unique.
         groups: of each class, such as its domain; empty where there are none.
+        shared: whether all splits have the same classes, and differ by examples.
 
     Raises:
         MetaftError: if they do not fit together, or a text is empty.
     """
 
-    texts: tuple[str, ...]
+    texts: tuple[Text, ...]
     counts: tuple[int, ...]
     names: tuple[str, ...]
     groups: tuple[str, ...] = ()
+    shared: bool = False
 
     def __post_init__(self) -> None:
         if sum(self.counts) != len(self.texts) or len(self.counts) != len(self.names):
@@ -51,9 +56,32 @@ class LabelledTexts:
             raise MetaftError(f"{len(self.groups)} groups for {len(self.names)} classes: expected one a class")
         if len(set(self.names)) != len(self.names):
             raise MetaftError("class names must be unique")
-        at = next((i for i, text in enumerate(self.texts) if not text.strip()), None)
+        at = next((i for i, text in enumerate(self.texts) if not all(part.strip() for part in parts_of(text))), None)
         if at is not None:
             raise MetaftError(f"text {at} (of class {self.class_of(at)!r}) is empty; remove it")
+
+    @classmethod
+    def of(
+        cls, classes: Mapping[str, Sequence[Text]], groups: Mapping[str, str] | None = None, shared: bool = False
+    ) -> LabelledTexts:
+        """Put texts together, class by class.
+
+        Args:
+            classes: class → its texts.
+            groups: class → its group; None where there are none.
+            shared: as for the class.
+
+        Returns:
+            The same, classes in their order.
+        """
+        texts = tuple(text for own in classes.values() for text in own)
+        told = tuple(groups[name] for name in classes) if groups else ()
+        return cls(texts, tuple(map(len, classes.values())), tuple(classes), told, shared)
+
+    def by_class(self) -> dict[str, list[Text]]:
+        """Class → its texts."""
+        rows = iter(self.texts)
+        return {name: list(islice(rows, count)) for name, count in zip(self.names, self.counts, strict=True)}
 
     def class_of(self, index: int) -> str:
         """The class of a text."""
@@ -77,7 +105,8 @@ class LabelledTexts:
         texts = tuple(text for name in names for text in self.texts[slice(*spans[name])])
         places = {name: place for place, name in enumerate(self.names)}
         groups = tuple(self.groups[places[name]] for name in names) if self.groups else ()
-        return LabelledTexts(texts, tuple(self.counts[places[name]] for name in names), tuple(names), groups)
+        counts = tuple(self.counts[places[name]] for name in names)
+        return LabelledTexts(texts, counts, tuple(names), groups, self.shared)
 
 
 @dataclass(frozen=True)
@@ -92,6 +121,7 @@ class LabelledTokens(LabelledExamples):
         vocabulary: numbers are below this.
         words: a digest of what the numbers mean, the tokenizer's.
         groups: of each class, such as its domain; empty where there are none.
+        shared: whether all splits have the same classes, and differ by examples.
         tokenizer: as JSON, for the runs that are trained on them; empty if nobody says it.
     """
 
@@ -102,6 +132,7 @@ class LabelledTokens(LabelledExamples):
     vocabulary: int
     words: str
     groups: tuple[str, ...] = ()
+    shared: bool = False
     tokenizer: str = field(default="", repr=False)
     layout: ClassVar[Layout] = "sequences"
 
@@ -139,8 +170,9 @@ class LabelledTokens(LabelledExamples):
 
     @property
     def details(self) -> dict[str, object]:
-        """How many words there are, and what their numbers mean."""
-        return {"vocabulary": self.vocabulary, "words": self.words}
+        """How many words there are, what their numbers mean, and whether other splits have the same classes."""
+        told: dict[str, object] = {"vocabulary": self.vocabulary, "words": self.words}
+        return {**told, "shared_classes": True} if self.shared else told
 
     @property
     def files(self) -> dict[str, str]:
@@ -156,6 +188,29 @@ class LabelledTokens(LabelledExamples):
         return total.hexdigest()
 
 
+def parts_of(text: Text) -> tuple[str, ...]:
+    """The one string of a text, or the two of a pair."""
+    return (text,) if isinstance(text, str) else text
+
+
 def padded_length(words: int) -> int:
     """The number of places for so many words: one of ``LENGTHS``, so that shapes are few."""
     return next((length for length in LENGTHS if length >= words), words)
+
+
+def together(parts: Sequence[LabelledTexts]) -> LabelledTexts:
+    """The classes of several splits in one; those that are in all of them with the examples of all.
+
+    Args:
+        parts: the splits.
+
+    Returns:
+        All of their texts.
+    """
+    classes: dict[str, list[Text]] = {}
+    groups: dict[str, str] = {}
+    for part in parts:
+        for name, texts in part.by_class().items():
+            classes.setdefault(name, []).extend(texts)
+        groups |= dict(zip(part.names, part.groups, strict=False))
+    return LabelledTexts.of(classes, groups, any(part.shared for part in parts))

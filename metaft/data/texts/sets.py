@@ -8,7 +8,7 @@ from pathlib import Path
 from metaft.data import splits
 from metaft.data.catalog import DatasetInfo
 from metaft.data.texts import tokenizer
-from metaft.data.texts.labelled_texts import LabelledTexts, LabelledTokens
+from metaft.data.texts.labelled_texts import LabelledTokens, Text, together
 from metaft.errors import MetaftError, nearest
 
 DEFAULT = "wordpiece"
@@ -37,17 +37,11 @@ def load(
         if option not in info.options:
             raise MetaftError(f"unknown option {option!r} of data set {info.name}{nearest(option, info.options)}")
     assert info.texts is not None
-    read = lambda part: info.texts(part, **({"root": root} if "root" in info.options else {}), **options)
-    texts = _together([read(part) for part in info.splits]) if split == splits.ALL else read(split)
-    kind = (asked or DEFAULT).partition(":")[0]
-    own = tokenizer.asked(asked or DEFAULT, read("train").texts if kind in tokenizer.TRAINED else ())
+    read = lambda part: info.texts(part, **({"root": root} if info.takes_root else {}), **options)
+    undivided = split == splits.ALL and splits.ALL in info.splits
+    texts = together([read(part) for part in info.splits]) if split == splits.ALL and not undivided else read(split)
+    known: tuple[Text, ...] = ()
+    if (asked or DEFAULT).partition(":")[0] in tokenizer.TRAINED:
+        known = (texts if undivided or split == "train" else read("train")).texts
+    own = tokenizer.asked(asked or DEFAULT, known)
     return tokenizer.tokenised(texts, own), own.name
-
-
-def _together(parts: list[LabelledTexts]) -> LabelledTexts:
-    return LabelledTexts(
-        tuple(text for part in parts for text in part.texts),
-        tuple(count for part in parts for count in part.counts),
-        tuple(name for part in parts for name in part.names),
-        tuple(group for part in parts for group in part.groups),
-    )

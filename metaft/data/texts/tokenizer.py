@@ -19,7 +19,7 @@ from torch import Tensor
 from metaft.data import cache
 from metaft.data.cache import Entry
 from metaft.data.notes import counted, say
-from metaft.data.texts.labelled_texts import PADDING, LabelledTexts, LabelledTokens
+from metaft.data.texts.labelled_texts import PADDING, LabelledTexts, LabelledTokens, Text, parts_of
 from metaft.errors import MetaftError, first_line, nearest
 from metaft.validate import require_count
 
@@ -108,21 +108,22 @@ class Tokenizer:
         """
         return _packed([one.ids for one in self._own.encode_batch_fast(list(texts), add_special_tokens=False)])
 
-    def encode(self, texts: Sequence[str], most: int | None = None) -> tuple[Tensor, Tensor]:
+    def encode(self, texts: Sequence[Text], most: int | None = None) -> tuple[Tensor, Tensor]:
         """Texts as numbers, packed.
 
         Args:
-            texts: some texts.
+            texts: some texts, or pairs of texts.
             most: how many words a text may have; what is longer is cut, the last word kept, and it is said how many
-                those are. None for any number.
+                those are. Of a pair the longer is cut first. None for any number.
 
         Returns:
             ``int32 [words]``, and ``int64 [texts + 1]``, where each text begins and the last one ends.
         """
-        found = [encoding.ids for encoding in self._own.encode_batch(list(texts))]
+        encodings = self._own.encode_batch(list(texts))
+        found = [encoding.ids for encoding in encodings]
         if most is not None:
             long = sum(len(ids) > most for ids in found)
-            found = [ids if len(ids) <= most else [*ids[: most - 1], ids[-1]] for ids in found]
+            found = [encoding.ids if len(encoding) <= most else _cut(encoding, most) for encoding in encodings]
             if long:
                 say(f"{counted(long, 'text')} of {len(texts):,} cut to the {most} words that the model has places for")
         return _packed(found)
@@ -138,7 +139,7 @@ def _packed(found: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(ids), torch.from_numpy(np.concatenate([[0], lengths.cumsum()]))
 
 
-def trained(texts: Sequence[str], size: int = PIECE, kind: str = "wordpiece") -> Tokenizer:
+def trained(texts: Sequence[Text], size: int = PIECE, kind: str = "wordpiece") -> Tokenizer:
     """A tokenizer trained on texts; the same for the same texts.
 
     A text begins with ``[CLS]`` and ends with ``[SEP]``.
@@ -160,9 +161,28 @@ def trained(texts: Sequence[str], size: int = PIECE, kind: str = "wordpiece") ->
     content = hashlib.sha256(json.dumps([size, list(texts)]).encode()).hexdigest()[:32]
 
     def build() -> Entry:
-        return Entry({"size": torch.tensor(size)}, (train(texts, size),))
+        parts = tuple(part for text in texts for part in parts_of(text))
+        return Entry({"size": torch.tensor(size)}, (train(parts, size),))
 
     return Tokenizer(cache.cached(f"{kind}-{content}", build).names[0], f"{kind}:size={size}")
+
+
+def _cut(encoding: tokenizers.Encoding, most: int) -> list[int]:
+    """The first words of a text and the last; of a pair the first of both, the longer cut first, and special ones."""
+    ids, whose = encoding.ids, encoding.sequence_ids
+    first, second = whose.count(0), whose.count(1)
+    room = most - (len(ids) - first - second)
+    if not second or room < 2:
+        return [*ids[: most - 1], ids[-1]]
+    kept = min(first, max(room - second, (room + 1) // 2))
+    left = {0: kept, 1: room - kept}
+    cut = []
+    for number, sequence in zip(ids, whose, strict=True):
+        if sequence is not None:
+            left[sequence] -= 1
+        if sequence is None or left[sequence] >= 0:
+            cut.append(number)
+    return cut
 
 
 def _bytes(texts: Sequence[str], size: int) -> str:
@@ -253,13 +273,15 @@ def tokenised(texts: LabelledTexts, tokenizer: Tokenizer, most: int | None = Non
 
     held = cache.cached(f"tokens-{tokenizer.digest}-{content}", build).tensors
     counts, meaning = torch.tensor(texts.counts), (tokenizer.vocabulary, tokenizer.digest)
-    return LabelledTokens(held["ids"], held["offsets"], counts, texts.names, *meaning, texts.groups, tokenizer.text)
+    return LabelledTokens(
+        held["ids"], held["offsets"], counts, texts.names, *meaning, texts.groups, texts.shared, tokenizer.text
+    )
 
 
 KINDS = (*TRAINED, "hf", "file")
 
 
-def asked(text: str, texts: Sequence[str]) -> Tokenizer:
+def asked(text: str, texts: Sequence[Text]) -> Tokenizer:
     """A tokenizer as it is asked for.
 
     Args:
