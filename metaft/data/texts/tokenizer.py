@@ -26,6 +26,10 @@ from metaft.validate import require_count
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 FILE = "tokenizer.json"
 PIECE = 4096
+SIGNS, SPACES = ("$", "#"), ("", "Ġ", "▁")
+"""What marks the first and the second word of a relation; and how tokenizers write a space before a word."""
+PADS = ("pad", "padding", "endoftext")
+"""What number 0 may be called; no text has such a word in it."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,25 @@ class Tokenizer:
         lengths = np.fromiter((len(ids) for ids in found), np.int64, len(found))
         ids = np.fromiter(itertools.chain.from_iterable(found), np.int32, int(lengths.sum()))
         return torch.from_numpy(ids), torch.from_numpy(np.concatenate([[0], lengths.cumsum()]))
+
+    def number(self, word: str) -> int | None:
+        """The number of a word; None if it has none."""
+        found = self._own.token_to_id(word)
+        return None if found is None else int(found)
+
+    def signs(self) -> tuple[tuple[int, ...], ...]:
+        """The numbers of the signs that mark words, ``$ … $`` and ``# … #``, alone and with a space before them.
+
+        Raises:
+            MetaftError: if it does not know one of them.
+        """
+        found = []
+        for sign in SIGNS:
+            numbers = (self.number(space + sign) for space in SPACES)
+            found.append(tuple(number for number in numbers if number is not None))
+            if not found[-1]:
+                raise MetaftError(f"tokenizer {self.name} has no word {sign!r}, so that it cannot mark words")
+        return tuple(found)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text that numbers stand for; padding and special words are left out."""
@@ -141,15 +164,53 @@ def of_file(path: str | Path, name: str = "") -> Tokenizer:
     """
     file = Path(path) / FILE if Path(path).is_dir() else Path(path)
     try:
-        found = Tokenizer(file.read_text(encoding="utf-8"), name or str(path))
-        word = found._own.id_to_token(PADDING)
+        text = file.read_text(encoding="utf-8")
     except OSError as error:
         raise MetaftError(f"cannot read tokenizer {file}: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise MetaftError(f"{file} is not a tokenizer: {first_line(error)}") from None
+    return _checked(text, name or str(path), file)
+
+
+def _checked(text: str, name: str, file: Path) -> Tokenizer:
+    try:
+        found = Tokenizer(text, name)
+        word = found._own.id_to_token(PADDING)
     except Exception as error:
         raise MetaftError(f"{file} is not a tokenizer: {first_line(error)}") from None
-    if str(word).strip("[]<>|").lower() not in ("pad", "padding"):
+    if str(word).strip("[]<>|").lower() not in PADS:
         raise MetaftError(f"{file}: number {PADDING} is {word!r}; here it stands for padding")
     return found
+
+
+def of_model(path: str) -> Tokenizer:
+    """The tokenizer of a pretrained model.
+
+    Args:
+        path: its name or folder, see `pretrained.folder_of`.
+
+    Returns:
+        The tokenizer.
+
+    Raises:
+        MetaftError: as `of_file`, and if there is no such model.
+    """
+    from metaft.models import gguf, stories
+    from metaft.models.pretrained import STORIES, folder_of
+
+    folder = folder_of(path)
+    if path == STORIES:
+        return _checked(stories.tokenizer_text(), path, folder)
+    if not (folder / FILE).is_file() and (file := gguf.file_of(folder)) is not None:
+        return _of_gguf(file, file.stat().st_mtime_ns, f"hf:{path}")
+    return of_file(folder, f"hf:{path}")
+
+
+@functools.lru_cache(maxsize=2)
+def _of_gguf(file: Path, written: int, name: str) -> Tokenizer:
+    from metaft.models import gguf
+
+    return _checked(gguf.tokenizer_text(file), name, file)
 
 
 def tokenised(texts: LabelledTexts, tokenizer: Tokenizer, most: int | None = None) -> LabelledTokens:
@@ -169,12 +230,29 @@ def tokenised(texts: LabelledTexts, tokenizer: Tokenizer, most: int | None = Non
         ids, offsets = tokenizer.encode(texts.texts, most)
         return Entry({"ids": ids, "offsets": offsets}, ())
 
+    _KNOWN[tokenizer.digest] = tokenizer
     held = cache.cached(f"tokens-{tokenizer.digest}-{content}", build).tensors
     counts, meaning = torch.tensor(texts.counts), (tokenizer.vocabulary, tokenizer.digest)
     return LabelledTokens(held["ids"], held["offsets"], counts, texts.names, *meaning, texts.groups)
 
 
-KINDS = ("wordpiece", "hf", "file")
+KINDS = ("wordpiece", "hf", "stories260k", "file")
+
+_KNOWN: dict[str, Tokenizer] = {}
+
+
+def known(digest: str) -> Tokenizer:
+    """The tokenizer by which texts of this process were made numbers.
+
+    Args:
+        digest: `LabelledTokens.words` of those texts.
+
+    Raises:
+        MetaftError: if their numbers were not made here.
+    """
+    if digest not in _KNOWN:
+        raise MetaftError(f"the tokenizer {digest} of these texts is not known, only the numbers of their words")
+    return _KNOWN[digest]
 
 
 def asked(text: str, texts: Sequence[str]) -> Tokenizer:
@@ -197,10 +275,8 @@ def asked(text: str, texts: Sequence[str]) -> Tokenizer:
         if rest and (name != "size" or not size.isdigit()):
             raise MetaftError(f"tokenizer {text!r}: expected wordpiece or wordpiece:size=4096")
         return trained(texts, int(size) if rest else PIECE)
-    if kind == "hf":
-        from metaft.models.pretrained import folder_of
-
-        return of_file(folder_of(rest), text)
+    if kind == "hf" or text == "stories260k":
+        return of_model(rest or text)
     if Path(text).exists():
         return of_file(text)
     raise MetaftError(f"unknown tokenizer {text!r}{nearest(kind, KINDS)}; or the path of a tokenizer.json")
