@@ -15,6 +15,8 @@ from metaft.parts import Asked, read, read_options
 
 FOREIGN = "hf:"
 """Begins the names of models of Hugging Face."""
+PRETRAINED = ("stories260k",)
+"""Pretrained networks of ours."""
 
 # What the process has read from files: import paths are not to be followed from there unasked.
 _from_files: dict[str, str] = {}
@@ -52,11 +54,13 @@ def named_part(text: str, kind: str) -> Asked:
     return read(text, kind)
 
 
-def foreign(text: str) -> Asked | None:
-    """The pretrained model of others that a name asks for.
+def foreign(text: str | None) -> Asked | None:
+    """The pretrained model that a name asks for.
 
     Args:
-        text: ``hf:NAME`` or ``hf:FOLDER``, with options as in ``hf:minilm:weights=random``.
+        text: ``hf:NAME``, ``hf:FOLDER`` or a name of `PRETRAINED`, with options as in ``hf:minilm:weights=random``.
+            Several are joined by commas, or by ``+`` where the name is itself an option of something, as in
+            ``class-means:backbone=hf:minilm:features=-4..+combine=average,centre=support``.
 
     Returns:
         Name or folder, and options; None for another kind of name.
@@ -64,18 +68,24 @@ def foreign(text: str) -> Asked | None:
     Raises:
         MetaftError: if an option is malformed or given twice.
     """
-    if not text.startswith(FOREIGN):
+    if not is_foreign(text):
         return None
-    path, _, rest = text.removeprefix(FOREIGN).rpartition(":")
+    asked = str(text).removeprefix(FOREIGN)
+    path, _, rest = asked.rpartition(":")
     if path and "=" in rest:
-        return Asked(path, read_options(f"model {text!r}", rest))
-    return Asked(text.removeprefix(FOREIGN))
+        return Asked(path, read_options(f"model {text!r}", rest.replace("+", ",")))
+    return Asked(asked)
+
+
+def is_foreign(text: str | None) -> bool:
+    """Whether a name asks for a pretrained model and for no run or network of a table."""
+    return text is not None and (text.startswith(FOREIGN) or text.partition(":")[0] in PRETRAINED)
 
 
 def _path(text: str) -> str:
     """The import path that a text begins with, options left out; nothing if there is none."""
     name = ":".join(text.split(":")[:2])
-    return name if is_import_path(name) else ""
+    return name if is_import_path(name) and not is_foreign(text) else ""
 
 
 def load_attribute(path: str) -> Any:

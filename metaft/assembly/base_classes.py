@@ -10,31 +10,34 @@ from torch import Tensor, nn
 from metaft.assembly.tasks import SMALLEST, build_family
 from metaft.errors import MetaftError
 from metaft.learners.class_means import base_mean
+from metaft.plugins import is_foreign
 from metaft.runs.recorded import recorded_config
 from metaft.settings.config import RunConfig
 from metaft.settings.pretrain import SupervisedConfig
 from metaft.tasks.episodes import Episodes
 
 
-def base_feature(path: str | Path, model: nn.Module, options: Mapping[str, str]) -> Tensor:
-    """The mean feature of the classes that a run was trained on.
+def base_feature(path: str | Path, model: nn.Module, options: Mapping[str, str], config: RunConfig) -> Tensor:
+    """The mean feature of the classes that a run was trained on, or of the training classes of the data set.
 
     Args:
-        path: the run directory of a pretrained or meta-trained network.
+        path: the run directory of a pretrained or meta-trained network; or a pretrained model's name, which says no
+            classes.
         model: that network.
         options: of the learner; ``features`` and ``combine`` say which features.
+        config: how the test tasks are drawn.
 
     Returns:
-        ``[width]``, over all training images.
+        ``[width]``, over all training examples.
 
     Raises:
-        MetaftError: if the run was not trained on images, these are absent, or its network has no running statistics.
+        MetaftError: if the run was not trained on classes, these are absent, or its network has no running statistics.
     """
-    own = recorded_config(path)
+    own = config if is_foreign(str(path)) else recorded_config(path)
     if not isinstance(own, RunConfig | SupervisedConfig):
         raise MetaftError(f"centre=base: {path} does not say which classes its network was trained on")
     family = build_family(own.model_copy(update=SMALLEST), "train", own.seed)
     if not isinstance(family, Episodes):
-        raise MetaftError(f"centre=base: {path} was trained on {own.dataset}, which has no classes of images")
+        raise MetaftError(f"centre=base: {path} was trained on {own.dataset}, which has no classes")
     how = {name: options[name] for name in ("features", "combine") if name in options}
     return base_mean(model, family.images, **how)  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from metaft import learners
 from metaft.assembly.backbone import calibrated, load_backbone
@@ -25,15 +26,14 @@ from metaft.data.splits import ALL
 from metaft.errors import MetaftError, nearest
 from metaft.evaluation.benchmark import Entrant, rehearse
 from metaft.learners.learner import Learner
-from metaft.learners.spec import SEED, Spec, labels
-from metaft.plugins import is_import_path
+from metaft.learners.spec import RANDOM, SEED, Spec, labels
+from metaft.plugins import foreign, is_foreign, is_import_path
 from metaft.runs.recorded import recorded_config
 from metaft.settings.config import RunConfig, validated
 from metaft.settings.defaults import REGRESSIONS
 from metaft.tables import LEARNERS
 from metaft.tasks.family import TaskFamily
 
-RANDOM = "random"
 CALIBRATION = 4
 """Training tasks whose queries give a random network's batch norm its running statistics."""
 
@@ -99,7 +99,10 @@ def _named(*specs: Spec) -> Iterator[None]:
 def _has_randomness(spec: Spec) -> bool:
     if spec.kind == "run":
         return SEED in spec.text
-    return SEED in spec.text or spec.options.get("backbone") == RANDOM or "seed" in _unset(spec)
+    backbone = spec.options.get("backbone")
+    others = foreign(backbone)
+    drawn = backbone == RANDOM or (others is not None and others.options.get("weights") == RANDOM)
+    return drawn or SEED in spec.text or "seed" in _unset(spec)
 
 
 def make_learner(
@@ -129,7 +132,7 @@ def make_learner(
     known: dict[str, Any] = {"kind": family.kind, "outputs": family.outputs, "seed": seed, "steps": steps}
     known["workers"] = worker_count(config)
     if settings.get("centre") == "base" and model is not None and spec.options["backbone"] != RANDOM:
-        known["base"] = base_feature(spec.options["backbone"], model, spec.options)
+        known["base"] = base_feature(spec.options["backbone"], model, spec.options, config)
     settings |= {name: value for name, value in known.items() if name in _unset(spec) and value is not None}
     if spec.kind == "table":
         learner = learners.build(spec.target, model, **settings)
@@ -162,19 +165,25 @@ def _backbone(
     if where is None:
         if learners.needs_model(_builder(spec)):
             raise MetaftError(
-                f"learner {spec.target!r} needs a network; give backbone=DIRECTORY, of a run, or backbone={RANDOM}"
+                f"learner {spec.target!r} needs a network; give backbone=DIRECTORY, of a run, "
+                f"backbone=hf:minilm, a pretrained model, or backbone={RANDOM}"
             )
         return None
+    if is_foreign(where):
+        return build_model(config.model_copy(update={"model": where}), family, seed or 0).eval()
     if where != RANDOM:
         return load_backbone(where)
-    if getattr(family, "split", None) == ALL and family.kind != "regression":
+    drawn = {"weights": RANDOM} if is_foreign(config.model) else {}
+    model = build_model(config, family, seed or 0, **drawn)
+    if family.kind == "regression":
+        return model
+    if not any(isinstance(part, _BatchNorm) for part in model.modules()):
+        return model.eval()
+    if getattr(family, "split", None) == ALL:
         raise MetaftError(
             f"learner {spec.target!r}: backbone={RANDOM} takes its batch norm's statistics from training classes, and "
             "--split all leaves none; give a run as backbone, or leave --split out"
         )
-    model = build_model(config, family, seed or 0)
-    if family.kind == "regression":
-        return model
     # Batch norm as it is constructed, mean 0 and variance 1, would hand on ever smaller numbers from layer to layer.
     images = build_family(config, "train", config.seed, config.train_ways).batch(0, CALIBRATION).query_x
     return calibrated(model, images.flatten(0, 1))
@@ -193,7 +202,8 @@ def check_runs(spec: Spec, config: RunConfig, families: Mapping[int, TaskFamily]
     """
     family = next(iter(families.values()))
     backbone = spec.options.get("backbone", RANDOM)
-    for run in [spec.target] if spec.kind == "run" else [] if backbone == RANDOM else [backbone]:
+    nobodys = backbone == RANDOM or is_foreign(backbone)  # no run, which says what it was trained on
+    for run in [spec.target] if spec.kind == "run" else [] if nobodys else [backbone]:
         require_words_of(run, family)
         require_unseen(run, config, family)
     if spec.kind != "run":

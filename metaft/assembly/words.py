@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from metaft.data.texts import tokenizer
 from metaft.data.texts.labelled_texts import LabelledTokens
 from metaft.errors import MetaftError
+from metaft.learners.spec import RANDOM, Spec
+from metaft.plugins import FOREIGN, foreign
 from metaft.runs.directory import read_record
 from metaft.runs.reading import entries
+from metaft.settings.defaults import TEXTS
+from metaft.settings.family import with_dataset
 from metaft.tasks.family import TaskFamily
 
 
@@ -60,3 +66,22 @@ def require_own_words(model: str, path: str, family: TaskFamily) -> None:
             f"model {model!r} reads words by its own tokenizer, and these tasks have another: the same numbers are "
             f"other words; use --tokenizer hf:{path}"
         )
+
+
+def in_own_words(settings: Mapping[str, Any], specs: Iterable[Spec]) -> dict[str, Any]:
+    """Settings of tasks that are in the words of the pretrained model that all learners stand on, if nobody says which.
+
+    Args:
+        settings: setting → value.
+        specs: the learners; those without a network, or with a random one, read any words.
+
+    Returns:
+        The settings, with the model's tokenizer if the data set has texts, none is given, and the model is one.
+    """
+    apart = with_dataset(settings)
+    if apart.get("dataset") not in TEXTS or apart.get("tokenizer") is not None:
+        return dict(settings)
+    runs = {spec.target if spec.kind == "run" else spec.options.get("backbone", RANDOM) for spec in specs} - {RANDOM}
+    asked = {others.name if (others := foreign(run)) else None for run in runs}
+    name = asked.pop() if len(asked) == 1 else None
+    return {**settings, **({} if name is None else {"tokenizer": f"{FOREIGN}{name}"})}

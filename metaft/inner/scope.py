@@ -12,10 +12,12 @@ from metaft.errors import MetaftError, nearest
 from metaft.inner.rules.rule import LEARNED
 from metaft.models.anatomy import Anatomy, anatomy
 from metaft.models.blocks import grouped
+from metaft.models.roles import ROLES as OF_LAYERS
+from metaft.models.roles import TOGETHER
 from metaft.tables import ADDITIONS
 
 SCOPE_HEADS = ("parameter", "shape", "inner loop", "outer loop")
-ROLES = ("all", "head", "body", "biases", "weights", "first:K", "last:K", "rates", "none")
+ROLES = ("all", "head", "body", "biases", "weights", *OF_LAYERS, "first:K", "last:K", "rates", "none")
 
 
 _COUNTED = re.compile(r"(first|last):(\d+)")
@@ -30,10 +32,12 @@ def select(names: Iterable[str], scope: str, network: Anatomy | None = None) -> 
         names: all parameter names, in the network's order; names of learned rates begin with ``rule:``.
         scope: a role, a pattern, or several joined by commas. Roles: ``all``, ``head`` (the layer that answers),
             ``body`` (all but the head), ``biases`` (every additive term of a layer, a recurrent layer's or
-            attention's too), ``weights`` (all others), ``first:K`` and ``last:K`` (so many blocks in the order in which
-            they run, the head being the last), ``rates`` (what the rule learns), ``none``, and the name of an addition
-            (see ``metaft.additions``), which is what of it belongs to a task. Anything else is a pattern over names
-            with ``*`` and ``?``. Roles but ``rates`` speak of the network alone; a leading ``!`` takes names away.
+            attention's too), ``weights`` (all others), ``embedding``, ``attention``, of that ``query``, ``key``,
+            ``value`` and ``output``, ``feed-forward``, ``norms``, ``first:K`` and ``last:K`` (so many blocks in the
+            order in which they run, a transformer's embedding being the first and the head the last), ``rates`` (what
+            the rule learns), ``none``, and the name of an addition (see ``metaft.additions``), which is what of it
+            belongs to a task. Anything else is a pattern over names with ``*`` and ``?``. Roles but ``rates`` speak of
+            the network alone; a leading ``!`` takes names away.
         network: what its forward pass shows. Without it blocks are read from the names, in their order, and the head
             is the last; names that speak against that are refused.
 
@@ -56,8 +60,7 @@ def spelled_out(scope: str, model: nn.Module) -> str:
 
     Args:
         scope: as for ``select``.
-        model: the network; it is run once if the scope has ``head``, ``body``, ``first:K`` or ``last:K``, and not
-            otherwise.
+        model: the network; it is run once if the scope has such a role, and not otherwise.
 
     Returns:
         A scope that chooses the same, read with names alone.
@@ -68,7 +71,7 @@ def spelled_out(scope: str, model: nn.Module) -> str:
     parts = []
     for part in (p.strip() for p in scope.split(",")):
         role = part.removeprefix("!")
-        if role not in ("head", "body") and not _COUNTED.fullmatch(role):
+        if role not in ("head", "body", *OF_LAYERS) and not _COUNTED.fullmatch(role):
             parts.append(part)
             continue
         found = anatomy(model)
@@ -122,12 +125,32 @@ def _part(names: list[str], part: str, network: Anatomy | None) -> set[str]:
         taken = {name for name in own if is_bias(name) == (part == "biases")}
     elif part == "rates":
         taken = set(names) - set(own)
+    elif part in OF_LAYERS and network is not None:
+        taken = _of_layers(network, part) or {name for name in names if name == part}
     else:
         taken = {name for name in names if fnmatchcase(name, part)}
         taken = taken or (_added(own, part) if part in ADDITIONS else set())
+    if not taken and part in OF_LAYERS:
+        why = "the names of parameters alone do not tell it" if network is None else "no layer of this network has it"
+        raise MetaftError(f"scope {part!r} is a role of layers, and {why}; name the parameters by a pattern")
     if not taken:
         raise MetaftError(f"scope {part!r} matches no parameter{nearest(part, [*ROLES, *names])}")
     return taken
+
+
+def _of_layers(network: Anatomy, role: str) -> set[str]:
+    """The parameters of a role.
+
+    Raises:
+        MetaftError: if some of them are part of a larger one.
+    """
+    within = [name for name, roles in network.roles.items() if TOGETHER in roles]
+    if role in ("query", "key", "value") and within:
+        raise MetaftError(
+            f"scope {role!r}: {within[0]!r} holds {TOGETHER} in one, and the {role} alone cannot be chosen; take scope "
+            "'attention'"
+        )
+    return {name for name, roles in network.roles.items() if role in roles}
 
 
 def _added(names: list[str], addition: str) -> set[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from metaft.data.images import LabelledImages, as_numbers
+from metaft.data.examples import LabelledExamples
 from metaft.learners.embedding import Centre, Embedding, Normalise
 from metaft.learners.frozen import FrozenLearner
 from metaft.learners.heads import NearestMean
@@ -55,7 +55,7 @@ class ClassMeans(FrozenLearner):
 @torch.no_grad()
 def base_mean(
     model: nn.Module | None,
-    images: LabelledImages,
+    images: LabelledExamples,
     features: str | None = None,
     combine: Combine = "concatenate",
 ) -> Tensor:
@@ -63,15 +63,16 @@ def base_mean(
 
     Args:
         model: the network; batch norm by its running statistics.
-        images: of the *training* classes.
+        images: examples of the *training* classes.
         features: which layers, as for the learner.
         combine: as for the learner.
 
     Returns:
-        ``[width]``: the mean over all images.
+        ``[width]``: the mean over all of them.
     """
     embedding = Embedding(model, features, combine)
     params = embedding.network.params()
-    total = sum(embedding.network(params, as_numbers(part)).double().sum(0) for part in images.images.split(CHUNK))
+    rows = torch.arange(len(images)).split(CHUNK)
+    total = sum(embedding.network(params, images.take(part)).double().sum(0) for part in rows)
     assert isinstance(total, Tensor)
     return (total / len(images)).float()

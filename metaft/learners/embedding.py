@@ -8,15 +8,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from metaft.data.texts.labelled_texts import PADDING, padded_length
 from metaft.errors import MetaftError, nearest
 from metaft.inner.batching import over_tasks
 from metaft.models.functional import BatchNormMode, Functional, Params
 from metaft.models.layers import PENULTIMATE, RAW, Combine, LayerFeatures
+from metaft.models.text_vector import TextVector
 
 Centre = Literal["none", "support", "base"]
 Normalise = Literal["none", "l2"]
-MOST_VALUES = 2**18
-"""Input values in one forward pass on a CPU, whatever the number of tasks: it bounds the memory of activations."""
+MOST_VALUES, MOST_WORDS = 2**18, 2**13
+"""Input values, or places of texts, in one forward pass on a CPU, whatever the number of tasks: it bounds memory."""
 
 
 class Embedding:
@@ -51,13 +53,14 @@ class Embedding:
         if (centre == "base") != (base is not None):
             raise MetaftError(
                 "centre='base' needs the mean feature of the training classes: give backbone=DIRECTORY of a run "
-                "(in Python, base=base_mean(…))"
+                "or backbone=hf:minilm (in Python, base=base_mean(…))"
                 if base is None
                 else f"a base mean is given and centre={centre!r} does not use it; say centre='base'"
             )
         self.features = features or (RAW if model is None else PENULTIMATE)
         self.combine, self.centre, self.normalise, self.base = combine, centre, normalise, base
         self.network = Functional(LayerFeatures(model, self.features, combine), batch_norm)
+        self._blind_to_padding = RAW not in self.features and isinstance(getattr(model, "vector", None), TextVector)
 
     @torch.no_grad()
     def support(self, params: Params, x: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
@@ -126,14 +129,27 @@ class Embedding:
     def _all(self, params: Params, x: Tensor) -> Tensor:
         """Every example of every task passes through alike, so tasks need not be told apart."""
         flat = x.flatten(0, 1)
+        if self._blind_to_padding and not flat.is_floating_point():
+            return self._texts(params, flat).unflatten(0, x.shape[:2])
         size = max(1, MOST_VALUES // max(flat[0].numel(), 1)) if x.device.type == "cpu" else len(flat)
         return torch.cat([self.network(params, part) for part in flat.split(size)]).unflatten(0, x.shape[:2])
+
+    def _texts(self, params: Params, ids: Tensor) -> Tensor:
+        """Each text once, though it stands in several tasks; texts of like length together, with little padding."""
+        different, places = torch.unique(ids, dim=0, return_inverse=True)
+        lengths = (different != PADDING).sum(-1)
+        order = lengths.argsort(stable=True)
+        found = []
+        for part in order.split(max(1, MOST_WORDS // max(ids.shape[-1], 1))):
+            longest = min(padded_length(int(lengths[part[-1]])), ids.shape[-1])
+            found.append(self.network(params, different[part, :longest]))
+        return torch.cat(found)[order.argsort()[places]]
 
     def _transformed(self, found: Tensor, centre: Tensor) -> Tensor:
         if not found.is_floating_point():
             raise MetaftError(
-                "texts without a network are numbers of words, which are not near or far; give a network, with a run: "
-                "backbone=DIRECTORY (in Python, model=…)"
+                "texts without a network are numbers of words, which are not near or far; give a network, such as "
+                "backbone=hf:minilm or backbone=DIRECTORY (in Python, model=…)"
             )
         if self.centre != "none":
             found = found - centre

@@ -17,6 +17,8 @@ from metaft.seeds import require_seed
 from metaft.tables import LEARNERS
 
 SEED = "{seed}"
+RANDOM = "random"
+"""The backbone that is a network with random weights."""
 _IMPORT = re.compile(r"([^:]+:[^:]+)(?::(.*))?")
 
 

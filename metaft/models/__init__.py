@@ -13,7 +13,7 @@ from metaft.models.conv4 import Conv4
 from metaft.models.examples import INPUT_SHAPE
 from metaft.models.functional import Functional
 from metaft.models.mlp import MLP
-from metaft.models.pretrained import folder_of
+from metaft.models.pretrained import STORIES, folder_of
 from metaft.models.resnet12 import ResNet12
 from metaft.parts import Asked, convert
 from metaft.plugins import call, foreign, is_import_path, load_attribute, named_part
@@ -32,9 +32,9 @@ def build(name: str, *, outputs: int, input_shape: tuple[int, ...] = (), seed: i
 
     Args:
         name: "conv4", "mlp", "resnet12" or "transformer", with options as in "conv4:pool=max,hidden=32"; "hf:minilm"
-            or "hf:FOLDER", a pretrained model of Hugging Face's; or the import path of a module's class, or of a
-            function that makes one, called with ``outputs``, ``input_shape`` and the options, which may stand behind
-            the path as well.
+            or "hf:FOLDER", a pretrained model of Hugging Face's; "stories260k", one of ours; or the import path of a
+            module's class, or of a function that makes one, called with ``outputs``, ``input_shape`` and the options,
+            which may stand behind the path as well.
         outputs: how many numbers it answers with.
         input_shape: shape of one example; a text's need not be said.
         seed: of the initial weights; torch's global random state is left as it was.
@@ -83,11 +83,15 @@ def require_known(name: str) -> None:
 
 
 def _foreign(asked: Asked, outputs: int, input_shape: tuple[int, ...], seed: int, options: dict[str, Any]) -> nn.Module:
-    """A model of Hugging Face's."""
-    from metaft.models.hugging_face import HuggingFace
-
+    """A pretrained model."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(require_seed(seed))
+        if asked.name == STORIES:
+            from metaft.models import stories
+
+            return stories.load(outputs, **{**options, **asked.options})
+        from metaft.models.hugging_face import HuggingFace
+
         return HuggingFace.fitting(outputs, input_shape, path=asked.name, **{**options, **asked.options})
 
 

@@ -17,6 +17,7 @@ from metaft.errors import MetaftError, nearest
 from metaft.models.added import Added
 from metaft.models.blocks import grouped
 from metaft.models.examples import examples
+from metaft.models.roles import roles_of
 
 HEAD_LAYER = "head_layer"
 """Attribute of a network that names its head, where that is not clear from a forward pass."""
@@ -37,6 +38,7 @@ class Anatomy:
         unclear: why; empty where it is.
         shared: parameters of the head that other layers have too (tied weights).
         example: ``[examples, *input]``, what was passed through; None if nothing was.
+        roles: parameter → what it is for, see `metaft.models.roles`.
     """
 
     names: tuple[str, ...]
@@ -46,6 +48,7 @@ class Anatomy:
     unclear: str = ""
     shared: tuple[str, ...] = ()
     example: Tensor | None = field(default=None, compare=False)
+    roles: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def head_names(self) -> tuple[str, ...]:
@@ -75,7 +78,8 @@ class Anatomy:
     def blocks(self) -> dict[str, tuple[str, ...]]:
         """Parameters block by block, in the order in which the blocks begin to run; the head is the last.
 
-        A block is what has one name up to its first number (``features.2``), or one first word.
+        A block is what has one name up to its first number (``features.2``), or one first word. In a transformer all
+        embeddings are one block, and a norm between blocks belongs to the one before it.
 
         Raises:
             MetaftError: if the head or the order is not clear.
@@ -93,7 +97,23 @@ class Anatomy:
                 )
             begins[block] = min(known)
         body = {block: tuple(found[block]) for block in sorted(found, key=begins.__getitem__)}
-        return body | {self.require_head(): head}
+        return self._joined(body) | {self.require_head(): head}
+
+    def _joined(self, blocks: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        """Blocks in their order, those of a transformer that are none by themselves with the one before."""
+        if not any("attention" in roles for roles in self.roles.values()):
+            return blocks
+        found: dict[str, tuple[str, ...]] = {}
+        for block, names in blocks.items():
+            kinds = {role for name in names for role in self.roles[name] or ("none",)}
+            last = next(reversed(found), None)
+            before = {role for name in found.get(last or "", ()) for role in self.roles[name] or ("none",)}
+            embeds = kinds <= {"embedding", "norms"} and bool(before) and before <= {"embedding", "norms"}
+            if last is not None and (kinds == {"norms"} or embeds):
+                found[last] += names
+            else:
+                found[block] = names
+        return found
 
 
 _KNOWN: WeakKeyDictionary[nn.Module, tuple[Any, Anatomy]] = WeakKeyDictionary()
@@ -149,8 +169,8 @@ def _found(model: nn.Module, told: str | None) -> Anatomy:
             f"which layer of this {kind} is its head is not clear: {why}; name parameters by a pattern, or the layer "
             f"by an attribute {HEAD_LAYER} = 'LAYER' of the network"
         )
-        return Anatomy(names, order, layer_of, None, why, (), x)
-    return Anatomy(names, order, layer_of, head, "", _tied(model, head), x)
+        return Anatomy(names, order, layer_of, None, why, (), x, roles_of(model, layer_of, None))
+    return Anatomy(names, order, layer_of, head, "", _tied(model, head), x, roles_of(model, layer_of, head))
 
 
 def _is_holder(model: nn.Module) -> bool:

@@ -30,13 +30,14 @@ def examples(model: nn.Module) -> Iterator[Tensor]:
     """
     like = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
     told = getattr(model, INPUT_SHAPE, None)
-    words = min((int(part.num_embeddings) for part in model.modules() if _embeds(part)), default=2)  # type: ignore[arg-type]
+    sizes = [int(part.num_embeddings) for part in model.modules() if _embeds(part)]  # type: ignore[arg-type]
+    words = min(sizes, default=2)
     tokens = lambda *shape: torch.randint(1, max(words, 2), shape, device=like.device).clamp(max=words - 1)
     values = lambda *shape: torch.rand(shape, dtype=like.dtype, device=like.device)
     if isinstance(told, tuple | list | torch.Size) and all(isinstance(axis, int) for axis in told):
         yield values(TOLD, *told)
         yield tokens(TOLD, *told)
-    if words > 2:
+    if sizes:  # of words, or of as little as the two texts of a pair
         yield tokens(EXAMPLES, TOKENS)
     for shape in dict.fromkeys(_vectors(model)):
         yield values(EXAMPLES, *shape)

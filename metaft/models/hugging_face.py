@@ -2,44 +2,60 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softmax
 
+from metaft.data.texts import tokenizer
 from metaft.data.texts.labelled_texts import PADDING
-from metaft.errors import MetaftError, first_line
+from metaft.errors import MetaftError, first_line, nearest
+from metaft.models import gguf
 from metaft.models.pretrained import folder_of
-from metaft.models.transformer import additive_mask, pooled
+from metaft.models.text_vector import TextVector
+from metaft.models.transformer import additive_mask
 
 ATTENTION = "metaft"
 """What our attention is called among theirs."""
 
+OF_VECTOR = ("features", "combine", "pool")
+OPTIONS = ("weights", *OF_VECTOR)
+
 
 class HuggingFace(nn.Module):
-    """A model of Hugging Face's, the mean (or last) place, a linear head.
+    """A model of Hugging Face's, one vector for the text, a linear head.
 
     Padding is number 0, and is hidden by an additive mask of ours: theirs branch on its values, which tasks cannot do
     together. Attention is written out, as the fused one has no second derivative on a CPU.
 
+    Some of theirs compute in float32 whatever the weights are: the norms of a Llama, and its rotary positions. In
+    float64 their derivatives are right to seven digits, and finite differences with a step h only to 1e-7 / h.
+
     Args:
         model: answers with ``last_hidden_state`` for ``input_ids`` and a 4-dimensional ``attention_mask``.
         outputs: how many numbers it answers with.
-        causal: whether a place sees only those before it; the last place answers then, else the mean.
+        causal: whether a place sees only those before it.
+        vector: what a text's vector is; the last place of a causal model, else the mean, if None.
+        separator: the number of ``[SEP]`` in a model that tells the second text of a pair from the first; else None.
     """
 
     head_layer = "head"
 
-    def __init__(self, model: nn.Module, outputs: int, causal: bool) -> None:
+    def __init__(
+        self, model: nn.Module, outputs: int, causal: bool, vector: TextVector | None = None,
+        separator: int | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.model, self.causal = model, causal
-        width = int(model.config.hidden_size)  # type: ignore[union-attr, arg-type]
-        self.head = nn.Linear(width, outputs)
+        self.model, self.causal, self.separator = model, causal, separator
+        self.vector = vector or TextVector(pool="last" if causal else "mean")
+        config: Any = model.config
+        self.head = nn.Linear(self.vector.width(config.num_hidden_layers + 1, config.hidden_size), outputs)
 
     @classmethod
     def fitting(
-        cls, outputs: int, input_shape: tuple[int, ...], *, path: str, weights: str = "pretrained", **unknown: Any
+        cls, outputs: int, input_shape: tuple[int, ...], *, path: str, weights: str = "pretrained", **options: Any
     ) -> Self:
         """The network for texts.
 
@@ -48,35 +64,31 @@ class HuggingFace(nn.Module):
             input_shape: ``(places,)``, of the longest text; empty if nobody says it.
             path: a pretrained model's name or folder, see `pretrained.folder_of`.
             weights: "pretrained", or "random" for the same network drawn anew.
-            unknown: no other option is known.
+            options: ``features``, ``combine`` and ``pool``: what a text's vector is, see `TextVector`. Words are marked
+                by ``$ … $`` and ``# … #``.
 
         Raises:
             MetaftError: if there is no such model, it cannot be read, texts are longer than it has places for, its
-                direction is not clear, or its answers hang on padding.
+                direction is not clear, its answers hang on padding, or an option is unknown.
         """
-        if unknown:
-            raise MetaftError(f"hf:{path} has no option {next(iter(unknown))!r}; known: weights")
+        for name in options:
+            if name not in OF_VECTOR:
+                raise MetaftError(
+                    f"hf:{path} has no option {name!r}{nearest(name, OPTIONS)}; known: {', '.join(OPTIONS)}"
+                )
         if weights not in ("pretrained", "random"):
             raise MetaftError(f"hf:{path}: weights = {weights}: should be 'pretrained' or 'random'")
-        transformers = _library()
-        folder = folder_of(path)
-        try:
-            config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-            config._attn_implementation = ATTENTION
-            how: dict[str, Any] = {"dtype": torch.float32, "attn_implementation": ATTENTION, "trust_remote_code": False}
-            if weights == "random":
-                model = transformers.AutoModel.from_config(config, **how)
-            else:
-                how |= {"use_safetensors": True, "local_files_only": True}
-                model = transformers.AutoModel.from_pretrained(folder, config=config, **how)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise MetaftError(f"hf:{path} cannot be read: {first_line(error)}") from None
+        model = _read(path, weights == "pretrained")
         if getattr(model, "pooler", None) is not None:
             model.pooler = None  # of sentence order; nothing here asks it
-        most = getattr(config, "max_position_embeddings", None)
+        most = getattr(model.config, "max_position_embeddings", None)
         if input_shape and most is not None and input_shape[0] > most:
             raise MetaftError(f"hf:{path} has {most} places, and these texts up to {input_shape[0]} words; cut them")
-        made = cls(model, outputs, _is_causal(model, path))
+        causal = _is_causal(model, path)
+        signs = tokenizer.asked(f"hf:{path}", ()).signs() if options.get("pool") == "marked" else ()
+        given: dict[str, Any] = {"pool": "last" if causal else "mean", **options, "signs": signs}
+        vector = TextVector(**{**given, "features": str(given.get("features", "last"))})
+        made = cls(model, outputs, causal, vector, _separator(model, path))
         made._require_padding(path)
         return made
 
@@ -110,12 +122,81 @@ class HuggingFace(nn.Module):
         Returns:
             ``[examples, outputs]``.
         """
-        return self.head(pooled(self._run(ids).last_hidden_state, ids, self.causal))
+        last = self.vector.features == "last"
+        states = [self._run(ids).last_hidden_state] if last else self.states(ids)
+        return self.head(self.vector(states, ids))
+
+    def words(self, ids: Tensor) -> Tensor:
+        """Scores for the word behind each place, of a causal model whose matrix of words is that of its embedding.
+
+        Args:
+            ids: ``int64 [examples, places]``, 0 for padding.
+
+        Returns:
+            ``[examples, places, vocabulary]``.
+
+        Raises:
+            MetaftError: if it has another matrix, or reads in both directions.
+        """
+        config: Any = self.model.config
+        if not (self.causal and config.tie_word_embeddings):
+            raise MetaftError(f"this {type(self.model).__name__} has no scores for words that are its embedding's")
+        embedding: Any = self.model.get_input_embeddings()  # type: ignore[operator]
+        return nn.functional.linear(self._run(ids).last_hidden_state, embedding.weight)
 
     def _run(self, ids: Tensor, **more: Any) -> Any:
         mask = additive_mask(ids, self.causal, next(self.model.parameters()).dtype)
         mask = mask.expand(-1, -1, ids.shape[-1], -1)
-        return self.model(input_ids=ids, attention_mask=mask, **({"use_cache": False} if self.causal else {}), **more)
+        if self.causal:
+            more["use_cache"] = False
+        if self.separator is not None:
+            more["token_type_ids"] = parts_of_pair(ids, self.separator)
+        return self.model(input_ids=ids, attention_mask=mask, **more)
+
+
+def parts_of_pair(ids: Tensor, separator: int) -> Tensor:
+    """Which text of a pair each word belongs to, as BERT is told (Devlin et al. 2019, §3.2).
+
+    Args:
+        ids: ``int64 [examples, places]``, 0 for padding.
+        separator: the number of ``[SEP]``, the last word of either text.
+
+    Returns:
+        ``int64 [examples, places]``: 1 for words behind the first ``[SEP]``, else 0.
+    """
+    ends = (ids == separator).long()
+    return ((ends.cumsum(-1) - ends) > 0).long() * (ids != PADDING)
+
+
+def _read(path: str, pretrained: bool) -> Any:
+    """A model of theirs, with the weights of its folder or drawn anew."""
+    transformers = _library()
+    folder = folder_of(path)
+    try:
+        if (file := gguf.file_of(folder)) is not None:
+            return gguf.read(file, pretrained, ATTENTION)
+        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        config._attn_implementation = ATTENTION
+        how: dict[str, Any] = {"dtype": torch.float32, "attn_implementation": ATTENTION, "trust_remote_code": False}
+        if not pretrained:
+            return transformers.AutoModel.from_config(config, **how)
+        how |= {"use_safetensors": True, "local_files_only": True}
+        return transformers.AutoModel.from_pretrained(folder, config=config, **how)
+    except MetaftError:
+        raise
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise MetaftError(f"hf:{path} cannot be read: {first_line(error)}") from None
+
+
+def _separator(model: Any, path: str) -> int | None:
+    """The number of ``[SEP]``, if the model has embeddings of a pair's two texts and its tokenizer such a word."""
+    told = "token_type_ids" in inspect.signature(model.forward).parameters
+    if not told or (getattr(model.config, "type_vocab_size", None) or 0) < 2:
+        return None
+    number = getattr(model.config, "sep_token_id", None)
+    if number is None and (folder_of(path) / tokenizer.FILE).is_file():
+        number = tokenizer.asked(f"hf:{path}", ()).find("[SEP]")
+    return number
 
 
 def _is_causal(model: nn.Module, path: str) -> bool:

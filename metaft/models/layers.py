@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from metaft.data.texts.labelled_texts import PADDING
 from metaft.errors import MetaftError, nearest
 from metaft.models.anatomy import anatomy
 
@@ -22,8 +23,8 @@ class LayerFeatures(nn.Module):
     """A copy of a network, in evaluation mode, that answers with its layers' features in place of its own output.
 
     A map ``[examples, channels, *space]`` is averaged over space, a sequence ``[examples, positions, width]`` over
-    its positions. A layer that runs several times in a forward pass (one object in several places) gives what it
-    held the last time.
+    its positions; those of a text over its words, padding left out. A layer that runs several times in a forward pass
+    (one object in several places) gives what it held the last time.
 
     Args:
         model: any module whose forward pass takes one tensor; None if only raw inputs are asked for.
@@ -63,7 +64,7 @@ class LayerFeatures(nn.Module):
         """
         seen = {RAW: x.flatten(1)}
         if self.model is not None:
-            with self._watch(seen):
+            with self._watch(seen, None if x.is_floating_point() else x != PADDING):
                 self.model(x)
         for layer in self.layers:
             if layer not in seen:
@@ -92,15 +93,17 @@ class LayerFeatures(nn.Module):
             raise MetaftError(f"the network has no layer {layer!r}; it has {', '.join([RAW, PENULTIMATE, *known])}")
 
     @contextmanager
-    def _watch(self, seen: dict[str, Tensor]) -> Iterator[None]:
-        """While this lasts, `seen` collects what passes through the layers asked for."""
+    def _watch(self, seen: dict[str, Tensor], words: Tensor | None) -> Iterator[None]:
+        """While this lasts, `seen` collects what passes through the layers asked for; `words` are places that count."""
         known, hooks = self._modules_by_name(), []
         for layer in self.layers:
             if layer in known:
-                hooks.append(known[layer].register_forward_hook(partial(_keep_output, seen, layer)))
+                hooks.append(known[layer].register_forward_hook(partial(_keep_output, seen, layer, words)))
         if PENULTIMATE in self.layers:
             assert self.model is not None
-            hooks.append(self.model.get_submodule(self.head).register_forward_pre_hook(partial(_keep_input, seen)))
+            hooks.append(
+                self.model.get_submodule(self.head).register_forward_pre_hook(partial(_keep_input, seen, words))
+            )
         try:
             yield
         finally:
@@ -108,15 +111,17 @@ class LayerFeatures(nn.Module):
                 hook.remove()
 
 
-def _keep_output(seen: dict[str, Tensor], layer: str, module: nn.Module, inputs: Any, output: Any) -> None:
-    seen[layer] = _vectors(layer, output, len(inputs[0]))
+def _keep_output(
+    seen: dict[str, Tensor], layer: str, words: Tensor | None, module: nn.Module, inputs: Any, output: Any
+) -> None:
+    seen[layer] = _vectors(layer, output, words, len(inputs[0]))
 
 
-def _keep_input(seen: dict[str, Tensor], module: nn.Module, inputs: Any) -> None:
-    seen[PENULTIMATE] = _vectors(PENULTIMATE, inputs[0], len(inputs[0]))
+def _keep_input(seen: dict[str, Tensor], words: Tensor | None, module: nn.Module, inputs: Any) -> None:
+    seen[PENULTIMATE] = _vectors(PENULTIMATE, inputs[0], words, len(inputs[0]))
 
 
-def _vectors(layer: str, value: Any, examples: int) -> Tensor:
+def _vectors(layer: str, value: Any, words: Tensor | None, examples: int) -> Tensor:
     """``[examples, width]`` of what a layer holds, as a copy: the next layer may work in place."""
     if isinstance(value, tuple | list) and value:  # attention and recurrent layers: the first is the output
         value = value[0]
@@ -124,5 +129,8 @@ def _vectors(layer: str, value: Any, examples: int) -> Tensor:
         shape = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise MetaftError(f"layer {layer!r} holds {shape} for {examples} examples, not [examples, width]; name another")
     if value.dim() == 3:
-        return value.mean(1)
+        if words is None or words.shape != value.shape[:2]:
+            return value.mean(1)
+        weights = words.to(value.dtype).unsqueeze(-1)
+        return (weights * value).sum(1) / weights.sum(1).clamp(min=1)
     return value.flatten(2).mean(2) if value.dim() > 3 else value.clone()

@@ -11,6 +11,8 @@ from torch.nn.functional import gelu, silu, softmax
 
 from metaft.data.texts.labelled_texts import PADDING
 from metaft.errors import MetaftError
+from metaft.models.layers import Combine
+from metaft.models.text_vector import Pool, Signs, TextVector
 from metaft.validate import require_count, require_fraction
 
 Shape = Literal["bert", "gpt", "llama"]
@@ -152,7 +154,7 @@ class Embedding(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Words, blocks of attention and feed-forward, the mean (or last) place, a linear head.
+    """Words, blocks of attention and feed-forward, one vector for the text, a linear head.
 
     Vaswani et al. 2017; shapes of Devlin et al. 2019 (bert), Radford et al. 2019 (gpt) and Touvron et al. 2023 (llama).
     Number 0 is padding: it is never asked, and counts nowhere, so that no answer depends on how much of it there is.
@@ -169,6 +171,11 @@ class Transformer(nn.Module):
         places: how many words a text may have, where places are learned.
         dropout: share of the parts' answers that is dropped in training.
         separator: the number of the word between two segments (``[SEP]``); each has a vector then, as in BERT.
+        features: the layers whose states a text's vector is made of, see `TextVector`: last, all, 2, -2, 4..6, -4..
+        combine: "concatenate" or "average" them.
+        pool: over which places: "mean", "first", "last" or "marked"; by default the last word of a causal one, else the
+            mean.
+        signs: of "marked", the numbers of the signs; those of $ and # in the data's tokenizer if nothing is said.
 
     Raises:
         MetaftError: if a number does not fit the others.
@@ -190,6 +197,10 @@ class Transformer(nn.Module):
         places: int = 512,
         dropout: float = 0.0,
         separator: int | None = None,
+        features: str = "last",
+        combine: Combine = "concatenate",
+        pool: Pool | None = None,
+        signs: Signs = (),
     ) -> None:
         super().__init__()
         key_heads = heads if key_heads is None else key_heads
@@ -223,7 +234,8 @@ class Transformer(nn.Module):
             for _ in range(layers)
         )
         self.norm = norm() if how["before"] else nn.Identity()
-        self.head = nn.Linear(width, outputs)
+        self.vector = TextVector(str(features), combine, pool or ("last" if self.causal else "mean"), signs)
+        self.head = nn.Linear(self.vector.width(layers + 1, width), outputs)
         self.apply(drawn)
 
     @classmethod
@@ -272,25 +284,20 @@ class Transformer(nn.Module):
         Returns:
             ``[examples, outputs]``.
         """
-        return self.head(pooled(self.states(ids)[-1], ids, self.causal))
+        return self.head(self.vector(self.states(ids), ids))
 
+    def words(self, ids: Tensor) -> Tensor:
+        """Scores for the word at each place, for the one behind it if causal; their matrix is the embedding's.
 
-def pooled(states: Tensor, ids: Tensor, last: bool) -> Tensor:
-    """One vector for a text: the mean over its words, or its last word's.
+        Press & Wolf 2017, "Using the output embedding to improve language models".
 
-    Args:
-        states: ``[examples, places, width]``.
-        ids: ``int64 [examples, places]``, 0 for padding.
-        last: which of the two.
+        Args:
+            ids: ``int64 [examples, places]``, 0 for padding.
 
-    Returns:
-        ``[examples, width]``; 0 for a text without a word.
-    """
-    real = ids != PADDING
-    if last:
-        real = real & (real.flip(-1).cumsum(-1).flip(-1) == 1)
-    weights = real.to(states.dtype)
-    return (weights.unsqueeze(-1) * states).sum(-2) / weights.sum(-1, keepdim=True).clamp(min=1)
+        Returns:
+            ``[examples, places, vocabulary]``.
+        """
+        return nn.functional.linear(self.states(ids)[-1], self.embedding.words.weight)
 
 
 def additive_mask(ids: Tensor, causal: bool, dtype: torch.dtype) -> Tensor:

@@ -20,6 +20,7 @@ from metaft.errors import MetaftError
 from metaft.kept import kept
 from metaft.learners.maml import MAML
 from metaft.models import build
+from metaft.models.hugging_face import parts_of_pair
 from metaft.models.pretrained import folder_of
 from metaft.outer.chunks import ALONE, default_size
 from metaft.settings.config import RunConfig, validated
@@ -77,7 +78,7 @@ def test_frozen_features_tell_intents_apart() -> None:
     [
         ("hf:minilms", "there is no pretrained model 'minilms'; did you mean 'minilm'"),
         ("hf:minilm:weights=mine", "should be 'pretrained' or 'random'"),
-        ("hf:minilm:layers=3", "has no option 'layers'; known: weights"),
+        ("hf:minilm:layers=3", "has no option 'layers'.*known: weights, features, combine, pool"),
     ],
 )
 def test_what_is_not_there_is_one_line(name: str, said: str) -> None:
@@ -161,3 +162,55 @@ def test_small_ones_are_batched_over_tasks_and_differentiated_twice(kind: str, t
     whole = torch.cat([g.flatten() for g in plain])
     ours = torch.cat([together[n].flatten() for n in leaves])
     assert float((ours - whole).norm() / whole.norm()) < 1e-5  # rotary places are float32 in theirs
+
+
+def test_a_pair_is_read_as_the_tokenizer_of_theirs_tells_it() -> None:
+    fast = transformers.AutoTokenizer.from_pretrained(folder_of("minilm"), local_files_only=True)
+    told = fast(["a dog barks", "hi"], ["an animal makes a noise", "what is it"], padding=True, return_tensors="pt")
+    ids, ours = told["input_ids"], minilm()
+    assert torch.equal(parts_of_pair(ids, 102), told["token_type_ids"])
+    theirs = transformers.AutoModel.from_pretrained(folder_of("minilm"), local_files_only=True).eval()
+    with torch.no_grad():
+        expected = theirs(**told).last_hidden_state
+        real = (ids != 0).unsqueeze(-1)
+        torch.testing.assert_close(ours.states(ids)[-1] * real, expected * real, atol=1e-5, rtol=0)  # type: ignore[operator]
+        plain = theirs(input_ids=ids, attention_mask=told["attention_mask"]).last_hidden_state
+    assert float((plain - expected).abs().max()) > 1e-3  # it makes a difference
+
+
+def test_a_model_of_theirs_without_two_parts_is_not_told_of_them(tmp_path: Path) -> None:
+    small("distilbert").save_pretrained(tmp_path)  # type: ignore[operator]
+    model: Any = build(f"hf:{tmp_path}:weights=random", outputs=2, seed=0)
+    assert model.separator is None
+    assert minilm().separator == 102
+
+
+def test_a_llamas_gradient_in_float64_is_right_up_to_its_norms_in_float32(tmp_path: Path) -> None:
+    """Their RMSNorm computes in float32, so that finite differences hold only its rounding; with torch's they agree."""
+    small("llama").save_pretrained(tmp_path)  # type: ignore[operator]
+    model: Any = build(f"hf:{tmp_path}:weights=random", outputs=2, seed=0).double().eval()
+    ids = torch.tensor([[5, 6, 7, 8], [9, 3, 0, 0]])
+
+    def slopes(entry: tuple[int, int]) -> tuple[float, float]:
+        weight = model.model.layers[0].self_attn.q_proj.weight
+        gradient = torch.autograd.grad(model(ids).square().sum(), weight)[0][entry]
+        ends = []
+        for step in (1e-5, -2e-5):
+            with torch.no_grad():
+                weight[entry] += step
+                ends.append(float(model(ids).square().sum()))
+        with torch.no_grad():
+            weight[entry] += 1e-5
+        return float(gradient), (ends[0] - ends[1]) / 2e-5
+
+    entries = [(0, 0), (3, 2), (7, 7)]
+    theirs = [slopes(entry) for entry in entries]
+    for name, part in list(model.named_modules()):
+        if type(part).__name__ == "LlamaRMSNorm":
+            plain = nn.RMSNorm(len(part.weight), part.variance_epsilon, dtype=torch.float64)
+            plain.weight = part.weight
+            model.set_submodule(name, plain)
+    for (gradient, _), (right, difference) in zip(theirs, [slopes(entry) for entry in entries], strict=True):
+        assert difference == pytest.approx(right, rel=1e-4, abs=1e-10)
+        assert gradient == pytest.approx(right, rel=1e-3, abs=1e-7)
+    assert any(abs(gradient - difference) > 10 * abs(gradient) * 1e-4 for gradient, difference in theirs)

@@ -13,6 +13,7 @@ from typing import Any
 
 from metaft.assembly.learners import build_entrants
 from metaft.assembly.tasks import build_family
+from metaft.assembly.words import in_own_words
 from metaft.commands.compare.files import (
     CELLS,
     COMPARISON,
@@ -97,6 +98,7 @@ def compare_in(
     given = {name: value for name, value in settings.items() if value is not None}
     counts = read_numbers("shots", shots, 1) if shots is not None else None
     # Published steps at test are those of one method, and each learner has its own here.
+    given = in_own_words(given, specs)
     config = validated(RunConfig, {"test_steps": None, **given, **({"shots": counts[0]} if counts else {})})
     names = labels(specs) if specs else []
     aliases = dict(zip(learners, names, strict=True))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from metaft.assembly.learners import make_learner
 from metaft.assembly.tasks import build_family
+from metaft.assembly.words import in_own_words
 from metaft.commands.sweep.grid import VALIDATE, Member
 from metaft.commands.sweep.processes import end_with
 from metaft.commands.sweep.record import read_grid_of
@@ -29,9 +30,10 @@ def score_member(folder: str | Path, member: Member) -> None:
     Raises:
         MetaftError: if the learner or its tasks cannot be made, or the score cannot be written.
     """
-    config = validated(RunConfig, {"workers": 1, **member.settings})
+    spec = parse(str(member.learner))
+    config = validated(RunConfig, in_own_words({"workers": 1, **member.settings}, [spec]))
     family = build_family(config, "val", config.seed)
-    learner = make_learner(parse(str(member.learner)), member.seed, family, config, None)[0]
+    learner = make_learner(spec, member.seed, family, config, None)[0]
     say = lambda done, total: print(f"{100 * done // total}% of {total} tasks", flush=True)
     score = validation_score(learner, family, config.validate_tasks, say)
     told = {"learner": {"spec": member.learner, **learner.describe()}, "family": family.describe()}

@@ -28,6 +28,10 @@ FILE = "tokenizer.json"
 PIECE = 4096
 SPACE, LINE = "Ġ", "Ċ"
 """What a space and the end of a line are written as where words are bytes."""
+SIGNS, SPACES = ("$", "#"), ("", "Ġ", "▁")
+"""What marks the first and the second word of a relation; and how tokenizers write a space before a word."""
+PADS = ("pad", "padding", "endoftext")
+"""What number 0 may be called; no text has such a word in it."""
 
 
 @dataclass(frozen=True)
@@ -92,10 +96,10 @@ class Tokenizer:
         Raises:
             MetaftError: if it has none.
         """
-        found = self._own.token_to_id(word)
+        found = self.find(word)
         if found is None:
             raise MetaftError(f"tokenizer {self.name} has no word {word!r}; use wordpiece, bpe, or BERT's own")
-        return int(found)
+        return found
 
     def pieces(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Texts as numbers, packed, without the special words around them.
@@ -127,6 +131,25 @@ class Tokenizer:
             if long:
                 say(f"{counted(long, 'text')} of {len(texts):,} cut to the {most} words that the model has places for")
         return _packed(found)
+
+    def find(self, word: str) -> int | None:
+        """The number of a word; None if it has none."""
+        found = self._own.token_to_id(word)
+        return None if found is None else int(found)
+
+    def signs(self) -> tuple[tuple[int, ...], ...]:
+        """The numbers of the signs that mark words, ``$ … $`` and ``# … #``, alone and with a space before them.
+
+        Raises:
+            MetaftError: if it does not know one of them.
+        """
+        found = []
+        for sign in SIGNS:
+            numbers = (self.find(space + sign) for space in SPACES)
+            found.append(tuple(number for number in numbers if number is not None))
+            if not found[-1]:
+                raise MetaftError(f"tokenizer {self.name} has no word {sign!r}, so that it cannot mark words")
+        return tuple(found)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text that numbers stand for; padding and special words are left out."""
@@ -243,15 +266,53 @@ def of_file(path: str | Path, name: str = "") -> Tokenizer:
     """
     file = Path(path) / FILE if Path(path).is_dir() else Path(path)
     try:
-        found = Tokenizer(file.read_text(encoding="utf-8"), name or str(path))
-        word = found._own.id_to_token(PADDING)
+        text = file.read_text(encoding="utf-8")
     except OSError as error:
         raise MetaftError(f"cannot read tokenizer {file}: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise MetaftError(f"{file} is not a tokenizer: {first_line(error)}") from None
+    return _checked(text, name or str(path), file)
+
+
+def _checked(text: str, name: str, file: Path) -> Tokenizer:
+    try:
+        found = Tokenizer(text, name)
+        word = found._own.id_to_token(PADDING)
     except Exception as error:
         raise MetaftError(f"{file} is not a tokenizer: {first_line(error)}") from None
-    if str(word).strip("[]<>|").lower() not in ("pad", "padding"):
+    if str(word).strip("[]<>|").lower() not in PADS:
         raise MetaftError(f"{file}: number {PADDING} is {word!r}; here it stands for padding")
     return found
+
+
+def of_model(path: str) -> Tokenizer:
+    """The tokenizer of a pretrained model.
+
+    Args:
+        path: its name or folder, see `pretrained.folder_of`.
+
+    Returns:
+        The tokenizer.
+
+    Raises:
+        MetaftError: as `of_file`, and if there is no such model.
+    """
+    from metaft.models import gguf, stories
+    from metaft.models.pretrained import STORIES, folder_of
+
+    folder = folder_of(path)
+    if path == STORIES:
+        return _checked(stories.tokenizer_text(), path, folder)
+    if not (folder / FILE).is_file() and (file := gguf.file_of(folder)) is not None:
+        return _of_gguf(file, file.stat().st_mtime_ns, f"hf:{path}")
+    return of_file(folder, f"hf:{path}")
+
+
+@functools.lru_cache(maxsize=2)
+def _of_gguf(file: Path, written: int, name: str) -> Tokenizer:
+    from metaft.models import gguf
+
+    return _checked(gguf.tokenizer_text(file), name, file)
 
 
 def tokenised(texts: LabelledTexts, tokenizer: Tokenizer, most: int | None = None) -> LabelledTokens:
@@ -271,6 +332,7 @@ def tokenised(texts: LabelledTexts, tokenizer: Tokenizer, most: int | None = Non
         ids, offsets = tokenizer.encode(texts.texts, most)
         return Entry({"ids": ids, "offsets": offsets}, ())
 
+    _KNOWN[tokenizer.digest] = tokenizer
     held = cache.cached(f"tokens-{tokenizer.digest}-{content}", build).tensors
     counts, meaning = torch.tensor(texts.counts), (tokenizer.vocabulary, tokenizer.digest)
     return LabelledTokens(
@@ -278,7 +340,23 @@ def tokenised(texts: LabelledTexts, tokenizer: Tokenizer, most: int | None = Non
     )
 
 
-KINDS = (*TRAINED, "hf", "file")
+KINDS = (*TRAINED, "hf", "stories260k", "file")
+
+_KNOWN: dict[str, Tokenizer] = {}
+
+
+def known(digest: str) -> Tokenizer:
+    """The tokenizer by which texts of this process were made numbers.
+
+    Args:
+        digest: `LabelledTokens.words` of those texts.
+
+    Raises:
+        MetaftError: if their numbers were not made here.
+    """
+    if digest not in _KNOWN:
+        raise MetaftError(f"the tokenizer {digest} of these texts is not known, only the numbers of their words")
+    return _KNOWN[digest]
 
 
 def asked(text: str, texts: Sequence[Text]) -> Tokenizer:
@@ -301,10 +379,8 @@ def asked(text: str, texts: Sequence[Text]) -> Tokenizer:
         if rest and (name != "size" or not size.isdigit()):
             raise MetaftError(f"tokenizer {text!r}: expected {kind} or {kind}:size=4096")
         return trained(texts, int(size) if rest else PIECE, kind)
-    if kind == "hf":
-        from metaft.models.pretrained import folder_of
-
-        return of_file(folder_of(rest), text)
+    if kind == "hf" or text == "stories260k":
+        return of_model(rest or text)
     if Path(text).exists():
         return of_file(text)
     raise MetaftError(f"unknown tokenizer {text!r}{nearest(kind, KINDS)}; or the path of a tokenizer.json")

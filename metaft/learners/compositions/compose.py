@@ -25,7 +25,7 @@ class Parts(TypedDict, total=False):
     Args:
         inner_lr: the inner rate, on the mean support loss.
         steps: inner steps K in meta-training.
-        scope: what adapts: all, head, body, biases, first:K, last:K or a name pattern.
+        scope: what adapts: all, head, body, biases, attention, feed-forward, norms, first:K, last:K, … or a pattern.
         meta_scope: what is meta-trained, likewise; rates: what the rule learns.
         rule: how an inner step moves, with options as in adam:beta1=0.5.
         objective: what the inner loop descends, with options as in l2:weight=2.

@@ -1,0 +1,88 @@
+"""Models in a GGUF file, the form of llama.cpp: read by Hugging Face's code, weights widened to float32."""
+
+from __future__ import annotations
+
+import importlib.util
+from contextlib import redirect_stderr
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from metaft.errors import MetaftError
+
+
+def file_of(folder: Path) -> Path | None:
+    """The GGUF file of a folder.
+
+    Args:
+        folder: of a model.
+
+    Returns:
+        The file; None where there is ``config.json``, or no such file.
+
+    Raises:
+        MetaftError: if there are several.
+    """
+    if (folder / "config.json").is_file():
+        return None
+    found = sorted(folder.glob("*.gguf"))
+    if len(found) > 1:
+        raise MetaftError(f"{folder} holds {len(found)} GGUF files ({found[0].name}, …); keep the one to be read")
+    return found[0] if found else None
+
+
+def read(file: Path, pretrained: bool, attention: str) -> Any:
+    """A model without its matrix of words.
+
+    Args:
+        file: the GGUF file.
+        pretrained: with its weights, or drawn anew.
+        attention: what our attention is called among theirs.
+
+    Returns:
+        The model, float32.
+
+    Raises:
+        MetaftError: if the package ``gguf`` is missing, or the file lacks weights of the model.
+    """
+    if importlib.util.find_spec("gguf") is None:
+        raise MetaftError(f"{file.name} needs a package: pip install --no-deps gguf==0.19")
+    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
+    from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
+
+    config = AutoConfig.from_pretrained(file.parent, gguf_file=file.name, local_files_only=True)
+    config._attn_implementation = attention
+    how: dict[str, Any] = {"dtype": torch.float32, "attn_implementation": attention, "trust_remote_code": False}
+    model = AutoModel.from_config(config, **how)
+    if not pretrained:
+        return model
+    # ``from_pretrained`` reads such files too, and asks for one more package to do so. The names in the file are those
+    # of the model with its matrix of words.
+    with torch.device("meta"):
+        whole = AutoModelForCausalLM.from_config(config)
+    with redirect_stderr(StringIO()):  # a bar of progress
+        held = load_gguf_checkpoint(str(file), return_tensors=True, model_to_load=whole, torch_dtype=torch.float32)
+    own = {name.removeprefix(f"{whole.base_model_prefix}."): value for name, value in held["tensors"].items()}
+    missing, _ = model.load_state_dict(own, strict=False)
+    if missing:
+        raise MetaftError(f"{file.name} lacks {len(missing)} weights of a {type(model).__name__}, such as {missing[0]}")
+    return model
+
+
+def tokenizer_text(file: Path) -> str:
+    """The tokenizer in a GGUF file.
+
+    Args:
+        file: the GGUF file.
+
+    Returns:
+        The tokenizer as JSON, in the form of the library ``tokenizers``.
+    """
+    try:
+        from transformers.integrations.gguf import convert_gguf_tokenizer, get_gguf_tokenizer
+    except ImportError:
+        raise MetaftError("models of Hugging Face need the extra text: pip install 'metaft[text]'") from None
+    architecture, told, _ = get_gguf_tokenizer(str(file))
+    return str(convert_gguf_tokenizer(architecture, told)[0].to_str())
