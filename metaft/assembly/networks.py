@@ -9,7 +9,7 @@ from torch import nn
 
 from metaft import models
 from metaft.assembly.words import require_own_words, tokens_of
-from metaft.data.texts import tokenizer
+from metaft.data.texts.tokenizer import Tokenizer
 from metaft.models.heads import with_cosine_head
 from metaft.plugins import foreign, named_part
 from metaft.settings.learner import ModelSettings
@@ -46,7 +46,7 @@ def build_model(config: ModelSettings, family: TaskFamily, seed: int, **more: An
     if name == "transformer" and (tokens := tokens_of(family)) is not None:
         options |= {"vocabulary": tokens.vocabulary}
         if named_part(config.model, "model").options.get("pool") == "marked":
-            options |= {"signs": tokenizer.known(tokens.words).signs()}
+            options |= {"signs": Tokenizer(tokens.tokenizer, "the data's").signs()}
     return models.build(config.model, outputs=family.outputs, input_shape=family.input_shape, seed=seed, **options)
 
 

@@ -332,7 +332,6 @@ def tokenised(texts: LabelledTexts, tokenizer: Tokenizer, most: int | None = Non
         ids, offsets = tokenizer.encode(texts.texts, most)
         return Entry({"ids": ids, "offsets": offsets}, ())
 
-    _KNOWN[tokenizer.digest] = tokenizer
     held = cache.cached(f"tokens-{tokenizer.digest}-{content}", build).tensors
     counts, meaning = torch.tensor(texts.counts), (tokenizer.vocabulary, tokenizer.digest)
     return LabelledTokens(
@@ -341,22 +340,6 @@ def tokenised(texts: LabelledTexts, tokenizer: Tokenizer, most: int | None = Non
 
 
 KINDS = (*TRAINED, "hf", "stories260k", "file")
-
-_KNOWN: dict[str, Tokenizer] = {}
-
-
-def known(digest: str) -> Tokenizer:
-    """The tokenizer by which texts of this process were made numbers.
-
-    Args:
-        digest: `LabelledTokens.words` of those texts.
-
-    Raises:
-        MetaftError: if their numbers were not made here.
-    """
-    if digest not in _KNOWN:
-        raise MetaftError(f"the tokenizer {digest} of these texts is not known, only the numbers of their words")
-    return _KNOWN[digest]
 
 
 def asked(text: str, texts: Sequence[Text]) -> Tokenizer:
