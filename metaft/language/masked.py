@@ -101,6 +101,7 @@ class MaskedAndOrder(Masked):
         Returns:
             ``int64 [passages, length]``, and ``int64 [passages]``: 1 where they are swapped.
         """
+        spans = _whole_sentences(corpus, spans)
         sizes = spans[:, 1] - spans[:, 0]
         target = sizes * torch.from_numpy(draw.uniform(*MIDDLE, len(sizes)))
         places = torch.arange(1, length)
@@ -111,6 +112,27 @@ class MaskedAndOrder(Masked):
         cut = torch.where(fits.any(1), nearest.argmin(1) + 1, target.long().clamp(min=1))
         swapped = torch.from_numpy(draw.integers(0, 2, len(sizes)))
         return _joined(corpus, spans[:, 0], sizes, (cut, swapped), length), swapped
+
+
+def _whole_sentences(corpus: TokenCorpus, spans: Tensor) -> Tensor:
+    """Spans that begin and end with a sentence, where one does within a quarter: torn ends would tell the order.
+
+    Args:
+        corpus: holds the words.
+        spans: ``int64 [passages, 4]``.
+
+    Returns:
+        The same, perhaps shorter.
+    """
+    first, last, begin, _ = spans.unbind(1)
+    sizes = last - first
+    places = torch.arange(int(sizes.max()))
+    ends = corpus.ends[(first[:, None] + places).clamp(max=len(corpus.ids) - 1)] & (places < sizes[:, None])
+    early, late = ends & (places < sizes[:, None] // 4), ends & (places >= 3 * sizes[:, None] // 4)
+    begins_one = (first == begin) | corpus.ends[(first - 1).clamp(min=0)]
+    skipped = torch.where(early.any(1) & ~begins_one, early.int().argmax(1) + 1, 0)
+    kept = torch.where(late.any(1), len(places) - late.flip(1).int().argmax(1), sizes)
+    return torch.stack([first + skipped, first + kept, *spans[:, 2:].unbind(1)], dim=1)
 
 
 def _joined(

@@ -128,6 +128,16 @@ def test_segments_are_parted_where_a_sentence_ends() -> None:
         assert size / 4 - 1 <= len(one) <= 3 * size / 4
 
 
+def test_torn_sentences_do_not_tell_the_order() -> None:
+    own = tokenised([["One red lion. "] * 99], corpus().tokenizer, "lions")
+    batch = Passages(own, MaskedAndOrder(), length=60, seed=1).batch(0, 16)
+    plain = torch.where(batch.query_y != IGNORE, batch.query_y, batch.query_x)
+    sentence = own.ids[: own.ends.tolist().index(True) + 1].tolist()
+    for row in plain.tolist():
+        for segment in _segments(own, row):
+            assert segment == sentence * (len(segment) // len(sentence))
+
+
 def test_of_the_chosen_eight_in_ten_are_hidden_and_one_is_another() -> None:
     own = corpus(size=200)
     family = Passages(own, Masked(share=0.5), length=64)

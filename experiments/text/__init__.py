@@ -1,0 +1,1 @@
+"""Every way to use a support set of texts."""
