@@ -71,7 +71,7 @@ def _language(path: str | Path, config: PretrainConfig, weights: str) -> nn.Modu
     checkpoint.require_fit(chosen, dict(model.named_parameters()), stored.path)
     model.load_state_dict(chosen)
     made = model.transformer
-    made.head = nn.Linear(made.embedding.words.embedding_dim, 1)
+    made.head = nn.Linear(made.vector.width(len(made.blocks) + 1, made.embedding.words.embedding_dim), 1)
     return made.eval()
 
 

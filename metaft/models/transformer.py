@@ -162,7 +162,10 @@ class Transformer(nn.Module):
     Args:
         vocabulary: how many words there are.
         outputs: how many numbers it answers with.
-        shape: bert (both directions), gpt or llama (each place sees those before it).
+        shape: bert (both directions), gpt or llama (each place sees those before it); the next three say otherwise.
+        causal: whether a place sees only those before it.
+        rotary: whether queries and keys are turned by their place, instead of a vector learned for each.
+        norm_first: whether norms stand before a block's parts, instead of after their sum.
         layers: how many blocks.
         width: of a place.
         heads: of attention.
@@ -189,6 +192,9 @@ class Transformer(nn.Module):
         outputs: int,
         *,
         shape: Shape = "bert",
+        causal: bool | None = None,
+        rotary: bool | None = None,
+        norm_first: bool | None = None,
         layers: int = 4,
         width: int = 256,
         heads: int = 4,
@@ -213,7 +219,9 @@ class Transformer(nn.Module):
         if shape not in SHAPES:
             raise MetaftError(f"unknown shape {shape!r} of a transformer; known: {', '.join(SHAPES)}")
         how = SHAPES[shape]
-        self.causal, self.rotary, self.size = how["causal"], how["llama"], width // heads
+        said = {"causal": causal, "rotary": rotary, "before": norm_first}
+        how = {"rotary": how["llama"], **how} | {name: value for name, value in said.items() if value is not None}
+        self.causal, self.rotary, self.size = how["causal"], how["rotary"], width // heads
         if self.rotary and width // heads % 2:
             raise MetaftError(f"rotary places turn pairs of numbers: a head of width {width // heads} is odd")
 
