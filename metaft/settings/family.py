@@ -100,7 +100,7 @@ class FamilySettings(Settings):
     tokenizer: str | None = None
     """texts: wordpiece:size=4096, trained on the training classes; hf:minilm; or a tokenizer.json [wordpiece]"""
     max_words: int | None = Field(None, ge=4, le=100_000)
-    """texts: how many words one may have; what is longer is cut [newsgroups20: 512, others: any number]"""
+    """texts: how many words one may have; what is longer is cut [any number]"""
     colours: Literal["grey", "rgb"] | None = None
     """turn images grey, or into colour [as they are]"""
     split_seed: DivisionSeed = 0

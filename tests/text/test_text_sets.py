@@ -100,9 +100,14 @@ def test_trec_by_type_and_by_fine_class(caplog: pytest.LogCaptureFixture) -> Non
         rows = {part: held.read(f"qc/{part}.txt").decode("latin-1").splitlines() for part in ("train", "test")}
     assert {part: len(own) for part, own in rows.items()} == {"train": 5452, "test": 500}
     assert len({row.split()[0] for row in rows["train"]}) == 50
-    coarse = read("trec", labels="coarse")
+    coarse = read("trec", labels="coarse", min_examples=9)
     assert coarse["test"].names == ("ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM")
     assert len(coarse["test"].texts) == 500
+    caplog.clear()
+    five = read("trec", labels="coarse")
+    assert {part.names for part in five.values()} == {("DESC", "ENTY", "HUM", "LOC", "NUM")}
+    assert "1 class of 6 left out, having fewer than 16 questions in a split: ABBR (9)" in caplog.text
+    assert len(five["test"].texts) == 491
     twice = {plain(row.partition(" ")[2]) for row in rows["test"]} & {plain(r.partition(" ")[2]) for r in rows["train"]}
     assert len(twice) == 11
     caplog.clear()
@@ -122,6 +127,7 @@ def test_trec_by_type_and_by_fine_class(caplog: pytest.LogCaptureFixture) -> Non
         ({"scheme": "type"}, "unknown scheme 'type' of trec; did you mean 'types'"),
         ({"labels": "coarse", "scheme": "random"}, "labels = coarse has the same in all splits"),
         ({"min_examples": 10**6}, "no class of train has 1000000 questions"),
+        ({"min_examples": 10**6, "labels": "coarse"}, "no type has 1000000 questions in each split"),
     ):
         with pytest.raises(MetaftError, match=said):
             read("trec", **options)

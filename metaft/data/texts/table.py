@@ -67,7 +67,7 @@ TEXTS = {
         TextSet(
             name="trec",
             description="what a question asks for, in 50 classes of 6 types (Li & Roth 2002)",
-            counts="23 / 5 / 11 classes × 17 to 1,010 questions (train / val / test); labels=coarse: 5,917 of 6 types",
+            counts="23 / 5 / 11 classes × 17 to 1,010 questions (train / val / test); labels=coarse: 5 or 6 types",
             licence="none stated (Xin Li, Dan Roth, UIUC)",
             load="metaft.data.texts.trec:load",
             files=("trec/qc.zip",),
