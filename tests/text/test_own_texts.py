@@ -359,3 +359,10 @@ def test_runs_on_the_same_classes_are_tested_on_other_examples(tmp_path: Path, m
     for more in (["--split", "all"], ["--dataset", "texts:split_seed=1"]):
         done = run("evaluate", "run", "--tasks", "2", *more)
         assert (done.exit_code, "these test examples may be among them" in done.stderr) == (2, True), done.output
+
+
+def test_a_text_may_be_a_book(tmp_path: Path) -> None:
+    limit = csv.field_size_limit()
+    (tmp_path / "t.csv").write_text("text,label\n" + "word " * 50_000 + ",a\n")
+    assert len(text_table.read(tmp_path / "t.csv", Columns())[0].text) == 249_999
+    assert csv.field_size_limit() == limit
