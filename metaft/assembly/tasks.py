@@ -72,6 +72,7 @@ def build_family(settings: FamilySettings, split: str, seed: int, train_ways: in
         CHANNELS[settings.colours],
         settings.within,
         settings.tokenizer,
+        settings.max_words,
         **image_options(settings, info.options) | own,
     )
 

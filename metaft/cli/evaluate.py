@@ -13,7 +13,7 @@ from metaft.settings.config import RunConfig
 
 OF_THE_RUN = {
     "dataset": "tasks of another data set, to show transfer [the run's own]",
-    "scheme": "{} [the run's own; with another data set: alphabets]",
+    "scheme": "{} [the run's own; with another data set: that one's]",
     "ways": "{} [the run's own]",
     "shots": "{} [the run's own]",
     "queries": "{} [the run's own]",

@@ -40,6 +40,7 @@ class DatasetInfo:
         load: takes split, root and options, returns the images; ``None`` for a family that has no images.
         texts: takes split and options, returns the texts; ``None`` for other data sets.
         groups: what groups of its classes are called, such as "domain"; empty where there are none.
+        max_words: that a text may have, unless another number is asked for; None for any.
         division: takes the same, and tells how the classes are divided, where that depends on the user's own; else
             ``None``.
     """
@@ -56,6 +57,7 @@ class DatasetInfo:
     division: Callable[..., Division] | None = None
     texts: Callable[..., LabelledTexts] | None = None
     groups: str = ""
+    max_words: int | None = None
 
     @property
     def takes_root(self) -> bool:
@@ -169,6 +171,7 @@ def _of_texts(row: TextSet) -> DatasetInfo:
         division=load(row.division) if row.division else None,
         texts=load(row.load),
         groups=row.groups,
+        max_words=row.max_words,
     )
 
 

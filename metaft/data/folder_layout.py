@@ -170,21 +170,22 @@ def _large_enough(folders: dict[str, Path], least: int | None, kind: FileKind) -
     return {name: folders[name] for name in kept}
 
 
-def say_left_out(counts: Mapping[str, int], least: int, nouns: str) -> None:
+def say_left_out(counts: Mapping[str, int], least: int, nouns: str, where: str = "") -> None:
     """Say which classes are left out, if any.
 
     Args:
         counts: class → its examples, of all classes.
         least: how many a class needs.
         nouns: what examples are called.
+        where: of which data set, to begin with.
     """
     small = {name: count for name, count in counts.items() if count < least}
     if small:
         listed = ", ".join(f"{name} ({count})" for name, count in list(small.items())[:5])
         more = ", …" if len(small) > 5 else ""
         say(
-            f"{counted(len(small), 'class', 'classes')} of {len(counts)} left out, having fewer than {least} {nouns}: "
-            f"{listed}{more}"
+            f"{where}{counted(len(small), 'class', 'classes')} of {len(counts)} left out, having fewer than {least} "
+            f"{nouns}: {listed}{more}"
         )
 
 

@@ -34,7 +34,7 @@ def _of_texts(name: str) -> Defaults:
     if name not in _ROWS:
         return {}
     row = _ROWS[name]
-    said = {"scheme": row.schemes[0] if row.schemes else None, "ways": row.ways}
+    said = {"scheme": row.schemes[0] if row.schemes else None, "ways": row.ways, "max_words": row.max_words}
     return {setting: value for setting, value in said.items() if value is not None}
 
 

@@ -99,6 +99,8 @@ class FamilySettings(Settings):
     """texts: what all ways of a task have in common, such as domain for intents [all classes together]"""
     tokenizer: str | None = None
     """texts: wordpiece:size=4096, trained on the training classes; hf:minilm; or a tokenizer.json [wordpiece]"""
+    max_words: int | None = Field(None, ge=4, le=100_000)
+    """texts: how many words one may have; what is longer is cut [any number]"""
     colours: Literal["grey", "rgb"] | None = None
     """turn images grey, or into colour [as they are]"""
     split_seed: DivisionSeed = 0

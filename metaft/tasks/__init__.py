@@ -17,7 +17,7 @@ from metaft.tasks.sinusoid import Sinusoids as sinusoid
 from metaft.tasks.table import table
 from metaft.tasks.through_learn2learn import Learn2LearnTasks as learn2learn
 from metaft.tasks.too_few import too_few_classes
-from metaft.validate import count_range
+from metaft.validate import count_range, require_count
 
 __all__ = ["TaskBatch", "TaskFamily", "episodes", "episodes_of", "learn2learn", "sinusoid", "table"]
 
@@ -33,6 +33,7 @@ def episodes(
     channels: int | None = None,
     within: str | None = None,
     tokenizer: str | None = None,
+    max_words: int | None = None,
     **options: object,
 ) -> Episodes:
     """N-way K-shot episodes over a data set known by name.
@@ -50,6 +51,8 @@ def episodes(
         within: what the ways of a task have in common, such as "domain" for intents; None draws them from all classes.
         tokenizer: of texts: "wordpiece:size=4096" (the default), trained on the training classes; "hf:minilm", or the
             path of a ``tokenizer.json``.
+        max_words: of texts, how many words one may have; what is longer is cut. None for the data set's own number, 512
+            for newsgroups20, or any.
         options: the data set's own (``scheme``, ``size``, ``rotations``, …; see its entry in the catalog).
 
     Returns:
@@ -63,8 +66,8 @@ def episodes(
     if catalog.dataset(dataset).texts is not None:
         if channels is not None:
             raise MetaftError(f"channels = {channels} are of images, and {dataset} has texts; leave it out")
-        return _of_texts(dataset, ways, shots, queries, split, seed, root, within, tokenizer, options)
-    for name, given in (("within", within), ("tokenizer", tokenizer)):
+        return _of_texts(dataset, ways, shots, queries, split, seed, root, within, tokenizer, max_words, options)
+    for name, given in (("within", within), ("tokenizer", tokenizer), ("max_words", max_words)):
         if given is not None:
             raise MetaftError(f"{name} = {given!r} is for texts, and {dataset} has images; leave it out")
     images = catalog.load_images(dataset, split, root=root, **options)
@@ -86,17 +89,19 @@ def _of_texts(
     root: str | Path | None,
     within: str | None,
     tokenizer: str | None,
+    max_words: int | None,
     options: Mapping[str, object],
 ) -> Episodes:
     from metaft.data import catalog
     from metaft.data.texts import sets
 
     info = catalog.dataset(dataset)
-    tokens, asked = sets.load(info, split, root, tokenizer, options)
-    most = max(count_range(ways, "ways", 2))
-    if info.division is not None and most > tokens.classes and not tokens.shared:
-        raise MetaftError(too_few_classes(most, dataset, split, info.division(split, root=root, **options)))
-    details = {**info.options, **options, "tokenizer": asked}
+    most = info.max_words if max_words is None else require_count(max_words, "max_words", 4)
+    tokens, asked = sets.load(info, split, root, tokenizer, options, most)
+    largest = max(count_range(ways, "ways", 2))
+    if info.division is not None and largest > tokens.classes and not tokens.shared:
+        raise MetaftError(too_few_classes(largest, dataset, split, info.division(split, root=root, **options)))
+    details = {**info.options, **options, "tokenizer": asked, **({} if most is None else {"max_words": most})}
     if within is None:
         return episodes_of(tokens, ways, shots, queries, split, seed, dataset, None, details)
     if isinstance(ways, tuple) or isinstance(shots, tuple):

@@ -94,6 +94,8 @@ MISTAKES = {
     "no label.csv": (b"text,label\nhi,a\nho,\n", "line 3: the label is empty"),
     "comma.csv": (b"text,label\nhi,a\nwell, no,b\n", "line 3: 3 cells, and the first line names 2 columns; a text"),
     "after a long one.csv": (b'text,label\n"a\nb",a\nc\n', "line 4: 1 cell, "),
+    "a long one.csv": (b'text,label\n"a\nb",a\n"c\nd"\n', "line 4: 1 cell, "),
+    "empty and long.csv": (b'text,label\n"a\nb",a\n"\n \n",b\n', "line 4: the text is empty"),
     "open.csv": (b'text,label\nhi,a\n"ho,b\n', "line 3: not a table .unexpected end of data."),
     "other names.csv": (
         b"utterance,intent\nhi,a\n",
@@ -279,6 +281,10 @@ def test_mistakes_about_folders(tmp_path: Path) -> None:
         own_texts.load("all")
     with pytest.raises(MetaftError, match=r"cannot read .*nowhere.csv: No such file"):
         own_texts.load("all", root=tmp_path / "nowhere.csv")
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "train.csv").write_text("text,label\n")
+    with pytest.raises(MetaftError, match=r"tables is a folder of tables; give one of them .* such as .*train.csv"):
+        own_texts.load("all", root=tmp_path / "tables")
 
 
 def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
@@ -353,3 +359,10 @@ def test_runs_on_the_same_classes_are_tested_on_other_examples(tmp_path: Path, m
     for more in (["--split", "all"], ["--dataset", "texts:split_seed=1"]):
         done = run("evaluate", "run", "--tasks", "2", *more)
         assert (done.exit_code, "these test examples may be among them" in done.stderr) == (2, True), done.output
+
+
+def test_a_text_may_be_a_book(tmp_path: Path) -> None:
+    limit = csv.field_size_limit()
+    (tmp_path / "t.csv").write_text("text,label\n" + "word " * 50_000 + ",a\n")
+    assert len(text_table.read(tmp_path / "t.csv", Columns())[0].text) == 249_999
+    assert csv.field_size_limit() == limit

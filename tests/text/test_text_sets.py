@@ -100,9 +100,14 @@ def test_trec_by_type_and_by_fine_class(caplog: pytest.LogCaptureFixture) -> Non
         rows = {part: held.read(f"qc/{part}.txt").decode("latin-1").splitlines() for part in ("train", "test")}
     assert {part: len(own) for part, own in rows.items()} == {"train": 5452, "test": 500}
     assert len({row.split()[0] for row in rows["train"]}) == 50
-    coarse = read("trec", labels="coarse")
+    coarse = read("trec", labels="coarse", min_examples=9)
     assert coarse["test"].names == ("ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM")
     assert len(coarse["test"].texts) == 500
+    caplog.clear()
+    five = read("trec", labels="coarse")
+    assert {part.names for part in five.values()} == {("DESC", "ENTY", "HUM", "LOC", "NUM")}
+    assert "1 class of 6 left out, having fewer than 16 questions in a split: ABBR (9)" in caplog.text
+    assert len(five["test"].texts) == 491
     twice = {plain(row.partition(" ")[2]) for row in rows["test"]} & {plain(r.partition(" ")[2]) for r in rows["train"]}
     assert len(twice) == 11
     caplog.clear()
@@ -122,6 +127,7 @@ def test_trec_by_type_and_by_fine_class(caplog: pytest.LogCaptureFixture) -> Non
         ({"scheme": "type"}, "unknown scheme 'type' of trec; did you mean 'types'"),
         ({"labels": "coarse", "scheme": "random"}, "labels = coarse has the same in all splits"),
         ({"min_examples": 10**6}, "no class of train has 1000000 questions"),
+        ({"min_examples": 10**6, "labels": "coarse"}, "no type has 1000000 questions in each split"),
     ):
         with pytest.raises(MetaftError, match=said):
             read("trec", **options)
@@ -293,3 +299,27 @@ def test_damaged_files_are_one_line(name: str, file: str, content: bytes, said: 
     (tmp_path / file).write_bytes(content)
     with pytest.raises(MetaftError, match=said):
         metaft.families.episodes(name, ways=2, root=tmp_path)
+
+
+def test_long_texts_are_cut_where_that_is_asked_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = [{"text": "word " * (5 + 20 * (i % 2)), "label": f"c{i % 8}"} for i in range(80)]
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    how = {"root": tmp_path / "t.jsonl", "ways": 2, "queries": 2, "split": "all"}
+    whole = metaft.families.episodes("texts", **how)  # type: ignore[arg-type]
+    assert (whole.input_shape, "max_words" in whole.describe(), caplog.text) == ((32,), False, "")
+    for _ in range(2):  # computed, then out of the cache
+        caplog.clear()
+        cut = metaft.families.episodes("texts", max_words=8, **how)  # type: ignore[arg-type]
+        assert (cut.input_shape, cut.describe()["max_words"]) == ((8,), 8)
+        assert "40 texts of 80 cut to the 8 words" in caplog.text
+    for wrong, said in ((3, "max_words must be a whole number of at least 4"), (True, "max_words must be")):
+        with pytest.raises(MetaftError, match=said):
+            metaft.families.episodes("texts", max_words=wrong, **how)  # type: ignore[arg-type]
+    with pytest.raises(MetaftError, match="max_words = 8 is for texts, and glyphs has images"):
+        metaft.families.episodes("glyphs", max_words=8)
+
+
+def test_newsgroups_fit_into_512_places() -> None:
+    real_root(*TEXTS["newsgroups20"].files)
+    family = metaft.families.episodes("newsgroups20", queries=2, split="val")
+    assert (family.input_shape, family.describe()["max_words"]) == ((512,), 512)

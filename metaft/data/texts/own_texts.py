@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from metaft.data.class_lists import by_seed, list_files, require_disjoint
-from metaft.data.folder_files import FileKind, files_below, kinds, say_passed_over, subfolders
+from metaft.data.folder_files import FileKind, files_below, files_in, kinds, say_passed_over, subfolders
 from metaft.data.folder_layout import WAY_OUT, all_classes, layout, say_left_out
 from metaft.data.split_names import splits_among
 from metaft.data.splits import ALL, SPLITS, Division, check_split
@@ -168,6 +168,9 @@ def _stamp(path: Path) -> tuple[object, ...]:
 
 
 def _of_folder(base: Path, how: How, undivided: bool) -> Parts:
+    tables = [name for name in files_in(base) if reading.kind(Path(name)) in text_table.KINDS]
+    if tables and not subfolders(base):
+        raise MetaftError(f"{base} is a folder of tables; give one of them as --data-root, such as {base / tables[0]}")
     divided = bool(splits_among(subfolders(base), base) or list_files(base))
     read_folders = partial(_texts_in, encoding=how.columns.encoding)
     if not divided and (undivided or how.scheme == "examples"):

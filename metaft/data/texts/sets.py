@@ -15,7 +15,12 @@ DEFAULT = "wordpiece"
 
 
 def load(
-    info: DatasetInfo, split: str, root: str | Path | None, asked: str | None, options: Mapping[str, object]
+    info: DatasetInfo,
+    split: str,
+    root: str | Path | None,
+    asked: str | None,
+    options: Mapping[str, object],
+    most: int | None = None,
 ) -> tuple[LabelledTokens, str]:
     """Load one split of a data set of texts.
 
@@ -25,6 +30,7 @@ def load(
         root: where files are looked for first.
         asked: the tokenizer, see `tokenizer.asked`; one trained on the training classes if None.
         options: of this data set, such as ``scheme``.
+        most: how many words a text may have; None for any number.
 
     Returns:
         The texts, and the tokenizer's name.
@@ -44,4 +50,4 @@ def load(
     if (asked or DEFAULT).partition(":")[0] in tokenizer.TRAINED:
         known = (texts if undivided or split == "train" else read("train")).texts
     own = tokenizer.asked(asked or DEFAULT, known)
-    return tokenizer.tokenised(texts, own), own.name
+    return tokenizer.tokenised(texts, own, most), own.name

@@ -24,6 +24,7 @@ class TextSet:
         schemes: the ways to split it, the default first; empty where there is just one.
         groups: what groups of its classes are called, such as "domain"; empty where there are none.
         ways: of a task, where commands are told nothing; None for as many as of any data set.
+        max_words: that a text may have, unless more are asked for; None for any number.
         division: ``"module:function"``, how the classes are divided, where that depends on the user's own.
     """
 
@@ -36,6 +37,7 @@ class TextSet:
     schemes: tuple[str, ...] = ()
     groups: str = ""
     ways: int | None = None
+    max_words: int | None = None
     division: str = ""
 
 
@@ -60,11 +62,12 @@ TEXTS = {
             files=("newsgroups20/train.jsonl.gz", "newsgroups20/test.jsonl.gz"),
             schemes=("topics", "random"),
             groups="topic",
+            max_words=512,
         ),
         TextSet(
             name="trec",
             description="what a question asks for, in 50 classes of 6 types (Li & Roth 2002)",
-            counts="23 / 5 / 11 classes × 17 to 1,010 questions (train / val / test); labels=coarse: 5,917 of 6 types",
+            counts="23 / 5 / 11 classes × 17 to 1,010 questions (train / val / test); labels=coarse: 5 or 6 types",
             licence="none stated (Xin Li, Dan Roth, UIUC)",
             load="metaft.data.texts.trec:load",
             files=("trec/qc.zip",),

@@ -148,6 +148,7 @@ def _rows(path: Path, text: str, separator: str, quoting: Literal[0, 3]) -> tupl
     lines, spaced = io.StringIO(text, newline=""), quoting == csv.QUOTE_MINIMAL
     reader = csv.reader(lines, delimiter=separator, quoting=quoting, skipinitialspace=spaced, strict=True)
     header, rows, line = list[str](), Lines(), 1
+    longest = csv.field_size_limit(reading.MAX_BYTES)  # a text may be a book; the library's limit is one of the process
     try:
         for row in reader:
             begin, line = line, reader.line_num + 1
@@ -165,6 +166,8 @@ def _rows(path: Path, text: str, separator: str, quoting: Literal[0, 3]) -> tupl
                 rows.append((begin, row))
     except csv.Error as error:
         raise MetaftError(f"{path}, line {line}: not a table ({error}); are its quotation marks doubled?") from None
+    finally:
+        csv.field_size_limit(longest)
     return header, rows
 
 

@@ -123,14 +123,19 @@ class Tokenizer:
         Returns:
             ``int32 [words]``, and ``int64 [texts + 1]``, where each text begins and the last one ends.
         """
+        ids, offsets, long = self.cut(texts, most)
+        _say_cut(long, len(texts), most)
+        return ids, offsets
+
+    def cut(self, texts: Sequence[Text], most: int | None) -> tuple[Tensor, Tensor, int]:
+        """As `encode`, and how many texts were cut, which is not said."""
         encodings = self._own.encode_batch(list(texts))
         found = [encoding.ids for encoding in encodings]
+        long = 0
         if most is not None:
             long = sum(len(ids) > most for ids in found)
             found = [encoding.ids if len(encoding) <= most else _cut(encoding, most) for encoding in encodings]
-            if long:
-                say(f"{counted(long, 'text')} of {len(texts):,} cut to the {most} words that the model has places for")
-        return _packed(found)
+        return *_packed(found), long
 
     def find(self, word: str) -> int | None:
         """The number of a word; None if it has none."""
@@ -188,6 +193,11 @@ def trained(texts: Sequence[Text], size: int = PIECE, kind: str = "wordpiece") -
         return Entry({"size": torch.tensor(size)}, (train(parts, size),))
 
     return Tokenizer(cache.cached(f"{kind}-{content}", build).names[0], f"{kind}:size={size}")
+
+
+def _say_cut(long: int, texts: int, most: int | None) -> None:
+    if long:
+        say(f"{counted(long, 'text')} of {texts:,} cut to the {most} words that one may have")
 
 
 def _cut(encoding: tokenizers.Encoding, most: int) -> list[int]:
@@ -329,10 +339,12 @@ def tokenised(texts: LabelledTexts, tokenizer: Tokenizer, most: int | None = Non
     content = hashlib.sha256(json.dumps([texts.texts, most]).encode()).hexdigest()[:32]
 
     def build() -> Entry:
-        ids, offsets = tokenizer.encode(texts.texts, most)
-        return Entry({"ids": ids, "offsets": offsets}, ())
+        ids, offsets, long = tokenizer.cut(texts.texts, most)
+        return Entry({"ids": ids, "offsets": offsets, "cut": torch.tensor(long)}, ())
 
     held = cache.cached(f"tokens-{tokenizer.digest}-{content}", build).tensors
+    if most is not None:
+        _say_cut(int(held["cut"]), len(texts.texts), most)
     counts, meaning = torch.tensor(texts.counts), (tokenizer.vocabulary, tokenizer.digest)
     return LabelledTokens(
         held["ids"], held["offsets"], counts, texts.names, *meaning, texts.groups, texts.shared, tokenizer.text
