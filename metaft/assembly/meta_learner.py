@@ -14,11 +14,11 @@ from metaft.assembly.networks import build_model
 from metaft.assembly.tasks import build_family
 from metaft.data.class_lists import require_disjoint
 from metaft.distributed.place import place
-from metaft.environment import cores
 from metaft.errors import MetaftError
 from metaft.learners import ANY_WAYS
 from metaft.learners.learner import MetaLearner as Learner
 from metaft.plugins import call, is_import_path, load_attribute, named_part
+from metaft.processors import cores
 from metaft.runs import checkpoint
 from metaft.runs.directory import RunDirectory
 from metaft.runs.older_names import as_named_now

@@ -5,14 +5,15 @@ Names cost no import of torch. Options of a part are not offered: for them the p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 
 import click
 from click.shell_completion import CompletionItem
 
 from metaft.cli.defaults import known_datasets
 from metaft.settings.config import CommandSettings
-from metaft.tables import ESTIMATORS, META_TRAINED, MODELS, OBJECTIVES, OUTER, RULES
+from metaft.settings.pretrain import CLASSES, PretrainConfig
+from metaft.tables import ESTIMATORS, META_TRAINED, MODELS, OBJECTIVES, OUTER, RULES, WORD_OBJECTIVES
 
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 OF_TABLES = {
@@ -26,7 +27,7 @@ OF_TABLES = {
 """Setting → the table its names stand in."""
 
 
-def words(known: Iterable[str], files: bool = False) -> Complete:
+def words(known: Collection[str], files: bool = False) -> Complete:
     """Offer words.
 
     Args:
@@ -36,16 +37,15 @@ def words(known: Iterable[str], files: bool = False) -> Complete:
     Returns:
         What click takes as ``shell_complete``.
     """
-    offered = tuple(known)
 
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        found = [CompletionItem(word) for word in offered if word.startswith(incomplete)]
+        found = [CompletionItem(word) for word in known if word.startswith(incomplete)]
         return [*found, CompletionItem(incomplete, type="file")] if files else found
 
     return complete
 
 
-def of_setting(name: str, choices: Iterable[str], kind: type[CommandSettings]) -> Complete | None:
+def of_setting(name: str, choices: Collection[str], kind: type[CommandSettings]) -> Complete | None:
     """What is offered for a setting.
 
     Args:
@@ -56,5 +56,9 @@ def of_setting(name: str, choices: Iterable[str], kind: type[CommandSettings]) -
     Returns:
         As `words`; None where any text will do.
     """
-    known = known_datasets(kind) if name == "dataset" else OF_TABLES.get(name, tuple(choices))
+    known: Collection[str] = OF_TABLES.get(name, choices)
+    if name == "dataset":
+        known = known_datasets(kind)
+    elif name == "objective" and kind is PretrainConfig:
+        known = (CLASSES, *WORD_OBJECTIVES)
     return words(known) if known else None

@@ -35,7 +35,7 @@ def command(grid: str | None, out: str, jobs: int | None, resume: bool, quiet: b
     from metaft.commands.sweep.choice import heads, note
     from metaft.commands.sweep.page import next_command, table_rows
     from metaft.commands.sweep.sweep import sweep
-    from metaft.environment import cores
+    from metaft.processors import cores
 
     with SweepProgress(shown=not quiet) as watch:
         found = sweep(grid, out, jobs or cores(), resume=resume, watch=watch)

@@ -19,6 +19,8 @@ Centre = Literal["none", "support", "base"]
 Normalise = Literal["none", "l2"]
 MOST_VALUES, MOST_WORDS = 2**18, 2**13
 """Input values, or places of texts, in one forward pass on a CPU, whatever the number of tasks: it bounds memory."""
+MOST_KEPT = 2**25
+"""Numbers of the texts' features that are kept for tasks to come: 128 MiB of float32."""
 
 
 class Embedding:
@@ -60,6 +62,9 @@ class Embedding:
         self.features = features or (RAW if model is None else PENULTIMATE)
         self.combine, self.centre, self.normalise, self.base = combine, centre, normalise, base
         self.network = Functional(LayerFeatures(model, self.features, combine), batch_norm)
+        self._weights: list[tuple[Tensor, int]] = []
+        self._known: dict[bytes, Tensor] = {}
+        self._width = 0
         self._blind_to_padding = RAW not in self.features and isinstance(getattr(model, "vector", None), TextVector)
 
     @torch.no_grad()
@@ -129,21 +134,32 @@ class Embedding:
     def _all(self, params: Params, x: Tensor) -> Tensor:
         """Every example of every task passes through alike, so tasks need not be told apart."""
         flat = x.flatten(0, 1)
-        if self._blind_to_padding and not flat.is_floating_point():
+        if self._blind_to_padding and not flat.is_floating_point() and flat.device.type == "cpu":
             return self._texts(params, flat).unflatten(0, x.shape[:2])
         size = max(1, MOST_VALUES // max(flat[0].numel(), 1)) if x.device.type == "cpu" else len(flat)
         return torch.cat([self.network(params, part) for part in flat.split(size)]).unflatten(0, x.shape[:2])
 
     def _texts(self, params: Params, ids: Tensor) -> Tensor:
-        """Each text once, though it stands in several tasks; texts of like length together, with little padding."""
+        """Each text is computed once, though it stands in many tasks; texts of like length together."""
+        now = [(value, value._version) for value in params.values()]  # a change in place counts a version on
+        alike = len(now) == len(self._weights) and all(
+            value is other and version == before
+            for (value, version), (other, before) in zip(now, self._weights, strict=True)
+        )
+        if not alike or len(self._known) * self._width > MOST_KEPT:
+            self._weights, self._known = now, {}
+        known = self._known
         different, places = torch.unique(ids, dim=0, return_inverse=True)
         lengths = (different != PADDING).sum(-1)
-        order = lengths.argsort(stable=True)
-        found = []
-        for part in order.split(max(1, MOST_WORDS // max(ids.shape[-1], 1))):
+        names = [row[:length].tobytes() for row, length in zip(different.numpy(), lengths.tolist(), strict=True)]
+        new = torch.tensor([i for i, name in enumerate(names) if name not in known], dtype=torch.int64)
+        new = new[lengths[new].argsort(stable=True)]
+        for part in new.split(max(1, MOST_WORDS // max(ids.shape[-1], 1))) if len(new) else ():
             longest = min(padded_length(int(lengths[part[-1]])), ids.shape[-1])
-            found.append(self.network(params, different[part, :longest]))
-        return torch.cat(found)[order.argsort()[places]]
+            found = self.network(params, different[part, :longest])
+            self._width = found.shape[-1]
+            known |= {names[i]: vector for i, vector in zip(part.tolist(), found, strict=True)}
+        return torch.stack([known[name] for name in names])[places]
 
     def _transformed(self, found: Tensor, centre: Tensor) -> Tensor:
         if not found.is_floating_point():

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from metaft.errors import MetaftError
+from metaft.errors import MetaftError, first_line
 
 
 def file_of(folder: Path) -> Path | None:
@@ -45,10 +45,19 @@ def read(file: Path, pretrained: bool, attention: str) -> Any:
         The model, float32.
 
     Raises:
-        MetaftError: if the package ``gguf`` is missing, or the file lacks weights of the model.
+        MetaftError: if the package ``gguf`` is missing, the file is damaged, or it lacks weights of the model.
     """
     if importlib.util.find_spec("gguf") is None:
         raise MetaftError(f"{file.name} needs a package: pip install --no-deps gguf==0.19")
+    try:
+        return _model(file, pretrained, attention)
+    except MetaftError:
+        raise
+    except Exception as error:  # whatever a damaged file leads to
+        raise MetaftError(f"{file} cannot be read: {first_line(error)}") from None
+
+
+def _model(file: Path, pretrained: bool, attention: str) -> Any:
     from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
     from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
@@ -63,12 +72,25 @@ def read(file: Path, pretrained: bool, attention: str) -> Any:
     with torch.device("meta"):
         whole = AutoModelForCausalLM.from_config(config)
     with redirect_stderr(StringIO()):  # a bar of progress
-        held = load_gguf_checkpoint(str(file), return_tensors=True, model_to_load=whole, torch_dtype=torch.float32)
+        held = load_gguf_checkpoint(
+            str(file), return_tensors=True, model_to_load=_Names(whole), torch_dtype=torch.float32
+        )
     own = {name.removeprefix(f"{whole.base_model_prefix}."): value for name, value in held["tensors"].items()}
     missing, _ = model.load_state_dict(own, strict=False)
     if missing:
         raise MetaftError(f"{file.name} lacks {len(missing)} weights of a {type(model).__name__}, such as {missing[0]}")
     return model
+
+
+class _Names:
+    """A model whose weights are looked through as one: part by part, as theirs is, it takes as long as reading them."""
+
+    def __init__(self, model: Any) -> None:
+        self.config, self.state_dict = model.config, model.state_dict
+
+    def named_children(self) -> tuple[()]:
+        """None: all weights are in the whole."""
+        return ()
 
 
 def tokenizer_text(file: Path) -> str:
@@ -79,10 +101,16 @@ def tokenizer_text(file: Path) -> str:
 
     Returns:
         The tokenizer as JSON, in the form of the library ``tokenizers``.
+
+    Raises:
+        MetaftError: if there is none, or the library of Hugging Face is missing.
     """
     try:
         from transformers.integrations.gguf import convert_gguf_tokenizer, get_gguf_tokenizer
     except ImportError:
         raise MetaftError("models of Hugging Face need the extra text: pip install 'metaft[text]'") from None
-    architecture, told, _ = get_gguf_tokenizer(str(file))
-    return str(convert_gguf_tokenizer(architecture, told)[0].to_str())
+    try:
+        architecture, told, _ = get_gguf_tokenizer(str(file))
+        return str(convert_gguf_tokenizer(architecture, told)[0].to_str())
+    except Exception as error:
+        raise MetaftError(f"{file} holds no tokenizer that can be read: {first_line(error)}") from None

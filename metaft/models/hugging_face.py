@@ -172,6 +172,9 @@ def _read(path: str, pretrained: bool) -> Any:
     """A model of theirs, with the weights of its folder or drawn anew."""
     transformers = _library()
     folder = folder_of(path)
+    bars = transformers.utils.logging
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
     try:
         if (file := gguf.file_of(folder)) is not None:
             return gguf.read(file, pretrained, ATTENTION)
@@ -186,6 +189,9 @@ def _read(path: str, pretrained: bool) -> Any:
         raise
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise MetaftError(f"hf:{path} cannot be read: {first_line(error)}") from None
+    finally:
+        if shown:
+            bars.enable_progress_bar()
 
 
 def _separator(model: Any, path: str) -> int | None:

@@ -7,8 +7,8 @@ from typing import Any, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
-from metaft.environment import cores
 from metaft.plugins import FOREIGN, foreign
+from metaft.processors import cores
 from metaft.settings.config import CommandSettings
 from metaft.settings.defaults import BY_DATASET, OF_WORDS, REGRESSIONS, TEXTS
 from metaft.settings.family import FamilySettings, Settings, with_dataset

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, cast
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -173,32 +173,4 @@ def _distinct_within(draw: np.random.Generator, counts: np.ndarray, sample: int,
     keys = draw.random((*counts.shape, widest), dtype=np.float32)
     if int(counts.min()) < widest:
         keys[np.arange(widest) >= counts[..., None]] = 2.0
-    return _smallest(keys, sample)
-
-
-def _smallest(keys: np.ndarray, sample: int) -> np.ndarray:
-    """Places of the smallest keys of each row in their order: what ``np.argsort(keys)`` begins with, in less time.
-
-    A key is a multiple of 2⁻²⁴. With its place in the digits behind it is a whole number, and those are quick to sort.
-
-    Args:
-        keys: ``float32 [..., examples]``, in [0, 1), or 2 for what is not to be taken.
-        sample: how many.
-
-    Returns:
-        ``int64 [..., sample]``.
-    """
-    widest = keys.shape[-1]
-    digits = (widest - 1).bit_length()
-    kind: Any = np.uint32 if digits <= 8 else np.uint64
-    whole: Any = np.minimum(keys * np.float32(2**24), np.float32(2**24 - 1)).astype(kind)
-    whole <<= kind(digits)
-    whole |= np.arange(widest, dtype=kind)
-    whole.sort(axis=-1)
-    first = whole[..., : sample + 1]
-    found = (first[..., :sample] & kind(2**digits - 1)).astype(np.int64)
-    # Equal keys are as argsort leaves them.
-    equal = (first[..., 1:] >> kind(digits) == first[..., :-1] >> kind(digits)).any(-1)
-    if equal.any():
-        found[equal] = np.argsort(keys[equal], axis=-1)[..., :sample]
-    return cast(np.ndarray, found)
+    return np.argsort(keys, axis=-1)[..., :sample]

@@ -13,7 +13,7 @@ import torch
 import benchmarks.speed.measure
 from benchmarks.peers.entrants import with_metaft_uncompiled
 from benchmarks.peers.jax_sinusoid import jitted
-from benchmarks.speed import attention, conv4, resnet12, sinusoid
+from benchmarks.speed import attention, conv4, resnet12, sinusoid, text_episodes
 from benchmarks.speed.agree import TOLERANCE, difference, second_order_share
 from benchmarks.speed.episodes import sampling
 from benchmarks.speed.own_process import Apart
@@ -196,10 +196,24 @@ def test_episode_row_times_metaft_where_learn2learn_is_absent(monkeypatch: pytes
     assert (theirs.entrant, theirs.missing) == (None, "ModuleNotFoundError: No module named 'learn2learn'")
 
 
+def test_the_row_of_texts_samples_tasks_of_one_shape_in_both_ways() -> None:
+    ours, loop = (text_episodes.prepare(name, True).entrant for name in ROWS["text-episodes"].names)
+    assert ours is not None
+    assert loop is not None
+    batch = ours.call()
+    assert ours.units == batch.tasks == 32
+    support_x, support_y, query_x, query_y = loop.call()
+    assert (support_x.shape[0], query_x.shape[0]) == batch.support_x.shape[1:2] + batch.query_x.shape[1:2] == (5, 75)
+    assert torch.equal(support_y, batch.support_y[0])
+    assert torch.equal(query_y, batch.query_y[0])
+    texts = {tuple(row[row != 0].tolist()) for row in torch.cat([support_x, query_x])}
+    assert len(texts) > 70  # of 80, few of which are said twice
+
+
 def test_rows_state_what_issues_3_19_and_21_ask_for() -> None:
     targets = {name: row.target for name, row in ROWS.items() if row.target is not None}
     expected = {"sinusoid": 40, "sinusoid-training": 1, "conv4-stride2": 2.5, "conv4-maxpool": 2.5, "resnet12": 1.3}
     expected |= {"attention": 2, "attention-first-order": 2, "recurrent": 1}
     expected |= {"pretraining-bert": 1.4, "pretraining-gpt": 1.4}
     assert targets == expected
-    assert ROWS["episodes"].target_per_second == 10_000
+    assert ROWS["episodes"].target_per_second == ROWS["text-episodes"].target_per_second == 10_000

@@ -35,6 +35,7 @@ def test_data_sets_choices_and_settings() -> None:
     assert offered("meta-train", "--schedule", "c") == ["constant", "cosine"]
     assert offered("meta-train", "--config", "") == list(NAMES)
     assert offered("pretrain", "--config", "") == []
+    assert offered("pretrain", "--objective", "") == ["classes", "masked", "masked+order", "causal"]
     assert offered("meta-train", "--data-root", "") == []
 
 

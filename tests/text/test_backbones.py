@@ -150,6 +150,14 @@ def test_texts_are_computed_once_and_by_length_and_come_back_in_their_order(monk
     torch.testing.assert_close(found, expected.detach())
     assert sum(len(x) for x in seen) == len(ids.flatten(0, 1).unique(dim=0))
     assert max(x.shape[1] for x in seen) == 8  # no text is longer than 7
+    params = embedding.network.params()
+    embedding.support(params, ids, torch.ones(3, 20, dtype=torch.bool))
+    count = len(seen)
+    again, _ = embedding.support(params, ids.flip(0), torch.ones(3, 20, dtype=torch.bool))
+    assert (len(seen), torch.equal(again, found.flip(0))) == (count, True)  # known from before
+    params["model.norm.weight"] *= 2.0
+    other, _ = embedding.support(params, ids, torch.ones(3, 20, dtype=torch.bool))
+    assert not torch.allclose(other, found)
 
 
 def test_a_named_layer_of_a_text_is_averaged_over_its_words() -> None:

