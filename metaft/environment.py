@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from metaft.processors import cores
+
 
 def environment() -> dict[str, Any]:
     """Versions, machine and time, as plain JSON values without any path or host name.
