@@ -27,11 +27,11 @@ OF_TABLES = {
 """Setting → the table its names stand in."""
 
 
-def words(known: Collection[str], files: bool = False) -> Complete:
+def words(known: Collection[str] | Callable[[], Collection[str]], files: bool = False) -> Complete:
     """Offer words.
 
     Args:
-        known: of which to offer those that begin as what was typed.
+        known: of which to offer those that begin as what was typed; read, or called, when they are asked for.
         files: whether the shell may offer files beside them.
 
     Returns:
@@ -39,7 +39,9 @@ def words(known: Collection[str], files: bool = False) -> Complete:
     """
 
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        found = [CompletionItem(word) for word in known if word.startswith(incomplete)]
+        found = [
+            CompletionItem(word) for word in (known() if callable(known) else known) if word.startswith(incomplete)
+        ]
         return [*found, CompletionItem(incomplete, type="file")] if files else found
 
     return complete
@@ -56,9 +58,7 @@ def of_setting(name: str, choices: Collection[str], kind: type[CommandSettings])
     Returns:
         As `words`; None where any text will do.
     """
-    known: Collection[str] = OF_TABLES.get(name, choices)
-    if name == "dataset":
-        known = known_datasets(kind)
-    elif name == "objective" and kind is PretrainConfig:
-        known = (CLASSES, *WORD_OBJECTIVES)
+    if name == "objective" and kind is PretrainConfig:
+        return words(lambda: (CLASSES, *WORD_OBJECTIVES))
+    known = known_datasets(kind) if name == "dataset" else OF_TABLES.get(name, choices)
     return words(known) if known else None
