@@ -44,8 +44,9 @@ def test_it_writes_the_story_of_its_page() -> None:
     assert FOLDER is not None
     page = (FOLDER / "stories260K.md").read_text(encoding="utf-8")
     story = re.search(r"-t 0\.0\n(.*?)\n```", page, flags=re.DOTALL).group(1)  # type: ignore[union-attr]
-    assert greedy("Once upon a time", 60).strip() == story[: len(greedy("Once upon a time", 60).strip())]
-    assert len(greedy("", 60)) > 100
+    written = greedy("", 80).strip()
+    assert len(written) > 150
+    assert story.startswith(written)
 
 
 def test_its_loss_on_stories_is_that_of_its_author() -> None:
