@@ -178,6 +178,18 @@ def test_it_runs_from_the_command_line(tmp_path: Path, monkeypatch: pytest.Monke
     }.items():
         done = CliRunner().invoke(cli, ["evaluate", "plain", "--tasks", "2", *more])
         assert (done.exit_code, said in done.stderr) == (2, True), done.output
-    for command in ("pretrain", "distill"):
-        done = CliRunner().invoke(cli, [command, "--dataset", "intents", "--out", "other"])
-        assert (done.exit_code, "these are texts" in done.stderr) == (2, True), done.output
+    done = CliRunner().invoke(cli, ["distill", "--dataset", "intents", "--out", "other"])
+    assert (done.exit_code, "these are texts" in done.stderr) == (2, True), done.output
+
+
+def test_a_classifier_of_texts_is_a_backbone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["--dataset", "intents", "--tasks", "2", "--queries", "2"]
+    small = ["--model", "transformer:layers=1,width=8,heads=2", "--iterations", "2", "--batch-size", "4", "--quiet"]
+    done = CliRunner().invoke(cli, ["pretrain", *words[:2], *small, "--validate-tasks", "2", "--out", "run"])
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "run/tokenizer.json").exists()
+    made = ["compare", "class-means:backbone=run", *words, "--seeds", "1", "--out", "compared"]
+    assert CliRunner().invoke(cli, made).exit_code == 0
+    done = CliRunner().invoke(cli, ["pretrain", *words[:2], *small, "--shift", "1", "--out", "other"])
+    assert (done.exit_code, "these are no images, and cannot be moved" in done.stderr) == (2, True), done.output
