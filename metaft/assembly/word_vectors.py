@@ -13,7 +13,7 @@ from metaft import models
 from metaft.assembly.backbone import load_backbone
 from metaft.data.texts import corpora, tokenizer
 from metaft.data.texts.tokenizer import Tokenizer
-from metaft.data.texts.word2vec import NAME, require_gensim, word2vec
+from metaft.data.texts.word2vec import NAME, Say, require_gensim, word2vec
 from metaft.data.texts.word_vectors import WordVectors
 from metaft.errors import MetaftError, nearest
 from metaft.models.hugging_face import HuggingFace
@@ -28,11 +28,13 @@ from metaft.validate import require_count
 SPACES = ("Ġ", "▁")
 """How tokenizers write the space before a word; those without mark what goes on with one, by ``##``."""
 GOES_ON = "##"
-SUPPLIED = frozenset(("corpus", "data_root", "seed"))
+SUPPLIED = frozenset(("corpus", "data_root", "seed", "say"))
 _LETTERS = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 
 
-def word_vectors(source: str, corpus: str, seed: int = 0, data_root: str | None = None) -> WordVectors:
+def word_vectors(
+    source: str, corpus: str, seed: int = 0, data_root: str | None = None, say: Say = lambda text: None
+) -> WordVectors:
     """Words and their vectors, as they are asked for.
 
     Args:
@@ -41,6 +43,7 @@ def word_vectors(source: str, corpus: str, seed: int = 0, data_root: str | None 
         corpus: of word2vec.
         seed: likewise.
         data_root: where corpora are looked for first.
+        say: called with how far word2vec's training is.
 
     Returns:
         The vectors.
@@ -49,7 +52,7 @@ def word_vectors(source: str, corpus: str, seed: int = 0, data_root: str | None 
         MetaftError: if there is no such source, or it has no vectors of words.
     """
     if source.partition(":")[0] == NAME:
-        made = word2vec(corpus, data_root, seed, **_options(source))
+        made = word2vec(corpus, data_root, seed, say, **_options(source))
         return replace(made, name=source)
     if others := foreign(source):
         model = models.build(source, outputs=1, seed=seed)
@@ -57,7 +60,9 @@ def word_vectors(source: str, corpus: str, seed: int = 0, data_root: str | None 
     require_source(source, corpus)
     model = load_backbone(source)
     if not isinstance(model, Transformer | HuggingFace):
-        raise MetaftError(f"{source} holds a {type(model).__name__}, which reads no words; name a language model's run")
+        raise MetaftError(
+            f"{source} holds no network that reads words, but a {type(model).__name__}; name a run of a language model"
+        )
     return of_network(model, tokenizer.of_file(RunDirectory(source).path, source), source)
 
 

@@ -87,8 +87,8 @@ def solve(
         require_source(source, corpus)
     found = []
     for source in sources:
-        progress(f"{source}: vectors (word2vec's are trained once, and kept) …")
-        vectors = word_vectors(source, corpus, seed, data_root)
+        progress(f"{source}: vectors …")
+        vectors = word_vectors(source, corpus, seed, data_root, progress)
         progress(f"{source}: {len(asked.words):,} questions …")
         found.append(answer(vectors, asked))
         if not found[-1].covered.any():

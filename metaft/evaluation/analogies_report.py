@@ -255,7 +255,7 @@ def _tables(
             for one in answered
             for entry in _shared(one, answered, questions)
         ]
-        found.append((f"On the questions that all {len(answered)} cover", ("source", *HEADS[1:]), cells, ()))
+        found.append(("On the questions that every source covers", ("source", *HEADS[1:]), cells, ()))
     return found
 
 
@@ -270,7 +270,9 @@ def _shared(one: Answered, answered: Sequence[Answered], questions: Questions) -
 
 
 def _cells(entry: Row, digits: int) -> list[str]:
-    covered = f"{100 * entry.covered / entry.questions:.1f}" if entry.questions else "–"
+    covered = f"{100 * entry.covered / entry.questions:.1f}"
+    if covered == "0.0" and entry.covered:
+        covered = "< 0.1"
     shares = [_share(found, digits) for found in entry.shares.values()]
     return [f"{entry.questions:,}", covered, *shares, _percent(entry.guess_of_kind)]
 

@@ -83,12 +83,14 @@ def load(path: str | Path | None = None, root: str | Path | None = None) -> Ques
     Raises:
         MetaftError: if the file is absent, a line is no question, or there is none.
     """
-    file = reading.require_place("questions-words.txt", (FILE,), root) / FILE if path is None else Path(path)
+    file = (
+        reading.require_place("questions-words.txt", (FILE,), root) / FILE if path is None else Path(path).expanduser()
+    )
     sections: dict[str, int] = {}
     words: list[tuple[str, ...]] = []
     whose: list[int] = []
     name = reading.stem(file)
-    text = decoded(reading.content(file.expanduser()), file, "four words a line")
+    text = decoded(reading.content(file), file, "four words a line")
     for number, line in enumerate(lines(text), start=1):
         if line.startswith(SECTION):
             name = line.removeprefix(SECTION).strip()

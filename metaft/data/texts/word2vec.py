@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -38,9 +38,12 @@ def words_of(text: str) -> list[str]:
     return [word.replace("’", "'") for word in _WORD.findall(text.lower())]
 
 
+Say = Callable[[str], object]
+
+
 def word2vec(
-    corpus: str, data_root: str | None = None, seed: int = 0, *, size: int = 100, window: int = 5, epochs: int = 5,
-    least: int = 5,
+    corpus: str, data_root: str | None = None, seed: int = 0, say: Say = lambda text: None, *, size: int = 100,
+    window: int = 5, epochs: int = 5, least: int = 5,
 ) -> WordVectors:  # fmt: skip
     """Skip-gram with negative sampling, on the training part of a corpus; a paragraph is a sentence.
 
@@ -48,6 +51,7 @@ def word2vec(
         corpus: as `metaft.data.texts.corpora.load` takes it.
         data_root: where corpora are looked for first.
         seed: of the initial vectors and all draws.
+        say: called with how far training is.
         size: of a vector.
         window: how many words to the left and right are foretold, at most.
         epochs: how often the corpus is read.
@@ -67,7 +71,7 @@ def word2vec(
     paragraphs = [paragraph for document in documents for paragraph in document.paragraphs]
     key = json.dumps([asked, version, NEGATIVE, SAMPLE, ALPHA, paragraphs])
     found = cache.cached(
-        f"{NAME}-{hashlib.sha256(key.encode()).hexdigest()[:32]}", lambda: _trained(paragraphs, corpus, asked)
+        f"{NAME}-{hashlib.sha256(key.encode()).hexdigest()[:32]}", lambda: _trained(paragraphs, corpus, asked, say)
     )
     facts = {"corpus": corpus, "words_read": int(found.tensors["read"]), **asked, "gensim": version}
     return WordVectors(found.names, found.tensors["vectors"], NAME, facts)
@@ -85,18 +89,32 @@ def require_gensim() -> str:
         raise MetaftError("word2vec needs the extra words: pip install 'metaft[words]'") from None
 
 
-def _trained(paragraphs: Sequence[str], corpus: str, asked: dict[str, int]) -> Entry:
+def _trained(paragraphs: Sequence[str], corpus: str, asked: dict[str, int], say: Say) -> Entry:
     sentences = [found for paragraph in paragraphs if (found := words_of(paragraph))]
-    vectors: Any = _train(sentences, asked).wv if sentences else ()
+    read = sum(map(len, sentences))
+    vectors: Any = _train(_Passes(sentences, f"{read:,} words", asked["epochs"], say), asked).wv if sentences else ()
     if len(vectors) == 0:
         raise MetaftError(
             f"corpus {corpus}: no word stands in it {asked['least']} times; take a longer one, or word2vec:least=1"
         )
-    read = torch.tensor(sum(map(len, sentences)))
-    return Entry({"vectors": torch.from_numpy(vectors.vectors.copy()), "read": read}, tuple(vectors.index_to_key))
+    learned = {"vectors": torch.from_numpy(vectors.vectors.copy()), "read": torch.tensor(read)}
+    return Entry(learned, tuple(vectors.index_to_key))
 
 
-def _train(sentences: Sequence[Sequence[str]], asked: dict[str, int]) -> Any:
+class _Passes:
+    """Sentences that say when they are read again: first to count words, then once an epoch."""
+
+    def __init__(self, sentences: Sequence[list[str]], what: str, epochs: int, say: Say) -> None:
+        self.sentences, self.what, self.epochs, self.say, self.times = sentences, what, epochs, say, 0
+
+    def __iter__(self) -> Iterator[list[str]]:
+        where = f"epoch {self.times} of {self.epochs}" if self.times else "counting"
+        self.say(f"{NAME}: {where}, {self.what} …")
+        self.times += 1
+        return iter(self.sentences)
+
+
+def _train(sentences: _Passes, asked: dict[str, int]) -> Any:
     from gensim.models import Word2Vec
 
     # One worker: several would take turns as the machine pleases.
