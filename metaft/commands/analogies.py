@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from fnmatch import fnmatch
 from pathlib import Path
 
 from metaft.assembly.word_vectors import require_source, word_vectors
@@ -20,10 +21,12 @@ from metaft.evaluation.report import write_result
 from metaft.evaluation.style import save
 from metaft.files import folder_path, write_atomically
 from metaft.runs.contents import Contents
-from metaft.runs.reading import dig, read_json
+from metaft.runs.reading import dig, entries, read_json
 from metaft.seeds import require_seed
 
 TABLES, PAGE, PICTURE = "analogies.json", "analogies.md", "analogies-{}.png"
+LONGEST = 60
+"""Characters of a source in the name of its picture."""
 
 
 def _is_ours(folder: Path) -> bool:
@@ -37,7 +40,7 @@ CONTENTS = Contents(
     TABLES,
     (TABLES, PAGE, PICTURE.format("*")),
     is_ours=_is_ours,
-    is_free=lambda names: PAGE not in names,
+    is_free=lambda names: not any(name == PAGE or fnmatch(name, PICTURE.format("*")) for name in names),
     resumed=False,
 )
 
@@ -103,20 +106,29 @@ def solve(
 
 def _write(folder: Path, found: Sequence[Answered], asked: Questions, draw: Sequence[str], seed: int) -> None:
     command = shlex.join(["metaft", *sys.argv[1:]])
-    for old in folder.glob(PICTURE.format("*")):
-        old.unlink()
-    pictures = {}
+    _remove_pictures(folder)
+    pictures: dict[str, str] = {}
     for one in found:
         figure = picture(one.vectors, asked, draw)
         if figure is not None:
-            name = pictures[one.vectors.name] = PICTURE.format(re.sub(r"\W+", "-", one.vectors.name).strip("-"))
-            save(figure, folder / name)
+            short = re.sub(r"\W+", "-", one.vectors.name).strip("-")[-LONGEST:]
+            names = (PICTURE.format(f"{short}{more}") for more in ("", *(f"-{n}" for n in range(2, len(found) + 1))))
+            pictures[one.vectors.name] = next(name for name in names if name not in pictures.values())
+            save(figure, folder / pictures[one.vectors.name])
     where = environment()
     versions = ", ".join(f"{name} {version}" for name, version in _versions(found, where["versions"]).items())
     made = f"Seed {seed}; {versions}; commit {where['commit']}; {where['date']}."
     write_atomically(folder / PAGE, markdown(found, asked, command, made, pictures).encode())
     file = {"file": Path(asked.file).name, "digest": file_digest(Path(asked.file)), "questions": len(asked.words)}
     write_result(folder / TABLES, results(found, asked), command, [seed], {"asked": file, "pictures": pictures})
+
+
+def _remove_pictures(folder: Path) -> None:
+    """Remove those of the table that is replaced, and no others."""
+    if (folder / TABLES).exists():
+        for name in entries(read_json(folder / TABLES), "pictures").values():
+            if isinstance(name, str) and "/" not in name and fnmatch(name, PICTURE.format("*")):
+                (folder / name).unlink(missing_ok=True)
 
 
 def _versions(found: Sequence[Answered], ours: dict[str, str]) -> dict[str, str]:

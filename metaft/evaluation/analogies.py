@@ -14,8 +14,8 @@ from metaft.evaluation.statistics import student_t95
 
 EPSILON = 1e-3
 """Keeps 3CosMul from dividing by zero (Levy & Goldberg 2014, eq. 5)."""
-ROOM = 2**24
-"""Scores that are held at once."""
+ROOM, MOST = 2**24, 2**27
+"""Scores that are held at once, and cosines."""
 ASKED = 3
 """Words of a question that are given; the fourth is asked for."""
 
@@ -76,6 +76,8 @@ def answers(vectors: Tensor, questions: Tensor, method: str = "3CosAdd") -> Tens
     given = questions[:, :ASKED]
     # Questions repeat words: a section's cosines are one product of its own words with all.
     words, place = given.unique(return_inverse=True)
+    if len(words) * len(vectors) > MOST and len(given) > 1:
+        return torch.cat([answers(vectors, half, method) for half in given.chunk(2)])
     cosines = vectors[words] @ vectors.T
     found = [torch.empty(0, dtype=torch.int64)]
     for some, own in zip(*(x.split(max(1, ROOM // len(vectors))) for x in (place, given)), strict=True):

@@ -183,6 +183,7 @@ def markdown(
 
 def results(answered: Sequence[Answered], questions: Questions) -> dict[str, dict[str, Any]]:
     """The tables as plain JSON values, by source."""
+    shared = {one.vectors.name: _shared(one, answered, questions) for one in answered if len(answered) > 1}
     return {
         one.vectors.name: finite(
             {
@@ -190,7 +191,7 @@ def results(answered: Sequence[Answered], questions: Questions) -> dict[str, dic
                 "in_lower_case": one.vectors.in_lower_case,
                 **one.vectors.facts,
                 "sections": {found.name: asdict(found) for found in rows(one, questions)},
-                "on_shared_questions": {found.name: asdict(found) for found in _shared(one, answered, questions)},
+                "on_shared_questions": {found.name: asdict(found) for found in shared.get(one.vectors.name, ())},
             }
         )
         for one in answered

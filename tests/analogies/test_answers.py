@@ -47,6 +47,8 @@ def test_answers_are_those_of_a_loop(method: str, monkeypatch: pytest.MonkeyPatc
     assert answers(unit(vectors), questions, method).tolist() == wanted
     monkeypatch.setattr(analogies, "ROOM", 70)  # two questions at once
     assert answers(unit(vectors), questions, method).tolist() == wanted
+    monkeypatch.setattr(analogies, "MOST", 400)  # products of 13 words with all
+    assert answers(unit(vectors), questions, method).tolist() == wanted
     assert answers(unit(vectors), questions[:0], method).tolist() == []
 
 

@@ -71,18 +71,26 @@ def test_table_page_and_picture(folder: Path, monkeypatch: pytest.MonkeyPatch) -
     taken = run(*words)
     assert (taken.exit_code, taken.stderr.count("\n")) == (2, 1)
     assert "already holds a table of analogies; give --overwrite to replace it, or another --out" in taken.stderr
-    (folder / "out/mine.txt").write_text("mine")
-    assert run(*words, "--overwrite", "--draw", "family").exit_code == 0
-    assert (folder / "out/mine.txt").read_text() == "mine"
+    (folder / "out/analogies-mine.png").write_text("mine")
+    other = ["analogies", str(folder / "run"), *words[2:], "--overwrite", "--draw", "family"]
+    assert run(*other).exit_code == 0
+    assert (folder / "out/analogies-mine.png").read_text() == "mine"
+    (drawn,) = json.loads((folder / "out/analogies.json").read_text())["pictures"].values()
+    names = {"analogies.json", "analogies.md", "analogies-mine.png", drawn}
+    assert {file.name for file in (folder / "out").iterdir()} == names
 
 
 def test_several_sources_on_the_questions_that_all_cover(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    done = run("analogies", "run", str(folder / "run"), "--questions", "questions.txt")
+    done = run("analogies", "run", "./run", "--questions", "questions.txt", "--out", "two")
     assert done.exit_code == 0, done.output
     assert "On the questions that every source covers" in done.stdout
     assert "run, semantic" in done.stdout
-    assert "--out analogies/first" in done.stdout
+    held = json.loads((folder / "two/analogies.json").read_text())
+    assert held["pictures"] == {"run": "analogies-run.png", "./run": "analogies-run-2.png"}
+    assert held["results"]["run"]["on_shared_questions"]["all"]["covered"] == 24
+    alone = run("analogies", "run", "--questions", "questions.txt")
+    assert "--out analogies/first" in alone.stdout
     assert not (folder / "analogies").exists()
 
 
@@ -99,6 +107,7 @@ def test_several_sources_on_the_questions_that_all_cover(folder: Path, monkeypat
         ([".", "--questions", "questions.txt"], "no run"),
         (["run", "--questions", "questions.txt", "--out", "text.txt"], "is a file, a folder is needed"),
         (["run", "--questions", "questions.txt", "--out", "theirs"], "not one that metaft wrote"),
+        (["run", "--questions", "questions.txt", "--out", "drawn"], "holds no table of analogies"),
     ],
 )
 def test_what_is_refused_is_one_line(
@@ -108,6 +117,8 @@ def test_what_is_refused_is_one_line(
     (folder / "other.txt").write_text("lion lioness tiger tigress")
     (folder / "theirs").mkdir(exist_ok=True)
     (folder / "theirs/analogies.json").write_text("{}")
+    (folder / "drawn").mkdir(exist_ok=True)
+    (folder / "drawn/analogies-mine.png").write_text("mine")
     done = run("analogies", *words)
     assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.output
     assert said in done.stderr
