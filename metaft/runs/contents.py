@@ -22,6 +22,7 @@ class Contents:
         is_ours: whether the record in a folder is one that metaft wrote.
         is_free: whether a folder without a record but with entries of these names can be taken.
         replaced: whether ``--overwrite`` replaces it.
+        resumed: whether ``--resume`` goes on with it.
     """
 
     what: str
@@ -30,6 +31,7 @@ class Contents:
     is_ours: Callable[[Path], bool]
     is_free: Callable[[Collection[str]], bool]
     replaced: bool = True
+    resumed: bool = True
 
     def check(self, folder: Path, *, resume: bool, overwrite: bool = False) -> bool:
         """Say whether a folder can be taken, without touching anything.
@@ -61,10 +63,8 @@ class Contents:
         if resume and not there:
             raise MetaftError(f"no {self.what} in {folder} to resume; leave out --resume to start one")
         if there and not resume and not overwrite:
-            replace = "--overwrite to replace it, " if self.replaced else ""
-            raise MetaftError(
-                f"{folder} already holds a {self.what}; give --resume to go on with it, {replace}or another --out"
-            )
+            ways = ["--resume to go on with it"] * self.resumed + ["--overwrite to replace it"] * self.replaced
+            raise MetaftError(f"{folder} already holds a {self.what}; give {', '.join(ways)}, or another --out")
         if not there and not self.is_free({entry.name for entry in found}):
             raise MetaftError(f"{folder} is not empty and holds no {self.what}; give another --out")
         return there
