@@ -13,7 +13,7 @@ from metaft.learners.class_means import base_mean
 from metaft.plugins import is_foreign
 from metaft.runs.recorded import recorded_config
 from metaft.settings.config import RunConfig
-from metaft.settings.pretrain import SupervisedConfig
+from metaft.settings.pretrain import PretrainConfig, SupervisedConfig
 from metaft.tasks.episodes import Episodes
 
 
@@ -21,8 +21,8 @@ def base_feature(path: str | Path, model: nn.Module, options: Mapping[str, str],
     """The mean feature of the classes that a run was trained on, or of the training classes of the data set.
 
     Args:
-        path: the run directory of a pretrained or meta-trained network; or a pretrained model's name, which says no
-            classes.
+        path: the run directory of a pretrained or meta-trained network; or that of a language model, or a pretrained
+            model's name, which say no classes.
         model: that network.
         options: of the learner; ``features`` and ``combine`` say which features.
         config: how the test tasks are drawn.
@@ -34,6 +34,8 @@ def base_feature(path: str | Path, model: nn.Module, options: Mapping[str, str],
         MetaftError: if the run was not trained on classes, these are absent, or its network has no running statistics.
     """
     own = config if is_foreign(str(path)) else recorded_config(path)
+    if isinstance(own, PretrainConfig) and own.on_words:
+        own = config
     if not isinstance(own, RunConfig | SupervisedConfig):
         raise MetaftError(f"centre=base: {path} does not say which classes its network was trained on")
     family = build_family(own.model_copy(update=SMALLEST), "train", own.seed)

@@ -79,7 +79,7 @@ class SupervisedConfig(CommandSettings, ModelSettings, PretrainSettings):
     @model_validator(mode="after")
     def _has_classes(self) -> Self:
         if self.dataset in REGRESSIONS:
-            what = f"{self.command} tells classes apart, this is a regression"
+            what = "pretraining tells classes apart, this is a regression"
             raise ValueError(f"dataset = {self.dataset}: {what}")
         if self.dataset in TEXTS and self.command != "pretrain":
             raise ValueError(f"dataset = {self.dataset}: {self.command} reads images so far, these are texts")

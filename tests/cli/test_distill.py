@@ -106,7 +106,7 @@ def test_the_end_is_a_table_of_generations_and_the_next_command(done: tuple[Path
         ([*TINY, "--teacher", "absent"], "no run in absent"),
         ([*TINY, "--teacher", "absent", "--teacher-hidden", "9"], "teacher_hidden is of a teacher to be trained"),
         (["--dataset", "omniglt"], "unknown data set 'omniglt'; did you mean 'omniglot'"),
-        (["--dataset", "sinusoid"], "tells classes of images apart"),
+        (["--dataset", "sinusoid"], "tells classes apart"),
         (["--dataset", "mnist", "--data-root", "absent"], "MNIST was not found under"),
         (["--config", "absent.toml"], "cannot read config absent.toml"),
         (["--resume"], "no run in"),
