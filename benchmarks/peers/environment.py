@@ -37,7 +37,8 @@ def ready(say: Callable[[str], None] = print) -> dict[str, str]:
     Raises:
         MetaftError: if even torch or metaft cannot be installed there.
     """
-    pins = hashlib.sha256(b"".join(path.read_bytes() for path in pip.CONSTRAINTS)).hexdigest()
+    named = " ".join((*PEERS, *OURS)).encode()
+    pins = hashlib.sha256(b"".join([named, *(path.read_bytes() for path in pip.CONSTRAINTS)])).hexdigest()
     if STAMP.exists():
         stamp = json.loads(STAMP.read_text(encoding="utf-8"))
         if stamp["pins"] == pins:
