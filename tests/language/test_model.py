@@ -199,3 +199,26 @@ def test_a_run_that_stops_goes_on_to_the_same_end(tmp_path: Path, monkeypatch: p
     for name, value in one.items():
         if not name.startswith("head"):
             assert torch.equal(value, other[name]), name
+
+
+def test_minilm_is_one_of_our_transformers() -> None:
+    theirs = build("hf:minilm", outputs=2, seed=0).eval()
+    own = {name: value for name, value in theirs.model.state_dict().items() if "position_ids" not in name}
+    options = {"layers": 6, "width": 384, "heads": 12, "vocabulary": 30_522, "places": 512, "separator": 102}
+    ours = build("transformer", outputs=2, seed=0, shape="bert", **options).eval()
+    to = {"word_embeddings": "words", "position_embeddings": "places", "token_type_embeddings": "segments"}
+    names = {f"embeddings.{other}.weight": f"embedding.{name}.weight" for other, name in to.items()}
+    for kind in ("weight", "bias"):
+        names[f"embeddings.LayerNorm.{kind}"] = f"embedding.norm.{kind}"
+        for layer in range(6):
+            for name, other in OURS.items():
+                names[f"encoder.layer.{layer}.{other}.{kind}"] = f"blocks.{layer}.{name}.{kind}"
+    left = ours.load_state_dict({names[name]: value for name, value in own.items()}, strict=False)
+    assert (left.missing_keys, left.unexpected_keys) == (["head.weight", "head.bias"], [])
+    ids = torch.randint(1000, 30_000, (3, 12), generator=torch.Generator().manual_seed(0))
+    ids[:, 0], ids[:, -1], ids[1, 5] = 101, 102, 102
+    ids[2, 8:] = 0
+    ids[2, 7] = 102
+    with torch.no_grad():
+        for one, other in zip(ours.states(ids), theirs.states(ids), strict=True):
+            torch.testing.assert_close(one[ids != 0], other[ids != 0], rtol=0, atol=1e-5)
