@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from metaft.data.texts.labelled_texts import PADDING, padded_length
 from metaft.errors import MetaftError, nearest
 from metaft.inner.batching import over_tasks
+from metaft.learners.kept_features import kept_features
 from metaft.models.functional import BatchNormMode, Functional, Params
 from metaft.models.layers import PENULTIMATE, RAW, Combine, LayerFeatures
 from metaft.models.text_vector import TextVector
@@ -62,6 +63,8 @@ class Embedding:
         self.features = features or (RAW if model is None else PENULTIMATE)
         self.combine, self.centre, self.normalise, self.base = combine, centre, normalise, base
         self.network = Functional(LayerFeatures(model, self.features, combine), batch_norm)
+        told = getattr(model, "identity", None)
+        self._identity = f"{told()} {self.features} {combine}" if callable(told) else ""
         self._weights: list[tuple[Tensor, int]] = []
         self._known: dict[bytes, Tensor] = {}
         self._width = 0
@@ -146,8 +149,10 @@ class Embedding:
             value is other and version == before
             for (value, version), (other, before) in zip(now, self._weights, strict=True)
         )
-        if not alike or len(self._known) * self._width > MOST_KEPT:
-            self._weights, self._known = now, {}
+        if not alike:
+            self._weights, self._known = now, kept_features(self._identity, params)
+        if len(self._known) * self._width > MOST_KEPT:
+            self._known.clear()
         known = self._known
         different, places = torch.unique(ids, dim=0, return_inverse=True)
         lengths = (different != PADDING).sum(-1)

@@ -92,6 +92,11 @@ class HuggingFace(nn.Module):
         made._require_padding(path)
         return made
 
+    def identity(self) -> str:
+        """All that its answers depend on beside its weights."""
+        config: Any = self.model.config
+        return f"{config.to_json_string(use_diff=False)} {self.causal} {self.separator} {self.vector!r}"
+
     def _require_padding(self, path: str) -> None:
         """Refuse a model whose answers hang on padding all the same, such as one that counts places by it."""
         ids = torch.tensor([[5, 7, 6]])

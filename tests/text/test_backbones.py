@@ -160,6 +160,28 @@ def test_texts_are_computed_once_and_by_length_and_come_back_in_their_order(monk
     assert not torch.allclose(other, found)
 
 
+def test_learners_on_one_pretrained_network_share_its_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[torch.Tensor] = []
+    run = Functional.__call__
+    monkeypatch.setattr(Functional, "__call__", lambda self, params, x: seen.append(x) or run(self, params, x))
+    ids = torch.randint(1000, 9000, (1, 6, 5), generator=torch.Generator().manual_seed(7))
+    every = torch.ones(1, 6, dtype=torch.bool)
+
+    def found(spec: str, change: float = 1.0) -> torch.Tensor:
+        embedding = Embedding(build(spec, outputs=2, seed=0))
+        params = embedding.network.params()
+        params[next(name for name in params if name.endswith("layer.4.output.dense.bias"))] *= change
+        return embedding.support(params, ids, every)[0]
+
+    one = found("hf:minilm")
+    count = len(seen)
+    assert torch.equal(found("hf:minilm"), one)
+    assert len(seen) == count
+    others = [found("hf:minilm:features=-2"), found("hf:minilm:pool=first"), found("hf:minilm", change=2.0)]
+    assert len(seen) == count + 3
+    assert not any(torch.allclose(one, other) for other in others)
+
+
 def test_a_named_layer_of_a_text_is_averaged_over_its_words() -> None:
     model, ids = made("bert"), texts(5)
     layer = LayerFeatures(model, "blocks.0")
