@@ -35,7 +35,7 @@ COMMANDS = {
 }
 
 
-DIVIDED = ("meta-train", "evaluate", "compare")
+DIVIDED = ("meta-train", "pretrain", "evaluate", "compare")
 """Commands that torchrun can start on several ranks."""
 
 

@@ -20,8 +20,9 @@ def command(run: Opening[PretrainConfig]) -> None:
     perplexity on held-out text, and the best weights are kept. Ctrl-C stops with a checkpoint, --resume goes on.
     """
     from metaft.cli.summary import preparing, show_language, show_pretrained
-    from metaft.commands.pretrain import build_language, build_pretraining, pretrain
+    from metaft.commands.pretrain import build_language, build_pretraining, pretrain, require_place
 
+    require_place(run.config)
     if run.config.on_words:
         with preparing(run):
             language = build_language(run.config)

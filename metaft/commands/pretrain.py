@@ -22,6 +22,22 @@ from metaft.tasks.minibatches import Minibatches
 from metaft.training.loop import TrainResult, meta_train
 
 
+def require_place(config: PretrainConfig) -> None:
+    """Refuse several ranks for what one process trains: a classifier's batch norm sees the whole minibatch.
+
+    Args:
+        config: the settings.
+
+    Raises:
+        MetaftError: if several ranks were started for a classifier.
+    """
+    if place().size > 1 and not config.on_words:
+        raise MetaftError(
+            "metaft pretrain divides passages of a corpus among ranks (--objective masked), and no classes: leave "
+            "torchrun out"
+        )
+
+
 def build_language(config: PretrainConfig) -> Parts[Passages, LanguageLearner]:
     """Passages of a corpus, those of its held-out part, and the network with its initial weights.
 
@@ -89,8 +105,7 @@ def pretrain(
         MetaftError: as ``meta_train``; or if several ranks were started for a classifier.
         StoppedRun: as ``meta_train``.
     """
-    if place().size > 1 and not config.on_words:
-        raise MetaftError("metaft pretrain runs as one process, not under torchrun: leave torchrun out")
+    require_place(config)
     made, typed = (
         parts or (build_language if config.on_words else build_pretraining)(config),
         command or f"metaft pretrain --out {out}",
