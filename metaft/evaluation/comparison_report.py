@@ -130,6 +130,11 @@ def note(comparison: Comparison) -> str:
         f"means, – where there are no seeds. {_differences(comparison)} adapts: numbers that change per task. ms a "
         "task: to adapt and answer once. peak MB: resident memory added."
     )
+    if "words" in comparison.family:
+        text += (
+            " Features of a text are computed once: of learners on one frozen network the first, at its first number of "
+            "shots, has them in its ms a task, the others have not."
+        )
     if comparison.metric == "mse":
         text += " A task that diverged with any seed is left out of a mean and of its paired differences."
     elif any(cell.result.diverged_tasks for cell in comparison.cells):
