@@ -132,8 +132,8 @@ def note(comparison: Comparison) -> str:
     )
     if "words" in comparison.family:
         text += (
-            " Features of a text are computed once: of learners on one frozen network the first, at its first number of "
-            "shots, has them in its ms a task, the others have not."
+            " Features of a text are computed once: of learners on one frozen network the first, at its first number "
+            "of shots, has them in its ms a task, the others have not."
         )
     if comparison.metric == "mse":
         text += " A task that diverged with any seed is left out of a mean and of its paired differences."
