@@ -36,13 +36,29 @@ def main(runs: Path, results: Path, seeds: int, tasks: int, tuned_tasks: int) ->
         some = {label: spec for label, spec in PLAN["frozen"].items() if PLAN["only"].get(label, name) == name}
         compared(some, data, runs / name, seeds, (1, 5), tasks)
         keep(runs / name, results, f"text-{name}")
+        write(results, seeds, tasks, tuned_tasks)
     near = {FIRST: PLAN["frozen"][FIRST]}
     compared(near | PLAN["tuned"], PLAN["data"][TUNED], runs / "tuned", seeds, (1,), tuned_tasks)
     keep(runs / "tuned", results, "text-tuned")
-    found = {name: cells(results / f"text-{name}.json") for name in (*PLAN["data"], "tuned")}
-    page = render("experiments/text/page.md.j2", found=found, plan=PLAN, seeds=seeds, tasks=tasks, tuned=tuned_tasks)
-    write_atomically(results / "text.md", page.encode())
+    write(results, seeds, tasks, tuned_tasks)
     click.echo(f"written: {results}/text*")
+
+
+def write(results: Path, seeds: int, tasks: int, tuned: int) -> None:
+    """Write the page of what has been compared so far.
+
+    Args:
+        results: where pages go.
+        seeds: of every learner that has any.
+        tasks: of frozen features.
+        tuned: tasks of what is tuned.
+    """
+    files = {name: results / f"text-{name}.json" for name in (*PLAN["data"], "tuned")}
+    found = {name: cells(file) for name, file in files.items() if file.exists()}
+    data = {name: told for name, told in PLAN["data"].items() if name in found}
+    how = {"plan": PLAN, "seeds": seeds, "tasks": tasks, "tuned": tuned}
+    page = render("experiments/text/page.md.j2", found=found, data=data, **how)
+    write_atomically(results / "text.md", page.encode())
 
 
 def compared(
