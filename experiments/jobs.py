@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -79,6 +82,24 @@ def swept(grid: Mapping[str, Any], folder: Path, at_once: int) -> Sweep:
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, "\n".join(lines).encode())
     return sweep(None if resumed else file, folder, at_once, resume=resumed)
+
+
+def keep(folder: Path, results: Path, name: str) -> None:
+    """Copy a comparison's table and pictures."""
+    text = (folder / "comparison.md").read_text(encoding="utf-8")
+    for kind in ("shots", "time"):
+        picture = f"against_{kind}.png"
+        if (folder / picture).exists():
+            shutil.copy(folder / picture, results / f"{name}-{kind}.png")
+            text = text.replace(picture, f"{name}-{kind}.png")
+    write_atomically(results / f"{name}.md", text.encode())
+    shutil.copy(folder / "comparison.json", results / f"{name}.json")
+
+
+def metaft(*words: str) -> None:
+    """Run a command as a user would, shown before it runs."""
+    click.echo("metaft " + " ".join(words))
+    subprocess.run([sys.executable, "-m", "metaft", *words], check=True)
 
 
 def log_of(folder: Path) -> Path:

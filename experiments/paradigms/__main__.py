@@ -6,8 +6,6 @@ Command: python -m experiments.paradigms   (trains what is not trained, chooses 
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,12 +13,11 @@ from typing import Any
 
 import click
 
-from experiments.jobs import compare_words, swept
+from experiments.jobs import compare_words, keep, metaft, swept
 from experiments.pages import folder_option, results_option
 from experiments.plans import state_of
 from experiments.training import HERE
 from metaft.commands.sweep.record import chosen_learner
-from metaft.files import write_atomically
 from metaft.learners.spec import parse
 from metaft.runs.recorded import option_words
 
@@ -105,24 +102,6 @@ def chosen(label: str, spec: str, runs: Path, ways: int, tasks: int, jobs: int) 
     if not (folder / "chosen.toml").exists():
         swept({"command": "validate", "learner": learner, "seeds": [0], "base": base, "grid": grid}, folder, jobs)
     return f"{spec},rate={parse(chosen_learner(str(folder))).options['rate']}"
-
-
-def keep(folder: Path, results: Path, name: str) -> None:
-    """Copy a comparison's table and pictures."""
-    text = (folder / "comparison.md").read_text(encoding="utf-8")
-    for kind in ("shots", "time"):
-        picture = f"against_{kind}.png"
-        if (folder / picture).exists():
-            shutil.copy(folder / picture, results / f"{name}-{kind}.png")
-            text = text.replace(picture, f"{name}-{kind}.png")
-    write_atomically(results / f"{name}.md", text.encode())
-    shutil.copy(folder / "comparison.json", results / f"{name}.json")
-
-
-def metaft(*words: str) -> None:
-    """Run a command as a user would, shown before it runs."""
-    click.echo("metaft " + " ".join(words))
-    subprocess.run([sys.executable, "-m", "metaft", *words], check=True)
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ def scored(out: Path) -> dict[str, Any]:
         "objective": config.objective,
         "model": config.model,
         "tokenizer": config.tokenizer,
-        "samples": held.told(learner, torch.device("cpu")),
+        "samples": held.samples(learner, torch.device("cpu")),
     }
 
 

@@ -13,9 +13,8 @@ from typing import Any
 
 import click
 
-from experiments.jobs import compare_words
+from experiments.jobs import compare_words, keep, metaft
 from experiments.pages import folder_option, render, results_option
-from experiments.paradigms.__main__ import keep, metaft
 from experiments.training import HERE
 from metaft.files import write_atomically
 

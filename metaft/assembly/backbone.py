@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from metaft.assembly.meta_learner import load_run
 from metaft.assembly.networks import build_classifier, build_model
 from metaft.assembly.tasks import build_family
+from metaft.data.texts.labelled_texts import LabelledTokens
 from metaft.data.texts.tokenizer import of_file
 from metaft.distillation.student import MAP
 from metaft.errors import MetaftError
@@ -24,7 +26,7 @@ from metaft.learners.metric.episodic import EpisodicLearner
 from metaft.learners.supervised import Supervised
 from metaft.runs import checkpoint
 from metaft.runs.directory import RunDirectory, read_record
-from metaft.runs.reading import dig
+from metaft.runs.reading import dig, entries
 from metaft.runs.recorded import recorded_config
 from metaft.settings.distill import DistillConfig, GenerationConfig
 from metaft.settings.pretrain import PretrainConfig, SupervisedConfig
@@ -70,9 +72,7 @@ def _language(path: str | Path, config: PretrainConfig, weights: str) -> nn.Modu
     chosen = stored.chosen(weights)
     checkpoint.require_fit(chosen, dict(model.named_parameters()), stored.path)
     model.load_state_dict(chosen)
-    made = model.transformer
-    made.head = nn.Linear(made.vector.width(len(made.blocks) + 1, made.embedding.words.embedding_dim), 1)
-    return made.eval()
+    return model.with_head(config.seed).eval()
 
 
 def _best_generation(path: str | Path) -> Path:
@@ -110,10 +110,17 @@ def calibrated(model: nn.Module, images: Tensor) -> nn.Module:
 
 @dataclass(frozen=True)
 class _Shape:
-    """All that building a network asks of its training data."""
+    """All that building a network asks of its training data.
+
+    Args:
+        outputs: how many classes.
+        input_shape: of an example.
+        images: of texts, no text, but what the numbers of their words mean.
+    """
 
     outputs: int
     input_shape: tuple[int, ...]
+    images: LabelledTokens | None = None
     kind: ClassVar[Kind] = "classification"
 
 
@@ -121,7 +128,18 @@ def _shape(path: str | Path, record: dict[str, object]) -> _Shape:
     classes, shape = (dig(record, "settings", "family", name) for name in ("classes", "input_shape"))
     if type(classes) is not int or not isinstance(shape, list) or not all(type(size) is int for size in shape):
         raise MetaftError(f"{Path(path) / 'run.json'} is damaged: it does not say which images the run was trained on")
-    return _Shape(classes, tuple(shape))
+    return _Shape(classes, tuple(shape), _words(path, entries(record, "settings", "family")))
+
+
+def _words(path: str | Path, told: Mapping[str, Any]) -> LabelledTokens | None:
+    """The words that a run was trained on, without any text; None for images."""
+    if told.get("words") is None:
+        return None
+    own = of_file(path, str(told.get("tokenizer")))
+    nothing = torch.zeros(0, dtype=torch.int64)
+    return LabelledTokens(
+        nothing.int(), torch.zeros(1, dtype=torch.int64), nothing, (), own.vocabulary, own.digest, tokenizer=own.text
+    )
 
 
 def _meta_trained(path: str | Path, weights: str) -> nn.Module:

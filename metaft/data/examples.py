@@ -64,7 +64,7 @@ class LabelledExamples(ABC):
         return {}
 
     @property
-    def files(self) -> dict[str, str]:
+    def run_files(self) -> dict[str, str]:
         """What a run that is trained on them keeps beside its weights: name → text."""
         return {}
 

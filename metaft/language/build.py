@@ -53,7 +53,7 @@ def language_model(config: PretrainConfig, vocabulary: int, separator: int) -> L
     return LanguageModel(transformer(config, vocabulary, separator, asked), asked.order, config.seed)
 
 
-def transformer(config: PretrainConfig, vocabulary: int, separator: int, asked: Asking, **more: Any) -> Transformer:
+def transformer(config: PretrainConfig, vocabulary: int, separator: int, asked: Asking) -> Transformer:
     """The transformer of a language model.
 
     Args:
@@ -61,7 +61,6 @@ def transformer(config: PretrainConfig, vocabulary: int, separator: int, asked: 
         vocabulary: how many words there are.
         separator: the number of the word between two segments.
         asked: the objective.
-        more: its options; ``outputs`` is 1 where nobody says it.
 
     Returns:
         The network with its initial weights.
@@ -78,7 +77,7 @@ def transformer(config: PretrainConfig, vocabulary: int, separator: int, asked: 
     usual: dict[str, Any] = {"shape": "gpt" if asked.causal else "bert"}
     usual |= {"separator": separator} if asked.order else {}
     how: dict[str, Any] = {"outputs": 1, "input_shape": (config.length,), "seed": config.seed, "vocabulary": vocabulary}
-    made = cast(Transformer, models.build(config.model, **{**how, **usual, **more}))
+    made = cast(Transformer, models.build(config.model, **how, **usual))
     if made.causal != asked.causal:
         fits = "shape=gpt or shape=llama" if asked.causal else "shape=bert"
         raise MetaftError(f"model = {config.model}: objective {config.objective} asks for {fits}")

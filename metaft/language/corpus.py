@@ -99,8 +99,11 @@ def load(name: str, split: str, asked: str, root: str | Path | None = None) -> T
     """
     parts = _texts(name, split, root)
     documents = list(itertools.chain.from_iterable(parts.values()))
-    trained_on = documents if split == "train" else itertools.chain.from_iterable(_texts(name, "train", root).values())
-    own = tokenizer.asked(asked, list(itertools.chain.from_iterable(trained_on)))
+    known: list[str] = []
+    if tokenizer.is_trained(asked):
+        train = documents if split == "train" else itertools.chain.from_iterable(_texts(name, "train", root).values())
+        known = list(itertools.chain.from_iterable(train))
+    own = tokenizer.asked(asked, known)
     return tokenised(documents, own, name, split, {part: len(texts) for part, texts in parts.items()})
 
 

@@ -70,8 +70,10 @@ class LanguageLearner:
         Returns:
             ``[passages]``.
         """
-        sums, order, counts = self._losses(params, batch)
-        return sums / counts.clamp(min=1) + (0.0 if order is None else order)
+        said, order, truth = self._said(params, batch)
+        words = F.cross_entropy(said, truth, reduction="none")
+        mean = _by_passage(words, batch) / _asked(batch).sum(1).clamp(min=1)
+        return mean if order is None else mean + F.cross_entropy(order, batch.order, reduction="none")
 
     @torch.no_grad()
     def scores(self, batch: Words) -> dict[str, Tensor]:
@@ -85,26 +87,21 @@ class LanguageLearner:
             asked for and said; ``order``, whether the order is right, NaN where none is told.
         """
         self.module.eval()
-        asked = batch.query_y != IGNORE
-        with _precision(batch.query_x.device):
-            said, order = functional_call(self.module, self.params, (batch.query_x, asked))
-        passage, truth = asked.nonzero()[:, 0], batch.query_y[asked]
-        losses = F.cross_entropy(_whole(said), truth, reduction="none")
-        right = (said.argmax(-1) == truth).to(losses.dtype)
-        told = (
-            losses.new_full((batch.tasks,), torch.nan) if order is None else (order.argmax(-1) == batch.order).float()
-        )
-        by_passage = lambda values: losses.new_zeros(batch.tasks).index_add(0, passage, values)
-        return {"loss": by_passage(losses), "words": asked.sum(1), "right": by_passage(right), "order": told}
+        said, order, truth = self._said(self.params, batch)
+        right = (said.argmax(-1) == truth).to(said.dtype)
+        return {
+            "loss": _by_passage(F.cross_entropy(said, truth, reduction="none"), batch),
+            "words": _asked(batch).sum(1),
+            "right": _by_passage(right, batch),
+            "order": right.new_full((batch.tasks,), torch.nan) if order is None else order.argmax(-1).eq(batch.order),
+        }
 
-    def _losses(self, params: dict[str, Tensor], batch: Words) -> tuple[Tensor, Tensor | None, Tensor]:
-        asked = batch.query_y != IGNORE
+    def _said(self, params: dict[str, Tensor], batch: Words) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Scores of words where they are asked for, those of both orders, and the words."""
+        asked = _asked(batch)
         with _precision(batch.query_x.device):
             said, order = functional_call(self.module, params, (batch.query_x, asked))
-        losses = F.cross_entropy(_whole(said), batch.query_y[asked], reduction="none")
-        sums = losses.new_zeros(batch.tasks).index_add(0, asked.nonzero()[:, 0], losses)
-        swapped = None if order is None else F.cross_entropy(_whole(order), batch.order, reduction="none")
-        return sums, swapped, asked.sum(1)
+        return _whole(said), None if order is None else _whole(order), batch.query_y[asked]
 
     def trained(self) -> LanguageModel:
         """The network with the weights as they are now, in evaluation mode."""
@@ -156,6 +153,16 @@ class LanguageLearner:
             "parameters": sum(p.numel() for p in self.params.values()),
             "adapts": 0,
         }
+
+
+def _asked(batch: Words) -> Tensor:
+    """``bool [passages, places]``: where words are asked for."""
+    return batch.query_y != IGNORE
+
+
+def _by_passage(values: Tensor, batch: Words) -> Tensor:
+    """Sums over the words that are asked for, ``[passages]``."""
+    return values.new_zeros(batch.tasks).index_add(0, _asked(batch).nonzero()[:, 0], values)
 
 
 def _words(batch: TaskBatch) -> Words:

@@ -66,6 +66,18 @@ class LanguageModel(nn.Module):
                 if head is not None:
                     head.apply(drawn)
 
+    def with_head(self, seed: int) -> Transformer:
+        """The transformer with a fresh head of one output, in the place of what says words.
+
+        Args:
+            seed: of the head's weights; torch's global random state is left as it was.
+        """
+        made, width = self.transformer, self.transformer.embedding.words.embedding_dim
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(require_seed(seed))
+            made.head = nn.Linear(made.vector.width(len(made.blocks) + 1, width), 1).apply(drawn)
+        return made
+
     def forward(self, ids: Tensor, asked: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Scores of words, and of both orders.
 

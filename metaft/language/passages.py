@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metaft import parts
 from metaft.distributed.world import ALONE, World
 from metaft.errors import MetaftError
 from metaft.evaluation.statistics import mean_interval
@@ -168,8 +169,9 @@ class Passages:
         """
         purpose = f"{self.corpus.name}/{self.split}/passages"
         count, inner = len(self._spans), self.length - self.objective.special
-        numbers = np.arange(index * tasks, (index + 1) * tasks)
-        rows = np.array([_order(self.seed, purpose, int(n // count), count)[n % count] for n in numbers])
+        epochs, places = np.divmod(np.arange(index * tasks, (index + 1) * tasks), count)
+        orders = (_order(self.seed, purpose, int(epoch), count)[places[epochs == epoch]] for epoch in np.unique(epochs))
+        rows = np.concatenate(list(orders))
         draw = generator(self.seed, purpose, index)
         spans = self._spans[torch.from_numpy(rows)]
         # A passage begins up to half its length before or after its place, within its document.
@@ -219,11 +221,11 @@ class Passages:
         return Validation(mean, perplexity, perplexity * ci95, -perplexity, more)
 
     @property
-    def files(self) -> dict[str, str]:
+    def run_files(self) -> dict[str, str]:
         """What a run keeps beside its weights: the tokenizer."""
         return {"tokenizer.json": self.corpus.tokenizer.text}
 
-    def told(self, learner: Any, device: torch.device) -> dict[str, str]:
+    def samples(self, learner: Any, device: torch.device) -> dict[str, str]:
         """What the learner says of the first passages, see `metaft.language.samples`."""
         return self.objective.told(learner, self, device)
 
@@ -232,6 +234,7 @@ class Passages:
         return {
             **self.corpus.describe(),
             "family": "passages",
+            "objective": [type(self.objective).__name__, parts.told(self.objective)],
             "length": self.length,
             "seed": self.seed,
         }

@@ -63,12 +63,12 @@ class Embedding:
         self.features = features or (RAW if model is None else PENULTIMATE)
         self.combine, self.centre, self.normalise, self.base = combine, centre, normalise, base
         self.network = Functional(LayerFeatures(model, self.features, combine), batch_norm)
-        told = getattr(model, "identity", None)
-        self._identity = f"{told()} {self.features} {combine}" if callable(told) else ""
         self._weights: list[tuple[Tensor, int]] = []
         self._known: dict[bytes, Tensor] = {}
         self._width = 0
         self._blind_to_padding = RAW not in self.features and isinstance(getattr(model, "vector", None), TextVector)
+        told = getattr(model, "identity", None) if self._blind_to_padding else None
+        self._identity = f"{told()} {self.features} {combine}" if told is not None else ""
 
     @torch.no_grad()
     def support(self, params: Params, x: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:

@@ -84,9 +84,9 @@ class Episodes:
         return self.images.input_shape
 
     @property
-    def files(self) -> dict[str, str]:
+    def run_files(self) -> dict[str, str]:
         """What a run keeps beside its weights."""
-        return self.images.files
+        return self.images.run_files
 
     @cached_property
     def _largest(self) -> int:

@@ -130,9 +130,9 @@ class Minibatches:
         return self.images.take(rows)
 
     @property
-    def files(self) -> dict[str, str]:
+    def run_files(self) -> dict[str, str]:
         """What a run keeps beside its weights."""
-        return self.images.files
+        return self.images.run_files
 
     def _moved(self, images: Tensor, index: int) -> Tensor:
         """Each image moved by its own random offset, ``uint8 [images, channels, height, width]``."""

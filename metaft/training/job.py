@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from metaft.evaluation.validation import metric_name
+from metaft.evaluation.validation import Scoring, metric_name
 from metaft.learners.learner import MetaLearner
 from metaft.settings.config import CommandSettings
 from metaft.settings.train import TrainSettings
@@ -35,18 +36,28 @@ class Job:
 
     @property
     def metric(self) -> str:
-        """What validation measures: "accuracy", "mse", or what the family names in an attribute ``metric``."""
-        return str(getattr(self.family, "metric", metric_name(self.family.kind)))
+        """What validation measures: "accuracy" or "mse"; or what a family that scores in its own way names."""
+        return str(self._own("metric", metric_name(self.family.kind)))
 
     @property
     def counted(self) -> str:
         """What a batch holds: "tasks", "images" or "words"."""
-        return str(getattr(self.family, "counted", self.config.counted if self.config is not None else "tasks"))
+        return str(self._own("counted", self.config.counted if self.config is not None else "tasks"))
 
     @property
     def each(self) -> int:
         """How many of them one task is."""
-        return int(getattr(self.family, "each", 1))
+        return int(self._own("each", 1))
+
+    @property
+    def run_files(self) -> dict[str, str]:
+        """What the run keeps beside its weights, such as a tokenizer: name → text."""
+        found = getattr(self.family, "run_files", {})
+        return dict(found) if isinstance(found, Mapping) else {}
+
+    def _own(self, name: str, otherwise: Any) -> Any:
+        """An attribute of a family that scores in its own way; anybody's other family may call its own so."""
+        return getattr(self.family, name, otherwise) if isinstance(self.family, Scoring) else otherwise
 
     def done(self, at: Progress) -> float:
         """The fraction of the run that is behind us, 0 to 1."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from metaft.errors import MetaftError
+from metaft.evaluation.validation import Scoring
 from metaft.learners.learner import MetaLearner as Learner
 from metaft.outer.mean_gradient import MetaGradient
 from metaft.runs.directory import RunDirectory, write_beginning
@@ -52,9 +53,7 @@ def write_run_record(
         past = earlier.get("history")
         more["history"] = [*(past if isinstance(past, list) else []), before]
         restore()
-    write_beginning(
-        run, command or " ".join(sys.argv), config, settings, more, resume, getattr(job.family, "files", None)
-    )
+    write_beginning(run, command or " ".join(sys.argv), config, settings, more, resume, job.run_files)
 
 
 def _require_same_data(earlier: Mapping[str, Any], now: Mapping[str, Any], first: TaskBatch) -> None:
@@ -99,7 +98,7 @@ def not_finite(job: Job, iteration: int, loss: float, out: MetaGradient, kept: s
 class Telling(Protocol):
     """A family that shows in words what a learner answers."""
 
-    def told(self, learner: Any, device: torch.device) -> dict[str, str]:
+    def samples(self, learner: Any, device: torch.device) -> dict[str, str]:
         """Name → text; the same queries every time."""
         ...
 
@@ -116,8 +115,8 @@ def show_episode(metrics: Metrics, learner: Learner, family: TaskFamily, device:
     """
     from metaft.evaluation.episode_card import episode_card
 
-    if isinstance(family, Telling):
-        for name, text in family.told(learner, device).items():
+    if isinstance(family, Telling) and isinstance(family, Scoring):
+        for name, text in family.samples(learner, device).items():
             metrics.text(name, text, iteration)
         return
     shown = _answered(learner, family, device)

@@ -162,6 +162,9 @@ def test_from_the_command_line_to_a_backbone(tmp_path: Path, monkeypatch: pytest
         made = ["compare", f"class-means:backbone={out}", f"fine-tuning:backbone={out},steps=1"]
         scored = CliRunner().invoke(cli, [*made, *tests, "--out", f"{out}-compared"])
         assert scored.exit_code == 0, scored.output
+    listed = CliRunner().invoke(cli, ["runs", "runs"])
+    assert "perplexity" in listed.output
+    assert "perplexity" in CliRunner().invoke(cli, ["show", "runs/causalusal"]).output
     for more, said in {
         ("--objective", "mask"): "unknown objective 'mask'; did you mean 'masked'",
         ("--objective", "causal", "--shots", "5"): "has no use for it",

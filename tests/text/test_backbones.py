@@ -12,10 +12,12 @@ import torch
 from click.testing import CliRunner
 
 import metaft
+from metaft.assembly.backbone import load_backbone
 from metaft.assembly.learners import make_learner
 from metaft.assembly.tasks import build_family
 from metaft.assembly.words import in_own_words
 from metaft.cli import cli
+from metaft.commands.pretrain import pretrain
 from metaft.errors import MetaftError
 from metaft.learners.class_means import base_mean
 from metaft.learners.embedding import MOST_WORDS, Embedding
@@ -25,6 +27,7 @@ from metaft.models.functional import Functional
 from metaft.models.layers import LayerFeatures
 from metaft.plugins import foreign
 from metaft.settings.config import RunConfig, validated
+from metaft.settings.pretrain import PretrainConfig
 from tests.text.test_transformer import made, texts
 
 pytest.importorskip("transformers", reason="the extra text is not installed")
@@ -180,6 +183,25 @@ def test_learners_on_one_pretrained_network_share_its_features(monkeypatch: pyte
     others = [found("hf:minilm:features=-2"), found("hf:minilm:pool=first"), found("hf:minilm", change=2.0)]
     assert len(seen) == count + 3
     assert not any(torch.allclose(one, other) for other in others)
+
+
+def test_a_classifier_on_a_pretrained_model_is_a_backbone(tmp_path: Path) -> None:
+    asked = {"dataset": "intents", "model": "hf:minilm", "iterations": 1, "batch_size": 2, "validate_tasks": 2}
+    pretrain(validated(PretrainConfig, asked), tmp_path / "run", progress=False)
+    model = load_backbone(tmp_path / "run")
+    assert model.head.out_features == 75
+    assert model.states(torch.tensor([[101, 2000, 102]]))[-1].shape == (1, 3, 384)
+
+
+def test_a_network_may_call_a_layer_of_its_own_identity() -> None:
+    class Own(torch.nn.Sequential):
+        def __init__(self) -> None:
+            super().__init__()
+            self.identity, self.vector, self.last = torch.nn.Identity(), torch.nn.Linear(3, 4), torch.nn.Linear(4, 2)
+
+    embedding = Embedding(Own())
+    found, _ = embedding.support(embedding.network.params(), torch.rand(2, 5, 3), torch.ones(2, 5, dtype=torch.bool))
+    assert found.shape == (2, 5, 4)
 
 
 def test_a_named_layer_of_a_text_is_averaged_over_its_words() -> None:

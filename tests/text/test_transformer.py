@@ -61,9 +61,17 @@ def test_a_causal_place_sees_only_what_came_before(shape: str) -> None:
     assert not torch.allclose(model.states(other)[-1][:, 4:], states[:, 4:])
 
 
-@pytest.mark.parametrize(("shape", "first"), [("bert", False), ("gpt", True)])
-def test_it_is_torchs_encoder_with_the_same_weights(shape: str, first: bool) -> None:
-    model, ids = made(shape), torch.randint(1, 30, (4, 7), generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize(
+    ("shape", "more", "first"),
+    [
+        ("bert", {}, False),
+        ("gpt", {}, True),
+        ("bert", {"norm_first": True, "causal": True}, True),
+        ("gpt", {"norm_first": False, "causal": False}, False),
+    ],
+)
+def test_it_is_torchs_encoder_with_the_same_weights(shape: str, more: dict[str, bool], first: bool) -> None:
+    model, ids = made(shape, **more), torch.randint(1, 30, (4, 7), generator=torch.Generator().manual_seed(0))
     x = model.states(ids)[0]
     for block in model.blocks:
         layer = nn.TransformerEncoderLayer(16, 4, 64, 0.0, nn.functional.gelu, 1e-12 if shape == "bert" else 1e-5, True,
@@ -81,7 +89,21 @@ def test_it_is_torchs_encoder_with_the_same_weights(shape: str, first: bool) -> 
                 theirs.bias.copy_(ours.bias)
         mask = nn.Transformer.generate_square_subsequent_mask(7).double() if model.causal else None
         x = layer(x, src_mask=mask)
+    assert model.causal == more.get("causal", shape == "gpt")
     torch.testing.assert_close(model.states(ids)[-1], model.norm(x))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_places_are_turned_or_learned_whatever_the_shape(shape: str) -> None:
+    ids = torch.randint(1, 30, (2, 7), generator=torch.Generator().manual_seed(0))
+    turned_places = made(shape, rotary=True, causal=True)
+    assert turned_places.embedding.places is None
+    # What comes before pushes all words on by as many places: of turned ones only distances count.
+    ahead = nn.functional.pad(ids, (3, 0))
+    torch.testing.assert_close(turned_places.states(ahead)[-1][:, 3:], turned_places.states(ids)[-1])
+    learned = made(shape, rotary=False, causal=True)
+    assert learned.embedding.places is not None
+    assert not torch.allclose(learned.states(ahead)[-1][:, 3:], learned.states(ids)[-1])
 
 
 def test_rotary_scores_depend_on_distance_alone() -> None:

@@ -192,5 +192,12 @@ def test_a_classifier_of_texts_is_a_backbone(tmp_path: Path, monkeypatch: pytest
     assert (tmp_path / "run/tokenizer.json").exists()
     made = ["compare", "class-means:backbone=run", *words, "--seeds", "1", "--out", "compared"]
     assert CliRunner().invoke(cli, made).exit_code == 0
+    fewer = ["--tokenizer", "wordpiece:size=900", "--validate-tasks", "2", "--out", "fewer"]
+    assert CliRunner().invoke(cli, ["pretrain", *words[:2], *small, *fewer]).exit_code == 0
+    made = ["compare", "class-means:backbone=fewer", *words, "--tokenizer", "fewer", "--seeds", "1", "--out", "again"]
+    done = CliRunner().invoke(cli, made)
+    assert done.exit_code == 0, done.output
+    done = CliRunner().invoke(cli, [*made[:6], "--seeds", "1", "--out", "other"])
+    assert (done.exit_code, "the same numbers are other words" in done.stderr) == (2, True), done.output
     done = CliRunner().invoke(cli, ["pretrain", *words[:2], *small, "--shift", "1", "--out", "other"])
     assert (done.exit_code, "these are no images, and cannot be moved" in done.stderr) == (2, True), done.output

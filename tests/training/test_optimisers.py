@@ -125,6 +125,19 @@ def test_a_whole_step_of_reptile_lands_on_the_mean_of_the_ends(tmp_path: Path) -
     torch.testing.assert_close(learner.params, ends)
 
 
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_a_rate_rises_from_zero_and_then_runs_its_course(name: str) -> None:
+    optimiser = OUTER.make(f"{name}:lr=0.8,schedule=linear,warmup=0.2")
+    rates = {0.0: 0.0, 0.05: 0.2, 0.1: 0.4, 0.2: 0.8, 0.6: 0.4, 1.0: 0.0}
+    assert {done: pytest.approx(rate) for done, rate in rates.items()} == {d: optimiser.rate(d) for d in rates}
+    config = validated(TrainSettings, {"outer": f"{name}:warmup=0.2", "schedule": "cosine"})
+    assert (config.warmup, config.schedule) == (0.2, "cosine")
+    plain = OUTER.make(f"{name}:lr=0.8,schedule=cosine")
+    assert plain.rate(0.0) == 0.8
+    with pytest.raises(MetaftError, match="warmup = 1"):
+        validated(TrainSettings, {"warmup": 1})
+
+
 @pytest.mark.parametrize("outer", ["sgd:lr=0.5,schedule=linear,momentum=0.9", "adamw:weight_decay=0.1"])
 def test_a_run_goes_on_with_it_to_the_same_end(outer: str, tmp_path: Path) -> None:
     words = "meta-train --dataset sinusoid --engine eager --hidden 5 --tasks 2 --validate-tasks 2 --quiet --workers 1"

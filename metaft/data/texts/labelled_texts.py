@@ -175,7 +175,7 @@ class LabelledTokens(LabelledExamples):
         return {**told, "shared_classes": True} if self.shared else told
 
     @property
-    def files(self) -> dict[str, str]:
+    def run_files(self) -> dict[str, str]:
         """The tokenizer, as a run keeps it."""
         return {"tokenizer.json": self.tokenizer} if self.tokenizer else {}
 

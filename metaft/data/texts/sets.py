@@ -47,7 +47,7 @@ def load(
     undivided = split == splits.ALL and splits.ALL in info.splits
     texts = together([read(part) for part in info.splits]) if split == splits.ALL and not undivided else read(split)
     known: tuple[Text, ...] = ()
-    if (asked or DEFAULT).partition(":")[0] in tokenizer.TRAINED:
+    if tokenizer.is_trained(asked or DEFAULT):
         known = (texts if undivided or split == "train" else read("train")).texts
     own = tokenizer.asked(asked or DEFAULT, known)
     return tokenizer.tokenised(texts, own, most), own.name

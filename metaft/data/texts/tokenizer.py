@@ -351,6 +351,11 @@ def tokenised(texts: LabelledTexts, tokenizer: Tokenizer, most: int | None = Non
     )
 
 
+def is_trained(text: str) -> bool:
+    """Whether a tokenizer that is asked for is trained on texts, see `asked`."""
+    return text.partition(":")[0] in TRAINED
+
+
 KINDS = (*TRAINED, "hf", "stories260k", "file")
 
 
