@@ -137,6 +137,8 @@ def test_words_that_are_said_depend_on_those_before_alone() -> None:
     ids = torch.randint(5, 60, (2, 6), generator=torch.Generator().manual_seed(2))
     longer = generated(network, ids, 5, choices=1)
     assert torch.equal(longer[:, :6], ids)
+    assert torch.equal(longer[:, 6], network(ids)[0][:, -1].argmax(-1))
+    assert torch.equal(longer[:, 8], network(longer[:, :8])[0][:, -1].argmax(-1))
     assert torch.equal(longer, generated(network, longer[:, :8], 3, choices=1))
     assert torch.equal(generated(network, ids, 5, seed=1), generated(network, ids, 5, seed=1))
 

@@ -166,6 +166,11 @@ def test_the_next_word_is_asked_for(kind: str) -> None:
             assert passage[1:] == y[:size]
             assert any(passage == one[i : i + len(passage)] for one in whole for i in range(len(one)))
             assert set(y[size:]) <= {IGNORE}
+    batch = family.batch(0, 8 * len(family))  # in some epochs every document's beginning and end come
+    first = [own.ids[own.offsets[i]] for i in range(len(LINES))]
+    begun = batch.query_x[:, 0] == begin
+    assert {*batch.query_y[begun, 0].tolist()} == {*map(int, first)}
+    assert bool((batch.query_y == end).any())
 
 
 def test_an_epoch_has_every_document_and_passages_are_pure_in_their_number() -> None:
@@ -179,6 +184,14 @@ def test_an_epoch_has_every_document_and_passages_are_pure_in_their_number() -> 
     assert not torch.equal(family.batch(0, 6).query_x, family.batch(1, 6).query_x)
     count = len(family._spans)
     rows = family._spans[:, 2].unique()
+    drawn = [family.batch(epoch, count) for epoch in range(2)]
+    spans = torch.searchsorted(own.offsets, family._spans[:, 2].contiguous(), right=True) - 1
+    for batch in drawn:
+        assert batch.document is not None
+        assert torch.equal(batch.document.sort().values, spans.sort().values)
+        assert not torch.equal(batch.document, spans)
+    starts = [{*map(tuple, batch.query_x[:, :4].tolist())} for batch in drawn]
+    assert starts[0] != starts[1]  # passages begin somewhere else in each epoch
     assert count == sum(-(-int(n) // 15) for n in own.lengths if n > 1)
     assert len(rows) == int((own.lengths > 1).sum())
 
