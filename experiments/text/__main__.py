@@ -36,6 +36,8 @@ def main(runs: Path, results: Path, seeds: int, tasks: int, tuned_tasks: int) ->
         compared(some, data, runs / name, seeds, (1, 5), tasks)
         keep(runs / name, results, f"text-{name}")
         write(results, seeds, tasks, tuned_tasks)
+    compared(PLAN["layers"], PLAN["data"][TUNED], runs / "layers", seeds, (1,), tasks)
+    keep(runs / "layers", results, "text-layers")
     near = {FIRST: PLAN["frozen"][FIRST]}
     compared(near | PLAN["tuned"], PLAN["data"][TUNED], runs / "tuned", seeds, (1,), tuned_tasks)
     keep(runs / "tuned", results, "text-tuned")
@@ -52,7 +54,7 @@ def write(results: Path, seeds: int, tasks: int, tuned: int) -> None:
         tasks: of frozen features.
         tuned: tasks of what is tuned.
     """
-    files = {name: results / f"text-{name}.json" for name in (*PLAN["data"], "tuned")}
+    files = {name: results / f"text-{name}.json" for name in (*PLAN["data"], "layers", "tuned")}
     found = {name: cells(file) for name, file in files.items() if file.exists()}
     data = {name: told for name, told in PLAN["data"].items() if name in found}
     how = {"plan": PLAN, "seeds": seeds, "tasks": tasks, "tuned": tuned}
