@@ -1,84 +1,19 @@
+"""What is compared, what the tables say, and mistakes in one line."""
+
 from __future__ import annotations
 
-import importlib
 import json
 import shutil
-import sys
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
 from metaft.assembly.tasks import build_family
 from metaft.assembly.unseen import require_unseen
-from metaft.cli import cli
 from metaft.commands.compare.compare import PICTURES, compare_in, read_cells
 from metaft.errors import MetaftError
-from metaft.evaluation.peak_memory import Peak
 from metaft.settings.config import RunConfig, validated
-
-WAVES = ("--dataset", "sinusoid", "--tasks", "8", "--workers", "1")
-OWN = '''
-import signal, torch
-from pathlib import Path
-from metaft.data.images import LabelledImages
-
-def marks(split, scheme="alphabets"):
-    """Twenty classes of bright images, eight of them in each split; which, depends on the scheme."""
-    first = {"train": 0, "val": 8, "test": 12}[split] + (2 if scheme == "shifted" else 0)
-    names = tuple(f"mark{n}" for n in range(first, first + 8))
-    rng = torch.Generator().manual_seed(first)
-    images = torch.randint(0, 255, (8 * 6, 1, 8, 8), generator=rng, dtype=torch.uint8)
-    return LabelledImages(images, torch.full((8,), 6), names)
-
-class Mine:
-    """Compares images; stops the process's work once if there is a file that says so."""
-    name, transductive, params = "mine", False, {}
-
-    def __init__(self, scale: float = 1.0, seed: int = 0):
-        self.scale, self.seed = scale, seed
-
-    def adapt(self, support_x, support_y):
-        def scores(query_x):
-            gaps = self.scale * torch.cdist(query_x.flatten(2), support_x.flatten(2))
-            nearest = [gaps.masked_fill((support_y != c)[:, None], 9e9).amin(-1) for c in range(support_y.max() + 1)]
-            return -torch.stack(nearest, -1)
-        return scores
-
-    def curve(self, batch, steps=None):
-        if self.seed == 1 and batch.tasks > 1 and Path("stop").exists():
-            raise KeyboardInterrupt
-        return self.adapt(batch.support_x, batch.support_y)(batch.query_x)[None]
-
-    def describe(self):
-        return {"scale": self.scale, "adapts": 0}
-'''
-
-
-def metaft(*args: object) -> Result:
-    return CliRunner().invoke(cli, [str(arg) for arg in args])
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two small runs on waves, seed 0 and 1, and a module of one's own."""
-    folder = tmp_path_factory.mktemp("compare")
-    for seed in (0, 1):
-        call = ["meta-train", "--dataset", "sinusoid", "--engine", "eager", "--tasks", 4, "--iterations", 3, "--quiet"]
-        out = ["--validate-tasks", 4, "--seed", seed, "--steps", 2, "--out", folder / f"waves-{seed}"]
-        result = metaft(*call, *out)
-        assert result.exit_code == 0, result.stderr
-    (folder / "own_compared.py").write_text(OWN)
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def _there(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The collection of garbage before memory is measured takes longer than these small evaluations.
-    monkeypatch.setattr("metaft.evaluation.benchmark.peak_memory", lambda: nullcontext(Peak()))
-    monkeypatch.chdir(place)
-    monkeypatch.syspath_prepend(str(place))
+from tests.runs.comparing.shared import WAVES, metaft
 
 
 def test_runs_and_a_random_start_on_waves() -> None:
@@ -248,114 +183,6 @@ def test_another_division_of_omniglot_is_refused() -> None:
     require_unseen(record("same", "omniglot", scheme="alphabets", rotations=True), config, tests)
     with pytest.raises(MetaftError, match="scheme vinyals; test it on classes divided likewise"):
         require_unseen(record("other", "omniglot", scheme="vinyals", rotations=False), config, tests)
-
-
-PLAIN = ("compare", "nearest-neighbour", "nearest-neighbour:k=1,label=one", "--dataset", "own_compared:marks",
-         "--ways", 3)  # fmt: skip
-
-
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without pictures, which take longer than all else here."""
-    for name in ("against_shots", "against_steps", "against_time"):
-        monkeypatch.setattr(f"metaft.evaluation.comparison_plots.{name}", lambda comparison: None)
-
-
-def counts(folder: str) -> list[int]:
-    return [cell.result.tasks for cell in read_cells(Path(folder) / "results.jsonl")]
-
-
-@pytest.mark.usefixtures("undrawn")
-def test_resuming_with_other_tasks_keeps_what_was_evaluated() -> None:
-    """Fault 40: the rows of 8 tasks were replaced by those of 5."""
-    call = [*PLAIN, "--queries", 2, "--out", "kept"]
-    assert metaft(*call, "--tasks", 8).exit_code == 0
-    before = Path("kept/results.jsonl").read_text().splitlines()
-    assert metaft(*call, "--tasks", 5, "--resume").exit_code == 0
-    after = Path("kept/results.jsonl").read_text().splitlines()
-    assert after[:2] == before
-    assert counts("kept") == [8, 8, 5, 5]
-    assert json.loads(Path("kept/comparison.json").read_text())["tasks"] == 5
-    assert metaft(*call, "--tasks", 8, "--resume").exit_code == 0
-    assert Path("kept/results.jsonl").read_text().splitlines() == after, "both are there: nothing is made again"
-    assert json.loads(Path("kept/comparison.json").read_text())["tasks"] == 8
-
-
-@pytest.mark.usefixtures("undrawn")
-@pytest.mark.parametrize(
-    "change", [("--queries", 3), ("--seed", 7), ("--ways", 4), ("--shots", 2)], ids=lambda change: change[0]
-)
-def test_all_that_a_score_depends_on_is_part_of_its_key(change: tuple[str, int]) -> None:
-    folder = f"key{change[0]}"
-    call = [*PLAIN, "--tasks", 4, "--queries", 2, "--out", folder]
-    assert metaft(*call).exit_code == 0
-    before = Path(folder, "results.jsonl").read_text()
-    assert metaft(*call, *change, "--resume").exit_code == 0
-    after = Path(folder, "results.jsonl").read_text()
-    assert after.startswith(before)
-    assert len(after.splitlines()) == 4
-
-
-@pytest.mark.usefixtures("undrawn")
-def test_a_score_of_other_images_code_or_version_is_not_taken_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    code = OWN.replace('Path("stop").exists()', "False")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    call = ["compare", "own_changed:Mine", "--dataset", "own_changed:marks", "--ways", 3, "--queries", 2, "--tasks", 4]
-
-    def made(text: str, *more: str) -> int:
-        Path("own_changed.py").write_text(text)
-        sys.modules.pop("own_changed", None)
-        importlib.invalidate_caches()
-        monkeypatch.setattr(sys, "dont_write_bytecode", True)
-        result = metaft(*call, "--out", "changed", *more)
-        assert result.exit_code == 0, result.stderr
-        return len(counts("changed"))
-
-    assert made(code) == 1
-    assert made(code, "--resume") == 1
-    assert made(code + "\n# another file\n", "--resume") == 2
-    assert made(code.replace("manual_seed(first)", "manual_seed(first + 1)"), "--resume") == 3, "other images"
-    monkeypatch.setattr("metaft.evaluation.benchmark.EVALUATION", 99)
-    assert made(code, "--resume") == 4, "another version of the evaluation"
-
-
-@pytest.mark.usefixtures("undrawn")
-def test_steps_and_batch_norm_are_part_of_the_key() -> None:
-    call = ["compare", *WAVES, "--out", "steps-key"]
-    assert metaft(*call, "waves-0").exit_code == 0
-    assert metaft(*call, "waves-0", "--steps", 1, "--resume").exit_code == 0
-    assert metaft(*call, "waves-0:weights=last", "--resume").exit_code == 0
-    cells = read_cells(Path("steps-key/results.jsonl"))
-    assert [len(cell.result.steps) for cell in cells] == [3, 2, 3]
-
-
-@pytest.mark.usefixtures("undrawn")
-def test_only_what_a_comparison_wrote_is_replaced() -> None:
-    folder = Path("mine-too")
-    call = [*PLAIN, "--tasks", 3, "--queries", 2, "--out", str(folder)]
-    assert metaft(*call).exit_code == 0
-    mine = [folder / "notes.txt", folder / "tensorboard" / "one" / "mine.csv", folder / "tensorboard" / "mine.txt"]
-    for file in mine:
-        file.write_text("mine")
-    assert metaft(*call, "--overwrite").exit_code == 0
-    assert [file.read_text() for file in mine] == ["mine"] * 3
-    assert len(list((folder / "tensorboard" / "one").glob("events*"))) == 1
-
-
-@pytest.mark.usefixtures("undrawn")
-@pytest.mark.parametrize("option", ["--overwrite", "--resume"])
-def test_anybodys_results_are_not_a_comparison(option: str) -> None:
-    folder = Path(f"anybodys{option}")
-    folder.mkdir()
-    for text in ('{"accuracy": 0.5}\n', "", "not json\n"):
-        (folder / "results.jsonl").write_text(text)
-        result = metaft(*PLAIN, "--tasks", 3, "--queries", 2, "--out", folder, option)
-        assert result.exit_code == 2
-        assert "not one that metaft wrote" in result.stderr
-        assert (folder / "results.jsonl").read_text() == text
 
 
 @pytest.mark.usefixtures("undrawn")

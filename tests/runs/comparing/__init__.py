@@ -1,0 +1,1 @@
+"""``metaft compare`` over runs and learners of one's own."""
