@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -217,14 +219,13 @@ def test_a_passage_that_is_too_short_to_ask_anything_is_refused() -> None:
         tokenised([[]], corpus().tokenizer, "nothing")
 
 
-def test_bytes_are_put_together_the_same_way_in_every_process(tmp_path: object) -> None:
+def test_bytes_are_put_together_the_same_way_in_every_process(tmp_path: Path) -> None:
     said = "from tests.language.test_passages import corpus; print(corpus('bpe').tokenizer.digest)"
-    done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True, env=_apart(1))
+    done = subprocess.run(
+        [sys.executable, "-c", said], capture_output=True, text=True, check=True, env=_apart(tmp_path)
+    )
     assert done.stdout == f"{corpus('bpe').tokenizer.digest}\n"
 
 
-def _apart(number: int) -> dict[str, str]:
-    import os
-    import tempfile
-
-    return {**os.environ, "PYTHONHASHSEED": str(number), "METAFT_CACHE": tempfile.mkdtemp()}
+def _apart(cache: Path) -> dict[str, str]:
+    return {**os.environ, "PYTHONHASHSEED": "1", "METAFT_CACHE": str(cache)}
