@@ -52,7 +52,11 @@ ESTIMATORS: Table[Any] = Table(
 ADDITIONS: Table[Any] = Table(
     "addition",
     "parameters that are put into a network",
-    {"context": "metaft.additions.context:Context", "lora": "metaft.additions.lora:LoRA"},
+    {
+        "context": "metaft.additions.context:Context",
+        "lora": "metaft.additions.lora:LoRA",
+        "ia3": "metaft.additions.ia3:IA3",
+    },
 )
 
 WORD_OBJECTIVES: Table[Any] = Table(

@@ -1,65 +1,52 @@
-"""What an addition is, and how it is put into a network: a child of each layer that it sits on, and two hooks."""
+"""What an addition is: parameters beside a network's own, and what they do to what passes through its layers."""
 
 from __future__ import annotations
 
-import copy
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from metaft.errors import MetaftError
-from metaft.models.added import Added
-from metaft.models.anatomy import anatomy
-from metaft.seeds import require_seed
-from metaft.tables import ADDITIONS
-
 Params = dict[str, Tensor]
+Weight = tuple[Tensor, Tensor | None]
+"""A layer's weight and bias."""
+Seen = tuple[Tensor, Tensor, Tensor | None]
+"""Keys, values, and what is added to the scores."""
 
 
-@dataclass(frozen=True)
-class Addition(ABC):
-    """Parameters beside a layer's own; a frozen dataclass, its fields are its options.
+class Piece:
+    """What stands beside one layer: its parameters, and up to four places at which they act. All of it is pure.
 
     Attributes:
-        name: what it is called in scopes and in names: ``encoder.3.query.lora.A`` for layer ``encoder.3.query``.
-        per_task: which of its parameters its name means in a scope; all of them if empty.
+        shared: names of parameters that are one and the same beside all layers that ask for that shape.
+        dropout: share of what `after` is told of the layer's input that is dropped in training.
+        shift: where a network takes words in, how many places stand before the text that hold no word.
     """
 
-    name: ClassVar[str]
-    per_task: ClassVar[tuple[str, ...]] = ()
+    shared: ClassVar[tuple[str, ...]] = ()
+    dropout: float = 0.0
+    shift: int = 0
 
-    @abstractmethod
-    def sites(self, model: nn.Module) -> tuple[str, ...]:
-        """The layers that it sits on.
-
-        Args:
-            model: the network.
-
-        Returns:
-            Names of layers; "" is the network itself.
-        """
-
-    @abstractmethod
     def create(self, layer: nn.Module, draw: torch.Generator) -> Params:
-        """Its parameters beside one layer, such that they have no effect yet.
+        """The parameters beside one layer, such that they have no effect yet where that is possible.
 
         Args:
             layer: the layer.
             draw: where random numbers come from.
 
         Returns:
-            Parameters by name.
+            Parameters by name, without dots and colons.
         """
+        return {}
 
     def before(self, own: Params, x: Tensor) -> Tensor:
         """What the layer is given.
 
         Args:
-            own: its parameters beside this layer.
-            x: what the layer would be given.
+            own: the parameters beside it.
+            x: what it would be given.
 
         Returns:
             Likewise; unchanged by default.
@@ -70,8 +57,8 @@ class Addition(ABC):
         """What the layer answers.
 
         Args:
-            own: its parameters beside this layer.
-            x: what the layer was given.
+            own: the parameters beside it.
+            x: what it was given.
             y: what it answered.
 
         Returns:
@@ -79,82 +66,58 @@ class Addition(ABC):
         """
         return y
 
-    def merged(self, own: Params, weight: Tensor) -> Tensor | None:
-        """A weight with which the layer alone answers the same; None if there is none.
+    def attended(
+        self, own: Params, key: Tensor, value: Tensor, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """What an attention's queries see.
 
         Args:
-            own: its parameters beside this layer.
+            own: the parameters beside it.
+            key: ``[examples, heads, places, size]``.
+            value: likewise.
+            mask: added to the scores, ``[examples, 1, 1 or places, places]``; None for nothing.
+
+        Returns:
+            The three, perhaps of more places; unchanged by default.
+        """
+        return key, value, mask
+
+    def merged(self, own: Params, weight: Tensor, bias: Tensor | None) -> Weight | None:
+        """A weight and a bias with which the layer alone answers the same; None if there are none.
+
+        Args:
+            own: the parameters beside the layer.
             weight: the layer's.
+            bias: likewise; None where it has none.
         """
         return None
 
 
-@dataclass(frozen=True)
-class _Before:
-    name: str
+class Addition(Piece, ABC):
+    """Parameters that are put into a network; a frozen dataclass, its fields are its options.
 
-    def __call__(self, layer: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
-        added = getattr(layer, self.name)
-        return (added.addition.before(added.own(), given[0]), *given[1:])
+    Where it does the same beside every layer, it is that piece itself.
 
-
-@dataclass(frozen=True)
-class _After:
-    name: str
-
-    def __call__(self, layer: nn.Module, given: tuple[Any, ...], answer: Any) -> Any:
-        added = getattr(layer, self.name)
-        return added.addition.after(added.own(), given[0], answer)
-
-
-def attach(model: nn.Module, addition: Addition | str, seed: int = 0) -> nn.Module:
-    """A copy of a network with an addition; it answers as the network does until the new parameters change.
-
-    Args:
-        model: any module; its own parameters keep their names in the copy.
-        addition: what is put in; or its name in the table, with options as in "context:size=5".
-        seed: of the new parameters; torch's global random state is left as it was.
-
-    Returns:
-        The copy.
-
-    Raises:
-        MetaftError: if the network has no layer for it, or one of them has something of that name or does not run.
+    Attributes:
+        name: what it is called in scopes and in names: ``encoder.3.query.lora.A`` for layer ``encoder.3.query``.
+        per_task: which of its parameters its name means in a scope; all of them if empty.
+        silent: whether the network answers as before until the new parameters change.
     """
-    addition = ADDITIONS.make(addition) if isinstance(addition, str) else addition
-    network, name = copy.deepcopy(model), addition.name
-    draw = torch.Generator().manual_seed(require_seed(seed))
-    like = next(model.parameters(), torch.empty(0))
-    sites = addition.sites(network)
-    _require_run(model, sites)
-    for site in sites:
-        layer = network.get_submodule(site)
-        if hasattr(layer, name):
-            where = f"its layer {site!r}" if site else "it"
-            raise MetaftError(f"{type(model).__name__}: {where} has something called {name!r} already")
-        own = {n: v.to(like) for n, v in addition.create(layer, draw).items()}
-        layer.add_module(name, Added(addition, own))
-        # A subclass that leaves one as it is costs nothing there.
-        if type(addition).before is not Addition.before:
-            layer.register_forward_pre_hook(_Before(name))
-        if type(addition).after is not Addition.after:
-            layer.register_forward_hook(_After(name))
-    return network
 
+    name: ClassVar[str]
+    per_task: ClassVar[tuple[str, ...]] = ()
+    silent: ClassVar[bool] = True
 
-def _require_run(model: nn.Module, sites: tuple[str, ...]) -> None:
-    """Refuse layers that a forward pass does not call, such as one whose weight another layer uses as a matrix."""
-    x = anatomy(model).example
-    if x is None:  # no input was found that it takes
-        return
-    ran: set[str] = set()
-    other = copy.deepcopy(model).eval()
-    for site in sites:
-        other.get_submodule(site).register_forward_hook(lambda *_, site=site: ran.add(site))
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        other(x)
-    idle = [site for site in sites if site not in ran]
-    if idle:
-        raise MetaftError(
-            f"{type(model).__name__}: nothing can be added to {idle[0]!r}, which no forward pass calls as a layer"
-        )
+    @abstractmethod
+    def sites(self, model: nn.Module) -> tuple[str, ...] | Mapping[str, Piece]:
+        """The layers that it sits on.
+
+        Args:
+            model: the network.
+
+        Returns:
+            Names of layers, "" for the network itself; or name → what stands beside that layer.
+
+        Raises:
+            MetaftError: if the network has no layer for it.
+        """

@@ -129,7 +129,7 @@ def _part(names: list[str], part: str, network: Anatomy | None) -> set[str]:
         taken = _of_layers(network, part) or {name for name in names if name == part}
     else:
         taken = {name for name in names if fnmatchcase(name, part)}
-        taken = taken or (_added(own, part) if part in ADDITIONS else set())
+        taken = taken or _added(own, part)
     if not taken and part in OF_LAYERS:
         why = "the names of parameters alone do not tell it" if network is None else "no layer of this network has it"
         raise MetaftError(f"scope {part!r} is a role of layers, and {why}; name the parameters by a pattern")
@@ -156,7 +156,7 @@ def _of_layers(network: Anatomy, role: str) -> set[str]:
 def _added(names: list[str], addition: str) -> set[str]:
     """What of an addition's parameters its name means: those of a task, or all."""
     own = {name: name.split(".") for name in names if addition in name.split(".")[-2:-1]}
-    per_task = getattr(ADDITIONS[addition], "per_task", ())
+    per_task = getattr(ADDITIONS[addition], "per_task", ()) if addition in ADDITIONS else ()
     return {name for name, path in own.items() if not per_task or path[-1] in per_task}
 
 

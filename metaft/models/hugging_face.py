@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import softmax
 
 from metaft.data.texts import tokenizer
 from metaft.data.texts.labelled_texts import PADDING
 from metaft.errors import MetaftError, first_line, nearest
 from metaft.models import gguf
+from metaft.models.added import own_places, own_words, places_before
+from metaft.models.attention import attend
 from metaft.models.pretrained import folder_of
 from metaft.models.text_vector import TextVector
 from metaft.models.transformer import additive_mask
@@ -20,6 +22,7 @@ from metaft.models.transformer import additive_mask
 ATTENTION = "metaft"
 """What our attention is called among theirs."""
 
+_HOOKED, _COLLECTING = "_output_capturing_hooks_installed", "output_capturing_hook"
 OF_VECTOR = ("features", "combine", "pool")
 OPTIONS = ("weights", *OF_VECTOR)
 
@@ -49,6 +52,7 @@ class HuggingFace(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         self.model, self.causal, self.separator = model, causal, separator
+        self.input = nn.Identity()  # where additions give it more words
         self.vector = vector or TextVector(pool="last" if causal else "mean")
         config: Any = model.config
         self.head = nn.Linear(self.vector.width(config.num_hidden_layers + 1, config.hidden_size), outputs)
@@ -97,6 +101,26 @@ class HuggingFace(nn.Module):
         config: Any = self.model.config
         return f"{config.to_json_string(use_diff=False)} {self.causal} {self.separator} {self.vector!r}"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the hooks by which theirs collect states, which cannot be pickled; they are made again when asked."""
+        tensors = [*self.model.parameters(), *self.model.buffers()]
+        plain = copy.deepcopy(self.model, {id(t): t for t in tensors})
+        for part in plain.modules():
+            vars(part).pop(_HOOKED, None)
+            for key in [
+                k for k, hook in part._forward_hooks.items() if _COLLECTING in getattr(hook, "__qualname__", "")
+            ]:
+                del part._forward_hooks[key]
+        return {**vars(self), "_modules": {**self._modules, "model": plain}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """In a process that has not made such a model, theirs does not know ours, nor what states it can collect."""
+        super().__setstate__(state)
+        library = _library()
+        for part in self.model.modules():
+            if isinstance(part, library.PreTrainedModel):
+                library.utils.output_capturing._CAN_RECORD_REGISTRY[part] = part._can_record_outputs
+
     def _require_padding(self, path: str) -> None:
         """Refuse a model whose answers hang on padding all the same, such as one that counts places by it."""
         ids = torch.tensor([[5, 7, 6]])
@@ -116,6 +140,9 @@ class HuggingFace(nn.Module):
         Returns:
             layers + 1 times ``[examples, places, width]``.
         """
+        return self._states(self.input(ids))
+
+    def _states(self, ids: Tensor) -> list[Tensor]:
         return list(self._run(ids, output_hidden_states=True).hidden_states)
 
     def forward(self, ids: Tensor) -> Tensor:
@@ -127,9 +154,16 @@ class HuggingFace(nn.Module):
         Returns:
             ``[examples, outputs]``.
         """
+        ids = self.input(ids)
         last = self.vector.features == "last"
-        states = [self._run(ids).last_hidden_state] if last else self.states(ids)
-        return self.head(self.vector(states, ids))
+        states = [self._run(ids).last_hidden_state] if last else self._states(ids)
+        return self.head(self.vector(states, own_words(ids, self.embedding.num_embeddings)))
+
+    @property
+    def embedding(self) -> nn.Embedding:
+        """The vectors of words."""
+        found: Any = self.model.get_input_embeddings()  # type: ignore[operator]
+        return found
 
     def words(self, ids: Tensor) -> Tensor:
         """Scores for the word behind each place, of a causal model whose matrix of words is that of its embedding.
@@ -146,10 +180,17 @@ class HuggingFace(nn.Module):
         config: Any = self.model.config
         if not (self.causal and config.tie_word_embeddings):
             raise MetaftError(f"this {type(self.model).__name__} has no scores for words that are its embedding's")
-        embedding: Any = self.model.get_input_embeddings()  # type: ignore[operator]
-        return nn.functional.linear(self._run(ids).last_hidden_state, embedding.weight)
+        words, read = self.embedding, self.input(ids)
+        last = own_places(self._run(read).last_hidden_state, read, ids.shape[-1], words.num_embeddings)
+        return nn.functional.linear(last, words.weight)
 
     def _run(self, ids: Tensor, **more: Any) -> Any:
+        first = places_before(self.input)
+        most = getattr(self.model.config, "max_position_embeddings", None)
+        if most is not None and first + ids.shape[-1] > most:
+            raise MetaftError(f"a text of {first + ids.shape[-1]} words, and this model has {most} places; cut it")
+        if first:
+            more["position_ids"] = torch.arange(first, first + ids.shape[-1], device=ids.device)[None]
         mask = additive_mask(ids, self.causal, next(self.model.parameters()).dtype)
         mask = mask.expand(-1, -1, ids.shape[-1], -1)
         if self.causal:
@@ -239,12 +280,7 @@ def written_out(
     Returns:
         ``[examples, places, heads, size]``, and None for the weights.
     """
-    if key.shape[1] < query.shape[1]:
-        key, value = (x.repeat_interleave(query.shape[1] // key.shape[1], dim=1) for x in (key, value))
-    scores = query @ key.transpose(-1, -2) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
-    weights = softmax(scores if attention_mask is None else scores + attention_mask, dim=-1)
-    weights = nn.functional.dropout(weights, dropout, module.training)
-    return (weights @ value).transpose(1, 2).contiguous(), None
+    return attend(module, query, key, value, attention_mask, scaling, dropout).contiguous(), None
 
 
 def _library() -> Any:

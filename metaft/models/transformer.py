@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, silu, softmax
+from torch.nn.functional import gelu, silu
 
 from metaft.data.texts.labelled_texts import PADDING
 from metaft.errors import MetaftError
+from metaft.models.added import own_places, own_words, places_before
+from metaft.models.attention import attend
 from metaft.models.layers import Combine
 from metaft.models.text_vector import Pool, Signs, TextVector
 from metaft.validate import require_count, require_fraction
@@ -60,10 +61,7 @@ class Attention(nn.Module):
         )
         if turn is not None:
             query, key = turned(query, turn), turned(key, turn)
-        if self.key_heads < self.heads:
-            key, value = (y.repeat_interleave(self.heads // self.key_heads, dim=1) for y in (key, value))
-        weights = softmax(query @ key.transpose(-1, -2) / math.sqrt(self.size) + mask, dim=-1)
-        return self.output((weights @ value).transpose(1, 2).flatten(-2))
+        return self.output(attend(self, query, key, value, mask).flatten(-2))
 
 
 class FeedForward(nn.Module):
@@ -137,16 +135,27 @@ class Embedding(nn.Module):
         self.segments = nn.Embedding(2, width) if separator is not None else None
         self.norm, self.dropout = norm, nn.Dropout(dropout)
 
-    def forward(self, ids: Tensor) -> Tensor:
-        """``int64 [examples, places]`` → ``[examples, places, width]``."""
-        x = self.words(ids)
+    def forward(self, ids: Tensor, first: int = 0) -> Tensor:
+        """Vectors of words.
+
+        Args:
+            ids: ``int64 [examples, places]``.
+            first: the place of the first word.
+
+        Returns:
+            ``[examples, places, width]``.
+
+        Raises:
+            MetaftError: if there are more words than places.
+        """
+        x, end = self.words(ids), first + ids.shape[-1]
         if self.places is not None:
-            if ids.shape[-1] > self.places.num_embeddings:
+            if end > self.places.num_embeddings:
                 raise MetaftError(
-                    f"a text of {ids.shape[-1]} words, and this transformer has {self.places.num_embeddings} places; "
+                    f"a text of {end} words, and this transformer has {self.places.num_embeddings} places; "
                     "cut the text, or give it more: transformer:places=…"
                 )
-            x = x + self.places(torch.arange(ids.shape[-1], device=ids.device))
+            x = x + self.places(torch.arange(first, end, device=ids.device))
         if self.segments is not None and self.separator is not None:
             ended = torch.eq(ids, self.separator).long()
             x = x + self.segments((ended.cumsum(-1) - ended).clamp(max=1))
@@ -243,6 +252,7 @@ class Transformer(nn.Module):
         )
         self.norm = norm() if how["before"] else nn.Identity()
         self.vector = TextVector(str(features), combine, pool or ("last" if self.causal else "mean"), signs)
+        self.input = nn.Identity()  # where additions give it more words
         self.head = nn.Linear(self.vector.width(layers + 1, width), outputs)
         self.apply(drawn)
 
@@ -275,9 +285,13 @@ class Transformer(nn.Module):
         Returns:
             layers + 1 times ``[examples, places, width]``; the last is normed.
         """
-        x = self.embedding(ids)
+        return self._states(self.input(ids))
+
+    def _states(self, ids: Tensor) -> list[Tensor]:
+        first = places_before(self.input)
+        x = self.embedding(ids, first)
         mask = additive_mask(ids, self.causal, x.dtype)
-        turn = rotation(ids.shape[-1], self.size, x) if self.rotary else None
+        turn = rotation(ids.shape[-1], self.size, x, first=first) if self.rotary else None
         found = [x]
         for block in self.blocks:
             found.append(block(found[-1], mask, turn))
@@ -292,7 +306,8 @@ class Transformer(nn.Module):
         Returns:
             ``[examples, outputs]``.
         """
-        return self.head(self.vector(self.states(ids), ids))
+        read = self.input(ids)
+        return self.head(self.vector(self._states(read), own_words(read, self.embedding.words.num_embeddings)))
 
     def words(self, ids: Tensor) -> Tensor:
         """Scores for the word at each place, for the one behind it if causal; their matrix is the embedding's.
@@ -305,7 +320,9 @@ class Transformer(nn.Module):
         Returns:
             ``[examples, places, vocabulary]``.
         """
-        return nn.functional.linear(self.states(ids)[-1], self.embedding.words.weight)
+        words, read = self.embedding.words, self.input(ids)
+        last = own_places(self._states(read)[-1], read, ids.shape[-1], words.num_embeddings)
+        return nn.functional.linear(last, words.weight)
 
 
 def additive_mask(ids: Tensor, causal: bool, dtype: torch.dtype) -> Tensor:
@@ -327,7 +344,7 @@ def additive_mask(ids: Tensor, causal: bool, dtype: torch.dtype) -> Tensor:
     return hidden.to(dtype) * (torch.finfo(dtype).min / 2)
 
 
-def rotation(places: int, size: int, like: Tensor, base: float = 10_000.0) -> tuple[Tensor, Tensor]:
+def rotation(places: int, size: int, like: Tensor, base: float = 10_000.0, first: int = 0) -> tuple[Tensor, Tensor]:
     """Cosines and sines by which queries and keys are turned at each place (Su et al. 2021, eq. 34).
 
     Args:
@@ -335,12 +352,13 @@ def rotation(places: int, size: int, like: Tensor, base: float = 10_000.0) -> tu
         size: of a head.
         like: says in what precision and where.
         base: of the wavelengths.
+        first: the first place.
 
     Returns:
         ``[places, size]`` each.
     """
     rates = base ** (-torch.arange(0, size, 2, dtype=torch.float64, device=like.device) / size)
-    angles = torch.arange(places, dtype=torch.float64, device=like.device)[:, None] * rates
+    angles = torch.arange(first, first + places, dtype=torch.float64, device=like.device)[:, None] * rates
     whole = torch.cat((angles, angles), dim=-1)
     return whole.cos().to(like.dtype), whole.sin().to(like.dtype)
 

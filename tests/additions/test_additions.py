@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import tempfile
 from typing import Any
 
 import pytest
@@ -13,18 +14,19 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import metaft
-from metaft.additions import Addition, attach
+from metaft.additions import Addition, attach, freeze_base, merged, only, without
 from metaft.additions.context import Context
 from metaft.errors import MetaftError
 from metaft.inner.scope import select
 from metaft.learners.maml import MAML
 from metaft.models import MLP, Conv4
+from metaft.models.anatomy import anatomy
 from metaft.tables import ADDITIONS
 from metaft.tasks.batch import TaskBatch
 
 
 class Transformer(nn.Module):
-    """Words, attention, a head."""
+    """Words, torch's own attention, a head."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,30 +39,80 @@ class Transformer(nn.Module):
         return self.head(self.encoder(self.words(x)).mean(1))
 
 
+def theirs(kind: str, **more: Any) -> Any:
+    """A network of Hugging Face's as small as may be."""
+
+    def make() -> nn.Module:
+        transformers = pytest.importorskip("transformers", reason="the extra text is not installed")
+        shape: dict[str, Any] = {
+            "vocab_size": 11, "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 2,
+            "num_attention_heads": 2, "max_position_embeddings": 40, "pad_token_id": 0,
+            "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, **more,
+        }  # fmt: skip
+        if kind == "gpt2":
+            shape = {"n_embd": 8, "n_layer": 2, "n_head": 2, "n_positions": 40, "vocab_size": 11, "pad_token_id": 0}
+            shape |= {"embd_pdrop": 0.0, "attn_pdrop": 0.0, "resid_pdrop": 0.0}
+        with tempfile.TemporaryDirectory() as folder:
+            transformers.AutoConfig.for_model(kind, **shape).save_pretrained(folder)
+            return metaft.models.build(f"hf:{folder}:weights=random", outputs=3, seed=0)
+
+    return make
+
+
+def ours(shape: str) -> Any:
+    return lambda: metaft.models.build(
+        "transformer", outputs=3, seed=0, vocabulary=11, layers=2, width=8, heads=2, inner=12, shape=shape
+    )
+
+
 MODELS: dict[str, tuple[Any, tuple[int, ...]]] = {
     "mlp": (lambda: MLP(4, 3, hidden=(5, 5), std=0.5), (4,)),
     "conv4": (lambda: Conv4(1, 16, 3, hidden=3), (1, 16, 16)),
     "layer": (lambda: nn.Linear(4, 3), (4,)),
-    "transformer": (Transformer, (6,)),
+    "torch": (Transformer, (6,)),
+    "bert": (ours("bert"), (6,)),
+    "gpt": (ours("gpt"), (6,)),
+    "llama": (ours("llama"), (6,)),
+    "hf-bert": (theirs("bert"), (6,)),
+    "hf-gpt2": (theirs("gpt2"), (6,)),
+    "hf-llama": (theirs("llama", num_key_value_heads=1), (6,)),
 }
-EVERY = [(name, model) for name in ADDITIONS for model in MODELS]
+"""Network → what makes one, and the shape of an example."""
+
+REFUSED = {
+    ("ia3", "layer"): "hidden activations",
+    ("ia3", "torch"): "attention=no",
+}
+"""What goes together with no network, and what the message says."""
+
+MERGEABLE = ("lora", "ia3")
+"""Additions that a layer's own weight can take in."""
+
+EVERY = [(name, model) for name in ADDITIONS for model in MODELS if (name, model) not in REFUSED]
+
+
+def network_of(model: str) -> nn.Module:
+    """The network, none of its parameters at a special value."""
+    torch.manual_seed(0)
+    network = MODELS[model][0]().double().eval()
+    for p in network.parameters():  # a head that begins at 0 would answer 0 whatever is added
+        p.data += 0.3 * torch.randn(p.shape, dtype=p.dtype)
+    return network
 
 
 def made(name: str, model: str) -> tuple[nn.Module, nn.Module, TaskBatch]:
     """The network, the network with the addition, some tasks."""
-    build, shape = MODELS[model]
-    torch.manual_seed(0)
-    network = build().double().eval()
-    for p in network.parameters():  # a head that begins at 0 would answer 0 whatever is added
-        p.data += 0.3 * torch.randn(p.shape, dtype=p.dtype)
+    network, shape = network_of(model), MODELS[model][1]
     draw = torch.Generator().manual_seed(1)
 
     def examples(count: int) -> Tensor:
-        if model == "transformer":
-            return torch.randint(11, (3, count, *shape), generator=draw)
-        return torch.rand(3, count, *shape, generator=draw, dtype=torch.float64)
+        if len(shape) == 1 and shape[0] == 6:  # texts of one to six words
+            ids = torch.randint(1, 11, (2, count, *shape), generator=draw)
+            lengths = torch.randint(1, 7, (2, count, 1), generator=draw)
+            return ids if model == "torch" else ids * (torch.arange(6) < lengths)
+        return torch.rand(2, count, *shape, generator=draw, dtype=torch.float64)
 
-    labels = torch.arange(3).repeat(3, 2)
+    labels = torch.arange(3).repeat(2, 2)
     batch = TaskBatch(examples(6), labels, examples(6), labels)
     return network, attach(network, ADDITIONS.make(name), seed=2), batch
 
@@ -78,8 +130,8 @@ def moved(network: nn.Module) -> nn.Module:
 def test_it_has_no_effect_at_the_start_and_one_later(name: str, model: str) -> None:
     network, added, batch = made(name, model)
     x = batch.query_x[0]
-    assert torch.equal(added(x), network(x))
-    assert not torch.allclose(moved(added)(x), network(x))
+    assert torch.equal(added(x), network(x)) == ADDITIONS.make(name).silent
+    assert not torch.allclose(moved(added)(x), added(x))
     own = dict(network.named_parameters())
     new = set(dict(added.named_parameters())) - set(own)
     assert set(own) < set(dict(added.named_parameters()))
@@ -88,6 +140,54 @@ def test_it_has_no_effect_at_the_start_and_one_later(name: str, model: str) -> N
     assert all(torch.equal(p, dict(again.named_parameters())[n]) for n, p in added.named_parameters())
     for copied in (copy.deepcopy(moved(added)), pickle.loads(pickle.dumps(moved(added)))):
         assert torch.equal(copied(x), moved(added)(x))
+
+
+@pytest.mark.parametrize(("name", "model"), EVERY)
+def test_it_can_be_left_out_taken_out_and_merged(name: str, model: str) -> None:
+    network, added, batch = made(name, model)
+    added, x = moved(added), batch.query_x[0]
+    assert torch.equal(only(added)(x), network(x))
+    assert torch.equal(only(added, name)(x), added(x))
+    assert torch.equal(without(added, name)(x), network(x))
+    assert list(without(added, name).state_dict()) == list(network.state_dict())
+    if name not in MERGEABLE:
+        with pytest.raises(MetaftError, match="cannot be merged"):
+            merged(added, name)
+        return
+    whole = merged(added, name)
+    torch.testing.assert_close(whole(x), added(x), rtol=1e-9, atol=1e-9)
+    assert list(whole.state_dict()) == list(network.state_dict())
+
+
+@pytest.mark.parametrize(("name", "model"), EVERY)
+def test_padding_changes_no_answer(name: str, model: str) -> None:
+    _, added, batch = made(name, model)
+    x = batch.query_x[0]
+    if x.is_floating_point() or model == "torch":
+        pytest.skip("its examples have no padding")
+    more = nn.functional.pad(x, (0, 3))
+    torch.testing.assert_close(moved(added)(more), moved(added)(x), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(("name", "model"), EVERY)
+def test_a_frozen_base_is_bit_identical_after_training(name: str, model: str) -> None:
+    network, added, batch = made(name, model)
+    learner = MAML(freeze_base(added), metaft.SGD(0.1), 1)
+    out = learner.meta_gradient(batch)
+    own = {n for n in learner.trains if n.split(".")[-2:-1] == [name]}
+    assert own
+    assert any(out.grads[n].abs().max() > 0 for n in own)
+    moved_ones = {n: learner.params[n] - out.grads[n] for n in learner.trains}
+    head = anatomy(network).head
+    for n, p in network.named_parameters():
+        inside = head == "" or n.startswith(f"{head}.")
+        assert inside or (n not in moved_ones and torch.equal(learner.params[n], p))
+
+
+@pytest.mark.parametrize(("name", "model"), REFUSED)
+def test_what_has_no_place_in_a_network_is_refused(name: str, model: str) -> None:
+    with pytest.raises(MetaftError, match=REFUSED[name, model]):
+        attach(network_of(model), name)
 
 
 @pytest.mark.parametrize("scope", ["addition", "all"])

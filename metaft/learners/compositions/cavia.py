@@ -6,7 +6,7 @@ from typing import Unpack
 
 from torch import nn
 
-from metaft.additions.addition import attach
+from metaft.additions.attach import attach
 from metaft.additions.context import Context
 from metaft.learners.compositions.compose import Parts, compose
 from metaft.learners.maml import MAML

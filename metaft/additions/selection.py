@@ -1,0 +1,109 @@
+"""Which additions of a network act; a network without one, with one merged into its weights, or with a frozen base."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection
+
+import torch
+from torch import nn
+
+from metaft.additions.attach import _After, _Before, placed
+from metaft.errors import MetaftError
+from metaft.models.added import Added
+from metaft.models.anatomy import anatomy
+
+
+def only(model: nn.Module, *names: str) -> nn.Module:
+    """A copy of a network in which the additions named act, and no others.
+
+    Args:
+        model: a network with additions.
+        names: what they are called in it; none for the network as it was.
+
+    Returns:
+        The copy, all parameters in it.
+
+    Raises:
+        MetaftError: if there is no addition of that name.
+    """
+    for name in names:
+        placed(model, name)
+    found = copy.deepcopy(model)
+    for path, added in placed(found).items():
+        added.active = path.rpartition(".")[2] in names
+    return found
+
+
+def without(model: nn.Module, name: str) -> nn.Module:
+    """A copy of a network without an addition.
+
+    Args:
+        model: the network.
+        name: what the addition is called in it.
+
+    Returns:
+        The copy.
+
+    Raises:
+        MetaftError: if there is no addition of that name.
+    """
+    found = copy.deepcopy(model)
+    for site in placed(found, name):
+        _take_out(found.get_submodule(site), name)
+    return found
+
+
+def merged(model: nn.Module, name: str) -> nn.Module:
+    """A copy of a network whose own weights have taken an addition in: it answers the same, at no further cost.
+
+    Args:
+        model: the network.
+        name: what the addition is called in it.
+
+    Returns:
+        The copy, in whose layers nothing stands beside the weights any more.
+
+    Raises:
+        MetaftError: if there is no addition of that name, or no weights do the same.
+    """
+    found = copy.deepcopy(model)
+    for site, added in placed(found, name).items():
+        layer = found.get_submodule(site)
+        weight, bias = getattr(layer, "weight", None), getattr(layer, "bias", None)
+        with torch.no_grad():
+            moved = None if weight is None else added.piece.merged(added.own(), weight, bias)
+        if moved is None:
+            kind = type(added.addition).__name__
+            raise MetaftError(f"{name!r} at {site or 'the network'!r} cannot be merged: no weights do what {kind} does")
+        for own, value in zip(("weight", "bias"), moved, strict=True):
+            if value is not None:
+                setattr(layer, own, nn.Parameter(value, getattr(layer, own).requires_grad))
+        _take_out(layer, name)
+    return found
+
+
+def freeze_base(model: nn.Module, kept: Collection[str] = ()) -> nn.Module:
+    """Let nothing of a network require a gradient but its additions and its head; in place.
+
+    Args:
+        model: the network.
+        kept: further parameters that stay as they are.
+
+    Returns:
+        The same network.
+    """
+    head = anatomy(model).head
+    free = {id(p) for part in model.modules() if isinstance(part, Added) for p in part.parameters()}
+    free |= {id(p) for p in model.get_submodule(head).parameters()} if head is not None else set()
+    for name, p in model.named_parameters():
+        if id(p) not in free and name not in kept:
+            p.requires_grad_(False)
+    return model
+
+
+def _take_out(layer: nn.Module, name: str) -> None:
+    delattr(layer, name)
+    for hooks in (layer._forward_pre_hooks, layer._forward_hooks):
+        for key in [k for k, hook in hooks.items() if isinstance(hook, _Before | _After) and hook.name == name]:
+            del hooks[key]
