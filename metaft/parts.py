@@ -198,7 +198,8 @@ def read(text: str, kind: str = "part") -> Asked:
     """Take ``name:option=value,option=value`` apart.
 
     Args:
-        text: a piece without ``=`` belongs to the value before it (``scope=head,biases``).
+        text: a piece without ``=`` belongs to the value before it (``scope=head,biases``). Among the options of
+            another part its own are joined by ``;``, as in ``fine-tuning:addition=lora:rank=4;alpha=8,steps=5``.
         kind: what it is called, for the message.
 
     Returns:
@@ -208,7 +209,7 @@ def read(text: str, kind: str = "part") -> Asked:
         MetaftError: if an option is malformed or given twice.
     """
     name, _, rest = text.partition(":")
-    return Asked(name, read_options(f"{kind} {text!r}", rest))
+    return Asked(name, read_options(f"{kind} {text!r}", rest.replace(";", ",")))
 
 
 def read_options(whose: str, text: str) -> dict[str, str]:

@@ -18,7 +18,7 @@ from metaft import learners
 from metaft.assembly.backbone import calibrated, load_backbone
 from metaft.assembly.base_classes import base_feature
 from metaft.assembly.meta_learner import load_run, own_builder, own_learner, require_no_idle_steps, worker_count
-from metaft.assembly.networks import build_model
+from metaft.assembly.networks import build_model, with_addition
 from metaft.assembly.tasks import build_family
 from metaft.assembly.unseen import require_unseen
 from metaft.assembly.words import require_words_of
@@ -31,6 +31,7 @@ from metaft.plugins import foreign, is_foreign, is_import_path
 from metaft.runs.recorded import recorded_config
 from metaft.settings.config import RunConfig, validated
 from metaft.settings.defaults import REGRESSIONS
+from metaft.settings.learner import ModelSettings
 from metaft.tables import LEARNERS
 from metaft.tasks.family import TaskFamily
 
@@ -38,6 +39,7 @@ CALIBRATION = 4
 """Training tasks whose queries give a random network's batch norm its running statistics."""
 
 RUN_OPTIONS = ("batch_norm", "steps", "weights")
+PUT_IN = ("addition", "frozen")
 MEMBERS = ("name", "transductive", "params", "adapt", "curve", "describe")
 
 
@@ -102,7 +104,7 @@ def _has_randomness(spec: Spec) -> bool:
     backbone = spec.options.get("backbone")
     others = foreign(backbone)
     drawn = backbone == RANDOM or (others is not None and others.options.get("weights") == RANDOM)
-    return drawn or SEED in spec.text or "seed" in _unset(spec)
+    return drawn or "addition" in spec.options or SEED in spec.text or "seed" in _unset(spec)
 
 
 def make_learner(
@@ -129,6 +131,9 @@ def make_learner(
         return trained, trained.params
     settings: dict[str, Any] = dict(spec.options)
     model = _backbone(spec, settings.pop("backbone", None), seed, family, config)
+    put_in = {name: settings.pop(name) for name in PUT_IN if name in settings}
+    if put_in:
+        model = _with_addition(spec, model, seed, **put_in)
     known: dict[str, Any] = {"kind": family.kind, "outputs": family.outputs, "seed": seed, "steps": steps}
     known["workers"] = worker_count(config)
     if settings.get("centre") == "base" and model is not None and spec.options["backbone"] != RANDOM:
@@ -187,6 +192,16 @@ def _backbone(
     # Batch norm as it is constructed, mean 0 and variance 1, would hand on ever smaller numbers from layer to layer.
     images = build_family(config, "train", config.seed, config.train_ways).batch(0, CALIBRATION).query_x
     return calibrated(model, images.flatten(0, 1))
+
+
+def _with_addition(
+    spec: Spec, model: nn.Module | None, seed: int | None, addition: str | None = None, frozen: str | None = None
+) -> nn.Module:
+    """The backbone with what is put into it."""
+    if model is None:
+        raise MetaftError(f"addition = {addition}: it is put into a network; give one, such as backbone=hf:minilm")
+    told = validated(ModelSettings, {n: v for n, v in (("addition", addition), ("frozen", frozen)) if v is not None})
+    return with_addition(model, told.addition, told.frozen, seed or 0)
 
 
 def check_runs(spec: Spec, config: RunConfig, families: Mapping[int, TaskFamily]) -> None:

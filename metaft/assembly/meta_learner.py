@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar, cast
 from torch import nn
 
 from metaft import learners, models
+from metaft.additions.attach import read as asked_for
 from metaft.assembly.networks import build_model
 from metaft.assembly.tasks import build_family
 from metaft.data.class_lists import require_disjoint
@@ -26,7 +27,7 @@ from metaft.runs.recorded import recorded_config
 from metaft.settings.config import RunConfig, validated
 from metaft.settings.defaults import REGRESSIONS
 from metaft.settings.learner import LearnerSettings
-from metaft.tables import ESTIMATORS, LEARNERS, META_TRAINED, METRIC, OBJECTIVES, RULES
+from metaft.tables import ADDITIONS, ESTIMATORS, LEARNERS, META_TRAINED, METRIC, OBJECTIVES, RULES
 from metaft.tasks.episodes import Episodes
 from metaft.tasks.family import TaskFamily
 
@@ -90,6 +91,8 @@ def _require_meta_trained(name: str) -> None:
 def _require_known(config: RunConfig) -> None:
     """Refuse an unknown learner or network, or a setting that the learner has no use for, before data is read."""
     models.require_known(config.model)
+    for addition in asked_for(config.addition) if config.addition else ():
+        ADDITIONS.asked(addition)
     if not is_import_path(config.method):
         builder = LEARNERS[config.method]
         given = _without_unused_defaults(_given_options(config), learners.options(builder))

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from metaft import models
+from metaft.additions import attach, freeze_base
 from metaft.assembly.words import require_own_words, tokens_of
 from metaft.data.texts.tokenizer import Tokenizer
 from metaft.models.heads import with_cosine_head
@@ -47,7 +48,28 @@ def build_model(config: ModelSettings, family: TaskFamily, seed: int, **more: An
         options |= {"vocabulary": tokens.vocabulary}
         if named_part(config.model, "model").options.get("pool") == "marked":
             options |= {"signs": Tokenizer(tokens.tokenizer, "the data's").signs()}
-    return models.build(config.model, outputs=family.outputs, input_shape=family.input_shape, seed=seed, **options)
+    model = models.build(config.model, outputs=family.outputs, input_shape=family.input_shape, seed=seed, **options)
+    return with_addition(model, config.addition, config.frozen, seed)
+
+
+def with_addition(model: nn.Module, addition: str | None, frozen: str | None, seed: int) -> nn.Module:
+    """A network with what is put into it.
+
+    Args:
+        model: the network.
+        addition: what, as `metaft.additions.attach` reads it; None for nothing.
+        frozen: "base" for all but additions and head, "nothing"; by default the base where there is an addition.
+        seed: of what is put in.
+
+    Returns:
+        The network; a copy if something is put in.
+
+    Raises:
+        MetaftError: if an addition is unknown, or the network has no place for it.
+    """
+    model = model if addition is None else attach(model, addition, seed)
+    stays = (frozen or "base") if addition is not None else frozen
+    return freeze_base(model) if stays == "base" else model
 
 
 def build_classifier(config: SupervisedConfig, family: TaskFamily) -> nn.Module:

@@ -61,7 +61,8 @@ def command(learners: tuple[str, ...], out: str | None, **options: Any) -> None:
     A LEARNER is a name with options (nearest-neighbour:metric=cosine), a run directory (runs/om-{seed}, where {seed}
     stands for each of --seeds) or an import path (mypackage.mymodule:MyLearner:option=value). Options of all:
     label=NAME; of those with a network: backbone=RUN, backbone=hf:minilm or
-    another pretrained model, or backbone=random; of runs: batch_norm, steps, weights.
+    another pretrained model, or backbone=random, and addition=lora:rank=4;alpha=8
+    (frozen=nothing lets the rest adapt too); of runs: batch_norm, steps, weights.
     """
     from metaft.cli.summary import task_progress
     from metaft.commands.compare.compare import compare_in

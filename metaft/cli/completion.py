@@ -13,10 +13,11 @@ from click.shell_completion import CompletionItem
 from metaft.cli.defaults import known_datasets
 from metaft.settings.config import CommandSettings
 from metaft.settings.pretrain import CLASSES, PretrainConfig
-from metaft.tables import ESTIMATORS, META_TRAINED, MODELS, OBJECTIVES, OUTER, RULES, WORD_OBJECTIVES
+from metaft.tables import ADDITIONS, ESTIMATORS, META_TRAINED, MODELS, OBJECTIVES, OUTER, RULES, WORD_OBJECTIVES
 
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 OF_TABLES = {
+    "addition": ADDITIONS,
     "learner": META_TRAINED,
     "rule": RULES,
     "objective": OBJECTIVES,

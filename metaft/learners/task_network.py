@@ -7,6 +7,7 @@ from typing import Literal
 
 from torch import nn
 
+from metaft.errors import MetaftError
 from metaft.inner.rules import Params
 from metaft.inner.scope import select, spelled_out
 from metaft.models.anatomy import Anatomy, anatomy
@@ -82,6 +83,11 @@ def with_task_head(
     whole, alone = Functional(renewed, batch_norm), Functional(head_alone(renewed))
     order = tuple(whole.params())
     chosen = set(select(order, spelled_out(scope, renewed)))
+    if chosen and chosen <= set(whole.frozen):
+        raise MetaftError(
+            f"scope {scope!r} names frozen parameters alone ({min(chosen)!r}, …), which do not adapt; let them require "
+            "a gradient (frozen=nothing), or choose another scope"
+        )
     if head != "kept" and "!head" not in [part.strip() for part in scope.split(",")]:
         chosen |= set(alone.params())
     fresh = {} if head == "kept" else alone.params()

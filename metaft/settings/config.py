@@ -78,8 +78,9 @@ class RunConfig(
     sections = SECTIONS
     older = OF_LEARNERS
     common = (
-        "dataset", "scheme", "ways", "shots", "queries", "data_root", "model", "hidden", "learner", "steps", "inner_lr",
-        "scope", "engine", "workers", "iterations", "minutes", "outer_lr", "tasks", "seed", "device", "validate_every",
+        "dataset", "scheme", "ways", "shots", "queries", "data_root", "model", "hidden", "addition", "learner",
+        "steps", "inner_lr", "scope", "engine", "workers", "iterations", "minutes", "outer_lr", "tasks", "seed",
+        "device", "validate_every",
     )  # fmt: skip
 
     @property

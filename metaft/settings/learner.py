@@ -25,6 +25,12 @@ class ModelSettings(Settings):
     """how conv4 halves the image"""
     widths: Literal["wide", "doubling"] = "wide"
     """resnet12's blocks: hidden × 1, 2.5, 5, 10 or hidden × 1, 2, 4, 8"""
+    addition: str | None = None
+    """what is put into the network: lora, ia3, adapter, prompt, prefix, …, with options as in lora:rank=4; several
+    joined by + (metaft parts addition)"""
+    frozen: Literal["base", "nothing"] | None = None
+    """what of the network stays as it is: base, all but additions and head; or nothing [base, where there is an
+    addition]"""
 
 
 OF_LEARNERS = (

@@ -12,10 +12,13 @@ from metaft.inner.rules import Params
 from metaft.learners.compositions.compose import Parts, compose
 from metaft.learners.maml import MAML
 from metaft.learners.prototype_start import PrototypeStart
+from metaft.models.heads import head_name
 
 
 class ProtoMAML(MAML):
     """MAML whose head is no meta-parameter: each task's begins from the prototypes of its support set.
+
+    The head adapts with whatever the scope chooses.
 
     Args:
         model: any module whose last block is a linear layer with biases; it is copied.
@@ -37,6 +40,13 @@ class ProtoMAML(MAML):
         self.prototypes = PrototypeStart(self.model.module, self.model.batch_norm)
         head = self.prototypes.names
         return {n: p for n, p in own.items() if n not in head}, {n: own[n] for n in head}
+
+    def _select(self, own: Params, scope: str, meta_scope: str) -> None:
+        # As a new head in fine-tuning, it adapts with whatever is chosen.
+        if "!head" not in [part.strip() for part in self.scope.split(",")]:
+            head = head_name(self.model.module)
+            scope = f"{scope},{f'{head}.' if head else ''}*"
+        super()._select(own, scope, meta_scope)
 
     def _start(self, ways: int, ragged: bool) -> TaskStart | None:
         return self.prototypes.begin(ways, ragged)
