@@ -21,11 +21,14 @@ class Piece:
 
     Attributes:
         shared: names of parameters that are one and the same beside all layers that ask for that shape.
+        word_by_word: whether, between embedding and head, it does to each word by itself what it does; only then can
+            padding be left out before it.
         dropout: share of what `after` is told of the layer's input that is dropped in training.
         shift: where a network takes words in, how many places stand before the text that hold no word.
     """
 
     shared: ClassVar[tuple[str, ...]] = ()
+    word_by_word: ClassVar[bool] = False
     dropout: float = 0.0
     shift: int = 0
 

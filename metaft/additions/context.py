@@ -40,6 +40,7 @@ class Context(Addition):
     size: int = 100
     name: ClassVar[str] = "context"
     per_task: ClassVar[tuple[str, ...]] = ("vector",)
+    word_by_word: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         require_count(self.size, "the size of a context", 1)

@@ -83,6 +83,7 @@ class ScaledOutputs(Piece):
 
     share: float = 1.0
     transposed: bool = False
+    word_by_word: ClassVar[bool] = True
 
     def create(self, layer: nn.Module, draw: torch.Generator) -> Params:
         """l = 1."""
@@ -109,6 +110,7 @@ class ScaledInputs(Piece):
 
     transposed: bool = False
     spread: int = 0
+    word_by_word: ClassVar[bool] = True
 
     def create(self, layer: nn.Module, draw: torch.Generator) -> Params:
         """l = 1."""

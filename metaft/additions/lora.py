@@ -106,6 +106,7 @@ class LowRank(Piece):
     scale: float
     dropout: float = 0.0
     transposed: bool = False
+    word_by_word: ClassVar[bool] = True
 
     def create(self, layer: nn.Module, draw: torch.Generator) -> Params:
         """A as torch draws a Linear layer's weight, B = 0."""

@@ -67,7 +67,7 @@ def at(keys: Tensor, place: int) -> Tensor:
     return keys + _signed((place + 1) * _FIRST & _MASK)
 
 
-def uniform(key: Tensor, call: int, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+def uniform(key: Tensor, call: int, shape: Sequence[int], dtype: torch.dtype, rows: Tensor | None = None) -> Tensor:
     """Numbers drawn uniformly from (0, 1).
 
     Args:
@@ -76,6 +76,7 @@ def uniform(key: Tensor, call: int, shape: Sequence[int], dtype: torch.dtype) ->
         call: which draw under this key.
         shape: of the result.
         dtype: of the result.
+        rows: ``int64 [shape[1]]``, of a shape ``[1, rows, ...]``: which rows of a larger draw are wanted; all if None.
 
     Returns:
         ``shape``; never 0 or 1, so that logarithms are finite.
@@ -85,7 +86,9 @@ def uniform(key: Tensor, call: int, shape: Sequence[int], dtype: torch.dtype) ->
     own = _hash(key + _signed((call + 1) * GOLDEN & _MASK))
     low, high = own.to(torch.int32), (own >> 32).to(torch.int32)
     # 32-bit numbers for the places: processors multiply many of them at once, and none of 64 bits.
-    places = torch.arange(math.prod(shape), device=key.device, dtype=torch.int32)
+    places = torch.arange(math.prod(shape if rows is None else shape[2:]), device=key.device, dtype=torch.int32)
+    if rows is not None:
+        places = (rows.to(torch.int32)[:, None] * len(places) + places).flatten()
     bits = _scattered(_scattered(places ^ low) + high)
     # The middle of one of 2^digits equal stretches.
     if dtype == torch.float64:

@@ -27,6 +27,7 @@ from metaft.elementary import draws, random_layers
 from metaft.elementary.fused import FUSED
 from metaft.elementary.in_place import IN_PLACE
 from metaft.elementary.levels import captured
+from metaft.elementary.packing import current
 from metaft.elementary.random_functions import RANDOM
 
 TABLE: dict[Any, Callable[..., Any]] = IN_PLACE | FUSED | RANDOM
@@ -66,7 +67,10 @@ class Elementary(TorchFunctionMode):
         """The next uniform numbers of this task."""
         assert self.key is not None
         self.calls += 1
-        return draws.uniform(self.key, self.calls, shape, dtype)
+        # Packed words draw as they would among their padding.
+        packing = current()
+        same = packing is not None and tuple(shape[:2]) == (1, len(packing.index)) and not self.key.dim()
+        return draws.uniform(self.key, self.calls, shape, dtype, packing.index if packing and same else None)
 
     def thin(self, x: Tensor, p: float) -> Tensor:
         """Dropout."""

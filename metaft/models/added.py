@@ -42,6 +42,11 @@ def beside(layer: nn.Module) -> list[Added]:
     return [child for child in layer.children() if isinstance(child, Added) and child.active]
 
 
+def word_by_word(model: nn.Module) -> bool:
+    """Whether all that is put into a network acts on each word by itself, or on an attention's keys and values."""
+    return all(part.piece.word_by_word for part in model.modules() if isinstance(part, Added) and part.active)
+
+
 def places_before(reading: nn.Module) -> int:
     """How many places the text stands behind that hold no word.
 

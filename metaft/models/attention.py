@@ -7,6 +7,7 @@ import math
 from torch import Tensor, nn
 from torch.nn.functional import dropout, softmax
 
+from metaft.elementary.packing import current
 from metaft.models.added import beside
 
 
@@ -20,7 +21,7 @@ def attend(
 
     Args:
         module: the attention; what an addition has beside it is seen too.
-        query: ``[examples, heads, places, size]``.
+        query: ``[examples, heads, places, size]``, or ``[1, heads, words, size]`` where words are packed.
         key: likewise, perhaps of fewer heads (Ainslie et al. 2023), and of other places.
         value: likewise.
         mask: added to the scores; None for nothing.
@@ -28,8 +29,11 @@ def attend(
         share: of weights that is dropped in training.
 
     Returns:
-        ``[examples, places, heads, size]``.
+        ``[examples, places, heads, size]``; packed again where the queries are.
     """
+    packing = current()
+    if packing is not None:
+        query, key, value = (packing.spread(x.transpose(1, 2)).transpose(1, 2) for x in (query, key, value))
     for added in beside(module):
         key, value, mask = added.piece.attended(added.own(), key, value, mask)
     if key.shape[1] < query.shape[1]:
@@ -39,4 +43,5 @@ def attend(
     weights = softmax(scores if mask is None else scores + mask, dim=-1)
     if share:
         weights = dropout(weights, share, module.training)
-    return (weights @ value).transpose(1, 2)
+    found = (weights @ value).transpose(1, 2)
+    return found if packing is None else packing.packed(found)

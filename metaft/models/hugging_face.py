@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from metaft.data.texts import tokenizer
 from metaft.data.texts.labelled_texts import PADDING
+from metaft.elementary.packing import packing, through
 from metaft.errors import MetaftError, first_line, nearest
 from metaft.models import gguf
-from metaft.models.added import own_places, own_words, places_before
+from metaft.models.added import own_places, own_words, places_before, word_by_word
 from metaft.models.attention import attend
 from metaft.models.pretrained import folder_of
 from metaft.models.text_vector import TextVector
@@ -53,6 +54,7 @@ class HuggingFace(nn.Module):
         super().__init__()
         self.model, self.causal, self.separator = model, causal, separator
         self.input = nn.Identity()  # where additions give it more words
+        self._told_places = "position_ids" in inspect.signature(model.forward).parameters
         self.vector = vector or TextVector(pool="last" if causal else "mean")
         config: Any = model.config
         self.head = nn.Linear(self.vector.width(config.num_hidden_layers + 1, config.hidden_size), outputs)
@@ -143,7 +145,7 @@ class HuggingFace(nn.Module):
         return self._states(self.input(ids))
 
     def _states(self, ids: Tensor) -> list[Tensor]:
-        return list(self._run(ids, output_hidden_states=True).hidden_states)
+        return self._run(ids, output_hidden_states=True)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Answers for texts.
@@ -156,7 +158,7 @@ class HuggingFace(nn.Module):
         """
         ids = self.input(ids)
         last = self.vector.features == "last"
-        states = [self._run(ids).last_hidden_state] if last else self._states(ids)
+        states = self._run(ids) if last else self._states(ids)
         return self.head(self.vector(states, own_words(ids, self.embedding.num_embeddings)))
 
     @property
@@ -181,23 +183,32 @@ class HuggingFace(nn.Module):
         if not (self.causal and config.tie_word_embeddings):
             raise MetaftError(f"this {type(self.model).__name__} has no scores for words that are its embedding's")
         words, read = self.embedding, self.input(ids)
-        last = own_places(self._run(read).last_hidden_state, read, ids.shape[-1], words.num_embeddings)
+        last = own_places(self._run(read)[-1], read, ids.shape[-1], words.num_embeddings)
         return nn.functional.linear(last, words.weight)
 
-    def _run(self, ids: Tensor, **more: Any) -> Any:
+    def _run(self, ids: Tensor, **more: Any) -> list[Tensor]:
+        """The states that theirs answers with: the last, or those of all layers."""
         first = places_before(self.input)
         most = getattr(self.model.config, "max_position_embeddings", None)
         if most is not None and first + ids.shape[-1] > most:
             raise MetaftError(f"a text of {first + ids.shape[-1]} words, and this model has {most} places; cut it")
-        if first:
-            more["position_ids"] = torch.arange(first, first + ids.shape[-1], device=ids.device)[None]
+        places = torch.arange(ids.shape[-1], device=ids.device)[None]
         mask = additive_mask(ids, self.causal, next(self.model.parameters()).dtype)
         mask = mask.expand(-1, -1, ids.shape[-1], -1)
         if self.causal:
             more["use_cache"] = False
         if self.separator is not None:
             more["token_type_ids"] = parts_of_pair(ids, self.separator)
-        return self.model(input_ids=ids, attention_mask=mask, **more)
+        packed = packing(ids) if self._told_places and word_by_word(self) else None
+        if packed is not None:
+            ids, places = packed.packed(ids), packed.places()
+            more |= {"token_type_ids": packed.packed(more["token_type_ids"])} if "token_type_ids" in more else {}
+        if first or packed is not None:
+            more["position_ids"] = places + first
+        with through(packed):
+            answer = self.model(input_ids=ids, attention_mask=mask, **more)
+        found = [answer.last_hidden_state] if answer.hidden_states is None else list(answer.hidden_states)
+        return found if packed is None else [packed.spread(state) for state in found]
 
 
 def parts_of_pair(ids: Tensor, separator: int) -> Tensor:

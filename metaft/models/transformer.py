@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, silu
 
 from metaft.data.texts.labelled_texts import PADDING
+from metaft.elementary.packing import packing, through
 from metaft.errors import MetaftError
-from metaft.models.added import own_places, own_words, places_before
+from metaft.models.added import own_places, own_words, places_before, word_by_word
 from metaft.models.attention import attend
 from metaft.models.layers import Combine
 from metaft.models.text_vector import Pool, Signs, TextVector
@@ -292,10 +293,16 @@ class Transformer(nn.Module):
         x = self.embedding(ids, first)
         mask = additive_mask(ids, self.causal, x.dtype)
         turn = rotation(ids.shape[-1], self.size, x, first=first) if self.rotary else None
+        packed = packing(ids) if word_by_word(self) else None
+        if packed is not None:
+            x = packed.packed(x)
+            turn = None if turn is None else (turn[0][packed.places()[0]], turn[1][packed.places()[0]])
         found = [x]
-        for block in self.blocks:
-            found.append(block(found[-1], mask, turn))
-        return [*found[:-1], self.norm(found[-1])]
+        with through(packed):
+            for block in self.blocks:
+                found.append(block(found[-1], mask, turn))
+            found[-1] = self.norm(found[-1])
+        return found if packed is None else [packed.spread(state) for state in found]
 
     def forward(self, ids: Tensor) -> Tensor:
         """Answers for texts.
