@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from metaft.data.texts.labelled_texts import PADDING
+from metaft.elementary.packing import current
 from metaft.errors import MetaftError, nearest
 from metaft.models.anatomy import anatomy
 
@@ -125,6 +126,9 @@ def _vectors(layer: str, value: Any, words: Tensor | None, examples: int) -> Ten
     """``[examples, width]`` of what a layer holds, as a copy: the next layer may work in place."""
     if isinstance(value, tuple | list) and value:  # attention and recurrent layers: the first is the output
         value = value[0]
+    packing = current()
+    if packing is not None and isinstance(value, Tensor) and value.shape[:2] == (1, len(packing.index)):
+        value, examples = packing.spread(value), len(packing.inverse)
     if not isinstance(value, Tensor) or value.dim() < 2 or len(value) != examples:
         shape = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise MetaftError(f"layer {layer!r} holds {shape} for {examples} examples, not [examples, width]; name another")
