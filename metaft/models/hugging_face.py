@@ -19,13 +19,14 @@ from metaft.models.attention import attend
 from metaft.models.pretrained import folder_of
 from metaft.models.text_vector import TextVector
 from metaft.models.transformer import additive_mask
+from metaft.validate import require_fraction
 
 ATTENTION = "metaft"
 """What our attention is called among theirs."""
 
 _HOOKED, _COLLECTING = "_output_capturing_hooks_installed", "output_capturing_hook"
 OF_VECTOR = ("features", "combine", "pool")
-OPTIONS = ("weights", *OF_VECTOR)
+OPTIONS = ("weights", "dropout", *OF_VECTOR)
 
 
 class HuggingFace(nn.Module):
@@ -61,8 +62,9 @@ class HuggingFace(nn.Module):
 
     @classmethod
     def fitting(
-        cls, outputs: int, input_shape: tuple[int, ...], *, path: str, weights: str = "pretrained", **options: Any
-    ) -> Self:
+        cls, outputs: int, input_shape: tuple[int, ...], *, path: str, weights: str = "pretrained",
+        dropout: str | float | None = None, **options: Any,
+    ) -> Self:  # fmt: skip
         """The network for texts.
 
         Args:
@@ -70,6 +72,7 @@ class HuggingFace(nn.Module):
             input_shape: ``(places,)``, of the longest text; empty if nobody says it.
             path: a pretrained model's name or folder, see `pretrained.folder_of`.
             weights: "pretrained", or "random" for the same network drawn anew.
+            dropout: share of a layer's answers that is dropped in training; as the model has it if None.
             options: ``features``, ``combine`` and ``pool``: what a text's vector is, see `TextVector`. Words are marked
                 by ``$ … $`` and ``# … #``.
 
@@ -85,6 +88,8 @@ class HuggingFace(nn.Module):
         if weights not in ("pretrained", "random"):
             raise MetaftError(f"hf:{path}: weights = {weights}: should be 'pretrained' or 'random'")
         model = _read(path, weights == "pretrained")
+        if dropout is not None:
+            _thin(model, _share(path, dropout))
         if getattr(model, "pooler", None) is not None:
             model.pooler = None  # of sentence order; nothing here asks it
         most = getattr(model.config, "max_position_embeddings", None)
@@ -249,6 +254,24 @@ def _read(path: str, pretrained: bool) -> Any:
     finally:
         if shown:
             bars.enable_progress_bar()
+
+
+def _share(path: str, text: str | float) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        raise MetaftError(f"hf:{path}: dropout = {text}: should be a share, such as 0 or 0.1") from None
+    require_fraction(share, f"the dropout of hf:{path}")
+    return share
+
+
+def _thin(model: Any, share: float) -> None:
+    """Let all random layers of a model drop a share; an attention of theirs holds its own as a number."""
+    for part in model.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = share
+        if isinstance(getattr(part, "attention_dropout", None), float):
+            part.attention_dropout = share
 
 
 def _separator(model: Any, path: str) -> int | None:
