@@ -320,7 +320,8 @@ def _from_text(whose: str, option: inspect.Parameter, text: str) -> Any:
     words = get_args(option.annotation) if get_origin(option.annotation) is Literal else ()
     if words and text not in words:
         raise MetaftError(f"{whose} has no {option.name} {text!r}{nearest(text, words)}")
-    given: Any = text.split(",") if get_origin(option.annotation) is tuple else text
+    several = any(get_origin(one) is tuple for one in (option.annotation, *get_args(option.annotation)))
+    given: Any = text.split(",") if several else text
     kind: TypeAdapter[Any] = TypeAdapter(option.annotation, config=ConfigDict(arbitrary_types_allowed=True))
     try:
         return kind.validate_python(given)
