@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from metaft.cli.screen import print_facts, print_table
 from metaft.commands.opening import Opening
 from metaft.environment import program
-from metaft.inner.scope import SCOPE_HEADS
+from metaft.inner.scope import SCOPE_HEADS, shortened
 from metaft.language.corpus import TokenCorpus
 from metaft.learners.learner import MetaLearner as Learner
 from metaft.settings.config import RunConfig
@@ -58,7 +58,7 @@ def show_scope(learner: Learner) -> None:
     Args:
         learner: about to be trained.
     """
-    rows = learner.scope_rows()
+    rows = shortened(learner.scope_rows())
     if any(row[2] != "adapts" or row[3] != "meta-trained" for row in rows):
         print_table(SCOPE_HEADS, rows)
 

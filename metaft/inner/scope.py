@@ -102,6 +102,30 @@ def table(params: Mapping[str, Tensor], adapts: Sequence[str], trains: Sequence[
     ]
 
 
+def shortened(rows: Sequence[Sequence[str]], most: int = 24) -> list[list[str]]:
+    """A table of parameters that one can take in: what is alike in several blocks is one row, and so is what is frozen.
+
+    Args:
+        rows: of name, shape, inner loop, outer loop.
+        most: rows that are shown as they are.
+
+    Returns:
+        The same rows if they are few; else ``blocks.*.attention.query.lora.A ×6`` for six of one shape and use, and
+        the frozen ones counted in the last row.
+    """
+    if len(rows) <= most:
+        return [list(row) for row in rows]
+    alike: dict[tuple[str, ...], int] = {}
+    frozen = 0
+    for name, shape, inner, outer in rows:
+        frozen += outer == "frozen"
+        if outer != "frozen":
+            key = (re.sub(r"(?<=\.)\d+(?=\.)", "*", name), shape, inner, outer)
+            alike[key] = alike.get(key, 0) + 1
+    found = [[name if count == 1 else f"{name} ×{count}", *rest] for (name, *rest), count in alike.items()]
+    return [*found, [f"{frozen} others", "", "–", "frozen"]] if frozen else found
+
+
 def _part(names: list[str], part: str, network: Anatomy | None) -> set[str]:
     own = [name for name in names if not name.startswith(LEARNED)]
     counted = _COUNTED.fullmatch(part)

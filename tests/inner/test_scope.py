@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import metaft
-from metaft.inner.scope import select
+from metaft.inner.scope import select, shortened
 from metaft.models import build
 from metaft.models.blocks import blocks
 
@@ -102,3 +102,16 @@ def test_learned_rates_act_where_they_belong():
     moved = [metaft.LSLR(1.0, 2).step(k, start, {}, ones, rates)[0]["w"][0].item() for k in range(4)]
     assert moved == pytest.approx([-0.1, -0.02, -0.02, -0.02])
     torch.testing.assert_close(metaft.MetaSGD(1.0).step(0, start, {}, ones, rates)[0]["w"], -rates["rule:w"])
+
+
+def test_a_long_table_of_parameters_is_shortened() -> None:
+    rows = [[f"blocks.{i}.query.{n}", "4×4", "–", "frozen"] for i in range(9) for n in ("weight", "bias")]
+    rows += [[f"blocks.{i}.query.lora.{n}", "2×4", "adapts", "meta-trained"] for i in range(9) for n in "AB"]
+    rows += [["head.weight", "5×4", "adapts", "from the support set"]]
+    assert shortened(rows[:3]) == rows[:3]
+    assert shortened(rows) == [
+        ["blocks.*.query.lora.A ×9", "2×4", "adapts", "meta-trained"],
+        ["blocks.*.query.lora.B ×9", "2×4", "adapts", "meta-trained"],
+        rows[-1],
+        ["18 others", "", "–", "frozen"],
+    ]
