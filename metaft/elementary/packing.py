@@ -50,12 +50,16 @@ _CURRENT: ContextVar[Packing | None] = ContextVar("packing", default=None)
 
 def current() -> Packing | None:
     """How the words are packed that pass through a network just now; None if they are not."""
-    return _CURRENT.get()
+    return None if torch.compiler.is_dynamo_compiling() else _CURRENT.get()
+
+
+def through(packing: Packing | None) -> contextlib.AbstractContextManager[None]:
+    """While this lasts, what passes through a network is packed so; None leaves all as it is."""
+    return contextlib.nullcontext() if packing is None else _through(packing)
 
 
 @contextlib.contextmanager
-def through(packing: Packing | None) -> Iterator[None]:
-    """While this lasts, what passes through a network is packed so."""
+def _through(packing: Packing) -> Iterator[None]:
     before = _CURRENT.set(packing)
     try:
         yield

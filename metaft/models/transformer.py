@@ -55,7 +55,7 @@ class Attention(nn.Module):
         Returns:
             ``[examples, places, width]``.
         """
-        split = lambda y, heads: y.unflatten(-1, (heads, self.size)).transpose(1, 2)
+        split = lambda y, heads: y.reshape(*y.shape[:-1], heads, self.size).transpose(1, 2)
         query, key, value = (
             split(layer(x), heads)
             for layer, heads in ((self.query, self.heads), (self.key, self.key_heads), (self.value, self.key_heads))
