@@ -25,12 +25,14 @@ class Piece:
             padding be left out before it.
         dropout: share of what `after` is told of the layer's input that is dropped in training.
         shift: where a network takes words in, how many places stand before the text that hold no word.
+        recalls: whether `after` is told what the piece was given, not what its `before` made of it.
     """
 
     shared: ClassVar[tuple[str, ...]] = ()
     word_by_word: ClassVar[bool] = False
     dropout: float = 0.0
     shift: int = 0
+    recalls: ClassVar[bool] = False
 
     def create(self, layer: nn.Module, draw: torch.Generator) -> Params:
         """The parameters beside one layer, such that they have no effect yet where that is possible.

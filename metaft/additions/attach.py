@@ -108,6 +108,7 @@ class _Before:
         added: Added = getattr(layer, self.name)
         if not added.active:
             return None
+        added.recall(given[0])
         return (added.piece.before(added.own(), given[0]), *given[1:])
 
 
@@ -121,7 +122,7 @@ class _After:
             return answer
         # Torch's attention answers with its weights too.
         first = answer if isinstance(answer, Tensor) else answer[0]
-        found = added.piece.after(added.own(), added.dropped(given[0]), first)
+        found = added.piece.after(added.own(), added.dropped(added.recalled(given[0])), first)
         return found if isinstance(answer, Tensor) else (found, *answer[1:])
 
 

@@ -12,6 +12,7 @@ from metaft.additions import attach, freeze_base
 from metaft.assembly.words import require_own_words, tokens_of
 from metaft.data.texts.tokenizer import Tokenizer
 from metaft.models.heads import with_cosine_head
+from metaft.models.transformer import Transformer
 from metaft.plugins import foreign, named_part
 from metaft.settings.learner import ModelSettings
 from metaft.settings.pretrain import SupervisedConfig
