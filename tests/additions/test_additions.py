@@ -82,6 +82,12 @@ MODELS: dict[str, tuple[Any, tuple[int, ...]]] = {
 REFUSED = {
     ("ia3", "layer"): "hidden activations",
     ("ia3", "torch"): "attention=no",
+    **{
+        (name, model): "takes none in"
+        for name in ("prompt", "prompt-pool", "conditional-prompt")
+        for model in ("mlp", "conv4", "layer", "torch")
+    },
+    **{("input-map", model): "the vectors of words" for model in ("mlp", "conv4", "layer")},
 }
 """What goes together with no network, and what the message says."""
 
