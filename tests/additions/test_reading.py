@@ -39,7 +39,7 @@ def test_the_rows_of_a_pool_and_of_made_vectors() -> None:
     made = attach(network, "prompt:length=2,made_by=mlp")
     beside = placed(made, "prompt")["embedding.words"]
     made_vector = beside.piece.learned(beside.own())[0]
-    nearest = torch.cosine_similarity(made_vector, network.embedding.words.weight[1:], dim=-1).max()
+    nearest = torch.cosine_similarity(made_vector, network.embedding.words.weight[1:], dim=-1).detach().max()
     assert nearest_words(made, tokenizer=tokenizer(), k=1)[0].cosine[0][1] == pytest.approx(float(nearest))
 
 
