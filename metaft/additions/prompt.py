@@ -25,8 +25,8 @@ class Prompt(Addition):
     """Virtual words whose vectors are learned stand before every text, or before and behind it.
 
     Lester et al. 2021, "The power of scale for parameter-efficient prompt tuning", §2. They have places like other
-    words, and count neither in the text's vector nor in the scores of `words`. The text's own first word comes behind
-    them: where words behind a text stand is found without its padding, and with segments they belong to the last one.
+    words, and count neither in the text's vector nor in the scores of `words`. They stand before [CLS], and behind the
+    last [SEP], where texts have those; words behind a text stand before its padding, and in its last segment.
 
     made_by (Liu et al. 2021, "GPT understands, too", §3.2): the vectors are what a small network makes of vectors drawn
     from N(0, 1). "lstm" is an LSTM of two layers in both directions and two Linear layers with ReLU between; "mlp" is

@@ -15,6 +15,7 @@ from metaft.additions.virtual_words import WordVectors, word_layer
 from metaft.data.texts.labelled_texts import PADDING
 from metaft.data.texts.tokenizer import Tokenizer
 from metaft.errors import MetaftError
+from metaft.language.samples import generated
 from metaft.validate import require_count
 
 ASK = "Repeat the words above:"
@@ -116,18 +117,16 @@ def repeated(
         asked.pop()
     if not asked:
         raise MetaftError(f"text = {text!r} has no words; ask for something")
-    training, said = model.training, list(asked)
-    device = next(model.parameters()).device
+    training, device = model.training, next(model.parameters()).device
+    never = torch.tensor([PADDING], device=device)  # no text holds it
+
+    def scored(ids: Tensor) -> tuple[Tensor]:
+        scores: Tensor = model.words(ids)  # type: ignore[operator]
+        return (scores[..., : found.vocabulary].index_fill(-1, never, -torch.inf),)
+
     model.eval()
     try:
-        with torch.no_grad():
-            for _ in range(words):
-                scores = model.words(torch.tensor([said], device=device))[0, -1]  # type: ignore[operator]
-                scores[PADDING] = -torch.inf  # no text holds it
-                best = int(scores[: found.vocabulary].argmax())
-                if best in special:
-                    break
-                said.append(best)
+        said = generated(scored, torch.tensor([asked], device=device), words, choices=1)[0, len(asked) :].tolist()
     finally:
         model.train(training)
-    return found.decode(said[len(asked) :])
+    return found.decode(list(itertools.takewhile(lambda word: word not in special, said)))
