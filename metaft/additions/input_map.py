@@ -40,6 +40,7 @@ class InputMap(Addition):
     rank: int = 16
     activation: Activation = "none"
     name: ClassVar[str] = "input-map"
+    word_by_word: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         require_count(self.rank, "the rank of an input-map", 1)

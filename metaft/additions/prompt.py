@@ -100,6 +100,7 @@ class PromptVectors(WordVectors):
     """
 
     start: WordStart
+    word_by_word: ClassVar[bool] = True
 
     def create(self, layer: nn.Module, draw: torch.Generator) -> Params:
         """``vectors [count, width]``."""
@@ -119,6 +120,7 @@ class MadeVectors(WordVectors):
 
     made_by: MadeBy
     hidden: int | None
+    word_by_word: ClassVar[bool] = True
 
     def create(self, layer: nn.Module, draw: torch.Generator) -> Params:
         """``vectors [count, width]``, which the network is given, and its weights."""

@@ -33,6 +33,7 @@ class VirtualWords(Piece):
     first: int
     ahead: int
     behind: int = 0
+    word_by_word: ClassVar[bool] = True  # all places are there before padding is left out
 
     @property
     def end(self) -> int:
@@ -56,7 +57,8 @@ class VirtualWords(Piece):
 class WordVectors(Piece):
     """At the layer of word vectors: those of virtual words.
 
-    Here they are parameters; a subclass makes them of its own, and of each text, by `vectors`.
+    Here they are parameters; a subclass makes them of its own, and of each text, by `vectors`. If all texts have the
+    same, it is ``word_by_word``.
 
     Args:
         first: the number of the first virtual word.
