@@ -60,6 +60,7 @@ ADDITIONS: Table[Any] = Table(
         "prompt-pool": "metaft.additions.prompt_pool:PromptPool",
         "conditional-prompt": "metaft.additions.conditional_prompt:ConditionalPrompt",
         "input-map": "metaft.additions.input_map:InputMap",
+        "adapter": "metaft.additions.adapter:Adapter",
     },
 )
 

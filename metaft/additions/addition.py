@@ -20,6 +20,7 @@ class Piece:
     """What stands beside one layer: its parameters, and up to four places at which they act. All of it is pure.
 
     Attributes:
+        argument: which of the arguments that the layer is called with `before` changes; the first is 0.
         shared: names of parameters that are one and the same beside all layers that ask for that shape.
         word_by_word: whether, between embedding and head, it does to each word by itself what it does; only then can
             padding be left out before it.
@@ -28,7 +29,8 @@ class Piece:
         recalls: whether `after` is told what the piece was given, not what its `before` made of it.
     """
 
-    shared: ClassVar[tuple[str, ...]] = ()
+    argument: int = 0
+    shared: tuple[str, ...] = ()
     word_by_word: ClassVar[bool] = False
     dropout: float = 0.0
     shift: int = 0

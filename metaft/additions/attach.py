@@ -108,8 +108,9 @@ class _Before:
         added: Added = getattr(layer, self.name)
         if not added.active:
             return None
-        added.recall(given[0])
-        return (added.piece.before(added.own(), given[0]), *given[1:])
+        at = added.piece.argument
+        added.recall(given[at])
+        return (*given[:at], added.piece.before(added.own(), given[at]), *given[at + 1 :])
 
 
 @dataclass(frozen=True)

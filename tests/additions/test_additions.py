@@ -54,9 +54,17 @@ def theirs(kind: str, **more: Any) -> Any:
             shape |= {"embd_pdrop": 0.0, "attn_pdrop": 0.0, "resid_pdrop": 0.0}
         with tempfile.TemporaryDirectory() as folder:
             transformers.AutoConfig.for_model(kind, **shape).save_pretrained(folder)
-            return metaft.models.build(f"hf:{folder}:weights=random", outputs=3, seed=0)
+            return in_full_precision(metaft.models.build(f"hf:{folder}:weights=random", outputs=3, seed=0))
 
     return make
+
+
+def in_full_precision(network: nn.Module) -> nn.Module:
+    """With norms that compute in the precision of the weights; those of a Llama do in float32."""
+    for name, part in list(network.named_modules()):
+        if type(part).__name__ == "LlamaRMSNorm":
+            network.set_submodule(name, nn.RMSNorm(len(part.weight), eps=part.variance_epsilon))
+    return network
 
 
 def ours(shape: str) -> Any:
@@ -88,6 +96,7 @@ REFUSED = {
         for model in ("mlp", "conv4", "layer", "torch")
     },
     **{("input-map", model): "the vectors of words" for model in ("mlp", "conv4", "layer")},
+    ("adapter", "layer"): "behind each block but the head",
 }
 """What goes together with no network, and what the message says."""
 
