@@ -61,6 +61,7 @@ ADDITIONS: Table[Any] = Table(
         "conditional-prompt": "metaft.additions.conditional_prompt:ConditionalPrompt",
         "input-map": "metaft.additions.input_map:InputMap",
         "adapter": "metaft.additions.adapter:Adapter",
+        "compacter": "metaft.additions.compacter:Compacter",
     },
 )
 

@@ -97,6 +97,9 @@ REFUSED = {
     },
     **{("input-map", model): "the vectors of words" for model in ("mlp", "conv4", "layer")},
     ("adapter", "layer"): "behind each block but the head",
+    ("compacter", "layer"): "behind each block but the head",
+    ("compacter", "mlp"): "no multiple of n = 4",
+    ("compacter", "conv4"): "no multiple of n = 4",
 }
 """What goes together with no network, and what the message says."""
 
