@@ -62,6 +62,7 @@ ADDITIONS: Table[Any] = Table(
         "input-map": "metaft.additions.input_map:InputMap",
         "adapter": "metaft.additions.adapter:Adapter",
         "compacter": "metaft.additions.compacter:Compacter",
+        "prefix": "metaft.additions.prefix:Prefix",
     },
 )
 

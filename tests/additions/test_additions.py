@@ -98,6 +98,10 @@ REFUSED = {
     **{("input-map", model): "the vectors of words" for model in ("mlp", "conv4", "layer")},
     ("adapter", "layer"): "behind each block but the head",
     ("compacter", "layer"): "behind each block but the head",
+    ("prefix", "mlp"): "this MLP has none",
+    ("prefix", "conv4"): "this Conv4 has none",
+    ("prefix", "layer"): "this Linear has none",
+    ("prefix", "torch"): "shows no one its keys and values",
     ("compacter", "mlp"): "no multiple of n = 4",
     ("compacter", "conv4"): "no multiple of n = 4",
 }
