@@ -63,6 +63,7 @@ ADDITIONS: Table[Any] = Table(
         "adapter": "metaft.additions.adapter:Adapter",
         "compacter": "metaft.additions.compacter:Compacter",
         "prefix": "metaft.additions.prefix:Prefix",
+        "deep-prompt": "metaft.additions.deep_prompt:DeepPrompt",
     },
 )
 

@@ -28,11 +28,13 @@ class VirtualWords(Piece):
         first: the number of the first virtual word; the others follow.
         ahead: how many stand before the text.
         behind: how many stand behind it, before its padding.
+        foremost: whether no other words may come before them later.
     """
 
     first: int
     ahead: int
     behind: int = 0
+    foremost: bool = False
     word_by_word: ClassVar[bool] = True  # all places are there before padding is left out
 
     @property
@@ -117,8 +119,25 @@ class WordVectors(Piece):
         return (x >= self.first) & (x < self.first + self.count)
 
 
+@dataclass(frozen=True)
+class UnknownWords(Piece):
+    """At the layer of word vectors: virtual words that are given no vector there, but that of padding.
+
+    Args:
+        first: the number of the first virtual word.
+        count: how many there are.
+    """
+
+    first: int
+    count: int
+
+    def before(self, own: Params, x: Tensor) -> Tensor:
+        """Padding in their places."""
+        return x.where((x < self.first) | (x >= self.first + self.count), PADDING)
+
+
 def add_words(
-    model: nn.Module, ahead: int, behind: int, make: Callable[[int, int], WordVectors], whose: str
+    model: nn.Module, ahead: int, behind: int, make: Callable[[int, int], Piece], whose: str, foremost: bool = False
 ) -> dict[str, Piece]:
     """The two pieces by which a network reads virtual words.
 
@@ -128,14 +147,21 @@ def add_words(
         behind: how many stand behind it, and behind those.
         make: what gives the vectors, from the number of the first word and how many there are.
         whose: the addition, for the message.
+        foremost: whether no other words may come before them later.
 
     Returns:
         Layer → piece.
 
     Raises:
-        MetaftError: if it takes no words in; or they would stand behind the text where no word looks back.
+        MetaftError: if it takes no words in; if words that are there have to be the first; or if these would stand
+            behind the text where no word looks back.
     """
     require_input(model, whose)
+    for name, child in model.get_submodule(INPUT).named_children():
+        if getattr(getattr(child, "piece", None), "foremost", False):
+            raise MetaftError(
+                f"{whose} puts words before those of {name!r}, which have to be the first; attach it before"
+            )
     if behind and getattr(model, "causal", False):
         raise MetaftError(
             f"{whose}: where = around: in a {type(model).__name__} that reads in one direction no word of the text "
@@ -143,7 +169,7 @@ def add_words(
         )
     name = word_layer(model, whose)
     first = first_number(model, name)
-    return {INPUT: VirtualWords(first, ahead, behind), name: make(first, ahead + behind)}
+    return {INPUT: VirtualWords(first, ahead, behind, foremost), name: make(first, ahead + behind)}
 
 
 def require_input(model: nn.Module, whose: str) -> None:

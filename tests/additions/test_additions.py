@@ -92,7 +92,7 @@ REFUSED = {
     ("ia3", "torch"): "attention=no",
     **{
         (name, model): "takes none in"
-        for name in ("prompt", "prompt-pool", "conditional-prompt")
+        for name in ("prompt", "prompt-pool", "conditional-prompt", "deep-prompt")
         for model in ("mlp", "conv4", "layer", "torch")
     },
     **{("input-map", model): "the vectors of words" for model in ("mlp", "conv4", "layer")},
