@@ -69,7 +69,7 @@ class DeepPrompt(Addition):
                     f"deep-prompt writes into what each block is given, and {name!r} of this {type(model).__name__} is "
                     "no layer that is given states, [examples, places, width]"
                 )
-            start = None if words is None else given[name][0].clone()
+            start = None if words is None else given[name][0]
             found[name] = Overwritten(length, given[name].shape[-1], self.epsilon, start)
         return found
 
@@ -93,7 +93,7 @@ class Overwritten(Piece):
     def create(self, layer: nn.Module, draw: torch.Generator) -> Params:
         """``vectors [length, width]``."""
         if self.start is not None:
-            return {"vectors": self.start}
+            return {"vectors": self.start.clone()}
         drawn = torch.empty(self.length, self.width).uniform_(-self.epsilon, self.epsilon, generator=draw)
         return {"vectors": drawn}
 

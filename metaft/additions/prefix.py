@@ -128,7 +128,7 @@ class LearnedPrefix(Piece):
     def create(self, layer: nn.Module, draw: torch.Generator) -> Params:
         """``key`` and ``value``, ``[length, heads · size]``."""
         if self.start is not None:
-            return dict(zip(("key", "value"), self.start, strict=True))
+            return {"key": self.start[0].clone(), "value": self.start[1].clone()}
         drawn = lambda: _uniform(self.epsilon, draw, self.length, self.heads * self.size)
         return {"key": drawn(), "value": drawn()}
 
@@ -180,7 +180,7 @@ class MadePrefix(LearnedPrefix):
 
 def _rows(x: Tensor) -> Tensor:
     """``[heads, places, size]`` as ``[places, heads · size]``."""
-    return x.transpose(0, 1).flatten(1).clone()
+    return x.transpose(0, 1).flatten(1)
 
 
 def _uniform(bound: float, draw: torch.Generator, *shape: int) -> Tensor:
