@@ -48,6 +48,10 @@ class Piece:
         """
         return {}
 
+    def settled(self) -> Piece:
+        """The piece once its parameters are made, without what they began as; itself by default."""
+        return self
+
     def before(self, own: Params, x: Tensor) -> Tensor:
         """What the layer is given.
 

@@ -88,7 +88,7 @@ def _put(network: nn.Module, addition: Addition, name: str, draw: torch.Generato
         for n in piece.shared:
             if n in own:
                 own[n] = common.setdefault((n, own[n].shape), own[n])
-        layer.add_module(name, Added(addition, piece, own))
+        layer.add_module(name, Added(addition, piece.settled(), own))
         # A piece that leaves one as it is costs nothing there.
         if _acts(piece, "before"):
             layer.register_forward_pre_hook(_Before(name))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import ClassVar
 
@@ -96,6 +96,10 @@ class Overwritten(Piece):
             return {"vectors": self.start.clone()}
         drawn = torch.empty(self.length, self.width).uniform_(-self.epsilon, self.epsilon, generator=draw)
         return {"vectors": drawn}
+
+    def settled(self) -> Piece:
+        """Without the vectors that it began as."""
+        return replace(self, start=None)
 
     def before(self, own: Params, x: Tensor) -> Tensor:
         """``[examples, places, width]`` → likewise; all places see each other in the block behind this."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
@@ -131,6 +131,10 @@ class LearnedPrefix(Piece):
             return {"key": self.start[0].clone(), "value": self.start[1].clone()}
         drawn = lambda: _uniform(self.epsilon, draw, self.length, self.heads * self.size)
         return {"key": drawn(), "value": drawn()}
+
+    def settled(self) -> Piece:
+        """Without the keys and values that it began as."""
+        return replace(self, start=None)
 
     def made(self, own: Params) -> tuple[Tensor, Tensor]:
         """Keys and values, ``[length, heads · size]`` each."""

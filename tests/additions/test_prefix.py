@@ -16,7 +16,9 @@ from metaft.additions import attach
 from metaft.additions.attach import own_parameters, placed
 from metaft.data.texts.tokenizer import Tokenizer
 from metaft.errors import MetaftError
+from metaft.learners.maml import MAML
 from metaft.models.transformer import Attention
+from metaft.tasks.batch import TaskBatch
 from tests.additions.test_additions import moved, network_of, ours
 
 RTOL = {"gpt": 1e-10, "llama": 1e-10, "hf-gpt2": 1e-10, "hf-llama": 2e-6}
@@ -55,6 +57,19 @@ def tokenizer_of_letters() -> Tokenizer:
     made = tokenizers.Tokenizer(models.WordLevel(numbers, unk_token="[UNK]"))
     made.pre_tokenizer = pre_tokenizers.Whitespace()
     return Tokenizer(made.to_str(), "letters")
+
+
+@pytest.mark.parametrize("kind", ["prefix", "deep-prompt"])
+def test_what_it_began_from_is_no_part_of_the_meta_gradient(kind: str) -> None:
+    # A model of Hugging Face's is copied twice within a transform, which no tensor beside the parameters survives.
+    network, ids, labels = network_of("hf-bert"), texts(6).expand(2, -1, -1), torch.arange(3).repeat(2, 2)
+    begun, drawn = attach(network, f"{kind}:words=5,7"), attach(network, f"{kind}:length=2")
+    drawn.load_state_dict(begun.state_dict())
+    one, other = (
+        MAML(added, metaft.SGD(0.1), 2, scope=kind).meta_gradient(TaskBatch(ids, labels, ids, labels)).grads
+        for added in (begun, drawn)
+    )
+    assert all(torch.equal(gradient, other[name]) for name, gradient in one.items())
 
 
 @pytest.mark.parametrize("shift", ["yes", "no"])
@@ -100,7 +115,6 @@ def test_it_mixes_attention_to_itself_into_that_to_the_text(key_heads: int) -> N
 
 
 def of_one_block(key_heads: int) -> nn.Module:
-
     return metaft.models.build(
         "transformer", outputs=3, seed=0, vocabulary=11, layers=1, width=8, heads=4, key_heads=key_heads, shape="bert"
     )
