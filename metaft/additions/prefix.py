@@ -105,6 +105,7 @@ class Shifted(Piece):
     """
 
     shift: int
+    word_by_word: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,7 @@ class LearnedPrefix(Piece):
     size: int
     epsilon: float
     start: tuple[Tensor, Tensor] | None = field(default=None, compare=False, repr=False)
+    word_by_word: ClassVar[bool] = True  # it meets keys and values spread out again
 
     def create(self, layer: nn.Module, draw: torch.Generator) -> Params:
         """``key`` and ``value``, ``[length, heads · size]``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +50,7 @@ class _Holding(Piece):
 
     network: SmallNetwork
     shared: tuple[str, ...] = ()
+    word_by_word: ClassVar[bool] = True
 
     def create(self, layer: nn.Module, draw: torch.Generator) -> Params:
         """The network's."""
