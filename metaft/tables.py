@@ -56,6 +56,14 @@ ADDITIONS: Table[Any] = Table(
         "context": "metaft.additions.context:Context",
         "lora": "metaft.additions.lora:LoRA",
         "ia3": "metaft.additions.ia3:IA3",
+        "prompt": "metaft.additions.prompt:Prompt",
+        "prompt-pool": "metaft.additions.prompt_pool:PromptPool",
+        "conditional-prompt": "metaft.additions.conditional_prompt:ConditionalPrompt",
+        "input-map": "metaft.additions.input_map:InputMap",
+        "adapter": "metaft.additions.adapter:Adapter",
+        "compacter": "metaft.additions.compacter:Compacter",
+        "prefix": "metaft.additions.prefix:Prefix",
+        "deep-prompt": "metaft.additions.deep_prompt:DeepPrompt",
     },
 )
 

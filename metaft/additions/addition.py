@@ -20,17 +20,21 @@ class Piece:
     """What stands beside one layer: its parameters, and up to four places at which they act. All of it is pure.
 
     Attributes:
+        argument: which of the arguments that the layer is called with `before` changes; the first is 0.
         shared: names of parameters that are one and the same beside all layers that ask for that shape.
         word_by_word: whether, between embedding and head, it does to each word by itself what it does; only then can
             padding be left out before it.
         dropout: share of what `after` is told of the layer's input that is dropped in training.
         shift: where a network takes words in, how many places stand before the text that hold no word.
+        recalls: whether `after` is told what the piece was given, not what its `before` made of it.
     """
 
-    shared: ClassVar[tuple[str, ...]] = ()
+    argument: int = 0
+    shared: tuple[str, ...] = ()
     word_by_word: ClassVar[bool] = False
     dropout: float = 0.0
     shift: int = 0
+    recalls: ClassVar[bool] = False
 
     def create(self, layer: nn.Module, draw: torch.Generator) -> Params:
         """The parameters beside one layer, such that they have no effect yet where that is possible.
@@ -43,6 +47,10 @@ class Piece:
             Parameters by name, without dots and colons.
         """
         return {}
+
+    def settled(self) -> Piece:
+        """The piece once its parameters are made, without what they began as; itself by default."""
+        return self
 
     def before(self, own: Params, x: Tensor) -> Tensor:
         """What the layer is given.

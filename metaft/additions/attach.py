@@ -88,7 +88,7 @@ def _put(network: nn.Module, addition: Addition, name: str, draw: torch.Generato
         for n in piece.shared:
             if n in own:
                 own[n] = common.setdefault((n, own[n].shape), own[n])
-        layer.add_module(name, Added(addition, piece, own))
+        layer.add_module(name, Added(addition, piece.settled(), own))
         # A piece that leaves one as it is costs nothing there.
         if _acts(piece, "before"):
             layer.register_forward_pre_hook(_Before(name))
@@ -108,7 +108,9 @@ class _Before:
         added: Added = getattr(layer, self.name)
         if not added.active:
             return None
-        return (added.piece.before(added.own(), given[0]), *given[1:])
+        at = added.piece.argument
+        added.recall(given[at])
+        return (*given[:at], added.piece.before(added.own(), given[at]), *given[at + 1 :])
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ class _After:
             return answer
         # Torch's attention answers with its weights too.
         first = answer if isinstance(answer, Tensor) else answer[0]
-        found = added.piece.after(added.own(), added.dropped(given[0]), first)
+        found = added.piece.after(added.own(), added.dropped(added.recalled(given[0])), first)
         return found if isinstance(answer, Tensor) else (found, *answer[1:])
 
 

@@ -16,7 +16,7 @@ from metaft.assembly.meta_learner import load_run
 from metaft.assembly.networks import build_classifier, build_model
 from metaft.assembly.tasks import build_family
 from metaft.data.texts.labelled_texts import LabelledTokens
-from metaft.data.texts.tokenizer import of_file
+from metaft.data.texts.tokenizer import Tokenizer, of_file
 from metaft.distillation.student import MAP
 from metaft.errors import MetaftError
 from metaft.inner.adapt import network
@@ -72,7 +72,9 @@ def _language(path: str | Path, config: PretrainConfig, weights: str) -> nn.Modu
     chosen = stored.chosen(weights)
     checkpoint.require_fit(chosen, dict(model.named_parameters()), stored.path)
     model.load_state_dict(chosen)
-    return model.with_head(config.seed).eval()
+    found = model.with_head(config.seed).eval()
+    found.tokenizer = Tokenizer(own.text, own.name)
+    return found
 
 
 def _best_generation(path: str | Path) -> Path:

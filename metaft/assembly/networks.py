@@ -12,6 +12,7 @@ from metaft.additions import attach, freeze_base
 from metaft.assembly.words import require_own_words, tokens_of
 from metaft.data.texts.tokenizer import Tokenizer
 from metaft.models.heads import with_cosine_head
+from metaft.models.transformer import Transformer
 from metaft.plugins import foreign, named_part
 from metaft.settings.learner import ModelSettings
 from metaft.settings.pretrain import SupervisedConfig
@@ -44,11 +45,14 @@ def build_model(config: ModelSettings, family: TaskFamily, seed: int, **more: An
         require_own_words(config.model, others.name, family)
     name = "" if others else named_part(config.model, "model").name
     options = MODEL_OPTIONS.get(name, lambda c: {})(config) | more
-    if name == "transformer" and (tokens := tokens_of(family)) is not None:
+    tokens = tokens_of(family)
+    if name == "transformer" and tokens is not None:
         options |= {"vocabulary": tokens.vocabulary}
         if named_part(config.model, "model").options.get("pool") == "marked":
             options |= {"signs": Tokenizer(tokens.tokenizer, "the data's").signs()}
     model = models.build(config.model, outputs=family.outputs, input_shape=family.input_shape, seed=seed, **options)
+    if isinstance(model, Transformer) and model.tokenizer is None and tokens is not None and tokens.tokenizer:
+        model.tokenizer = Tokenizer(tokens.tokenizer, "the data's")
     return with_addition(model, config.addition, config.frozen, seed)
 
 

@@ -20,6 +20,7 @@ class Added(nn.Module):
 
     active = True
     """Whether it acts."""
+    _given: Tensor | None = None
 
     def __init__(self, addition: Any, piece: Any, own: dict[str, nn.Parameter]) -> None:
         super().__init__()
@@ -31,6 +32,15 @@ class Added(nn.Module):
     def own(self) -> dict[str, Tensor]:
         """The parameters as they are now: those that a functional call has put in place."""
         return {name: getattr(self, name) for name in self._parameters}
+
+    def recall(self, x: Tensor) -> None:
+        """Keep what the layer is given until it has answered, if the piece asks for that."""
+        self._given = x if self.piece.recalls else None
+
+    def recalled(self, x: Tensor) -> Tensor:
+        """What was kept, which is kept no longer; the layer's input if nothing was."""
+        given, self._given = self._given, None
+        return x if given is None else given
 
     def dropped(self, x: Tensor) -> Tensor:
         """The layer's input as the piece sees it; in training, some of it is dropped if the piece wants that."""

@@ -47,6 +47,8 @@ class HuggingFace(nn.Module):
     """
 
     head_layer = "head"
+    tokenizer: str | tokenizer.Tokenizer | None = None
+    """What its numbers stand for, or what that tokenizer is asked for as; None where nobody says."""
 
     def __init__(
         self, model: nn.Module, outputs: int, causal: bool, vector: TextVector | None = None,
@@ -100,6 +102,7 @@ class HuggingFace(nn.Module):
         given: dict[str, Any] = {"pool": "last" if causal else "mean", **options, "signs": signs}
         vector = TextVector(**{**given, "features": str(given.get("features", "last"))})
         made = cls(model, outputs, causal, vector, _separator(model, path))
+        made.tokenizer = f"hf:{path}"
         made._require_padding(path)
         return made
 
@@ -164,7 +167,12 @@ class HuggingFace(nn.Module):
         ids = self.input(ids)
         last = self.vector.features == "last"
         states = self._run(ids) if last else self._states(ids)
-        return self.head(self.vector(states, own_words(ids, self.embedding.num_embeddings)))
+        return self.head(self.vector(states, own_words(ids, self.vocabulary)))
+
+    @property
+    def vocabulary(self) -> int:
+        """How many words there are, padding among them."""
+        return self.embedding.num_embeddings
 
     @property
     def embedding(self) -> nn.Embedding:
@@ -187,9 +195,9 @@ class HuggingFace(nn.Module):
         config: Any = self.model.config
         if not (self.causal and config.tie_word_embeddings):
             raise MetaftError(f"this {type(self.model).__name__} has no scores for words that are its embedding's")
-        words, read = self.embedding, self.input(ids)
-        last = own_places(self._run(read)[-1], read, ids.shape[-1], words.num_embeddings)
-        return nn.functional.linear(last, words.weight)
+        read = self.input(ids)
+        last = own_places(self._run(read)[-1], read, ids.shape[-1], self.vocabulary)
+        return nn.functional.linear(last, self.embedding.weight)
 
     def _run(self, ids: Tensor, **more: Any) -> list[Tensor]:
         """The states that theirs answers with: the last, or those of all layers."""

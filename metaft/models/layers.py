@@ -14,10 +14,49 @@ from torch import Tensor, nn
 from metaft.data.texts.labelled_texts import PADDING
 from metaft.elementary.packing import current
 from metaft.errors import MetaftError, nearest
+from metaft.models.added import own_words
 from metaft.models.anatomy import anatomy
 
 Combine = Literal["concatenate", "average"]
 RAW, PENULTIMATE = "raw", "penultimate"
+READS = "input"
+"""The layer of a network of texts through which the numbers of words come in."""
+
+
+class OwnWords:
+    """Which places of texts count: those of their own words.
+
+    Args:
+        ids: ``int64 [examples, places]``, 0 for padding.
+        vocabulary: how many words there are; numbers from there on are an addition's. None where nobody says.
+    """
+
+    def __init__(self, ids: Tensor, vocabulary: int | None) -> None:
+        self.ids = self.read = ids
+        self.vocabulary = vocabulary
+
+    def see(self, layer: nn.Module, given: Any, answer: Tensor) -> None:
+        """Take notice of what the network reads: the texts with an addition's words, if it has some."""
+        self.read = answer
+
+    def places(self, layer: str, value: Tensor) -> Tensor:
+        """Those that count, ``bool [examples, places]``.
+
+        Args:
+            layer: what holds the value, for the message.
+            value: ``[examples, places, width]``.
+
+        Raises:
+            MetaftError: if its places are not those of the texts.
+        """
+        if value.shape[:2] == self.ids.shape:
+            return self.ids != PADDING
+        if value.shape[:2] == self.read.shape and self.vocabulary is not None:
+            return own_words(self.read, self.vocabulary) != PADDING
+        raise MetaftError(
+            f"layer {layer!r} holds {value.shape[1]} places for texts of {self.ids.shape[1]}, and which of them are "
+            "padding is not known; name another"
+        )
 
 
 class LayerFeatures(nn.Module):
@@ -65,7 +104,8 @@ class LayerFeatures(nn.Module):
         """
         seen = {RAW: x.flatten(1)}
         if self.model is not None:
-            with self._watch(seen, None if x.is_floating_point() else x != PADDING):
+            words = None if x.is_floating_point() else OwnWords(x, getattr(self.model, "vocabulary", None))
+            with self._watch(seen, words):
                 self.model(x)
         for layer in self.layers:
             if layer not in seen:
@@ -94,9 +134,11 @@ class LayerFeatures(nn.Module):
             raise MetaftError(f"the network has no layer {layer!r}; it has {', '.join([RAW, PENULTIMATE, *known])}")
 
     @contextmanager
-    def _watch(self, seen: dict[str, Tensor], words: Tensor | None) -> Iterator[None]:
-        """While this lasts, `seen` collects what passes through the layers asked for; `words` are places that count."""
+    def _watch(self, seen: dict[str, Tensor], words: OwnWords | None) -> Iterator[None]:
+        """While this lasts, `seen` collects what passes through the layers asked for; `words` are the texts'."""
         known, hooks = self._modules_by_name(), []
+        if words is not None and READS in known:  # additions may have put words of their own into the text
+            hooks.append(known[READS].register_forward_hook(words.see))
         for layer in self.layers:
             if layer in known:
                 hooks.append(known[layer].register_forward_hook(partial(_keep_output, seen, layer, words)))
@@ -113,16 +155,16 @@ class LayerFeatures(nn.Module):
 
 
 def _keep_output(
-    seen: dict[str, Tensor], layer: str, words: Tensor | None, module: nn.Module, inputs: Any, output: Any
+    seen: dict[str, Tensor], layer: str, words: OwnWords | None, module: nn.Module, inputs: Any, output: Any
 ) -> None:
     seen[layer] = _vectors(layer, output, words, len(inputs[0]))
 
 
-def _keep_input(seen: dict[str, Tensor], words: Tensor | None, module: nn.Module, inputs: Any) -> None:
+def _keep_input(seen: dict[str, Tensor], words: OwnWords | None, module: nn.Module, inputs: Any) -> None:
     seen[PENULTIMATE] = _vectors(PENULTIMATE, inputs[0], words, len(inputs[0]))
 
 
-def _vectors(layer: str, value: Any, words: Tensor | None, examples: int) -> Tensor:
+def _vectors(layer: str, value: Any, words: OwnWords | None, examples: int) -> Tensor:
     """``[examples, width]`` of what a layer holds, as a copy: the next layer may work in place."""
     if isinstance(value, tuple | list) and value:  # attention and recurrent layers: the first is the output
         value = value[0]
@@ -133,8 +175,8 @@ def _vectors(layer: str, value: Any, words: Tensor | None, examples: int) -> Ten
         shape = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise MetaftError(f"layer {layer!r} holds {shape} for {examples} examples, not [examples, width]; name another")
     if value.dim() == 3:
-        if words is None or words.shape != value.shape[:2]:
+        if words is None:
             return value.mean(1)
-        weights = words.to(value.dtype).unsqueeze(-1)
+        weights = words.places(layer, value).to(value.dtype).unsqueeze(-1)
         return (weights * value).sum(1) / weights.sum(1).clamp(min=1)
     return value.flatten(2).mean(2) if value.dim() > 3 else value.clone()

@@ -48,6 +48,7 @@ def load(outputs: int, *, weights: str = "pretrained", **options: Any) -> Transf
     shape, held = _read(folder_of(STORIES) / WEIGHTS)
     how: dict[str, Any] = {"shape": "llama", **shape, **options}
     made = Transformer(outputs=outputs, **how)
+    made.tokenizer = STORIES
     if weights == "pretrained":
         made.load_state_dict({**made.state_dict(), **held})
     return made

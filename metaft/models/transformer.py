@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,9 @@ from metaft.models.attention import attend
 from metaft.models.layers import Combine
 from metaft.models.text_vector import Pool, Signs, TextVector
 from metaft.validate import require_count, require_fraction
+
+if TYPE_CHECKING:
+    from metaft.data.texts.tokenizer import Tokenizer
 
 Shape = Literal["bert", "gpt", "llama"]
 SHAPES: dict[str, dict[str, Any]] = {
@@ -195,6 +198,8 @@ class Transformer(nn.Module):
     """
 
     head_layer = "head"
+    tokenizer: str | Tokenizer | None = None
+    """What its numbers stand for, or what that tokenizer is asked for as; None where nobody says."""
 
     def __init__(
         self,
@@ -277,6 +282,11 @@ class Transformer(nn.Module):
             )
         return cls(vocabulary, outputs, **options)
 
+    @property
+    def vocabulary(self) -> int:
+        """How many words there are, padding among them."""
+        return self.embedding.words.num_embeddings
+
     def states(self, ids: Tensor) -> list[Tensor]:
         """The residual stream after the embedding and after each block.
 
@@ -314,7 +324,7 @@ class Transformer(nn.Module):
             ``[examples, outputs]``.
         """
         read = self.input(ids)
-        return self.head(self.vector(self._states(read), own_words(read, self.embedding.words.num_embeddings)))
+        return self.head(self.vector(self._states(read), own_words(read, self.vocabulary)))
 
     def words(self, ids: Tensor) -> Tensor:
         """Scores for the word at each place, for the one behind it if causal; their matrix is the embedding's.
@@ -327,9 +337,9 @@ class Transformer(nn.Module):
         Returns:
             ``[examples, places, vocabulary]``.
         """
-        words, read = self.embedding.words, self.input(ids)
-        last = own_places(self._states(read)[-1], read, ids.shape[-1], words.num_embeddings)
-        return nn.functional.linear(last, words.weight)
+        read = self.input(ids)
+        last = own_places(self._states(read)[-1], read, ids.shape[-1], self.vocabulary)
+        return nn.functional.linear(last, self.embedding.words.weight)
 
 
 def additive_mask(ids: Tensor, causal: bool, dtype: torch.dtype) -> Tensor:

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from metaft.assembly.backbone import load_backbone
 from metaft.cli import cli
+from metaft.data.texts.tokenizer import of_file
 from metaft.errors import MetaftError
 from metaft.language.causal import Causal
 from metaft.language.learner import LanguageLearner
@@ -160,6 +161,7 @@ def test_from_the_command_line_to_a_backbone(tmp_path: Path, monkeypatch: pytest
         assert (tmp_path / out / "tokenizer.json").exists()
         network = load_backbone(tmp_path / out)
         assert network.states(torch.tensor([[2, 9, 3]]))[-1].shape == (1, 3, 8)
+        assert network.tokenizer.digest == of_file(tmp_path / out).digest
         tests = ["--dataset", "intents", "--tokenizer", out, "--tasks", "2", "--queries", "2", "--seeds", "1"]
         made = ["compare", f"class-means:backbone={out}", f"fine-tuning:backbone={out},steps=1"]
         scored = CliRunner().invoke(cli, [*made, *tests, "--out", f"{out}-compared"])

@@ -237,6 +237,7 @@ def test_marked_words_of_our_own_have_the_signs_of_the_datas_tokenizer() -> None
     )
     model: Any = build_model(config, build_family(config, "test", 0), 0)
     assert model.vector.signs == ((1002,), (1001,))  # of BERT's vocabulary
+    assert model.tokenizer.number("$") == 1002
 
 
 def test_a_sweep_validates_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
