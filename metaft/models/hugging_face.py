@@ -57,7 +57,7 @@ class HuggingFace(nn.Module):
         super().__init__()
         self.model, self.causal, self.separator = model, causal, separator
         self.input = nn.Identity()  # where additions give it more words
-        self._told_places = "position_ids" in inspect.signature(model.forward).parameters
+        self._first_place = self._origin() if "position_ids" in inspect.signature(model.forward).parameters else None
         self.vector = vector or TextVector(pool="last" if causal else "mean")
         config: Any = model.config
         self.head = nn.Linear(self.vector.width(config.num_hidden_layers + 1, config.hidden_size), outputs)
@@ -131,6 +131,23 @@ class HuggingFace(nn.Module):
             if isinstance(part, library.PreTrainedModel):
                 library.utils.output_capturing._CAN_RECORD_REGISTRY[part] = part._can_record_outputs
 
+    @torch.no_grad()
+    def _origin(self) -> int | None:
+        """The number of the first place, which in RoBERTa is behind that of its padding; None where it is not found."""
+        ids = torch.tensor([[5, 7, 6]])
+        mode = self.model.training
+        self.model.eval()
+        plain = self._read(ids, {})[-1]
+        padding = getattr(self.model.config, "pad_token_id", None)
+        found = None
+        for first in (0, *(() if padding is None else (padding + 1,))):
+            told = self._read(ids, {"position_ids": torch.arange(first, first + 3)[None]})[-1]
+            if torch.allclose(plain, told, rtol=1e-4, atol=2e-5):
+                found = first
+                break
+        self.model.train(mode)
+        return found
+
     def _require_padding(self, path: str) -> None:
         """Refuse a model whose answers hang on padding all the same, such as one that counts places by it."""
         ids = torch.tensor([[5, 7, 6]])
@@ -202,26 +219,33 @@ class HuggingFace(nn.Module):
     def _run(self, ids: Tensor, **more: Any) -> list[Tensor]:
         """The states that theirs answers with: the last, or those of all layers."""
         first = places_before(self.input)
+        if first and self._first_place is None:
+            raise MetaftError(f"this {type(self.model).__name__} is not told of places, so that none can be left free")
         most = getattr(self.model.config, "max_position_embeddings", None)
         if most is not None and first + ids.shape[-1] > most:
             raise MetaftError(f"a text of {first + ids.shape[-1]} words, and this model has {most} places; cut it")
         places = torch.arange(ids.shape[-1], device=ids.device)[None]
-        mask = additive_mask(ids, self.causal, next(self.model.parameters()).dtype)
-        mask = mask.expand(-1, -1, ids.shape[-1], -1)
-        if self.causal:
-            more["use_cache"] = False
         if self.separator is not None:
             more["token_type_ids"] = parts_of_pair(ids, self.separator)
-        packed = packing(ids) if self._told_places and word_by_word(self) else None
+        packed = packing(ids) if self._first_place is not None and word_by_word(self) else None
+        mask = self._mask(ids)
         if packed is not None:
             ids, places = packed.packed(ids), packed.places()
             more |= {"token_type_ids": packed.packed(more["token_type_ids"])} if "token_type_ids" in more else {}
         if first or packed is not None:
-            more["position_ids"] = places + first
+            more["position_ids"] = places + first + (self._first_place or 0)
         with through(packed):
-            answer = self.model(input_ids=ids, attention_mask=mask, **more)
-        found = [answer.last_hidden_state] if answer.hidden_states is None else list(answer.hidden_states)
+            found = self._read(ids, more, mask)
         return found if packed is None else [packed.spread(state) for state in found]
+
+    def _read(self, ids: Tensor, more: dict[str, Any], mask: Tensor | None = None) -> list[Tensor]:
+        more = {**more, "use_cache": False} if self.causal else more
+        answer = self.model(input_ids=ids, attention_mask=self._mask(ids) if mask is None else mask, **more)
+        return [answer.last_hidden_state] if answer.hidden_states is None else list(answer.hidden_states)
+
+    def _mask(self, ids: Tensor) -> Tensor:
+        mask = additive_mask(ids, self.causal, next(self.model.parameters()).dtype)
+        return mask.expand(-1, -1, ids.shape[-1], -1)
 
 
 def parts_of_pair(ids: Tensor, separator: int) -> Tensor:
