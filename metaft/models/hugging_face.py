@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from metaft.models.attention import attend
 from metaft.models.packed_layers import QuantisedEmbedding
 from metaft.models.packings import OURS
 from metaft.models.pretrained import folder_of
-from metaft.models.quantised import quantise
+from metaft.models.quantised import pack_layers
 from metaft.models.text_vector import TextVector
 from metaft.models.transformer import additive_mask
 from metaft.validate import require_fraction
@@ -113,7 +113,11 @@ class HuggingFace(nn.Module):
         made = cls(model, outputs, causal, vector, _separator(model, path))
         made.tokenizer = f"hf:{path}"
         made._require_padding(path)
-        return cast(Self, quantise(made, base)) if base in OURS else made
+        if base in OURS:
+            pack_layers(made, base, cls.head_layer)
+            for p in made.parameters():
+                p.data = p.data.clone()  # no part of the file any more, which is in memory as long as one is
+        return made
 
     def identity(self) -> str:
         """All that its answers depend on beside its weights."""

@@ -18,6 +18,9 @@ NORMAL_QUANTILES = (
 )  # fmt: skip
 """The sixteen numbers of NF4 (Dettmers et al. 2023, appendix E)."""
 
+ROWS = 1024
+"""So many are packed at a time, which takes several times their memory."""
+
 
 class Packing(ABC):
     """A form of a block of numbers.
@@ -48,13 +51,14 @@ class Packing(ABC):
         """Numbers as rows of bytes; the last block of a row is filled up by zeros.
 
         Args:
-            rows: ``[..., columns]``.
+            rows: ``[rows, columns]``.
 
         Returns:
-            ``uint8 [..., bytes of a row]``.
+            ``uint8 [rows, bytes of a row]``.
         """
-        whole = F.pad(rows.detach().float(), (0, -rows.shape[-1] % self.block))
-        return self.bytes(whole.unflatten(-1, (-1, self.block))).flatten(-2)
+        filled = (0, -rows.shape[-1] % self.block)
+        pieces = (F.pad(part, filled).float() for part in rows.detach().split(ROWS))
+        return torch.cat([self.bytes(piece.unflatten(-1, (-1, self.block))).flatten(-2) for piece in pieces])
 
     @abstractmethod
     def numbers(self, blocks: Tensor) -> Tensor:

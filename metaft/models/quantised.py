@@ -29,19 +29,41 @@ def quantise(model: nn.Module, form: str = "nf4") -> nn.Module:
         MetaftError: if the form is unknown or only read, it is not clear which layer is the head, or there is no other
             to quantise.
     """
-    chosen, head = packing(form), anatomy(model).require_head()
-    names = [name for name in quantisable(model) if name != head]
+    packing(form)
+    head = anatomy(model).require_head()
+    weights: list[Any] = [model.get_submodule(name).weight for name in quantisable(model) if name != head]
+    return pack_layers(copy.deepcopy(model, {id(weight): weight for weight in weights}), form, head)
+
+
+def pack_layers(model: nn.Module, form: str, head: str) -> nn.Module:
+    """Quantise a network in place, layer by layer.
+
+    Args:
+        model: the network.
+        form: as `quantise`.
+        head: the layer that stays as it is.
+
+    Returns:
+        The same network.
+
+    Raises:
+        MetaftError: if the form is unknown or only read, or there is nothing to quantise.
+    """
+    chosen, names = packing(form), [name for name in quantisable(model) if name != head]
     if not names:
         raise MetaftError(f"{type(model).__name__} has no linear layer or embedding to quantise but its head")
-    weights: list[Any] = [model.get_submodule(name).weight for name in names]
-    found = copy.deepcopy(model, {id(weight): weight for weight in weights})
     packed: dict[int, Tensor] = {}
-    for name, weight in zip(names, weights, strict=True):
-        layer = found.get_submodule(name)
-        if id(weight) not in packed:
-            packed[id(weight)] = chosen.pack(weight.T if type(layer) is transposed_kind() else weight)
-        hold(layer, chosen, packed[id(weight)])
-    return found
+    weights: list[Any] = [model.get_submodule(name).weight for name in names]
+    shared = {id(weight) for weight in weights if sum(weight is other for other in weights) > 1}
+    while weights:  # each is let go when it is packed
+        layer, weight = model.get_submodule(names.pop()), weights.pop()
+        found = packed.get(id(weight))
+        if found is None:
+            found = chosen.pack(weight.T if type(layer) is transposed_kind() else weight)
+        if id(weight) in shared:
+            packed[id(weight)] = found
+        hold(layer, chosen, found)
+    return model
 
 
 def quantisable(model: nn.Module) -> list[str]:
