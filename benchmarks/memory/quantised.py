@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -96,9 +97,9 @@ def page(probes: Mapping[str, Probe]) -> str:
 def main(model: str) -> None:
     """Print MiB above what was resident after imports, and answers, as JSON."""
     torch.set_num_threads(1)
-    _library().AutoModel
-    import gguf  # noqa: F401 -- counts as imports
-    import transformers.modeling_gguf_pytorch_utils  # noqa: F401
+    _library()
+    for module in ("gguf", "transformers.modeling_gguf_pytorch_utils"):  # what is imported on first use
+        import_module(module)
 
     forget_peak()
     before = resident()
