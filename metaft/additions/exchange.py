@@ -22,7 +22,7 @@ from metaft.additions.peft_folder import CONFIG, ENDINGS, PREFIX, WEIGHTS
 from metaft.additions.selection import merged
 from metaft.errors import MetaftError
 from metaft.models.added import Added
-from metaft.models.hugging_face import HuggingFace
+from metaft.models.hugging_face import HuggingFace, without_bars
 from metaft.models.packed_layers import widen
 from metaft.plain_json import write_json
 
@@ -87,7 +87,8 @@ def to_hugging_face(model: nn.Module, folder: str | Path, tokenizer: str | None 
     place.mkdir(parents=True, exist_ok=True)
     _write_head(network, place)
     widen(network)
-    network.model.save_pretrained(place)
+    with without_bars():
+        network.model.save_pretrained(place)
     if tokenizer is not None:
         (place / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
 

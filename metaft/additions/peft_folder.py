@@ -6,9 +6,9 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from safetensors import SafetensorError
@@ -49,6 +49,10 @@ class Started:
     def create(self, layer: nn.Module, draw: torch.Generator) -> Params:
         """Those of the folder."""
         return {name: value.clone() for name, value in self.start.items()}
+
+    def settled(self) -> Self:
+        """Without them, once they are parameters."""
+        return replace(self, start={})
 
 
 @dataclass(frozen=True)

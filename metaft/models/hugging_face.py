@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 
 import torch
@@ -98,7 +100,8 @@ class HuggingFace(nn.Module):
             raise MetaftError(f"hf:{path}: weights = {weights}: should be 'pretrained' or 'random'")
         if base not in BASES:
             raise MetaftError(f"hf:{path} has no base {base!r}{nearest(base, BASES)}; known: {', '.join(BASES)}")
-        model = _read(path, weights == "pretrained", base == "quantised")
+        with without_bars():
+            model = _read(path, weights == "pretrained", base == "quantised")
         if dropout is not None:
             _thin(model, _share(path, dropout))
         if getattr(model, "pooler", None) is not None:
@@ -255,9 +258,6 @@ def _read(path: str, pretrained: bool, quantised: bool) -> Any:
     """A model of theirs, with the weights of its folder or drawn anew."""
     transformers = _library()
     folder = folder_of(path)
-    bars = transformers.utils.logging
-    shown = bars.is_progress_bar_enabled()
-    bars.disable_progress_bar()
     try:
         file = gguf.file_of(folder)
         if quantised and (file is None or not pretrained):
@@ -278,6 +278,16 @@ def _read(path: str, pretrained: bool, quantised: bool) -> Any:
         raise
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise MetaftError(f"hf:{path} cannot be read: {first_line(error)}") from None
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Let their library show no bars of progress."""
+    bars = _library().utils.logging
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
+    try:
+        yield
     finally:
         if shown:
             bars.enable_progress_bar()
