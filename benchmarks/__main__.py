@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from benchmarks.memory import page as memory
+from benchmarks.memory import quantised
 from benchmarks.peers import environment as peers
 from benchmarks.peers import pip
 from benchmarks.speed import report
@@ -20,7 +21,7 @@ from metaft.errors import MetaftError
 from metaft.evaluation.report import write_result
 from metaft.files import write_atomically
 
-CHOICES = [*ROWS, "memory"]
+CHOICES = [*ROWS, "memory", "quantised"]
 
 
 HELP = f"""Measure metaft beside learn2learn, higher, TorchOpt and JAX.
@@ -54,6 +55,10 @@ def main(rows: tuple[str, ...], quick: bool, results: Path | None) -> None:
         probes = memory.measure(peers.python(), quick, click.echo)
         memory.write(probes, folder, quick, command)
         click.echo(f"written to {folder / 'memory.md'}, memory.json and memory.png")
+    if "quantised" in (rows or CHOICES):
+        click.echo("quantised")
+        quantised.write(quantised.measure(click.echo), folder, command)
+        click.echo(f"written to {folder / 'quantised.md'} and quantised.json")
     if failed:
         raise MetaftError(f"not measured, for the reasons above: {', '.join(failed)}")
 

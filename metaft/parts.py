@@ -64,12 +64,15 @@ class Table(Mapping[str, Callable[..., T]], Generic[T]):
         rows: name → ``"module:attribute"``, a function or class that makes the part.
         supplied: parameters that the caller gives and that are no options, such as the network.
         doc: whose docstring tells of options that a part's own leaves out.
+        bare: part → the option that all behind its colon is, as the path in ``peft:PATH``.
     """
 
     def __init__(
-        self, kind: str, what: str, rows: Mapping[str, str], supplied: tuple[str, ...] = (), doc: str = ""
-    ) -> None:
+        self, kind: str, what: str, rows: Mapping[str, str], supplied: tuple[str, ...] = (), doc: str = "",
+        bare: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
         self.kind, self.what, self.rows, self.supplied, self.doc = kind, what, rows, frozenset(supplied), doc
+        self.bare = bare or {}
 
     def __getitem__(self, name: str) -> Callable[..., T]:
         self.require(name)
@@ -108,7 +111,7 @@ class Table(Mapping[str, Callable[..., T]], Generic[T]):
         Raises:
             MetaftError: if the name or an option is unknown, or a value does not fit.
         """
-        found = read(text, self.kind)
+        found = self._read(text)
         self.require(found.name)
         if found.options:
             convert(f"{self.kind} {found.name!r}", self[found.name], found.options, self.supplied)
@@ -128,11 +131,17 @@ class Table(Mapping[str, Callable[..., T]], Generic[T]):
         Raises:
             MetaftError: as `asked`, or whatever the part refuses.
         """
-        found = read(text, self.kind)
+        found = self._read(text)
         builder = self[found.name]
         given = convert(f"{self.kind} {found.name!r}", builder, found.options, self.supplied)
         known = signature(builder)
         return builder(**{name: value for name, value in supplied.items() if name in known} | given)
+
+    def _read(self, text: str) -> Asked:
+        name, _, rest = text.partition(":")
+        if rest and name in self.bare:
+            return Asked(name, {self.bare[name]: rest.removeprefix(f"{self.bare[name]}=")})
+        return read(text, self.kind)
 
     def options(self, name: str) -> dict[str, Option]:
         """The options of one part.

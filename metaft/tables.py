@@ -64,7 +64,9 @@ ADDITIONS: Table[Any] = Table(
         "compacter": "metaft.additions.compacter:Compacter",
         "prefix": "metaft.additions.prefix:Prefix",
         "deep-prompt": "metaft.additions.deep_prompt:DeepPrompt",
+        "peft": "metaft.additions.peft_folder:PeftFolder",
     },
+    bare={"peft": "folder"},
 )
 
 WORD_OBJECTIVES: Table[Any] = Table(

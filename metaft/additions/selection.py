@@ -12,6 +12,7 @@ from metaft.additions.attach import _After, _Before, placed
 from metaft.errors import MetaftError
 from metaft.models.added import Added
 from metaft.models.anatomy import anatomy
+from metaft.models.packed_layers import Quantised, let_go
 
 
 def only(model: nn.Module, *names: str) -> nn.Module:
@@ -57,6 +58,8 @@ def without(model: nn.Module, name: str) -> nn.Module:
 def merged(model: nn.Module, name: str) -> nn.Module:
     """A copy of a network whose own weights have taken an addition in: it answers the same, at no further cost.
 
+    A quantised weight that takes one in is an ordinary one then.
+
     Args:
         model: the network.
         name: what the addition is called in it.
@@ -76,6 +79,9 @@ def merged(model: nn.Module, name: str) -> nn.Module:
         if moved is None:
             kind = type(added.addition).__name__
             raise MetaftError(f"{name!r} at {site or 'the network'!r} cannot be merged: no weights do what {kind} does")
+        if isinstance(layer, Quantised):
+            let_go(layer, moved[0]).requires_grad_(False)
+            moved = None, moved[1]
         for own, value in zip(("weight", "bias"), moved, strict=True):
             if value is not None:
                 setattr(layer, own, nn.Parameter(value, getattr(layer, own).requires_grad))

@@ -29,6 +29,7 @@ COMMANDS = {
     "repeat": ("metaft.cli.repeat", "Repeat a run, and say whether the numbers agree."),
     "compare": ("metaft.cli.compare", "Compare learners on the same test tasks."),
     "analogies": ("metaft.cli.analogies", "Answer a : b = c : ? by word vectors, section by section."),
+    "export": ("metaft.cli.export", "Write a run as a folder of peft or Hugging Face."),
     "tensorboard": ("metaft.cli.tensorboard", "Open TensorBoard on runs."),
     "parts": ("metaft.cli.parts", "List the named parts, their options and defaults."),
     "data": ("metaft.cli.data", "List data sets: where they are, what they hold, licences."),

@@ -150,12 +150,16 @@ def _part(names: list[str], part: str, network: Anatomy | None) -> set[str]:
     elif part == "rates":
         taken = set(names) - set(own)
     elif part in OF_LAYERS and network is not None:
-        taken = _of_layers(network, part) or {name for name in names if name == part}
+        taken = _of_layers(network, part) & set(names) or {name for name in names if name == part}
     else:
         taken = {name for name in names if fnmatchcase(name, part)}
         taken = taken or _added(own, part)
     if not taken and part in OF_LAYERS:
         why = "the names of parameters alone do not tell it" if network is None else "no layer of this network has it"
+        if network is not None and any(part in roles for roles in network.roles.values()):
+            raise MetaftError(
+                f"scope {part!r}: those weights are quantised and do not move; an addition beside them can"
+            )
         raise MetaftError(f"scope {part!r} is a role of layers, and {why}; name the parameters by a pattern")
     if not taken:
         raise MetaftError(f"scope {part!r} matches no parameter{nearest(part, [*ROLES, *names])}")

@@ -14,6 +14,7 @@ from metaft.inner.batching import over_tasks
 from metaft.learners.kept_features import kept_features
 from metaft.models.functional import BatchNormMode, Functional, Params
 from metaft.models.layers import PENULTIMATE, RAW, Combine, LayerFeatures
+from metaft.models.packed_layers import packed_weights
 from metaft.models.text_vector import TextVector
 
 Centre = Literal["none", "support", "base"]
@@ -150,7 +151,8 @@ class Embedding:
             for (value, version), (other, before) in zip(now, self._weights, strict=True)
         )
         if not alike:
-            self._weights, self._known = now, kept_features(self._identity, params)
+            weights = {**params, **packed_weights(self.network.module)}
+            self._weights, self._known = now, kept_features(self._identity, weights)
         if len(self._known) * self._width > MOST_KEPT:
             self._known.clear()
         known = self._known

@@ -17,6 +17,7 @@ from metaft.errors import MetaftError, nearest
 from metaft.models.added import Added
 from metaft.models.blocks import grouped
 from metaft.models.examples import examples
+from metaft.models.packed_layers import packed_weights
 from metaft.models.roles import roles_of
 
 HEAD_LAYER = "head_layer"
@@ -33,12 +34,12 @@ class Anatomy:
     Args:
         names: all parameters, in the order of registration.
         order: layers with parameters, in the order in which they begin to run; "" is the network itself.
-        layer_of: parameter → its layer.
+        layer_of: parameter → its layer; weights that are quantised, and no parameters, have theirs too.
         head: the layer that answers; None where that is not clear.
         unclear: why; empty where it is.
         shared: parameters of the head that other layers have too (tied weights).
         example: ``[examples, *input]``, what was passed through; None if nothing was.
-        roles: parameter → what it is for, see `metaft.models.roles`.
+        roles: what each of those is for, see `metaft.models.roles`.
     """
 
     names: tuple[str, ...]
@@ -147,8 +148,8 @@ def anatomy(model: nn.Module) -> Anatomy:
 
 
 def _found(model: nn.Module, told: str | None) -> Anatomy:
-    layer_of = {name: _layer_of(model, name) for name, _ in model.named_parameters()}
-    names, kind = tuple(layer_of), type(model).__name__
+    names, kind = tuple(name for name, _ in model.named_parameters()), type(model).__name__
+    layer_of = {name: _layer_of(model, name) for name in (*names, *packed_weights(model))}
     layers = tuple(dict.fromkeys(layer_of.values()))
     if told is not None and told not in layers:
         raise MetaftError(f"{HEAD_LAYER} = {told!r}: {kind} has no layer of that name{nearest(told, layers)}")
@@ -220,7 +221,8 @@ def _run(model: nn.Module, x: Tensor) -> _Pass | None:
     runs: dict[str, int] = {}
     outputs: dict[Any, str] = {}
     shapes: dict[str, tuple[int, ...]] = {}
-    names = {name: _layer_of(model, name) for name, _ in model.named_parameters()}
+    held = [*(name for name, _ in model.named_parameters()), *packed_weights(model)]
+    names = {name: _layer_of(model, name) for name in held}
     modules = dict(model.named_modules())
 
     def begins(name: str, *_: Any) -> None:

@@ -19,6 +19,7 @@ from torch.utils._pytree import tree_leaves
 from metaft.elementary.batch_norm import normalise, var_mean
 from metaft.elementary.mode import written_out
 from metaft.errors import MetaftError, first_line, nearest
+from metaft.models.packed_layers import Quantised
 from metaft.models.recurrent import read_weights_each_time
 
 BatchNormMode = Literal["transductive", "inductive", "running"]
@@ -57,8 +58,10 @@ class Functional:
             )
         self.normalises = bool(norms)
         self.buffers = {name: b.detach() for name, b in self.module.named_buffers()}
-        # All norms' statistics are left as they are (see ``Elementary``); other buffers may be changed in place.
-        still = {n for n, part in self.module.named_modules() if isinstance(part, nn.modules.batchnorm._NormBase)}
+        # All norms' statistics are left as they are (see ``Elementary``), and so are quantised weights; other buffers
+        # may be changed in place.
+        fixed = nn.modules.batchnorm._NormBase | Quantised
+        still = {n for n, part in self.module.named_modules() if isinstance(part, fixed)}
         self._changing = tuple(n for n in self.buffers if n.rpartition(".")[0] not in still)
         self._set_mode(False)
 

@@ -1,4 +1,4 @@
-"""Models in a GGUF file, the form of llama.cpp: read by Hugging Face's code, weights widened to float32."""
+"""Models in a GGUF file, the form of llama.cpp: weights widened to float32 by Hugging Face's code, or as they lie."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from metaft.errors import MetaftError, first_line
+from metaft.models.gguf_quantised import Names, read_quantised
 
 
 def file_of(folder: Path) -> Path | None:
@@ -33,16 +34,17 @@ def file_of(folder: Path) -> Path | None:
     return found[0] if found else None
 
 
-def read(file: Path, pretrained: bool, attention: str) -> Any:
+def read(file: Path, pretrained: bool, attention: str, quantised: bool = False) -> Any:
     """A model without its matrix of words.
 
     Args:
         file: the GGUF file.
         pretrained: with its weights, or drawn anew.
         attention: what our attention is called among theirs.
+        quantised: whether its matrices remain as they lie in the file.
 
     Returns:
-        The model, float32.
+        The model, float32 but for those.
 
     Raises:
         MetaftError: if the package ``gguf`` is missing, the file is damaged, or it lacks weights of the model.
@@ -50,47 +52,39 @@ def read(file: Path, pretrained: bool, attention: str) -> Any:
     if importlib.util.find_spec("gguf") is None:
         raise MetaftError(f"{file.name} needs a package: pip install --no-deps gguf==0.19")
     try:
-        return _model(file, pretrained, attention)
+        return _model(file, pretrained, attention, quantised)
     except MetaftError:
         raise
     except Exception as error:  # whatever a damaged file leads to
         raise MetaftError(f"{file} cannot be read: {first_line(error)}") from None
 
 
-def _model(file: Path, pretrained: bool, attention: str) -> Any:
+def _model(file: Path, pretrained: bool, attention: str, quantised: bool) -> Any:
     from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
     from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
     config = AutoConfig.from_pretrained(file.parent, gguf_file=file.name, local_files_only=True)
     config._attn_implementation = attention
     how: dict[str, Any] = {"dtype": torch.float32, "attn_implementation": attention, "trust_remote_code": False}
-    model = AutoModel.from_config(config, **how)
+    if quantised:
+        return read_quantised(file, config, how)
     if not pretrained:
-        return model
+        return AutoModel.from_config(config, **how)
+    with torch.random.fork_rng(devices=[]):  # what is drawn for weights that the file has counts for nothing
+        model = AutoModel.from_config(config, **how)
     # ``from_pretrained`` reads such files too, and asks for one more package to do so. The names in the file are those
     # of the model with its matrix of words.
     with torch.device("meta"):
         whole = AutoModelForCausalLM.from_config(config)
     with redirect_stderr(StringIO()):  # a bar of progress
         held = load_gguf_checkpoint(
-            str(file), return_tensors=True, model_to_load=_Names(whole), torch_dtype=torch.float32
+            str(file), return_tensors=True, model_to_load=Names(whole), torch_dtype=torch.float32
         )
     own = {name.removeprefix(f"{whole.base_model_prefix}."): value for name, value in held["tensors"].items()}
     missing, _ = model.load_state_dict(own, strict=False)
     if missing:
         raise MetaftError(f"{file.name} lacks {len(missing)} weights of a {type(model).__name__}, such as {missing[0]}")
     return model
-
-
-class _Names:
-    """A model whose weights are looked through as one: part by part, as theirs is, it takes as long as reading them."""
-
-    def __init__(self, model: Any) -> None:
-        self.config, self.state_dict = model.config, model.state_dict
-
-    def named_children(self) -> tuple[()]:
-        """None: all weights are in the whole."""
-        return ()
 
 
 def tokenizer_text(file: Path) -> str:

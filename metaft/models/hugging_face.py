@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 
 import torch
@@ -16,7 +18,10 @@ from metaft.errors import MetaftError, first_line, nearest
 from metaft.models import gguf
 from metaft.models.added import own_places, own_words, places_before, word_by_word
 from metaft.models.attention import attend
+from metaft.models.packed_layers import QuantisedEmbedding
+from metaft.models.packings import OURS
 from metaft.models.pretrained import folder_of
+from metaft.models.quantised import pack_layers
 from metaft.models.text_vector import TextVector
 from metaft.models.transformer import additive_mask
 from metaft.validate import require_fraction
@@ -26,7 +31,9 @@ ATTENTION = "metaft"
 
 _HOOKED, _COLLECTING = "_output_capturing_hooks_installed", "output_capturing_hook"
 OF_VECTOR = ("features", "combine", "pool")
-OPTIONS = ("weights", "dropout", *OF_VECTOR)
+OPTIONS = ("weights", "base", "dropout", *OF_VECTOR)
+BASES = ("float32", "quantised", *OURS)
+"""How its matrices lie in memory."""
 
 
 class HuggingFace(nn.Module):
@@ -65,7 +72,7 @@ class HuggingFace(nn.Module):
     @classmethod
     def fitting(
         cls, outputs: int, input_shape: tuple[int, ...], *, path: str, weights: str = "pretrained",
-        dropout: str | float | None = None, **options: Any,
+        base: str = "float32", dropout: str | float | None = None, **options: Any,
     ) -> Self:  # fmt: skip
         """The network for texts.
 
@@ -74,6 +81,8 @@ class HuggingFace(nn.Module):
             input_shape: ``(places,)``, of the longest text; empty if nobody says it.
             path: a pretrained model's name or folder, see `pretrained.folder_of`.
             weights: "pretrained", or "random" for the same network drawn anew.
+            base: how its matrices lie in memory: "float32"; "quantised" as they lie in a GGUF file; "nf4" or "q8_0",
+                quantised when they are read. Quantised ones never move.
             dropout: share of a layer's answers that is dropped in training; as the model has it if None.
             options: ``features``, ``combine`` and ``pool``: what a text's vector is, see `TextVector`. Words are marked
                 by ``$ … $`` and ``# … #``.
@@ -89,7 +98,10 @@ class HuggingFace(nn.Module):
                 )
         if weights not in ("pretrained", "random"):
             raise MetaftError(f"hf:{path}: weights = {weights}: should be 'pretrained' or 'random'")
-        model = _read(path, weights == "pretrained")
+        if base not in BASES:
+            raise MetaftError(f"hf:{path} has no base {base!r}{nearest(base, BASES)}; known: {', '.join(BASES)}")
+        with without_bars():
+            model = _read(path, weights == "pretrained", base == "quantised")
         if dropout is not None:
             _thin(model, _share(path, dropout))
         if getattr(model, "pooler", None) is not None:
@@ -104,6 +116,10 @@ class HuggingFace(nn.Module):
         made = cls(model, outputs, causal, vector, _separator(model, path))
         made.tokenizer = f"hf:{path}"
         made._require_padding(path)
+        if base in OURS:
+            pack_layers(made, base, cls.head_layer)
+            for p in made.parameters():
+                p.data = p.data.clone()  # no part of the file any more, which is in memory as long as one is
         return made
 
     def identity(self) -> str:
@@ -212,9 +228,9 @@ class HuggingFace(nn.Module):
         config: Any = self.model.config
         if not (self.causal and config.tie_word_embeddings):
             raise MetaftError(f"this {type(self.model).__name__} has no scores for words that are its embedding's")
-        read = self.input(ids)
+        words, read = self.embedding, self.input(ids)
         last = own_places(self._run(read)[-1], read, ids.shape[-1], self.vocabulary)
-        return nn.functional.linear(last, self.embedding.weight)
+        return words.scores(last) if isinstance(words, QuantisedEmbedding) else nn.functional.linear(last, words.weight)
 
     def _run(self, ids: Tensor, **more: Any) -> list[Tensor]:
         """The states that theirs answers with: the last, or those of all layers."""
@@ -262,16 +278,19 @@ def parts_of_pair(ids: Tensor, separator: int) -> Tensor:
     return ((ends.cumsum(-1) - ends) > 0).long() * (ids != PADDING)
 
 
-def _read(path: str, pretrained: bool) -> Any:
+def _read(path: str, pretrained: bool, quantised: bool) -> Any:
     """A model of theirs, with the weights of its folder or drawn anew."""
     transformers = _library()
     folder = folder_of(path)
-    bars = transformers.utils.logging
-    shown = bars.is_progress_bar_enabled()
-    bars.disable_progress_bar()
     try:
-        if (file := gguf.file_of(folder)) is not None:
-            return gguf.read(file, pretrained, ATTENTION)
+        file = gguf.file_of(folder)
+        if quantised and (file is None or not pretrained):
+            raise MetaftError(
+                f"hf:{path}: base=quantised leaves weights as they lie in a GGUF file, and these are "
+                f"{'of a folder without one' if file is None else 'drawn anew'}; take base={' or base='.join(OURS)}"
+            )
+        if file is not None:
+            return gguf.read(file, pretrained, ATTENTION, quantised)
         config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         config._attn_implementation = ATTENTION
         how: dict[str, Any] = {"dtype": torch.float32, "attn_implementation": ATTENTION, "trust_remote_code": False}
@@ -283,6 +302,16 @@ def _read(path: str, pretrained: bool) -> Any:
         raise
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise MetaftError(f"hf:{path} cannot be read: {first_line(error)}") from None
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Let their library show no bars of progress."""
+    bars = _library().utils.logging
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
+    try:
+        yield
     finally:
         if shown:
             bars.enable_progress_bar()

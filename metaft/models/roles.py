@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from metaft.models.added import Added
+from metaft.models.packed_layers import packed_weights
 
 ROLES = ("embedding", "attention", "query", "key", "value", "output", "feed-forward", "norms")
 TOGETHER = "query, key and value"
@@ -35,7 +36,7 @@ _NORMS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase
 
 
 def roles_of(model: nn.Module, layer_of: Mapping[str, str], head: str | None) -> dict[str, tuple[str, ...]]:
-    """The roles of all parameters.
+    """The roles of all parameters, and of weights that are quantised.
 
     Args:
         model: the network.
@@ -47,7 +48,7 @@ def roles_of(model: nn.Module, layer_of: Mapping[str, str], head: str | None) ->
         with it one of query, key, value, output and `TOGETHER`.
     """
     modules = dict(model.named_modules())
-    params = dict(model.named_parameters())
+    params = dict(model.named_parameters()) | packed_weights(model)
     matrices = [
         layer
         for layer in dict.fromkeys(layer_of.values())

@@ -17,6 +17,7 @@ from torch import nn
 
 from benchmarks.__main__ import measure, write_speed
 from benchmarks.memory import page as memory
+from benchmarks.memory import quantised
 from benchmarks.peers import environment as peers
 from benchmarks.peers import pip
 from benchmarks.speed import attention, report
@@ -246,3 +247,18 @@ def test_a_row_that_is_killed_says_by_what(monkeypatch: pytest.MonkeyPatch, caps
     monkeypatch.setattr("benchmarks.__main__.subprocess.run", lambda *args, **options: killed)
     assert measure("resnet12", quick=True) is None
     assert "ended by SIGKILL; SIGKILL may mean: not enough memory" in capsys.readouterr().out
+
+
+def test_page_of_quantised_bases(tmp_path: Path) -> None:
+    probe = {"loaded": 500.0, "peak of loading and answering": 1000.0, "peak of a gradient": 1200.0}
+    made = {model: {**probe, "answers": [[1.0, 2.0]]} for model in quantised.PAIRS}
+    made |= {
+        model: {n: v / 4 for n, v in probe.items()} | {"answers": [[1.0, 2.5]]} for model in quantised.PAIRS.values()
+    }
+    made["hf:minilm"] = {"error": "out of memory"}
+    quantised.write(made, tmp_path, "python -m benchmarks quantised")
+    text = (tmp_path / "quantised.md").read_text()
+    assert "| hf:smollm2 | 500 | 1,000 | 1,200 | – |" in text
+    assert "| ratio | 0.25 | 0.25 | 0.25 | 0.5 |" in text
+    assert "- hf:minilm: out of memory" in text
+    assert text.count("| ratio") == 1
