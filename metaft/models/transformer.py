@@ -287,6 +287,22 @@ class Transformer(nn.Module):
         """How many words there are, padding among them."""
         return self.embedding.words.num_embeddings
 
+    @staticmethod
+    def most_words(shape: Shape = "bert", rotary: bool | None = None, places: int = 512, **options: Any) -> int | None:
+        """How many words a text may have.
+
+        Args:
+            shape: as of the class.
+            rotary: likewise.
+            places: likewise.
+            options: the others, which do not matter.
+
+        Returns:
+            The number; None for any.
+        """
+        turned = SHAPES.get(shape, {}).get("llama") if rotary is None else rotary
+        return None if turned else places
+
     def states(self, ids: Tensor) -> list[Tensor]:
         """The residual stream after the embedding and after each block.
 

@@ -123,6 +123,7 @@ class LabelledTokens(LabelledExamples):
         groups: of each class, such as its domain; empty where there are none.
         shared: whether all splits have the same classes, and differ by examples.
         tokenizer: as JSON, for the runs that are trained on them; empty if nobody says it.
+        most: how many words a text may have, and so how many places; None for any number.
     """
 
     ids: Tensor
@@ -134,6 +135,7 @@ class LabelledTokens(LabelledExamples):
     groups: tuple[str, ...] = ()
     shared: bool = False
     tokenizer: str = field(default="", repr=False)
+    most: int | None = None
     layout: ClassVar[Layout] = "sequences"
 
     @cached_property
@@ -144,7 +146,7 @@ class LabelledTokens(LabelledExamples):
     @property
     def input_shape(self) -> tuple[int, ...]:
         """``(places,)``, of the longest text."""
-        return (padded_length(int(self.lengths.max())),)
+        return (padded_length(int(self.lengths.max()), self.most),)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -159,7 +161,7 @@ class LabelledTokens(LabelledExamples):
             ``int64 [..., places]``, as many places as the longest of them needs, or a few more.
         """
         begins, lengths = self.offsets[rows].unsqueeze(-1), self.lengths[rows].unsqueeze(-1)
-        places = torch.arange(padded_length(int(lengths.max()) if lengths.numel() else 1))
+        places = torch.arange(padded_length(int(lengths.max()) if lengths.numel() else 1, self.most))
         found = self.ids[(begins + places).clamp(max=len(self.ids) - 1)].long()
         return found.masked_fill(places >= lengths, PADDING)
 
@@ -193,9 +195,10 @@ def parts_of(text: Text) -> tuple[str, ...]:
     return (text,) if isinstance(text, str) else text
 
 
-def padded_length(words: int) -> int:
-    """The number of places for so many words: one of ``LENGTHS``, so that shapes are few."""
-    return next((length for length in LENGTHS if length >= words), words)
+def padded_length(words: int, most: int | None = None) -> int:
+    """The number of places for so many words: one of ``LENGTHS``, so that shapes are few, or the most that may be."""
+    length = next((length for length in LENGTHS if length >= words), words)
+    return length if most is None else min(length, most)
 
 
 def together(parts: Sequence[LabelledTexts]) -> LabelledTexts:

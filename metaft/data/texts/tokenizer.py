@@ -347,7 +347,7 @@ def tokenised(texts: LabelledTexts, tokenizer: Tokenizer, most: int | None = Non
         _say_cut(int(held["cut"]), len(texts.texts), most)
     counts, meaning = torch.tensor(texts.counts), (tokenizer.vocabulary, tokenizer.digest)
     return LabelledTokens(
-        held["ids"], held["offsets"], counts, texts.names, *meaning, texts.groups, texts.shared, tokenizer.text
+        held["ids"], held["offsets"], counts, texts.names, *meaning, texts.groups, texts.shared, tokenizer.text, most
     )
 
 
