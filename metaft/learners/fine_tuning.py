@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache, partial
+from functools import cache, cached_property, partial
 from itertools import islice, takewhile
 from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
+from metaft.data.texts.labelled_texts import trimmed
 from metaft.errors import MetaftError, nearest
 from metaft.inner.batching import laid_out, over_tasks
 from metaft.inner.objectives import Objective
 from metaft.inner.rules import Params, Rule
 from metaft.inner.rules.scaled import Scaled
+from metaft.learners.by_length import ByLength
+from metaft.learners.embedding import Embedding
 from metaft.learners.fine_tune_steps import Answer, stage_path
 from metaft.learners.learner import Predictor
 from metaft.learners.schedules import SCHEDULES, Plan
@@ -22,7 +25,8 @@ from metaft.learners.task_network import HeadChoice, TaskNetwork, with_task_head
 from metaft.models.anatomy import anatomy
 from metaft.models.functional import BatchNormMode, Functional
 from metaft.models.heads import head_name
-from metaft.outer.chunks import default_size, map_chunks
+from metaft.models.text_vector import reads_texts
+from metaft.outer.chunks import bounded_size, default_size, map_chunks
 from metaft.parts import told
 from metaft.seeds import require_seed
 from metaft.tables import OBJECTIVES, RULES
@@ -140,17 +144,17 @@ class FineTuning:
         net = self._network(self._ways(batch))
         ragged, size = batch.ragged, self._chunk(net, batch)
 
-        def adapted(chunk: TaskBatch) -> Answer:
-            *_, last = self._walk(net, chunk.support_x, chunk.support_y, self.steps, ragged)
-            return last
+        def adapted(chunk: TaskBatch) -> tuple[int, Answer]:
+            *_, last = self._walk(net, self._without_padding(chunk.support_x), chunk.support_y, self.steps, ragged)
+            return chunk.tasks, last
 
-        parts = map_chunks(adapted, batch, self.workers, size, owner=self)
-        size = -(-batch.tasks // len(parts))
+        sizes, parts = zip(*map_chunks(adapted, batch, self.workers, size, owner=self), strict=True)
 
         def predictor(query_x: Tensor) -> Tensor:
-            pieces = [torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) for x in query_x.split(size)]
-            counted = pieces if ragged else [None] * len(parts)
-            return torch.cat([part(x, c) for part, x, c in zip(parts, query_x.split(size), counted, strict=True)])
+            pieces = query_x.split(sizes)
+            counted = [torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if ragged else None for x in pieces]
+            asked = zip(parts, pieces, counted, strict=True)
+            return torch.cat([self._asker(x, c)(part) for part, x, c in asked])
 
         return predictor
 
@@ -172,8 +176,8 @@ class FineTuning:
 
         def answers(chunk: TaskBatch) -> Tensor:
             counted = chunk.query_y != IGNORE if ragged else None
-            path = self._walk(net, chunk.support_x, chunk.support_y, count, ragged)
-            return torch.stack([answer(chunk.query_x, counted) for answer in path])
+            path = self._walk(net, self._without_padding(chunk.support_x), chunk.support_y, count, ragged)
+            return torch.stack(list(map(self._asker(chunk.query_x, counted), path)))
 
         return torch.cat(map_chunks(answers, batch, self.workers, self._chunk(net, batch), owner=self), dim=1)
 
@@ -216,11 +220,18 @@ class FineTuning:
         if alone:
             of_head = {name: start[name] for name in net.head.params()}
             of_body = {name: p for name, p in start.items() if name not in of_head}
-            of_support = lambda x, *counted: net.body(of_body, x, None, *counted)
-            features = over_tasks(of_support, (0,) * (1 + len(counted)))(support_x, *counted)
+            texts = self._texts
 
-            @lru_cache(maxsize=1)
+            if texts is not None:
+                features = texts.all(texts.network.params(), support_x)
+            else:
+                of_support = lambda x, *counted: net.body(of_body, x, None, *counted)
+                features = over_tasks(of_support, (0,) * (1 + len(counted)))(support_x, *counted)
+
+            @cache
             def asked(query_x: Tensor, query_counted: Tensor | None) -> Tensor:
+                if texts is not None:
+                    return texts.all(texts.network.params(), query_x)
                 masks = (*counted, query_counted) if query_counted is not None else ()
                 of_query = lambda *task: net.body.query(of_body, *task)
                 return over_tasks(of_query, (0,) * (2 + len(masks)))(support_x, query_x, *masks)
@@ -241,9 +252,31 @@ class FineTuning:
         count = len(list(takewhile(lambda names: names == net.in_head, plan)))
         return 0 if net.in_head in plan[count:] else count
 
+    @cached_property
+    def _texts(self) -> Embedding | None:
+        """Features of texts, each computed once; None for a network that makes no vector of a text."""
+        return Embedding(self.model.module) if self._blind_to_padding else None
+
+    @property
+    def _blind_to_padding(self) -> bool:
+        return reads_texts(self.model.module) and not self.model.normalises
+
+    def _without_padding(self, x: Tensor) -> Tensor:
+        """Texts without the places that none of them needs."""
+        return trimmed(x) if self._blind_to_padding else x
+
+    def _asker(self, query_x: Tensor, counted: Tensor | None) -> Callable[[Answer], Tensor]:
+        """What asks for the answers to queries; texts of like length together."""
+        if counted is not None or not self._blind_to_padding:
+            return lambda answer: answer(query_x, counted)
+        sorted_ = ByLength.of(query_x)
+        return lambda answer: sorted_.answered(lambda part: answer(part, None))
+
     def _chunk(self, net: TaskNetwork, batch: TaskBatch) -> int:
         """How many tasks to compute together."""
-        return default_size(batch) if net.in_body else max(default_size(batch), HEADS_AT_ONCE)
+        if not net.in_body:
+            return max(default_size(batch), HEADS_AT_ONCE)
+        return bounded_size(batch, sum(self.params[name].numel() for name in net.in_body))
 
     def _network(self, ways: int) -> TaskNetwork:
         """The network for so many ways; kept, as threads keep copies of it."""

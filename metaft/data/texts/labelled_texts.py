@@ -201,6 +201,19 @@ def padded_length(words: int, most: int | None = None) -> int:
     return length if most is None else min(length, most)
 
 
+def trimmed(ids: Tensor) -> Tensor:
+    """Texts without the places that are padding in all of them.
+
+    Args:
+        ids: ``int64 [..., places]``, padding at the end.
+
+    Returns:
+        The same, of as many places as the longest has words; of one at least.
+    """
+    words = (ids != PADDING).flatten(0, -2).any(0)
+    return ids[..., : int(words.nonzero().max()) + 1 if bool(words.any()) else 1]
+
+
 def together(parts: Sequence[LabelledTexts]) -> LabelledTexts:
     """The classes of several splits in one; those that are in all of them with the examples of all.
 
