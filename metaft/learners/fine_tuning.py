@@ -26,6 +26,7 @@ from metaft.models.anatomy import anatomy
 from metaft.models.functional import BatchNormMode, Functional
 from metaft.models.heads import head_name
 from metaft.models.text_vector import reads_texts
+from metaft.models.words import words_of
 from metaft.outer.chunks import bounded_size, default_size, map_chunks
 from metaft.parts import told
 from metaft.seeds import require_seed
@@ -60,9 +61,10 @@ class FineTuning:
         schedule: "together", "head-first" or "rotating" (see ``metaft.learners.schedules``).
         head_steps: of head-first, how many of the K steps are the head's alone.
         head: how a head starts: "zeros", "random", or "kept": no new one, for tasks of the outputs trained on.
-        objective: "task", "l2" (to the start; of a new head, to its own) or "kl": the answers of the *pretrained*
-            head on the support set are held (Li & Hoiem 2016, with the KL of Yu et al. 2013).
-        weight: of the latter two.
+        objective: "task", "l2" (to the start; of a new head, to its own), "kl": the answers of the *pretrained* head
+            on the support set are held (Li & Hoiem 2016, with the KL of Yu et al. 2013), or "kl-words": what the
+            pretrained network says of words is, on the support set's texts.
+        weight: of the latter three.
         linearised: expand the network about where it stands when the body begins to move.
         batch_norm: "running" (inductive), "inductive" or "transductive".
         seed: of a random head.
@@ -106,7 +108,9 @@ class FineTuning:
         self.schedule, self.head_steps, self.head = schedule, head_steps, head
         # Forward-mode derivatives are numbered for the whole process: threads would take each other's for their own.
         self.linearised, self.seed, self.workers = linearised, require_seed(seed), 1 if linearised else workers
-        self.objective: Objective = OBJECTIVES.make(objective, weight=weight, predict=self._pretrained_answer)
+        self.objective: Objective = OBJECTIVES.make(
+            objective, weight=weight, predict=self._pretrained_answer, words=words_of(model)
+        )
         self.weight = float(getattr(self.objective, "weight", 0.0))
         self._networks: dict[int, TaskNetwork] = {}
         head_name(model)  # refused where there is none to replace
@@ -247,7 +251,7 @@ class FineTuning:
 
     def _head_alone(self, net: TaskNetwork, plan: Plan) -> int:
         """How many steps at the beginning the head's features stay the same, and its course is not taken up later."""
-        if self.objective_name == "kl" or not net.in_head:
+        if getattr(self.objective, "reads_inputs", False) or not net.in_head:
             return 0
         count = len(list(takewhile(lambda names: names == net.in_head, plan)))
         return 0 if net.in_head in plan[count:] else count
@@ -342,6 +346,11 @@ class FineTuning:
             raise MetaftError(
                 "objective 'kl' holds the pretrained head's answers, which a new head cannot change; "
                 "let the body adapt, or use objective 'l2'"
+            )
+        if self.objective_name == "kl-words" and not net.in_body:
+            raise MetaftError(
+                f"objective 'kl-words' holds what the body says of words, which scope {self.scope!r} leaves as it is; "
+                "let the body adapt"
             )
 
 

@@ -159,6 +159,12 @@ class HuggingFace(nn.Module):
         if not torch.allclose(plain, padded[:, :3], rtol=1e-4, atol=2e-5):
             raise MetaftError(f"hf:{path} answers otherwise where a text is padded with number {PADDING}; use another")
 
+    @property
+    def says_words(self) -> bool:
+        """Whether it has scores for words, see `words`."""
+        config: Any = self.model.config
+        return bool(self.causal and config.tie_word_embeddings)
+
     def states(self, ids: Tensor) -> list[Tensor]:
         """The residual stream after the embedding and after each block.
 
@@ -210,8 +216,7 @@ class HuggingFace(nn.Module):
         Raises:
             MetaftError: if it has another matrix, or reads in both directions.
         """
-        config: Any = self.model.config
-        if not (self.causal and config.tie_word_embeddings):
+        if not self.says_words:
             raise MetaftError(f"this {type(self.model).__name__} has no scores for words that are its embedding's")
         read = self.input(ids)
         last = own_places(self._run(read)[-1], read, ids.shape[-1], self.vocabulary)

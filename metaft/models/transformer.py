@@ -198,6 +198,7 @@ class Transformer(nn.Module):
     """
 
     head_layer = "head"
+    says_words = True
     tokenizer: str | Tokenizer | None = None
     """What its numbers stand for, or what that tokenizer is asked for as; None where nobody says."""
 
@@ -260,6 +261,7 @@ class Transformer(nn.Module):
         self.vector = TextVector(str(features), combine, pool or ("last" if self.causal else "mean"), signs)
         self.input = nn.Identity()  # where additions give it more words
         self.head = nn.Linear(self.vector.width(layers + 1, width), outputs)
+        self.word_head: nn.Module | None = None
         self.apply(drawn)
 
     @classmethod
@@ -345,7 +347,8 @@ class Transformer(nn.Module):
     def words(self, ids: Tensor) -> Tensor:
         """Scores for the word at each place, for the one behind it if causal; their matrix is the embedding's.
 
-        Press & Wolf 2017, "Using the output embedding to improve language models".
+        Press & Wolf 2017, "Using the output embedding to improve language models". What a masked language model does
+        before, it did in pretraining, and does not change: it is in ``word_head``.
 
         Args:
             ids: ``int64 [examples, places]``, 0 for padding.
@@ -353,9 +356,9 @@ class Transformer(nn.Module):
         Returns:
             ``[examples, places, vocabulary]``.
         """
-        read = self.input(ids)
+        read, vectors = self.input(ids), self.embedding.words.weight
         last = own_places(self._states(read)[-1], read, ids.shape[-1], self.vocabulary)
-        return nn.functional.linear(last, self.embedding.words.weight)
+        return nn.functional.linear(last, vectors) if self.word_head is None else self.word_head(last, vectors)
 
 
 def additive_mask(ids: Tensor, causal: bool, dtype: torch.dtype) -> Tensor:
