@@ -17,12 +17,14 @@ from metaft.parts import convert, read_options
 from metaft.plugins import call, is_import_path, load_attribute
 from metaft.settings.defaults import TEXTS
 from metaft.settings.family import FamilySettings
-from metaft.settings.learner import ModelSettings
 from metaft.tasks import episodes_of
 from metaft.tasks.episodes import Episodes
 from metaft.tasks.family import TaskFamily
 
 CHANNELS = {"grey": 1, "rgb": 3, None: None}
+
+NETWORKS = ("model", "teacher_model")
+"""Settings that name a network which reads the data."""
 
 SMALLEST = {"ways": 2, "shots": 1, "queries": 1, "fewest_ways": None, "fewest_shots": None}
 """Settings of tasks that any data set can give: for those who want its images alone."""
@@ -42,7 +44,7 @@ def build_family(
         split: "train", "val" or "test"; or "all", the classes of all three.
         seed: of the tasks.
         train_ways: classes in a task of split "train", where that differs.
-        networks: what reads the texts, as `metaft.models.build` takes it; that of the settings if None. A text longer
+        networks: what reads the texts, as `metaft.models.build` takes it; those of the settings if None. A text longer
             than one of them has places for is cut, unless the settings ask for more words.
 
     Returns:
@@ -91,7 +93,8 @@ def build_family(
     if info.texts is None or settings.max_words not in (None, info.max_words):
         return drawn(settings.max_words)
     if networks is None:
-        networks = [settings.model] if isinstance(settings, ModelSettings) else []
+        named = (getattr(settings, field, None) for field in NETWORKS)
+        networks = [name for name in named if name is not None]
     limits = [info.max_words, *map(places_of, networks)]
     most = min((limit for limit in limits if limit is not None), default=None)
     if info.max_words is None and most is not None:

@@ -72,7 +72,7 @@ def build_pretraining(config: SupervisedConfig) -> Parts[Minibatches, Supervised
     validation = build_family(config, "val", config.seed)
     if not isinstance(drawn, Episodes):
         raise MetaftError(f"pretraining tells classes apart; {config.dataset} is not a data set of classes")
-    if isinstance(validation, Episodes):
+    if isinstance(validation, Episodes) and not drawn.images.shared:
         require_disjoint({"train": drawn.images.names, "val": validation.images.names}, config.dataset)
     train = Minibatches(drawn.images, config.shift, config.seed, config.dataset, "train", drawn.details)
     train.batch(0, config.batch_size)  # too few images for a minibatch: say so before any work

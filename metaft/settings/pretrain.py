@@ -71,8 +71,10 @@ class SupervisedConfig(CommandSettings, ModelSettings, PretrainSettings):
         known = FamilySettings.model_fields | ModelSettings.model_fields
         given = with_dataset(given)
         defaults = dict(BY_DATASET.get(str(given.get("dataset")), {}))
-        others = foreign(str(given.get("model"))) if given.get("dataset") in TEXTS else None
-        if others:  # a pretrained model knows the words of its own
+        named = (
+            [foreign(given.get(name)) for name in ("model", "teacher_model")] if given.get("dataset") in TEXTS else []
+        )
+        if others := next(filter(None, named), None):  # a pretrained model knows the words of its own
             defaults["tokenizer"] = f"{FOREIGN}{others.name}"
         return {**{name: value for name, value in defaults.items() if name in known}, **given}
 
@@ -81,8 +83,6 @@ class SupervisedConfig(CommandSettings, ModelSettings, PretrainSettings):
         if self.dataset in REGRESSIONS:
             what = "pretraining tells classes apart, this is a regression"
             raise ValueError(f"dataset = {self.dataset}: {what}")
-        if self.dataset in TEXTS and self.command != "pretrain":
-            raise ValueError(f"dataset = {self.dataset}: {self.command} reads images so far, these are texts")
         return self
 
 

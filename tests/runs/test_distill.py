@@ -31,8 +31,8 @@ def test_each_generation_is_a_network_of_its_own_and_its_teacher_stays_as_it_was
     asked: list[tuple[Any, str]] = []
 
     class Watched(Teacher):
-        def __init__(self, models: Any, *rest: Any) -> None:
-            super().__init__(models, *rest)
+        def __init__(self, models: Any, *rest: Any, **how: Any) -> None:
+            super().__init__(models, *rest, **how)
             asked.append((self, self.digest))
             assert models not in self.models
             assert not any(part.training for model in self.models for part in model.modules())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from typing import ClassVar
@@ -23,6 +23,8 @@ PADDING = 0
 """The number that stands for no word; no answer depends on how many of them there are."""
 LENGTHS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048, 4096)
 """To which of these a batch is padded, so that little is compiled."""
+PLACES = 2**13
+"""Of texts that a network is given at once where no gradient is asked: it bounds memory."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,25 @@ class LabelledTokens(LabelledExamples):
         places = torch.arange(padded_length(int(lengths.max()) if lengths.numel() else 1, self.most))
         found = self.ids[(begins + places).clamp(max=len(self.ids) - 1)].long()
         return found.masked_fill(places >= lengths, PADDING)
+
+    def portions(self, most: int) -> list[Tensor]:
+        """As `LabelledExamples`: texts of like length together, no more than `PLACES` in a portion."""
+        order = self.lengths.argsort(stable=True)
+        places = [padded_length(words, self.most) for words in self.lengths[order].tolist()]
+        found, end = list[Tensor](), len(order)
+        while end:  # from the longest, so that a portion's first text says how many fit
+            begin = max(end - min(most, max(PLACES // places[end - 1], 1)), 0)
+            found.append(order[begin:end])
+            end = begin
+        return found
+
+    def keep(self, rows: Tensor, counts: Tensor) -> LabelledTokens:
+        """As `LabelledExamples`."""
+        begins, lengths = self.offsets[rows], self.lengths[rows]
+        offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+        text = torch.repeat_interleave(torch.arange(len(rows)), lengths)
+        places = torch.arange(int(offsets[-1])) - offsets[text] + begins[text]
+        return replace(self, ids=self.ids[places], offsets=offsets, counts=counts)
 
     def take_apart(self, rows: Tensor, first: int) -> tuple[Tensor, Tensor]:
         """As `LabelledExamples`: padded together, so that support and query set can stand in one tensor."""
