@@ -14,8 +14,6 @@ from metaft.plugins import named_part
 from metaft.settings.pretrain import PretrainConfig
 from metaft.tables import WORD_OBJECTIVES
 
-SEPARATOR = "[SEP]"
-
 
 def passages(config: PretrainConfig, split: str) -> Passages:
     """Passages of one split of a corpus.
