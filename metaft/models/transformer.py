@@ -14,6 +14,7 @@ from metaft.errors import MetaftError
 from metaft.models.added import own_places, own_words, places_before, word_by_word
 from metaft.models.attention import attend
 from metaft.models.layers import Combine
+from metaft.models.presets import sizes
 from metaft.models.text_vector import Pool, Signs, TextVector
 from metaft.validate import require_count, require_fraction
 
@@ -175,16 +176,19 @@ class Transformer(nn.Module):
     Args:
         vocabulary: how many words there are.
         outputs: how many numbers it answers with.
+        preset: sizes by name, bert-tiny, bert-mini, bert-small, bert-medium, bert-base, minilm, gpt2, stories15m or
+            smollm2-135m; what else is given goes before them.
         shape: bert (both directions), gpt or llama (each place sees those before it); the next three say otherwise.
+            Without a preset, bert.
         causal: whether a place sees only those before it.
         rotary: whether queries and keys are turned by their place, instead of a vector learned for each.
         norm_first: whether norms stand before a block's parts, instead of after their sum.
-        layers: how many blocks.
-        width: of a place.
-        heads: of attention.
+        layers: how many blocks; 4 without a preset.
+        width: of a place; 256 without a preset.
+        heads: of attention; 4 without a preset.
         key_heads: heads of keys and values; as many as heads if None.
         inner: width of the hidden layer of feed-forward; four times the width if None.
-        places: how many words a text may have, where places are learned.
+        places: how many words a text may have, where places are learned; 512 without a preset.
         dropout: share of the parts' answers that is dropped in training.
         separator: the number of the word between two segments (``[SEP]``); each has a vector then, as in BERT.
         features: the layers whose states a text's vector is made of, see `TextVector`: last, all, 2, -2, 4..6, -4..
@@ -207,16 +211,17 @@ class Transformer(nn.Module):
         vocabulary: int,
         outputs: int,
         *,
-        shape: Shape = "bert",
+        preset: str | None = None,
+        shape: Shape | None = None,
         causal: bool | None = None,
         rotary: bool | None = None,
         norm_first: bool | None = None,
-        layers: int = 4,
-        width: int = 256,
-        heads: int = 4,
+        layers: int | None = None,
+        width: int | None = None,
+        heads: int | None = None,
         key_heads: int | None = None,
         inner: int | None = None,
-        places: int = 512,
+        places: int | None = None,
         dropout: float = 0.0,
         separator: int | None = None,
         features: str = "last",
@@ -225,7 +230,11 @@ class Transformer(nn.Module):
         signs: Signs = (),
     ) -> None:
         super().__init__()
-        key_heads = heads if key_heads is None else key_heads
+        asked = {"shape": shape, "layers": layers, "width": width, "heads": heads, "key_heads": key_heads,
+                 "inner": inner, "places": places}  # fmt: skip
+        sized = sizes(preset, asked)
+        shape, layers, width, heads, places = (sized[name] for name in ("shape", "layers", "width", "heads", "places"))
+        key_heads, inner = sized.get("key_heads", heads), sized.get("inner")
         for name, value in (("vocabulary", vocabulary), ("outputs", outputs), ("layers", layers), ("width", width),
                             ("heads", heads), ("key_heads", key_heads), ("places", places)):  # fmt: skip
             require_count(value, name, 1)
@@ -290,19 +299,23 @@ class Transformer(nn.Module):
         return self.embedding.words.num_embeddings
 
     @staticmethod
-    def most_words(shape: Shape = "bert", rotary: bool | None = None, places: int = 512, **options: Any) -> int | None:
+    def most_words(preset: str | None = None, rotary: bool | None = None, **options: Any) -> int | None:
         """How many words a text may have.
 
         Args:
-            shape: as of the class.
+            preset: as of the class.
             rotary: likewise.
-            places: likewise.
-            options: the others, which do not matter.
+            options: likewise.
 
         Returns:
             The number; None for any.
+
+        Raises:
+            MetaftError: if there is no such preset.
         """
-        turned = SHAPES.get(shape, {}).get("llama") if rotary is None else rotary
+        sized = sizes(preset, options)
+        turned = SHAPES.get(sized["shape"], {}).get("llama") if rotary is None else rotary
+        places: int = sized["places"]
         return None if turned else places
 
     def states(self, ids: Tensor) -> list[Tensor]:
