@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import cache, cached_property, partial
+from functools import cached_property, lru_cache, partial
 from itertools import islice, takewhile
 from typing import Any, get_args
 
@@ -16,7 +16,6 @@ from metaft.inner.batching import laid_out, over_tasks
 from metaft.inner.objectives import Objective
 from metaft.inner.rules import Params, Rule
 from metaft.inner.rules.scaled import Scaled
-from metaft.learners.by_length import ByLength
 from metaft.learners.embedding import Embedding
 from metaft.learners.fine_tune_steps import Answer, stage_path
 from metaft.learners.learner import Predictor
@@ -157,8 +156,8 @@ class FineTuning:
         def predictor(query_x: Tensor) -> Tensor:
             pieces = query_x.split(sizes)
             counted = [torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if ragged else None for x in pieces]
-            asked = zip(parts, pieces, counted, strict=True)
-            return torch.cat([self._asker(x, c)(part) for part, x, c in asked])
+            asked = zip(parts, map(self._without_padding, pieces), counted, strict=True)
+            return torch.cat([part(x, c) for part, x, c in asked])
 
         return predictor
 
@@ -181,7 +180,8 @@ class FineTuning:
         def answers(chunk: TaskBatch) -> Tensor:
             counted = chunk.query_y != IGNORE if ragged else None
             path = self._walk(net, self._without_padding(chunk.support_x), chunk.support_y, count, ragged)
-            return torch.stack(list(map(self._asker(chunk.query_x, counted), path)))
+            query_x = self._without_padding(chunk.query_x)
+            return torch.stack([answer(query_x, counted) for answer in path])
 
         return torch.cat(map_chunks(answers, batch, self.workers, self._chunk(net, batch), owner=self), dim=1)
 
@@ -232,7 +232,7 @@ class FineTuning:
                 of_support = lambda x, *counted: net.body(of_body, x, None, *counted)
                 features = over_tasks(of_support, (0,) * (1 + len(counted)))(support_x, *counted)
 
-            @cache
+            @lru_cache(maxsize=1)
             def asked(query_x: Tensor, query_counted: Tensor | None) -> Tensor:
                 if texts is not None:
                     return texts.all(texts.network.params(), query_x)
@@ -268,13 +268,6 @@ class FineTuning:
     def _without_padding(self, x: Tensor) -> Tensor:
         """Texts without the places that none of them needs."""
         return trimmed(x) if self._blind_to_padding else x
-
-    def _asker(self, query_x: Tensor, counted: Tensor | None) -> Callable[[Answer], Tensor]:
-        """What asks for the answers to queries; texts of like length together."""
-        if counted is not None or not self._blind_to_padding:
-            return lambda answer: answer(query_x, counted)
-        sorted_ = ByLength.of(query_x)
-        return lambda answer: sorted_.answered(lambda part: answer(part, None))
 
     def _chunk(self, net: TaskNetwork, batch: TaskBatch) -> int:
         """How many tasks to compute together."""

@@ -9,7 +9,6 @@ from torch.func import functional_call
 
 import metaft
 from metaft.learners.answering import last_answers
-from metaft.learners.by_length import TOGETHER, ByLength
 from metaft.learners.fine_tuning import HEADS_AT_ONCE, FineTuning
 from metaft.models import build
 from metaft.models.heads import with_new_head
@@ -24,7 +23,7 @@ def network() -> nn.Module:
     return build("transformer", outputs=3, seed=0, **small).double()
 
 
-def tasks(count: int, queries: int = TOGETHER + 5) -> TaskBatch:
+def tasks(count: int, queries: int = 8) -> TaskBatch:
     draw = torch.Generator().manual_seed(0)
 
     def texts(examples: int) -> torch.Tensor:
@@ -70,17 +69,6 @@ def test_head_first_takes_up_the_course_of_features_computed_once() -> None:
     alone = FineTuning(network(), rate=0.5, steps=2, scope="none").curve(batch)
     torch.testing.assert_close(path[:3], alone, atol=1e-12, rtol=0)
     assert float((path[4] - path[2]).abs().max()) > 1e-4
-
-
-def test_texts_of_like_length_stand_together_and_come_back_in_order() -> None:
-    x = tasks(3).query_x
-    sorted_ = ByLength.of(x)
-    assert [part.shape[1] for part in sorted_.parts] == [TOGETHER, 5]
-    widths = [part.shape[-1] for part in sorted_.parts]
-    assert widths[-1] == 9
-    assert all(bool((part[..., -1] != 0).any()) for part in sorted_.parts)
-    first_and_count = lambda part: torch.stack([part[..., 0], (part != 0).sum(-1)], dim=-1)
-    assert torch.equal(sorted_.answered(first_and_count), first_and_count(x))
 
 
 def test_a_large_network_is_adapted_to_few_tasks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
