@@ -33,8 +33,9 @@ OBJECTIVES: Table[Any] = Table(
         "l2": "metaft.inner.objectives:L2ToStart",
         "l2-after": "metaft.inner.objectives:L2AfterSteps",
         "kl": "metaft.inner.objectives:KLToStart",
+        "kl-words": "metaft.inner.objectives:KLOfWords",
     },
-    supplied=("predict",),
+    supplied=("predict", "words"),
 )
 
 ESTIMATORS: Table[Any] = Table(

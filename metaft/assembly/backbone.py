@@ -20,7 +20,7 @@ from metaft.data.texts.tokenizer import Tokenizer, of_file
 from metaft.distillation.student import MAP
 from metaft.errors import MetaftError
 from metaft.inner.adapt import network
-from metaft.language.build import SEPARATOR, language_model
+from metaft.language.build import language_model
 from metaft.learners.maml import MAML
 from metaft.learners.metric.episodic import EpisodicLearner
 from metaft.learners.supervised import Supervised
@@ -68,7 +68,7 @@ def _language(path: str | Path, config: PretrainConfig, weights: str) -> nn.Modu
     """The transformer of a language model, with a fresh head; what says words is left out."""
     run = RunDirectory(path)
     stored, own = checkpoint.load_newest(run.checkpoints), of_file(run.path, str(path))
-    model = language_model(config, own.vocabulary, own.number(SEPARATOR))
+    model = language_model(config, own.vocabulary, own.bounds()[1])
     chosen = stored.chosen(weights)
     checkpoint.require_fit(chosen, dict(model.named_parameters()), stored.path)
     model.load_state_dict(chosen)

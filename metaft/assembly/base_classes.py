@@ -13,6 +13,7 @@ from metaft.learners.class_means import base_mean
 from metaft.plugins import is_foreign
 from metaft.runs.recorded import recorded_config
 from metaft.settings.config import RunConfig
+from metaft.settings.learner import ModelSettings
 from metaft.settings.pretrain import PretrainConfig, SupervisedConfig
 from metaft.tasks.episodes import Episodes
 
@@ -34,11 +35,12 @@ def base_feature(path: str | Path, model: nn.Module, options: Mapping[str, str],
         MetaftError: if the run was not trained on classes, these are absent, or its network has no running statistics.
     """
     own = config if is_foreign(str(path)) else recorded_config(path)
+    network = own.model if isinstance(own, ModelSettings) and own is not config else str(path)
     if isinstance(own, PretrainConfig) and own.on_words:
         own = config
     if not isinstance(own, RunConfig | SupervisedConfig):
         raise MetaftError(f"centre=base: {path} does not say which classes its network was trained on")
-    family = build_family(own.model_copy(update=SMALLEST), "train", own.seed)
+    family = build_family(own.model_copy(update=SMALLEST), "train", own.seed, networks=[network])
     if not isinstance(family, Episodes):
         raise MetaftError(f"centre=base: {path} was trained on {own.dataset}, which has no classes")
     how = {name: options[name] for name in ("features", "combine") if name in options}

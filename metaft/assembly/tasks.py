@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 from metaft import tasks
@@ -12,6 +12,7 @@ from metaft.data.class_lists import require_disjoint
 from metaft.data.images import LabelledImages, together
 from metaft.data.splits import ALL, SPLITS
 from metaft.errors import MetaftError
+from metaft.models.places import places_of
 from metaft.parts import convert, read_options
 from metaft.plugins import call, is_import_path, load_attribute
 from metaft.settings.defaults import TEXTS
@@ -22,11 +23,20 @@ from metaft.tasks.family import TaskFamily
 
 CHANNELS = {"grey": 1, "rgb": 3, None: None}
 
+NETWORKS = ("model", "teacher_model")
+"""Settings that name a network which reads the data."""
+
 SMALLEST = {"ways": 2, "shots": 1, "queries": 1, "fewest_ways": None, "fewest_shots": None}
 """Settings of tasks that any data set can give: for those who want its images alone."""
 
 
-def build_family(settings: FamilySettings, split: str, seed: int, train_ways: int | None = None) -> TaskFamily:
+def build_family(
+    settings: FamilySettings,
+    split: str,
+    seed: int,
+    train_ways: int | None = None,
+    networks: Sequence[str] | None = None,
+) -> TaskFamily:
     """The task family of one split.
 
     Args:
@@ -34,6 +44,8 @@ def build_family(settings: FamilySettings, split: str, seed: int, train_ways: in
         split: "train", "val" or "test"; or "all", the classes of all three.
         seed: of the tasks.
         train_ways: classes in a task of split "train", where that differs.
+        networks: what reads the texts, as `metaft.models.build` takes it; those of the settings if None. A text longer
+            than one of them has places for is cut, unless the settings ask for more words.
 
     Returns:
         The family.
@@ -63,18 +75,33 @@ def build_family(settings: FamilySettings, split: str, seed: int, train_ways: in
         return _table(settings, split, seed)
     if not info.schemes and settings.scheme != FamilySettings.model_fields["scheme"].default:
         raise MetaftError(f"scheme = {settings.scheme!r}: data set {settings.dataset} has only one way to be split")
-    return tasks.episodes(
-        settings.dataset,
-        *_shape(settings, split, train_ways),
-        split,
-        seed,
-        settings.data_root,
-        CHANNELS[settings.colours],
-        settings.within,
-        settings.tokenizer,
-        settings.max_words,
-        **image_options(settings, info.options) | own,
-    )
+
+    def drawn(max_words: int | None) -> Episodes:
+        return tasks.episodes(
+            settings.dataset,
+            *_shape(settings, split, train_ways),
+            split,
+            seed,
+            settings.data_root,
+            CHANNELS[settings.colours],
+            settings.within,
+            settings.tokenizer,
+            max_words,
+            **image_options(settings, info.options) | own,
+        )
+
+    if info.texts is None or settings.max_words not in (None, info.max_words):
+        return drawn(settings.max_words)
+    if networks is None:
+        named = (getattr(settings, field, None) for field in NETWORKS)
+        networks = [name for name in named if name is not None]
+    limits = [info.max_words, *map(places_of, networks)]
+    most = min((limit for limit in limits if limit is not None), default=None)
+    if info.max_words is None and most is not None:
+        whole = drawn(None)
+        if whole.input_shape[0] <= most:
+            return whole
+    return drawn(most)
 
 
 def _own_options(settings: FamilySettings, info: catalog.DatasetInfo) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ from metaft.data.texts import tokenizer
 from metaft.data.texts.labelled_texts import LabelledTokens
 from metaft.errors import MetaftError
 from metaft.learners.spec import RANDOM, Spec
-from metaft.plugins import FOREIGN, foreign
+from metaft.plugins import FOREIGN, foreign, is_foreign
 from metaft.runs.directory import read_record
 from metaft.runs.reading import entries
+from metaft.runs.recorded import recorded_config
 from metaft.settings.defaults import TEXTS
 from metaft.settings.family import with_dataset
+from metaft.settings.learner import ModelSettings
 from metaft.tasks.family import TaskFamily
 
 
@@ -85,3 +88,27 @@ def in_own_words(settings: Mapping[str, Any], specs: Iterable[Spec]) -> dict[str
     asked = {others.name if (others := foreign(run)) else None for run in runs}
     name = asked.pop() if len(asked) == 1 else None
     return {**settings, **({} if name is None else {"tokenizer": f"{FOREIGN}{name}"})}
+
+
+def networks_of(specs: Iterable[Spec], config: ModelSettings) -> list[str]:
+    """The networks that learners stand on, by name.
+
+    Args:
+        specs: the learners, seeds filled in.
+        config: the network of a random start.
+
+    Returns:
+        One a learner that has one; what is wrong with a learner is said where it is made.
+    """
+    found = []
+    for spec in specs:
+        where = spec.target if spec.kind == "run" else spec.options.get("backbone")
+        if where is None:
+            continue
+        if where == RANDOM or is_foreign(where):
+            found.append(config.model if where == RANDOM else where)
+            continue
+        with contextlib.suppress(MetaftError):
+            own = recorded_config(where)
+            found += [own.model] if isinstance(own, ModelSettings) else []
+    return found

@@ -28,6 +28,7 @@ COMMANDS = {
     "show": ("metaft.cli.show", "Show everything needed to repeat a run."),
     "repeat": ("metaft.cli.repeat", "Repeat a run, and say whether the numbers agree."),
     "compare": ("metaft.cli.compare", "Compare learners on the same test tasks."),
+    "conflict": ("metaft.cli.conflict", "Say whether tasks pull one backbone apart, block by block."),
     "analogies": ("metaft.cli.analogies", "Answer a : b = c : ? by word vectors, section by section."),
     "export": ("metaft.cli.export", "Write a run as a folder of peft or Hugging Face."),
     "tensorboard": ("metaft.cli.tensorboard", "Open TensorBoard on runs."),

@@ -8,10 +8,12 @@ from typing import Any
 from metaft.assembly.meta_learner import Parts
 from metaft.assembly.networks import build_classifier
 from metaft.assembly.tasks import SMALLEST, build_family
+from metaft.assembly.word_teacher import word_teacher
 from metaft.data.class_lists import require_disjoint
+from metaft.distillation.loss import DistillationLoss
 from metaft.distributed.place import place
 from metaft.errors import MetaftError
-from metaft.language.build import SEPARATOR, language_model, passages
+from metaft.language.build import language_model, passages
 from metaft.language.learner import LanguageLearner
 from metaft.language.passages import Passages
 from metaft.learners.supervised import Supervised
@@ -48,11 +50,16 @@ def build_language(config: PretrainConfig) -> Parts[Passages, LanguageLearner]:
         The parts.
 
     Raises:
-        MetaftError: for an unknown corpus, tokenizer or model, or a corpus that is absent.
+        MetaftError: for an unknown corpus, tokenizer or model, a corpus that is absent, or a teacher that does not fit.
     """
     train, validation = passages(config, "train"), passages(config, "val")
     own = train.corpus.tokenizer
-    return Parts(train, validation, LanguageLearner(language_model(config, own.vocabulary, own.number(SEPARATOR))))
+    taught: dict[str, Any] = {}
+    if config.teacher is not None:
+        loss = DistillationLoss(temperature=config.temperature, label_weight=config.label_weight)
+        taught = {"teacher": word_teacher(config.teacher, train), "loss": loss}
+    model = language_model(config, own.vocabulary, own.bounds()[1])
+    return Parts(train, validation, LanguageLearner(model, **taught))
 
 
 def build_pretraining(config: SupervisedConfig) -> Parts[Minibatches, Supervised]:
@@ -72,7 +79,7 @@ def build_pretraining(config: SupervisedConfig) -> Parts[Minibatches, Supervised
     validation = build_family(config, "val", config.seed)
     if not isinstance(drawn, Episodes):
         raise MetaftError(f"pretraining tells classes apart; {config.dataset} is not a data set of classes")
-    if isinstance(validation, Episodes):
+    if isinstance(validation, Episodes) and not drawn.images.shared:
         require_disjoint({"train": drawn.images.names, "val": validation.images.names}, config.dataset)
     train = Minibatches(drawn.images, config.shift, config.seed, config.dataset, "train", drawn.details)
     train.batch(0, config.batch_size)  # too few images for a minibatch: say so before any work

@@ -6,6 +6,7 @@ import hashlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,9 +14,11 @@ from torch import Tensor
 
 from metaft.data import catalog, mnist
 from metaft.data.draws import draws
-from metaft.data.images import LabelledImages
+from metaft.data.examples import LabelledExamples
 from metaft.data.splits import SPLITS
 from metaft.errors import MetaftError
+
+E = TypeVar("E", bound=LabelledExamples)
 
 
 @dataclass(frozen=True)
@@ -28,9 +31,9 @@ class ExampleSplit:
         test: what is scored once, at the end.
     """
 
-    train: LabelledImages
-    val: LabelledImages
-    test: LabelledImages
+    train: LabelledExamples
+    val: LabelledExamples
+    test: LabelledExamples
 
     def __post_init__(self) -> None:
         if not self.train.names == self.val.names == self.test.names:
@@ -38,13 +41,11 @@ class ExampleSplit:
 
     @property
     def digest(self) -> str:
-        """A sha256 over the three sets' classes and images, 64 hexadecimal digits, for the record."""
+        """A sha256 over the three sets' classes and examples, 64 hexadecimal digits, for the record."""
         return hashlib.sha256("".join(getattr(self, split).digest for split in SPLITS).encode()).hexdigest()
 
 
-def divide(
-    images: LabelledImages, *, val: float = 0.1, test: float = 0.2, seed: int = 0
-) -> tuple[LabelledImages, LabelledImages, LabelledImages]:
+def divide(images: E, *, val: float = 0.1, test: float = 0.2, seed: int = 0) -> tuple[E, E, E]:
     """Divide the examples of each class by a seed.
 
     Args:
@@ -68,15 +69,15 @@ def divide(
                 f"class {images.names[short]!r} has {int(images.counts[short])} examples: val = {val} and test = "
                 f"{test} leave none to {name}; ask for fewer, or for classes of more examples"
             )
-    labels = torch.repeat_interleave(torch.arange(images.classes), images.counts)
+    labels = images.labels
     keys = draws(seed, "example split").random(len(labels))
     order = torch.from_numpy(np.lexsort((keys, labels.numpy())))  # each class's rows in random order
     place = torch.arange(len(labels)) - images.starts[labels]
     is_test, is_val = place < to_test[labels], place < (to_test + to_val)[labels]
     return (
-        _kept(images, order[~is_val], images.counts - to_val - to_test),
-        _kept(images, order[is_val & ~is_test], to_val),
-        _kept(images, order[is_test], to_test),
+        images.keep(order[~is_val].sort().values, images.counts - to_val - to_test),
+        images.keep(order[is_val & ~is_test].sort().values, to_val),
+        images.keep(order[is_test].sort().values, to_test),
     )
 
 
@@ -128,7 +129,3 @@ def _counts(name: str, asked: float, counts: Tensor) -> Tensor:
     if isinstance(asked, bool) or not (0 <= asked < 1 or whole):
         raise MetaftError(f"{name} must be a share in [0, 1) or a whole number of examples a class, not {asked!r}")
     return torch.full_like(counts, int(asked)) if whole else (counts * asked).round().long()
-
-
-def _kept(images: LabelledImages, rows: Tensor, counts: Tensor) -> LabelledImages:
-    return LabelledImages(images.images[rows.sort().values], counts, images.names)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, Self
 
+import torch
 from torch import Tensor
 
 from metaft.data.layout import Layout
@@ -57,6 +59,53 @@ class LabelledExamples(ABC):
             ``[tasks, first, *input]`` and the others; texts have one length in both.
         """
         return self.take(rows[:, :first]), self.take(rows[:, first:])
+
+    def portions(self, most: int) -> list[Tensor]:
+        """All examples in portions that a network can be given at once.
+
+        Args:
+            most: examples of a portion.
+
+        Returns:
+            ``int64 [portion]`` each, places among the examples, every one once.
+        """
+        return list(torch.arange(len(self)).split(most))
+
+    def each(self, answer: Callable[[Tensor], Tensor], most: int) -> Tensor:
+        """What a network says of all examples.
+
+        Args:
+            answer: ``[portion, *input] → [portion, outputs]``.
+            most: examples of a portion.
+
+        Returns:
+            ``[examples, outputs]``, in the order of the examples.
+        """
+        portions = self.portions(most)
+        found = torch.cat([answer(self.take(rows)) for rows in portions])
+        return found[torch.cat(portions).argsort()]
+
+    @property
+    @abstractmethod
+    def digest(self) -> str:
+        """A sha256 over classes, their sizes and all examples, 64 hexadecimal digits."""
+
+    @abstractmethod
+    def keep(self, rows: Tensor, counts: Tensor) -> Self:
+        """Some examples, filed under the same classes.
+
+        Args:
+            rows: ``int64 [kept]``, places among the examples, class by class.
+            counts: ``int64 [classes]``, how many of them belong to each class.
+
+        Returns:
+            A new set of these.
+        """
+
+    @property
+    def labels(self) -> Tensor:
+        """``int64 [examples]``: the class of each."""
+        return torch.repeat_interleave(torch.arange(self.classes), self.counts)
 
     @property
     def details(self) -> dict[str, object]:

@@ -88,6 +88,10 @@ class LabelledImages(LabelledExamples):
         total.update(self.images.contiguous().numpy().data)
         return total.hexdigest()
 
+    def keep(self, rows: Tensor, counts: Tensor) -> LabelledImages:
+        """As `LabelledExamples`."""
+        return LabelledImages(self.images[rows], counts, self.names)
+
     def select(self, classes: Sequence[int]) -> LabelledImages:
         """Keep some classes, in the order given.
 

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from metaft.data.draws import draws
-from metaft.data.images import LabelledImages
+from metaft.data.examples import LabelledExamples
 from metaft.errors import MetaftError, nearest
 
 Noise = Literal["symmetric", "pairwise"]
 
 
 @dataclass(frozen=True)
-class NoisyImages:
+class NoisyExamples:
     """Examples some of which lie under a wrong class.
 
     Args:
@@ -26,7 +26,7 @@ class NoisyImages:
         described: which noise it is, JSON-able.
     """
 
-    images: LabelledImages
+    images: LabelledExamples
     clean: Tensor
     sources: Tensor
     described: dict[str, object]
@@ -37,7 +37,7 @@ class NoisyImages:
         return self.clean != torch.repeat_interleave(torch.arange(self.images.classes), self.images.counts)
 
 
-def with_label_noise(images: LabelledImages, noise: Noise, fraction: float, seed: int = 0) -> NoisyImages:
+def with_label_noise(images: LabelledExamples, noise: Noise, fraction: float, seed: int = 0) -> NoisyExamples:
     """File a fraction of all examples under another class.
 
     For *training* examples: what is validated and tested on keeps its labels. The wrong examples are drawn by a
@@ -71,7 +71,7 @@ def with_label_noise(images: LabelledImages, noise: Noise, fraction: float, seed
     moved[chosen] = steps[chosen] if noise == "symmetric" else 1
     labels = (clean + moved) % images.classes
     sources = labels.argsort(stable=True)
-    filed = LabelledImages(images.images[sources], labels.bincount(minlength=images.classes), images.names)
-    return NoisyImages(
+    filed = images.keep(sources, labels.bincount(minlength=images.classes))
+    return NoisyExamples(
         filed, clean[sources], sources, {"label_noise": noise, "noise_fraction": fraction, "noise_seed": seed}
     )

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import torch
 
-from metaft.data.images import LabelledImages
+from metaft.data.examples import LabelledExamples
 from metaft.errors import MetaftError, nearest
 
 
-def leave_out(images: LabelledImages, classes: Sequence[str]) -> LabelledImages:
+def leave_out(images: LabelledExamples, classes: Sequence[str]) -> LabelledExamples:
     """Take the examples of some classes away: who learns from the rest still has an output for each (Hinton 2015, §3).
 
     Args:
@@ -34,4 +34,4 @@ def leave_out(images: LabelledImages, classes: Sequence[str]) -> LabelledImages:
             f"leaving out {len(set(classes))} of {images.classes} classes leaves no example to learn from"
         )
     counts = images.counts.where(~gone, 0)
-    return LabelledImages(images.images[~gone.repeat_interleave(images.counts)], counts, images.names)
+    return images.keep((~gone.repeat_interleave(images.counts)).nonzero().flatten(), counts)

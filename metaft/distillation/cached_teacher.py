@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from metaft.data.cache import Entry, cached
-from metaft.data.images import as_numbers
 from metaft.distillation.teacher import Answers, Teacher
 from metaft.errors import MetaftError, nearest
 from metaft.tasks.batch import TaskBatch
@@ -75,14 +74,14 @@ def answers(teacher: Teacher, family: Minibatches, cache: Caching = "auto", seen
             f"cache = 'on' and shift = {family.shift}: images that are moved at random are answered as they come; "
             "say cache = 'auto'"
         )
-    images = family.pictures
+    images = family.images
     small = len(images) * teacher.width * torch.float32.itemsize <= MOST_BYTES
     pays = not family.shift and small and (seen is None or seen > len(images))
     if cache == "off" or (cache == "auto" and not pays):
         return teacher
     # Weights and structure do not tell how a network of one's own computes: its answer to one image does.
-    one = teacher.answer(as_numbers(images.images[:1]))
+    one = teacher.answer(images.take(torch.tensor([0])))
     sample = hashlib.sha256(one.numpy().data).hexdigest()[:16]
     key = f"teacher-{teacher.digest}-{sample}-{images.digest}"
-    entry = cached(key, lambda: Entry({"answers": teacher.table(images.images)}, ()))
+    entry = cached(key, lambda: Entry({"answers": teacher.table(images)}, ()))
     return CachedAnswers(entry.tensors["answers"], teacher.describe())

@@ -11,7 +11,8 @@ from typing import Literal, Protocol, get_args
 import torch
 from torch import Tensor, nn
 
-from metaft.data.images import as_numbers
+from metaft.data.examples import LabelledExamples
+from metaft.data.layout import Layout
 from metaft.errors import MetaftError, nearest
 from metaft.models.heads import without_head
 from metaft.tasks.answers import log_probabilities
@@ -19,7 +20,7 @@ from metaft.tasks.batch import TaskBatch
 
 Output = Literal["scores", "features"]
 CHUNK = 256
-"""Images in one forward pass over a whole data set."""
+"""Examples in one forward pass over a whole data set."""
 
 
 class Answers(Protocol):
@@ -47,8 +48,9 @@ class Teacher:
 
     Args:
         models: the network or networks; copied.
-        input_shape: of one example, ``(channels, height, width)``.
+        input_shape: of one example, ``(channels, height, width)``; of a text ``(places,)``.
         output: "scores", or the "features" that one network's head is given.
+        layout: what an example is: "images", or "sequences" of words.
 
     Raises:
         MetaftError: if there is no network, the members of an ensemble tell different classes apart, or features are
@@ -56,7 +58,11 @@ class Teacher:
     """
 
     def __init__(
-        self, models: nn.Module | Sequence[nn.Module], input_shape: tuple[int, ...], output: Output = "scores"
+        self,
+        models: nn.Module | Sequence[nn.Module],
+        input_shape: tuple[int, ...],
+        output: Output = "scores",
+        layout: Layout = "images",
     ) -> None:
         given = [models] if isinstance(models, nn.Module) else list(models)
         if output not in get_args(Output):
@@ -69,7 +75,7 @@ class Teacher:
         self.output = output
         self.models = tuple(model.eval().requires_grad_(False) for model in own)
         with torch.no_grad():
-            example = torch.zeros(1, *input_shape)
+            example = torch.zeros(1, *input_shape, dtype=torch.int64 if layout == "sequences" else torch.float32)
             widths = [model(example).flatten(1).shape[1] for model in self.models]
         if len(set(widths)) > 1:
             raise MetaftError(f"the teachers of an ensemble tell {widths} classes apart; they need the same ones")
@@ -77,10 +83,10 @@ class Teacher:
 
     @torch.no_grad()
     def answer(self, x: Tensor) -> Tensor:
-        """Answer for images.
+        """Answer for examples.
 
         Args:
-            x: ``[examples, *input]``, float.
+            x: ``[examples, *input]``, float, or whole numbers of words.
 
         Returns:
             ``[examples, width]``.
@@ -89,19 +95,19 @@ class Teacher:
         return found[0] if len(found) == 1 else mean_probabilities(torch.stack(found))
 
     def __call__(self, batch: TaskBatch) -> Tensor:
-        """Answer for a minibatch's images as they are, moved or not."""
+        """Answer for a minibatch's examples as they are; images moved or not."""
         return self.answer(batch.query_x.flatten(0, 1))
 
-    def table(self, images: Tensor) -> Tensor:
+    def table(self, examples: LabelledExamples) -> Tensor:
         """Answer for a whole data set, piece by piece.
 
         Args:
-            images: ``uint8 [examples, channels, height, width]``.
+            examples: images or texts.
 
         Returns:
             ``[examples, width]``, float32.
         """
-        return torch.cat([self.answer(as_numbers(part)) for part in images.split(CHUNK)])
+        return examples.each(self.answer, CHUNK)
 
     @cached_property
     def digest(self) -> str:

@@ -16,6 +16,8 @@ from metaft.evaluation.difference import Difference, difference
 from metaft.evaluation.result import Result
 from metaft.evaluation.statistics import Spread, Summary, seed_spread, summarise
 
+BYTES = 4
+"""Of a number, float32."""
 EVALUATION = 2
 """Raised whenever equal learners on equal tasks come to other scores than before; 1 said nothing of itself."""
 
@@ -86,6 +88,7 @@ class Row:
             said by ``gap.about``: "the method", or "these weights" alone.
         mode: "transductive" or "inductive".
         adapts: how many numbers change per task; None if the learner does not say.
+        bytes_per_task: of a file that holds them, beside one network for all tasks; None likewise.
         parameters: how many numbers the learner holds.
         seconds_per_task: mean over seeds.
         peak_bytes: the largest over seeds; None where it cannot be measured.
@@ -100,6 +103,7 @@ class Row:
     verdict: str
     mode: str
     adapts: int | None
+    bytes_per_task: int | None
     parameters: int
     seconds_per_task: float
     peak_bytes: int | None
@@ -216,7 +220,8 @@ class Comparison:
             gap=gap,
             verdict="" if gap is None else gap.verdict(self.metric == "accuracy"),
             mode=results[0].mode,
-            adapts=learner.get("adapts"),
+            adapts=(adapts := learner.get("adapts")),
+            bytes_per_task=None if adapts is None else BYTES * adapts,
             parameters=int(learner.get("parameters", 0)),
             seconds_per_task=sum(cell.seconds_per_task for cell in cells) / len(cells),
             peak_bytes=max(peaks, default=None),

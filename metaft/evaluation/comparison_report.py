@@ -38,7 +38,7 @@ def table_rows(comparison: Comparison, shots: int) -> tuple[list[str], list[list
     """
     metric = comparison.metric
     heads = ["learner", LABELS[metric], "seeds: min–max", f"against {comparison.baseline}", "mode", "adapts",
-             "parameters", "ms a task", "peak MB"]  # fmt: skip
+             "parameters", "kB a task", "ms a task", "peak MB"]  # fmt: skip
     rows = comparison.rows(shots)
     cells = [
         [
@@ -49,6 +49,7 @@ def table_rows(comparison: Comparison, shots: int) -> tuple[list[str], list[list
             row.mode,
             "–" if row.adapts is None else f"{row.adapts:,}",
             f"{row.parameters:,}",
+            "–" if row.bytes_per_task is None else f"{row.bytes_per_task / 1000:,.1f}",
             f"{1000 * row.seconds_per_task:.3g}",
             "–" if row.peak_bytes is None else f"{row.peak_bytes / 2**20:,.0f}",
         ]
@@ -127,8 +128,9 @@ def note(comparison: Comparison) -> str:
     text = (
         f"{comparison.tasks} tasks at each number of shots, the same for every learner; {better} is better. ± of a "
         "score is half of the 95% interval over tasks, of each task's mean over seeds; min–max is over the seeds' "
-        f"means, – where there are no seeds. {_differences(comparison)} adapts: numbers that change per task. ms a "
-        "task: to adapt and answer once. peak MB: resident memory added."
+        f"means, – where there are no seeds. {_differences(comparison)} adapts: numbers that change per task. kB a "
+        "task: to store them in float32, beside one network for all tasks. ms a task: to adapt and answer once. "
+        "peak MB: resident memory added."
     )
     if "words" in comparison.family:
         text += (

@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from metaft.data.images import LabelledImages, as_numbers
+from metaft.data.examples import LabelledExamples
+from metaft.data.layout import Layout
 from metaft.distributed.world import ALONE, World
 from metaft.evaluation.calibration import agreement, expected_calibration_error, mean_entropy
 from metaft.evaluation.evaluate import Answering
@@ -23,7 +24,7 @@ from metaft.tasks.batch import TaskBatch
 from metaft.tasks.family import Kind, TaskFamily
 
 CHUNK = 1000
-"""Images answered at once."""
+"""Examples answered at once."""
 
 
 @dataclass(frozen=True)
@@ -93,26 +94,26 @@ def measure(scores: Tensor, labels: Tensor, teacher: Tensor | None = None) -> Me
 
 
 @torch.no_grad()
-def answers(learner: Answering, images: Tensor, device: torch.device | str = "cpu") -> Tensor:
+def answers(learner: Answering, examples: LabelledExamples, device: torch.device | str = "cpu") -> Tensor:
     """A classifier's scores.
 
     Args:
         learner: answers for queries without a support set.
-        images: ``uint8 [images, channels, height, width]``.
+        examples: images or texts.
         device: where the learner computes.
 
     Returns:
-        ``float32 [images, classes]``, on the CPU.
+        ``float32 [examples, classes]``, on the CPU.
     """
-    pieces = [learner.curve(_tasks(part).to(device))[-1, :, 0].cpu() for part in images.split(CHUNK)]
-    return torch.cat(pieces)
+    answer = lambda x: learner.curve(_tasks(x, examples.layout).to(device))[-1, :, 0].cpu()
+    return examples.each(answer, CHUNK)
 
 
-def _tasks(images: Tensor) -> TaskBatch:
-    """Images as tasks of one query and no support; their labels are not told."""
-    x = as_numbers(images).unsqueeze(1)
+def _tasks(examples: Tensor, layout: Layout) -> TaskBatch:
+    """Examples as tasks of one query and no support; their labels are not told."""
+    x = examples.unsqueeze(1)
     y = torch.zeros(len(x), 1, dtype=torch.int64)
-    return TaskBatch(x[:, :0], y[:, :0], x, y, layout=LabelledImages.layout)
+    return TaskBatch(x[:, :0], y[:, :0], x, y, layout=layout)
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ class HeldOut:
         teacher: a teacher's scores of the examples, ``[examples, classes]``, if agreement with it is to be measured.
     """
 
-    images: LabelledImages = field(repr=False)
+    images: LabelledExamples = field(repr=False)
     dataset: str = "images"
     split: str = "val"
     details: Mapping[str, object] = field(default_factory=dict, hash=False)
@@ -141,23 +142,23 @@ class HeldOut:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """``(channels, height, width)``."""
+        """Of an image ``(channels, height, width)``, of a text ``(places,)``, the longest's."""
         return self.images.input_shape
 
     @property
     def labels(self) -> Tensor:
         """``int64 [examples]``."""
-        return torch.repeat_interleave(torch.arange(self.images.classes), self.images.counts)
+        return self.images.labels
 
     def batch(self, index: int, tasks: int) -> TaskBatch:
         """The index-th block of examples in stored order, from the first again after the last."""
         rows = (torch.arange(tasks) + index * tasks) % len(self.images)
-        batch = _tasks(self.images.images[rows])
+        batch = _tasks(self.images.take(rows), self.images.layout)
         return dataclasses.replace(batch, query_y=self.labels[rows].unsqueeze(1))
 
     def measure(self, learner: Answering, device: torch.device | str = "cpu") -> Measures:
         """Score a classifier on all examples."""
-        return measure(answers(learner, self.images.images, device), self.labels, self.teacher)
+        return measure(answers(learner, self.images, device), self.labels, self.teacher)
 
     def score(self, learner: MetaLearner, tasks: int, device: torch.device | str, world: World = ALONE) -> Validation:
         """What the training loop chooses weights by: accuracy on all examples, however many tasks it asks for."""
@@ -168,6 +169,7 @@ class HeldOut:
         """The settings that identify this family."""
         return {
             **self.details,
+            **self.images.details,
             "family": "held-out examples",
             "dataset": self.dataset,
             "split": self.split,

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from metaft.data.texts.labelled_texts import PADDING
 from metaft.errors import MetaftError
 from metaft.inner.rules import Params
 from metaft.tasks.batch import IGNORE
@@ -22,7 +23,8 @@ Predict = Callable[[Params, Tensor], Tensor]
 class Objective(Protocol):
     """A scalar to descend on one task's support set.
 
-    ``uses_start`` says whether it depends on where the inner loop began, as well as on where it stands.
+    ``uses_start`` says whether it depends on where the inner loop began, as well as on where it stands. One that passes
+    the examples through the network itself, beside the loss, has ``reads_inputs = True``.
     """
 
     uses_start: bool
@@ -104,6 +106,7 @@ class KLToStart:
     weight: float = 1.0
     predict: Predict | None = None
     uses_start = True
+    reads_inputs = True
 
     def __post_init__(self) -> None:
         require_positive(self.weight, "the objective's weight")
@@ -115,5 +118,44 @@ class KLToStart:
         before = F.log_softmax(self.predict(start, x), dim=-1)
         now = F.log_softmax(self.predict(params, x), dim=-1)
         counted = y != IGNORE
+        divergence = (before.exp() * (before - now)).sum(-1).where(counted, 0).sum() / counted.sum()
+        return loss(params, x, y) + self.weight * divergence
+
+
+@dataclass(frozen=True)
+class KLOfWords:
+    """L(θ) + λ KL(p_{θ_0}(w|text) ‖ p_θ(w|text)) over words w, averaged over the places of the support set's texts.
+
+    As Yu et al. 2013, eq. 4, of what a language model says instead of a classifier: of a causal one the distribution of
+    the next word behind every prefix of a text, of a masked one that of the word at every place. Gradients flow into
+    the start too.
+
+    Args:
+        weight: λ > 0.
+        words: ``words(params, ids) → scores [examples, places, vocabulary]``.
+
+    Raises:
+        MetaftError: if λ is not a positive finite number, or the network says no words.
+    """
+
+    weight: float = 1.0
+    words: Predict | None = None
+    uses_start = True
+    reads_inputs = True
+
+    def __post_init__(self) -> None:
+        require_positive(self.weight, "the objective's weight")
+        if self.words is None:
+            raise MetaftError(
+                "objective 'kl-words' needs a network that says words: a transformer, stories260k, hf:smollm2 or a run "
+                "of a language model"
+            )
+
+    def __call__(self, loss: Loss, params: Params, start: Params, x: Tensor, y: Tensor) -> Tensor:
+        """Summed over words, averaged over places that are not padding."""
+        assert self.words is not None
+        before = F.log_softmax(self.words(start, x), dim=-1)
+        now = F.log_softmax(self.words(params, x), dim=-1)
+        counted = (x != PADDING) & (y != IGNORE).unsqueeze(-1)
         divergence = (before.exp() * (before - now)).sum(-1).where(counted, 0).sum() / counted.sum()
         return loss(params, x, y) + self.weight * divergence

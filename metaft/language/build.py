@@ -14,8 +14,6 @@ from metaft.plugins import named_part
 from metaft.settings.pretrain import PretrainConfig
 from metaft.tables import WORD_OBJECTIVES
 
-SEPARATOR = "[SEP]"
-
 
 def passages(config: PretrainConfig, split: str) -> Passages:
     """Passages of one split of a corpus.
@@ -68,13 +66,13 @@ def transformer(config: PretrainConfig, vocabulary: int, separator: int, asked: 
     Raises:
         MetaftError: as `language_model`.
     """
-    name = named_part(config.model, "model").name
-    if name != "transformer":
+    part = named_part(config.model, "model")
+    if part.name != "transformer":
         raise MetaftError(
             f"model = {config.model}: words are said by a transformer: --model transformer:layers=4,width=256"
         )
     # What the model's own text says goes before it.
-    usual: dict[str, Any] = {"shape": "gpt" if asked.causal else "bert"}
+    usual: dict[str, Any] = {} if "preset" in part.options else {"shape": "gpt" if asked.causal else "bert"}
     usual |= {"separator": separator} if asked.order else {}
     how: dict[str, Any] = {"outputs": 1, "input_shape": (config.length,), "seed": config.seed, "vocabulary": vocabulary}
     made = cast(Transformer, models.build(config.model, **how, **usual))

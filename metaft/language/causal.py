@@ -19,7 +19,7 @@ from metaft.tasks.batch import IGNORE
 @dataclass(frozen=True, kw_only=True)
 class Causal:
     """At each place the next word is to be said (Radford et al. 2018, eq. 1); a document stands between ``[CLS]`` and
-    ``[SEP]``.
+    ``[SEP]``, or what the tokenizer has for them.
     """
 
     causal = True
@@ -32,7 +32,7 @@ class Causal:
 
     def asked(self, corpus: TokenCorpus, spans: Tensor, length: int, draw: np.random.Generator) -> Words:
         """As `Asking`: so many places, and the words after them."""
-        begin, end = corpus.tokenizer.number("[CLS]"), corpus.tokenizer.number("[SEP]")
+        begin, end = corpus.tokenizer.bounds()
         place = spans[:, :1] + torch.arange(length + 1) - 1  # one before the passage: what its first word follows
         ids = corpus.ids[place.clamp(0, len(corpus.ids) - 1)].long()
         ids = ids.masked_fill(place < spans[:, 2:3], begin)

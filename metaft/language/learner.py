@@ -10,10 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from metaft.distillation.loss import DistillationLoss
 from metaft.elementary.mode import Elementary
 from metaft.errors import MetaftError
 from metaft.language.model import LanguageModel
 from metaft.language.passages import Words
+from metaft.language.teacher import WordTeacher
 from metaft.learners.learner import Predictor
 from metaft.outer.mean_gradient import MetaGradient
 from metaft.tasks.batch import IGNORE, TaskBatch
@@ -26,14 +28,22 @@ class LanguageLearner:
     2019, §3.1): a mean over passages, so that ranks can share them. On a GPU it computes in bfloat16, weights stay
     float32.
 
+    With a teacher, what a place costs is a mixture of that and of the distance to the teacher's distribution of words
+    (Hinton et al. 2015, §2; of masked words DistilBERT, Sanh et al. 2019, §3).
+
     Args:
         model: the network; copied.
+        teacher: whose words are learned from as well; None for none.
+        loss: how the two are mixed; needed with a teacher.
     """
 
     name = "language-model"
     transductive = False
 
-    def __init__(self, model: LanguageModel) -> None:
+    def __init__(
+        self, model: LanguageModel, teacher: WordTeacher | None = None, loss: DistillationLoss | None = None
+    ) -> None:
+        self.teacher, self.loss = teacher, loss
         self.module = copy.deepcopy(model)
         self.trains = tuple(name for name, _ in self.module.named_parameters())
         self.params = {name: p.detach().clone() for name, p in self.module.named_parameters()}
@@ -71,7 +81,12 @@ class LanguageLearner:
             ``[passages]``.
         """
         said, order, truth = self._said(params, batch)
-        words = F.cross_entropy(said, truth, reduction="none")
+        if self.teacher is None or self.loss is None:
+            words = F.cross_entropy(said, truth, reduction="none")
+        else:
+            with _precision(batch.query_x.device):
+                taught = _whole(self.teacher(batch.query_x, _asked(batch)))
+            words = self.loss.losses(said, said, truth, taught, None)
         mean = _by_passage(words, batch) / _asked(batch).sum(1).clamp(min=1)
         return mean if order is None else mean + F.cross_entropy(order, batch.order, reduction="none")
 
@@ -152,6 +167,12 @@ class LanguageLearner:
             "learner": self.name,
             "parameters": sum(p.numel() for p in self.params.values()),
             "adapts": 0,
+            **({} if self.teacher is None else self.teacher.describe()),
+            **(
+                {}
+                if self.loss is None
+                else {name: getattr(self.loss, name) for name in ("temperature", "label_weight")}
+            ),
         }
 
 

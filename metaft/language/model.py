@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -39,6 +41,20 @@ class WordHead(nn.Module):
         return F.linear(self.change(states), vectors, self.bias)
 
 
+def frozen(part: nn.Module) -> nn.Module:
+    """A copy without parameters: what they were are buffers, which no checkpoint holds.
+
+    Args:
+        part: of a network.
+    """
+    made = copy.deepcopy(part)
+    for layer in made.modules():
+        for name, value in list(layer.named_parameters(recurse=False)):
+            delattr(layer, name)
+            layer.register_buffer(name, value.detach().clone(), persistent=False)
+    return made
+
+
 class LanguageModel(nn.Module):
     """Answers with a score for each word at each place, and for the order of two segments.
 
@@ -67,7 +83,7 @@ class LanguageModel(nn.Module):
                     head.apply(drawn)
 
     def with_head(self, seed: int) -> Transformer:
-        """The transformer with a fresh head of one output, in the place of what says words.
+        """The transformer with a fresh head of one output; what says words stays in ``word_head``, as it is.
 
         Args:
             seed: of the head's weights; torch's global random state is left as it was.
@@ -76,6 +92,7 @@ class LanguageModel(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(require_seed(seed))
             made.head = nn.Linear(made.vector.width(len(made.blocks) + 1, width), 1).apply(drawn)
+        made.word_head = frozen(self.words)
         return made
 
     def forward(self, ids: Tensor, asked: Tensor | None = None) -> tuple[Tensor, Tensor | None]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from metaft.learners.learner import Learner
-from metaft.outer.chunks import map_chunks
+from metaft.outer.chunks import bounded_size, map_chunks
 from metaft.tasks.batch import TaskBatch
 
 
@@ -28,4 +28,6 @@ def last_answers(learner: Learner, batch: TaskBatch) -> Tensor:
     def answers(chunk: TaskBatch) -> Tensor:
         return learner.adapt(chunk.support_x, chunk.support_y)(chunk.query_x)
 
-    return torch.cat(map_chunks(answers, batch, getattr(learner, "workers", 1))).unsqueeze(0)
+    adapts = learner.describe().get("adapts", 0)
+    size = bounded_size(batch, adapts if isinstance(adapts, int) else 0)
+    return torch.cat(map_chunks(answers, batch, getattr(learner, "workers", 1), size)).unsqueeze(0)

@@ -15,7 +15,7 @@ from metaft.learners.kept_features import kept_features
 from metaft.models.functional import BatchNormMode, Functional, Params
 from metaft.models.layers import PENULTIMATE, RAW, Combine, LayerFeatures
 from metaft.models.packed_layers import packed_weights
-from metaft.models.text_vector import TextVector
+from metaft.models.text_vector import reads_texts
 
 Centre = Literal["none", "support", "base"]
 Normalise = Literal["none", "l2"]
@@ -67,7 +67,7 @@ class Embedding:
         self._weights: list[tuple[Tensor, int]] = []
         self._known: dict[bytes, Tensor] = {}
         self._width = 0
-        self._blind_to_padding = RAW not in self.features and isinstance(getattr(model, "vector", None), TextVector)
+        self._blind_to_padding = RAW not in self.features and reads_texts(model)
         told = getattr(model, "identity", None) if self._blind_to_padding else None
         self._identity = f"{told()} {self.features} {combine}" if told is not None else ""
 
@@ -86,7 +86,7 @@ class Embedding:
         if self._by_task:
             found = over_tasks(lambda x, counted: self.network(params, x, counted=counted), (0, 0))(x, counted)
         else:
-            found = self._all(params, x)
+            found = self.all(params, x)
         if self.centre == "base":
             centre = self._fitting_base(found)
         elif self.centre == "support":
@@ -117,7 +117,7 @@ class Embedding:
             answer = lambda s, q, sc, qc: self.network.query(params, s, q, sc, qc)
             found = over_tasks(answer, (0, 0, 0, 0))(support_x, x, counted, query_counted)
         else:
-            found = self._all(params, x)
+            found = self.all(params, x)
         return self._transformed(found, centre)
 
     def describe(self) -> dict[str, object]:
@@ -135,8 +135,17 @@ class Embedding:
     def _by_task(self) -> bool:
         return self.network.normalises and self.network.batch_norm != "running"
 
-    def _all(self, params: Params, x: Tensor) -> Tensor:
-        """Every example of every task passes through alike, so tasks need not be told apart."""
+    @torch.no_grad()
+    def all(self, params: Params, x: Tensor) -> Tensor:
+        """Features of examples that all pass through alike, so that tasks need not be told apart.
+
+        Args:
+            params: of the network.
+            x: ``[tasks, examples, *input]``.
+
+        Returns:
+            ``[tasks, examples, width]``, neither centred nor normalised.
+        """
         flat = x.flatten(0, 1)
         if self._blind_to_padding and not flat.is_floating_point() and flat.device.type == "cpu":
             return self._texts(params, flat).unflatten(0, x.shape[:2])

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from itertools import islice, takewhile
 from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
+from metaft.data.texts.labelled_texts import trimmed
 from metaft.errors import MetaftError, nearest
 from metaft.inner.batching import laid_out, over_tasks
 from metaft.inner.objectives import Objective
 from metaft.inner.rules import Params, Rule
 from metaft.inner.rules.scaled import Scaled
+from metaft.learners.embedding import Embedding
 from metaft.learners.fine_tune_steps import Answer, stage_path
 from metaft.learners.learner import Predictor
 from metaft.learners.schedules import SCHEDULES, Plan
@@ -22,7 +24,9 @@ from metaft.learners.task_network import HeadChoice, TaskNetwork, with_task_head
 from metaft.models.anatomy import anatomy
 from metaft.models.functional import BatchNormMode, Functional
 from metaft.models.heads import head_name
-from metaft.outer.chunks import default_size, map_chunks
+from metaft.models.text_vector import reads_texts
+from metaft.models.words import words_of
+from metaft.outer.chunks import bounded_size, default_size, map_chunks
 from metaft.parts import told
 from metaft.seeds import require_seed
 from metaft.tables import OBJECTIVES, RULES
@@ -56,9 +60,10 @@ class FineTuning:
         schedule: "together", "head-first" or "rotating" (see ``metaft.learners.schedules``).
         head_steps: of head-first, how many of the K steps are the head's alone.
         head: how a head starts: "zeros", "random", or "kept": no new one, for tasks of the outputs trained on.
-        objective: "task", "l2" (to the start; of a new head, to its own) or "kl": the answers of the *pretrained*
-            head on the support set are held (Li & Hoiem 2016, with the KL of Yu et al. 2013).
-        weight: of the latter two.
+        objective: "task", "l2" (to the start; of a new head, to its own), "kl": the answers of the *pretrained* head
+            on the support set are held (Li & Hoiem 2016, with the KL of Yu et al. 2013), or "kl-words": what the
+            pretrained network says of words is, on the support set's texts.
+        weight: of the latter three.
         linearised: expand the network about where it stands when the body begins to move.
         batch_norm: "running" (inductive), "inductive" or "transductive".
         seed: of a random head.
@@ -102,7 +107,9 @@ class FineTuning:
         self.schedule, self.head_steps, self.head = schedule, head_steps, head
         # Forward-mode derivatives are numbered for the whole process: threads would take each other's for their own.
         self.linearised, self.seed, self.workers = linearised, require_seed(seed), 1 if linearised else workers
-        self.objective: Objective = OBJECTIVES.make(objective, weight=weight, predict=self._pretrained_answer)
+        self.objective: Objective = OBJECTIVES.make(
+            objective, weight=weight, predict=self._pretrained_answer, words=words_of(model)
+        )
         self.weight = float(getattr(self.objective, "weight", 0.0))
         self._networks: dict[int, TaskNetwork] = {}
         head_name(model)  # refused where there is none to replace
@@ -140,17 +147,17 @@ class FineTuning:
         net = self._network(self._ways(batch))
         ragged, size = batch.ragged, self._chunk(net, batch)
 
-        def adapted(chunk: TaskBatch) -> Answer:
-            *_, last = self._walk(net, chunk.support_x, chunk.support_y, self.steps, ragged)
-            return last
+        def adapted(chunk: TaskBatch) -> tuple[int, Answer]:
+            *_, last = self._walk(net, self._without_padding(chunk.support_x), chunk.support_y, self.steps, ragged)
+            return chunk.tasks, last
 
-        parts = map_chunks(adapted, batch, self.workers, size, owner=self)
-        size = -(-batch.tasks // len(parts))
+        sizes, parts = zip(*map_chunks(adapted, batch, self.workers, size, owner=self), strict=True)
 
         def predictor(query_x: Tensor) -> Tensor:
-            pieces = [torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) for x in query_x.split(size)]
-            counted = pieces if ragged else [None] * len(parts)
-            return torch.cat([part(x, c) for part, x, c in zip(parts, query_x.split(size), counted, strict=True)])
+            pieces = query_x.split(sizes)
+            counted = [torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if ragged else None for x in pieces]
+            asked = zip(parts, map(self._without_padding, pieces), counted, strict=True)
+            return torch.cat([part(x, c) for part, x, c in asked])
 
         return predictor
 
@@ -172,8 +179,9 @@ class FineTuning:
 
         def answers(chunk: TaskBatch) -> Tensor:
             counted = chunk.query_y != IGNORE if ragged else None
-            path = self._walk(net, chunk.support_x, chunk.support_y, count, ragged)
-            return torch.stack([answer(chunk.query_x, counted) for answer in path])
+            path = self._walk(net, self._without_padding(chunk.support_x), chunk.support_y, count, ragged)
+            query_x = self._without_padding(chunk.query_x)
+            return torch.stack([answer(query_x, counted) for answer in path])
 
         return torch.cat(map_chunks(answers, batch, self.workers, self._chunk(net, batch), owner=self), dim=1)
 
@@ -216,11 +224,18 @@ class FineTuning:
         if alone:
             of_head = {name: start[name] for name in net.head.params()}
             of_body = {name: p for name, p in start.items() if name not in of_head}
-            of_support = lambda x, *counted: net.body(of_body, x, None, *counted)
-            features = over_tasks(of_support, (0,) * (1 + len(counted)))(support_x, *counted)
+            texts = self._texts
+
+            if texts is not None:
+                features = texts.all(texts.network.params(), support_x)
+            else:
+                of_support = lambda x, *counted: net.body(of_body, x, None, *counted)
+                features = over_tasks(of_support, (0,) * (1 + len(counted)))(support_x, *counted)
 
             @lru_cache(maxsize=1)
             def asked(query_x: Tensor, query_counted: Tensor | None) -> Tensor:
+                if texts is not None:
+                    return texts.all(texts.network.params(), query_x)
                 masks = (*counted, query_counted) if query_counted is not None else ()
                 of_query = lambda *task: net.body.query(of_body, *task)
                 return over_tasks(of_query, (0,) * (2 + len(masks)))(support_x, query_x, *masks)
@@ -236,14 +251,29 @@ class FineTuning:
 
     def _head_alone(self, net: TaskNetwork, plan: Plan) -> int:
         """How many steps at the beginning the head's features stay the same, and its course is not taken up later."""
-        if self.objective_name == "kl" or not net.in_head:
+        if getattr(self.objective, "reads_inputs", False) or not net.in_head:
             return 0
         count = len(list(takewhile(lambda names: names == net.in_head, plan)))
         return 0 if net.in_head in plan[count:] else count
 
+    @cached_property
+    def _texts(self) -> Embedding | None:
+        """Features of texts, each computed once; None for a network that makes no vector of a text."""
+        return Embedding(self.model.module) if self._blind_to_padding else None
+
+    @property
+    def _blind_to_padding(self) -> bool:
+        return reads_texts(self.model.module) and not self.model.normalises
+
+    def _without_padding(self, x: Tensor) -> Tensor:
+        """Texts without the places that none of them needs."""
+        return trimmed(x) if self._blind_to_padding else x
+
     def _chunk(self, net: TaskNetwork, batch: TaskBatch) -> int:
         """How many tasks to compute together."""
-        return default_size(batch) if net.in_body else max(default_size(batch), HEADS_AT_ONCE)
+        if not net.in_body:
+            return max(default_size(batch), HEADS_AT_ONCE)
+        return bounded_size(batch, sum(self.params[name].numel() for name in net.in_body))
 
     def _network(self, ways: int) -> TaskNetwork:
         """The network for so many ways; kept, as threads keep copies of it."""
@@ -309,6 +339,11 @@ class FineTuning:
             raise MetaftError(
                 "objective 'kl' holds the pretrained head's answers, which a new head cannot change; "
                 "let the body adapt, or use objective 'l2'"
+            )
+        if self.objective_name == "kl-words" and not net.in_body:
+            raise MetaftError(
+                f"objective 'kl-words' holds what the body says of words, which scope {self.scope!r} leaves as it is; "
+                "let the body adapt"
             )
 
 

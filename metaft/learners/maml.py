@@ -18,6 +18,7 @@ from metaft.inner.scope import spelled_out, table
 from metaft.learners.first_batch import FirstBatch
 from metaft.learners.learner import Predictor
 from metaft.models.functional import BatchNormMode, Functional
+from metaft.models.words import words_of
 from metaft.outer.checks import require_path
 from metaft.outer.chunks import default_size, map_chunks
 from metaft.outer.mean_gradient import MetaGradient, Update, mean_gradient
@@ -51,8 +52,8 @@ class MAML:
             in "implicit:iterations=5".
         scope: which parameters adapt (see ``metaft.inner.scope.select``).
         meta_scope: which are meta-trained; by default all, and what the rule learns.
-        objective: what the inner loop descends: "task", "l2" or "kl" to the start, or "l2-after" (``L2AfterSteps``);
-            with options as in "l2:weight=2".
+        objective: what the inner loop descends: "task", "l2" or "kl" to the start, "kl-words" (of what it says of
+            words), or "l2-after" (``L2AfterSteps``); with options as in "l2:weight=2".
         objective_weight: of the pull to the start; the same as "l2:weight=…".
         batch_norm: "transductive" or "inductive".
         solver_iterations: the most conjugate-gradient iterations a task; the same as "implicit:iterations=…".
@@ -95,9 +96,10 @@ class MAML:
         self.in_training = self.model.training()
         self.estimate = estimator_of(estimator, solver_iterations)
         self.estimator = self.estimate.name
+        words = words_of(model)
         weighted = {} if objective_weight is None else {"weight": objective_weight}
-        self.objective = OBJECTIVES.make(objective, predict=self.in_training, **weighted)
-        self.objective_of_answers = OBJECTIVES.make(objective, predict=self.model, **weighted)
+        self.objective = OBJECTIVES.make(objective, predict=self.in_training, words=words, **weighted)
+        self.objective_of_answers = OBJECTIVES.make(objective, predict=self.model, words=words, **weighted)
         self.objective_name = read(objective).name
         self.task_loss = LOSSES[kind]
         # Of the queries; another one where a teacher answers them as well (metaft.distillation.taught_meta_learner).

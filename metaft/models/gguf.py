@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from contextlib import redirect_stderr
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -49,21 +50,46 @@ def read(file: Path, pretrained: bool, attention: str, quantised: bool = False) 
     Raises:
         MetaftError: if the package ``gguf`` is missing, the file is damaged, or it lacks weights of the model.
     """
+    with _readable(file):
+        return _model(file, pretrained, attention, quantised)
+
+
+def config(file: Path) -> Any:
+    """The settings of a model, in the form of the library ``transformers``.
+
+    Args:
+        file: the GGUF file.
+
+    Raises:
+        MetaftError: as `read`.
+    """
+    with _readable(file):
+        return _config(file)
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
     if importlib.util.find_spec("gguf") is None:
         raise MetaftError(f"{file.name} needs a package: pip install --no-deps gguf==0.19")
     try:
-        return _model(file, pretrained, attention, quantised)
+        yield
     except MetaftError:
         raise
     except Exception as error:  # whatever a damaged file leads to
         raise MetaftError(f"{file} cannot be read: {first_line(error)}") from None
 
 
+def _config(file: Path) -> Any:
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(file.parent, gguf_file=file.name, local_files_only=True)
+
+
 def _model(file: Path, pretrained: bool, attention: str, quantised: bool) -> Any:
-    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
+    from transformers import AutoModel, AutoModelForCausalLM
     from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
-    config = AutoConfig.from_pretrained(file.parent, gguf_file=file.name, local_files_only=True)
+    config = _config(file)
     config._attn_implementation = attention
     how: dict[str, Any] = {"dtype": torch.float32, "attn_implementation": attention, "trust_remote_code": False}
     if quantised:

@@ -6,6 +6,7 @@ import copy
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -106,7 +107,7 @@ class HuggingFace(nn.Module):
             _thin(model, _share(path, dropout))
         if getattr(model, "pooler", None) is not None:
             model.pooler = None  # of sentence order; nothing here asks it
-        most = getattr(model.config, "max_position_embeddings", None)
+        most = _places(model.config)
         if input_shape and most is not None and input_shape[0] > most:
             raise MetaftError(f"hf:{path} has {most} places, and these texts up to {input_shape[0]} words; cut them")
         causal = _is_causal(model, path)
@@ -174,6 +175,12 @@ class HuggingFace(nn.Module):
         if not torch.allclose(plain, padded[:, :3], rtol=1e-4, atol=2e-5):
             raise MetaftError(f"hf:{path} answers otherwise where a text is padded with number {PADDING}; use another")
 
+    @property
+    def says_words(self) -> bool:
+        """Whether it has scores for words, see `words`."""
+        config: Any = self.model.config
+        return bool(self.causal and config.tie_word_embeddings)
+
     def states(self, ids: Tensor) -> list[Tensor]:
         """The residual stream after the embedding and after each block.
 
@@ -225,8 +232,7 @@ class HuggingFace(nn.Module):
         Raises:
             MetaftError: if it has another matrix, or reads in both directions.
         """
-        config: Any = self.model.config
-        if not (self.causal and config.tie_word_embeddings):
+        if not self.says_words:
             raise MetaftError(f"this {type(self.model).__name__} has no scores for words that are its embedding's")
         words, read = self.embedding, self.input(ids)
         last = own_places(self._run(read)[-1], read, ids.shape[-1], self.vocabulary)
@@ -278,6 +284,34 @@ def parts_of_pair(ids: Tensor, separator: int) -> Tensor:
     return ((ends.cumsum(-1) - ends) > 0).long() * (ids != PADDING)
 
 
+def places(path: str) -> int | None:
+    """How many words a text may have for a pretrained model.
+
+    Args:
+        path: its name or folder, see `pretrained.folder_of`.
+
+    Returns:
+        The number; None for any.
+
+    Raises:
+        MetaftError: if there is no such model, or its settings cannot be read.
+    """
+    transformers, folder = _library(), folder_of(path)
+    try:
+        file = gguf.file_of(folder)
+        return _places(_config(transformers, folder) if file is None else gguf.config(file))
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise MetaftError(f"hf:{path} cannot be read: {first_line(error)}") from None
+
+
+def _places(config: Any) -> int | None:
+    return getattr(config, "max_position_embeddings", None)
+
+
+def _config(transformers: Any, folder: Path) -> Any:
+    return transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
 def _read(path: str, pretrained: bool, quantised: bool) -> Any:
     """A model of theirs, with the weights of its folder or drawn anew."""
     transformers = _library()
@@ -291,7 +325,7 @@ def _read(path: str, pretrained: bool, quantised: bool) -> Any:
             )
         if file is not None:
             return gguf.read(file, pretrained, ATTENTION, quantised)
-        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        config = _config(transformers, folder)
         config._attn_implementation = ATTENTION
         how: dict[str, Any] = {"dtype": torch.float32, "attn_implementation": ATTENTION, "trust_remote_code": False}
         if not pretrained:

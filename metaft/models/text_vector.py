@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from metaft.data.texts.labelled_texts import PADDING
 from metaft.errors import MetaftError, nearest
@@ -116,6 +116,15 @@ class TextVector:
         elif self.pool == "last":
             real = real & (real.flip(-1).cumsum(-1).flip(-1) == 1)
         return [real]
+
+
+def reads_texts(model: nn.Module | None) -> bool:
+    """Whether a network makes one vector of a text, so that its answers do not hang on how much padding there is.
+
+    Args:
+        model: the network, or None.
+    """
+    return isinstance(getattr(model, "vector", None), TextVector)
 
 
 def _between(ids: Tensor, real: Tensor, numbers: tuple[int, ...]) -> Tensor:

@@ -14,6 +14,7 @@ from metaft.errors import MetaftError
 from metaft.models.added import own_places, own_words, places_before, word_by_word
 from metaft.models.attention import attend
 from metaft.models.layers import Combine
+from metaft.models.presets import sizes
 from metaft.models.text_vector import Pool, Signs, TextVector
 from metaft.validate import require_count, require_fraction
 
@@ -175,16 +176,19 @@ class Transformer(nn.Module):
     Args:
         vocabulary: how many words there are.
         outputs: how many numbers it answers with.
+        preset: sizes by name, bert-tiny, bert-mini, bert-small, bert-medium, bert-base, minilm, gpt2, stories15m or
+            smollm2-135m; what else is given goes before them.
         shape: bert (both directions), gpt or llama (each place sees those before it); the next three say otherwise.
+            Without a preset, bert.
         causal: whether a place sees only those before it.
         rotary: whether queries and keys are turned by their place, instead of a vector learned for each.
         norm_first: whether norms stand before a block's parts, instead of after their sum.
-        layers: how many blocks.
-        width: of a place.
-        heads: of attention.
+        layers: how many blocks; 4 without a preset.
+        width: of a place; 256 without a preset.
+        heads: of attention; 4 without a preset.
         key_heads: heads of keys and values; as many as heads if None.
         inner: width of the hidden layer of feed-forward; four times the width if None.
-        places: how many words a text may have, where places are learned.
+        places: how many words a text may have, where places are learned; 512 without a preset.
         dropout: share of the parts' answers that is dropped in training.
         separator: the number of the word between two segments (``[SEP]``); each has a vector then, as in BERT.
         features: the layers whose states a text's vector is made of, see `TextVector`: last, all, 2, -2, 4..6, -4..
@@ -198,6 +202,7 @@ class Transformer(nn.Module):
     """
 
     head_layer = "head"
+    says_words = True
     tokenizer: str | Tokenizer | None = None
     """What its numbers stand for, or what that tokenizer is asked for as; None where nobody says."""
 
@@ -206,16 +211,17 @@ class Transformer(nn.Module):
         vocabulary: int,
         outputs: int,
         *,
-        shape: Shape = "bert",
+        preset: str | None = None,
+        shape: Shape | None = None,
         causal: bool | None = None,
         rotary: bool | None = None,
         norm_first: bool | None = None,
-        layers: int = 4,
-        width: int = 256,
-        heads: int = 4,
+        layers: int | None = None,
+        width: int | None = None,
+        heads: int | None = None,
         key_heads: int | None = None,
         inner: int | None = None,
-        places: int = 512,
+        places: int | None = None,
         dropout: float = 0.0,
         separator: int | None = None,
         features: str = "last",
@@ -224,7 +230,11 @@ class Transformer(nn.Module):
         signs: Signs = (),
     ) -> None:
         super().__init__()
-        key_heads = heads if key_heads is None else key_heads
+        asked = {"shape": shape, "layers": layers, "width": width, "heads": heads, "key_heads": key_heads,
+                 "inner": inner, "places": places}  # fmt: skip
+        sized = sizes(preset, asked)
+        shape, layers, width, heads, places = (sized[name] for name in ("shape", "layers", "width", "heads", "places"))
+        key_heads, inner = sized.get("key_heads", heads), sized.get("inner")
         for name, value in (("vocabulary", vocabulary), ("outputs", outputs), ("layers", layers), ("width", width),
                             ("heads", heads), ("key_heads", key_heads), ("places", places)):  # fmt: skip
             require_count(value, name, 1)
@@ -260,6 +270,7 @@ class Transformer(nn.Module):
         self.vector = TextVector(str(features), combine, pool or ("last" if self.causal else "mean"), signs)
         self.input = nn.Identity()  # where additions give it more words
         self.head = nn.Linear(self.vector.width(layers + 1, width), outputs)
+        self.word_head: nn.Module | None = None
         self.apply(drawn)
 
     @classmethod
@@ -286,6 +297,26 @@ class Transformer(nn.Module):
     def vocabulary(self) -> int:
         """How many words there are, padding among them."""
         return self.embedding.words.num_embeddings
+
+    @staticmethod
+    def most_words(preset: str | None = None, rotary: bool | None = None, **options: Any) -> int | None:
+        """How many words a text may have.
+
+        Args:
+            preset: as of the class.
+            rotary: likewise.
+            options: likewise.
+
+        Returns:
+            The number; None for any.
+
+        Raises:
+            MetaftError: if there is no such preset.
+        """
+        sized = sizes(preset, options)
+        turned = SHAPES.get(sized["shape"], {}).get("llama") if rotary is None else rotary
+        places: int = sized["places"]
+        return None if turned else places
 
     def states(self, ids: Tensor) -> list[Tensor]:
         """The residual stream after the embedding and after each block.
@@ -329,7 +360,8 @@ class Transformer(nn.Module):
     def words(self, ids: Tensor) -> Tensor:
         """Scores for the word at each place, for the one behind it if causal; their matrix is the embedding's.
 
-        Press & Wolf 2017, "Using the output embedding to improve language models".
+        Press & Wolf 2017, "Using the output embedding to improve language models". What a masked language model does
+        before, it did in pretraining, and does not change: it is in ``word_head``.
 
         Args:
             ids: ``int64 [examples, places]``, 0 for padding.
@@ -337,9 +369,9 @@ class Transformer(nn.Module):
         Returns:
             ``[examples, places, vocabulary]``.
         """
-        read = self.input(ids)
+        read, vectors = self.input(ids), self.embedding.words.weight
         last = own_places(self._states(read)[-1], read, ids.shape[-1], self.vocabulary)
-        return nn.functional.linear(last, self.embedding.words.weight)
+        return nn.functional.linear(last, vectors) if self.word_head is None else self.word_head(last, vectors)
 
 
 def additive_mask(ids: Tensor, causal: bool, dtype: torch.dtype) -> Tensor:

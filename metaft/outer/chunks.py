@@ -22,6 +22,8 @@ from metaft.tasks.batch import TaskBatch
 Result = TypeVar("Result")
 POOL = "metaft-chunks"
 ALONE = "task by task"
+MOST_ADAPTED = 2**24
+"""Numbers that adapt in the tasks computed together on a CPU: 64 MiB of float32, several times while they do."""
 log = logging.getLogger("metaft")
 
 
@@ -109,6 +111,17 @@ def default_size(batch: TaskBatch, params: dict[str, Tensor] | None = None) -> i
     """
     alone = images_on_cpu(batch) or is_heavy(batch, params or {})
     return 1 if alone else max(batch.tasks, 1)
+
+
+def bounded_size(batch: TaskBatch, adapts: int) -> int:
+    """As `default_size`, but of a large network no more tasks than memory bears.
+
+    Args:
+        batch: the tasks.
+        adapts: how many numbers adapt in each.
+    """
+    size = default_size(batch)
+    return size if batch.query_x.device.type != "cpu" else max(1, min(size, MOST_ADAPTED // max(adapts, 1)))
 
 
 @contextmanager

@@ -89,8 +89,8 @@ class LearnerSettings(Settings):
     """how an inner step moves: sgd, momentum, adam, rmsprop, meta-sgd, lslr, meta-curvature; with options:
     adam:beta1=0.5 [the method's own]"""
     objective: str | None = None
-    """what the inner loop descends: task, the loss; l2 or kl, with a pull to the start; l2-after, pulled after the last
-    step, as in iMAML's code; with options: l2:weight=2 [the method's own]"""
+    """what the inner loop descends: task, the loss; l2 or kl, with a pull to the start; kl-words, to what it said of
+    words; l2-after, pulled after the last step, as in iMAML's code; with options: l2:weight=2 [the method's own]"""
     estimator: str | None = None
     """how the meta-gradient is obtained: exact, first-order, finite-difference, implicit, reptile; with options:
     implicit:iterations=5 [the method's own]"""

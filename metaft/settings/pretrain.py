@@ -48,6 +48,12 @@ class PassageSettings(Settings):
     masked:share=0.3,whole_words=true"""
     length: int = Field(128, ge=8, le=100_000)
     """places of a passage, where words are trained on"""
+    teacher: str | None = None
+    """whose words are learned from as well: a run on words, stories260k, hf:smollm2 or hf:FOLDER [none]"""
+    temperature: float = Field(2.0, gt=0, le=1e6)
+    """softens what teacher and student say"""
+    label_weight: float = Field(0.5, ge=0, le=1)
+    """share of the words of the text in the loss; the rest is the teacher"""
 
 
 class SupervisedConfig(CommandSettings, ModelSettings, PretrainSettings):
@@ -71,8 +77,10 @@ class SupervisedConfig(CommandSettings, ModelSettings, PretrainSettings):
         known = FamilySettings.model_fields | ModelSettings.model_fields
         given = with_dataset(given)
         defaults = dict(BY_DATASET.get(str(given.get("dataset")), {}))
-        others = foreign(str(given.get("model"))) if given.get("dataset") in TEXTS else None
-        if others:  # a pretrained model knows the words of its own
+        named = (
+            [foreign(given.get(name)) for name in ("model", "teacher_model")] if given.get("dataset") in TEXTS else []
+        )
+        if others := next(filter(None, named), None):  # a pretrained model knows the words of its own
             defaults["tokenizer"] = f"{FOREIGN}{others.name}"
         return {**{name: value for name, value in defaults.items() if name in known}, **given}
 
@@ -81,8 +89,6 @@ class SupervisedConfig(CommandSettings, ModelSettings, PretrainSettings):
         if self.dataset in REGRESSIONS:
             what = "pretraining tells classes apart, this is a regression"
             raise ValueError(f"dataset = {self.dataset}: {what}")
-        if self.dataset in TEXTS and self.command != "pretrain":
-            raise ValueError(f"dataset = {self.dataset}: {self.command} reads images so far, these are texts")
         return self
 
 
@@ -115,14 +121,31 @@ class PretrainConfig(SupervisedConfig, PassageSettings):
     @model_validator(mode="before")
     @classmethod
     def _defaults_of_the_objective(cls, given: dict[str, Any]) -> dict[str, Any]:
+        taught = [name for name in ("temperature", "label_weight") if given.get(name) is not None]
+        if taught and given.get("teacher") is None and not _is_default(given, taught):
+            raise ValueError(
+                f"{taught[0]} = {given[taught[0]]}: of what a teacher says, and there is none; give --teacher"
+            )
         if (asked := str(given.get("objective") or CLASSES)) == CLASSES:
+            if given.get("teacher") is not None:
+                raise ValueError(
+                    f"teacher = {given['teacher']}: of words (--objective causal); metaft distill teaches classes"
+                )
             return given
         found = cast(Any, WORD_OBJECTIVES.make(asked))
         given = {name: value for name, value in given.items() if value is not None}
         _refuse_idle(given, OF_WORDS)
         # One network, and products large enough for every core.
-        defaults = {**OF_WORDS, "tokenizer": "bpe" if found.causal else "wordpiece", "threads": cores()}
+        words = "bpe" if found.causal else "wordpiece"
+        if (teacher := given.get("teacher")) is not None:  # its student says words of its own
+            words = f"{FOREIGN}{others.name}" if (others := foreign(teacher)) else teacher
+        defaults = {**OF_WORDS, "tokenizer": words, "threads": cores()}
         return with_outer(given, defaults)
+
+
+def _is_default(given: Mapping[str, Any], names: list[str]) -> bool:
+    """Whether these settings are what they are by default, as a run's own file says them."""
+    return all(str(given[name]) == str(PassageSettings.model_fields[name].default) for name in names)
 
 
 def _refuse_idle(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:

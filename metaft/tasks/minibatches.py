@@ -85,17 +85,6 @@ class Minibatches:
         """Of an image ``(channels, height, width)``, of a text ``(places,)``, the longest's."""
         return self.images.input_shape
 
-    @property
-    def pictures(self) -> LabelledImages:
-        """The examples, for those who read images alone.
-
-        Raises:
-            MetaftError: if they are no images.
-        """
-        if not isinstance(self.images, LabelledImages):
-            raise MetaftError(f"{self.dataset} has texts, where images are needed")
-        return self.images
-
     def batch(self, index: int, tasks: int) -> Minibatch:
         """Draw the index-th minibatch; pure in (seed, split, index, tasks).
 
@@ -113,7 +102,7 @@ class Minibatches:
         count = len(self.images)
         if tasks > count:
             raise MetaftError(
-                f"a minibatch of {tasks} images asked of {self.dataset} ({self.split}), which has {count}"
+                f"a minibatch of {tasks} examples asked of {self.dataset} ({self.split}), which has {count}"
             )
         epoch, place = divmod(index, count // tasks)
         rows = _order(self.seed, f"{self.dataset}/{self.split}/epoch", epoch, count)[

@@ -99,7 +99,7 @@ def test_the_end_is_a_table_of_generations_and_the_next_command(done: tuple[Path
         ([*TINY, "--leave-out", "train-9"], "cannot leave out class 'train-9'"),
         ([*TINY, "--cache", "on", "--shift", "1"], "cache = on and shift = 1"),
         ([*TINY, "--epochs", "3"], "epochs and iterations both say"),
-        ([*TINY, "--batch-size", "100"], "a minibatch of 100 images asked of"),
+        ([*TINY, "--batch-size", "100"], "a minibatch of 100 examples asked of"),
         ([*TINY, "--model", "conv4", "--dropout", "0.5"], "model 'conv4' has no option 'dropout'"),
         ([*TINY, "--teacher-model", "mpl"], "unknown model 'mpl'; did you mean 'mlp'"),
         ([*TINY, "--validation-share", "9"], "leave none to train"),

@@ -33,7 +33,7 @@ MISUSED = (
     "-x", "--verbose", "help", "meta_train", "meta-train --ways", "meta-train extra", "meta-train --quiet=3",
     "evaluate", "evaluate a b", "compare", "compare --tasks", "sweep", "show", "repeat", "runs a b", "tensorboard a b",
     "tensorboard --port many", "data x", "sweep --out x --jobs 0", "evaluate run --tasks", "--help-me", "'' run",
-    "analogies", "analogies hf:minilm --seed many",
+    "analogies", "analogies hf:minilm --seed many", "conflict", "conflict random --tasks 1",
 )  # fmt: skip
 
 

@@ -60,6 +60,8 @@ def refusal(point):
     """Why a point makes no sense, said without the package's help; None if it does make sense."""
     adapts, trains = SCOPES[point["scope"]], META_SCOPES[point["meta_scope"]]
     rates = point["rule"] in LEARNS and "rates" in point["meta_scope"]
+    if point["objective"] == "kl-words":
+        return "says words"
     if point["objective"] == "l2-after" and point["estimator"] != "implicit":
         return "after the last step"
     if point["estimator"] == "implicit" and not point["objective"].startswith("l2"):

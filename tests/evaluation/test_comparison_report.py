@@ -65,6 +65,7 @@ def test_the_table_says_it_all() -> None:
     assert walker["against flat"].endswith(row.verdict)
     assert (flat["mode"], walker["mode"]) == ("inductive", "transductive")
     assert (walker["adapts"], walker["parameters"]) == ("1,234", "56,789")
+    assert walker["kB a task"] == "4.9"
     assert (walker["ms a task"], walker["peak MB"]) == ("10", "3")
 
 

@@ -156,7 +156,7 @@ def test_features_are_kept_apart_from_those_of_another_form() -> None:
     network = network_of("hf-bert").float()
     ids = torch.randint(1, 11, (1, 4, 6), generator=torch.Generator().manual_seed(0))
     learners = [ClassMeans(n) for n in (quantise(network, "nf4"), quantise(network, "q8_0"), network)]
-    four, eight, whole = (learner.embedding._all(learner.params, ids) for learner in learners)
+    four, eight, whole = (learner.embedding.all(learner.params, ids) for learner in learners)
     assert not torch.allclose(four, eight)
     assert not torch.equal(eight, whole)
 

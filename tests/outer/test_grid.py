@@ -40,7 +40,8 @@ def with_rates(model, rule, scope="all"):
     return own | rule.learned({n: own[n] for n in metaft.select(own, scope)})
 
 
-PATHS = [name for name in OBJECTIVES if name != "l2-after"]  # that one is part of "implicit"
+PATHS = [name for name in OBJECTIVES if name not in ("l2-after", "kl-words")]
+"""The one is part of estimator "implicit", the other of networks that say words."""
 
 
 def setting(rule_name, objective_name, scope):

@@ -160,7 +160,7 @@ def test_settings_survive_their_file(tmp_path: Path) -> None:
     [
         (["--dataset", "omniglt"], "unknown data set 'omniglt'; did you mean 'omniglot'"),
         (["--dataset", "sinusoid"], "dataset = sinusoid: pretraining tells classes apart"),
-        ([*SMALL, "--batch-size", "100"], "a minibatch of 100 images asked of"),
+        ([*SMALL, "--batch-size", "100"], "a minibatch of 100 examples asked of"),
         ([*SMALL, "--shift", "16"], "shift = 16: images of 16×16 pixels"),
         ([*SMALL, "--batch-size", "16", "--model", "conv5"], "unknown model 'conv5'; did you mean 'conv4'"),
         (["--label-smoothing", "1"], "label_smoothing = 1: should be less than 1"),

@@ -74,5 +74,5 @@ def test_a_shift_beyond_the_image_is_refused(shift):
 
 
 def test_a_minibatch_larger_than_the_data_is_refused():
-    with pytest.raises(MetaftError, match="9 images asked of images \\(train\\), which has 8"):
+    with pytest.raises(MetaftError, match="9 examples asked of images \\(train\\), which has 8"):
         Minibatches(images()).batch(0, 9)

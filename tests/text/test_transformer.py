@@ -152,7 +152,7 @@ def test_its_head_is_known(shape: str) -> None:
     ("options", "said"),
     [
         ({"heads": 3}, "width 256 must be a multiple of heads 3"),
-        ({"shape": "bart"}, "has no shape 'bart'; did you mean 'bert'|unknown shape 'bart'"),
+        ({"shape": "bart"}, "shape = bart: should be 'bert', 'gpt' or 'llama'"),
         ({"layers": 0}, "layers must be a whole number of at least 1"),
         ({"shape": "llama", "width": 12, "heads": 4}, "a head of width 3 is odd"),
         ({"depth": 3}, "has no option 'depth'"),

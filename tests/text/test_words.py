@@ -179,8 +179,6 @@ def test_it_runs_from_the_command_line(tmp_path: Path, monkeypatch: pytest.Monke
     }.items():
         done = CliRunner().invoke(cli, ["evaluate", "plain", "--tasks", "2", *more])
         assert (done.exit_code, said in done.stderr) == (2, True), done.output
-    done = CliRunner().invoke(cli, ["distill", "--dataset", "intents", "--out", "other"])
-    assert (done.exit_code, "these are texts" in done.stderr) == (2, True), done.output
 
 
 def test_a_classifier_of_texts_is_a_backbone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

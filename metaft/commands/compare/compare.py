@@ -13,7 +13,7 @@ from typing import Any
 
 from metaft.assembly.learners import build_entrants
 from metaft.assembly.tasks import build_family
-from metaft.assembly.words import in_own_words
+from metaft.assembly.words import in_own_words, networks_of
 from metaft.commands.compare.files import (
     CELLS,
     COMPARISON,
@@ -110,7 +110,8 @@ def compare_in(
         raise MetaftError(
             f"split = {split!r}: learners are compared on 'test' classes, or on {ALL!r} if they train none"
         )
-    families = with_shots(build_family(config, split, config.seed), counts)
+    networks = networks_of([spec.at(read_seeds(seeds)[0]) for spec in specs], config)
+    families = with_shots(build_family(config, split, config.seed, networks=networks), counts)
     entrants = build_entrants(specs, families, config, read_seeds(seeds), config.test_steps)
     with join() as world, locked(folder, "comparison") if first else nullcontext():
         stored = read_cells(folder / CELLS) if resume and first else []

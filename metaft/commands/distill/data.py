@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +16,11 @@ from metaft.data.example_split import ExampleSplit, divide, load_example_split
 from metaft.data.images import LabelledImages
 from metaft.data.label_noise import with_label_noise
 from metaft.data.leave_out import leave_out
+from metaft.data.texts.labelled_texts import LabelledTokens
 from metaft.errors import MetaftError
 from metaft.evaluation.held_out import HeldOut
 from metaft.plugins import is_import_path
+from metaft.settings.defaults import TEXTS
 from metaft.settings.distill import DistillConfig, GenerationConfig
 from metaft.tasks.episodes import Episodes
 from metaft.tasks.family import TaskFamily
@@ -47,7 +50,7 @@ class DistillData:
         if config.leave_out is None or not config.generation:
             return own
         left = {**own.details, "left_out": config.leave_out}
-        return dataclasses.replace(own, images=leave_out(own.pictures, [config.leave_out]), details=left)
+        return dataclasses.replace(own, images=leave_out(own.images, [config.leave_out]), details=left)
 
     def per_epoch(self, batch_size: int) -> int:
         """Minibatches in an epoch."""
@@ -76,7 +79,7 @@ def build_data(config: DistillConfig) -> DistillData:
         held_out = HeldOut(split.val, config.dataset, "val", details)
         data = DistillData(train, held_out, held_out)
     if config.label_noise:
-        noisy = with_label_noise(data.train.pictures, config.noise, config.label_noise, config.seed)
+        noisy = with_label_noise(data.train.images, config.noise, config.label_noise, config.seed)
         details = {**data.train.details, **noisy.described}
         data = dataclasses.replace(data, train=dataclasses.replace(data.train, images=noisy.images, details=details))
     data.train.batch(0, config.batch_size)  # too few images for a minibatch: say so before any work
@@ -99,16 +102,17 @@ def tested_on(config: DistillConfig) -> HeldOut | TaskFamily:
 
 def _probe(train: Minibatches) -> HeldOut:
     """Some training images, evenly spaced over the classes."""
-    images = train.pictures
-    rows = torch.linspace(0, len(images.images) - 1, min(PROBE, len(images.images))).long()
-    labels = torch.searchsorted(images.starts, rows, right=True) - 1
-    counts = torch.bincount(labels, minlength=images.classes)
-    return HeldOut(LabelledImages(images.images[rows], counts, images.names), train.dataset, "train", train.details)
+    examples = train.images
+    rows = torch.linspace(0, len(examples) - 1, min(PROBE, len(examples))).long()
+    counts = torch.bincount(examples.labels[rows], minlength=examples.classes)
+    return HeldOut(examples.keep(rows, counts), train.dataset, "train", train.details)
 
 
 def _split(config: DistillConfig) -> ExampleSplit:
     """The examples of the training classes, divided into train, val and test."""
     shares: dict[str, Any] = {"val": config.validation_share, "test": config.test_share, "seed": config.split_seed}
+    if config.dataset in TEXTS:
+        return _texts(config, shares)
     if is_import_path(config.dataset):
         family = build_family(config.model_copy(update=SMALLEST), "train", config.seed)
         if not isinstance(family, Episodes) or not isinstance(family.images, LabelledImages):
@@ -119,10 +123,27 @@ def _split(config: DistillConfig) -> ExampleSplit:
     channels = CHANNELS[config.colours]
     if channels is None:
         return split
-    return ExampleSplit(*(part.with_channels(channels) for part in (split.train, split.val, split.test)))
+    every = (split.train, split.val, split.test)
+    return ExampleSplit(*(part.with_channels(channels) for part in every if isinstance(part, LabelledImages)))
+
+
+def _texts(config: DistillConfig, shares: Mapping[str, Any]) -> ExampleSplit:
+    """Texts of the training classes; where all splits have the same ones, as the data set itself divides them."""
+
+    def read(split: str) -> LabelledTokens:
+        family = build_family(config.model_copy(update=SMALLEST), split, config.seed)
+        assert isinstance(family, Episodes)
+        assert isinstance(family.images, LabelledTokens)
+        return family.images
+
+    train = read("train")
+    return ExampleSplit(train, read("val"), read("test")) if train.shared else ExampleSplit(*divide(train, **shares))
 
 
 def _details(config: DistillConfig) -> dict[str, Any]:
     """What the data set's loader is told, of our settings."""
     own = is_import_path(config.dataset)
+    if config.dataset in TEXTS:
+        told = ("scheme", "within", "dataset_options", "max_words")
+        return {name: value for name in told if (value := getattr(config, name)) is not None}
     return {} if own else image_options(config, catalog.dataset(config.dataset).options)

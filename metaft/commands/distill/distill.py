@@ -11,6 +11,7 @@ from torch import nn
 
 from metaft.assembly.backbone import load_backbone
 from metaft.assembly.networks import build_classifier
+from metaft.assembly.words import require_words_of
 from metaft.commands.distill.data import DistillData, build_data, tested_on
 from metaft.commands.distill.generations import Generations, Watch, build_student
 from metaft.commands.distill.report import Report, finish
@@ -112,7 +113,7 @@ def _begin(
     run: RunDirectory, config: DistillConfig, data: DistillData, teacher: nn.Module | None, resume: bool, command: str
 ) -> None:
     """Write ``config.toml`` and ``run.json``."""
-    digest = None if teacher is None else Teacher(teacher, data.train.input_shape).digest
+    digest = None if teacher is None else _teacher(teacher, data).digest
     settings: dict[str, Any] = {
         "train": {"iterations": config.generations, "minutes": None, "seed": config.seed},
         "learner": {"learner": f"distilled, control {config.control}" if config.control != "none" else "distilled"},
@@ -125,11 +126,16 @@ def _begin(
     write_beginning(run, command, config, settings, {"teacher_sha256": digest}, resume)
 
 
+def _teacher(network: nn.Module, data: DistillData) -> Teacher:
+    return Teacher(network, data.train.input_shape, layout=data.train.images.layout)
+
+
 def _require_same_classes(config: DistillConfig, teacher: nn.Module, data: DistillData) -> None:
     """Refuse a teacher of other images or classes than the students', or one that learned from held-out examples."""
+    require_words_of(str(config.teacher), data.train)
     whose, need = f"the teacher {config.teacher}", "teacher and student need the same classes"
     try:
-        found = Teacher(teacher, data.train.input_shape).width
+        found = _teacher(teacher, data).width
     except RuntimeError:
         shape = "×".join(map(str, data.train.input_shape))
         raise MetaftError(f"{whose} does not take images of {shape}, which the data has") from None

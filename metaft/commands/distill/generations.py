@@ -191,7 +191,7 @@ def build_student(config: GenerationConfig, data: DistillData, before: nn.Module
     loss = DistillationLoss(**vars(config.loss_choices()))
     if not loss.needs_teacher:
         return Student(model, loss=loss)
-    teacher = Teacher(before, family.input_shape, "features" if loss.hidden else "scores")
+    teacher = Teacher(before, family.input_shape, "features" if loss.hidden else "scores", family.images.layout)
     seen = None if config.iterations is None else config.iterations * config.batch_size
     return Student(model, loss=loss, teacher=answers(teacher, family, config.cache, seen))
 
@@ -200,8 +200,8 @@ def _watched(data: DistillData, before: nn.Module | None) -> HeldOut | Watched:
     """Validation that also tells how much a student agrees with the generation before it."""
     probe = data.probe
     if before is not None:
-        teacher = Teacher(before, probe.input_shape)
-        probe = dataclasses.replace(probe, teacher=teacher.table(probe.images.images))
+        teacher = Teacher(before, probe.input_shape, layout=probe.images.layout)
+        probe = dataclasses.replace(probe, teacher=teacher.table(probe.images))
     return probe if isinstance(data.validation, HeldOut) else Watched(data.validation, probe)
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from metaft.commands.distill.data import tested_on
 from metaft.commands.distill.generations import Generation, Line
+from metaft.data.images import LabelledImages
 from metaft.distillation.bias import bias_correction
 from metaft.distillation.teacher import mean_probabilities
 from metaft.evaluation.calibration import mean_entropy
@@ -147,8 +148,8 @@ def _examples(line: Line, test: HeldOut) -> Report:
     """Held-out examples of the training classes."""
     validation = line.data.probe
     members = [Supervised(generation.network) for generation in line.generations]
-    val = torch.stack([answers(member, validation.images.images) for member in members])
-    tested = torch.stack([answers(member, test.images.images) for member in members])
+    val = torch.stack([answers(member, validation.images) for member in members])
+    tested = torch.stack([answers(member, test.images) for member in members])
     left_out = None if line.config.leave_out is None else test.images.names.index(line.config.leave_out)
 
     def row(name: str, of_val: Tensor, of_test: Tensor, before: Tensor | None, more: Mapping[str, Any]) -> Row:
@@ -185,7 +186,7 @@ def _tasks(line: Line, test: TaskFamily) -> Report:
     val = _accuracies(members, line.data.validation, line.config.validate_tasks)
     tested = _accuracies(members, test, line.config.test_tasks)
     probe = line.data.probe
-    watched = torch.stack([answers(member, probe.images.images) for member in members])
+    watched = torch.stack([answers(member, probe.images) for member in members])
     rows = []
     for k, generation in enumerate(line.generations):
         found = measure(watched[k], probe.labels, watched[k - 1] if k else None)
@@ -251,7 +252,9 @@ def _write(report: Report, command: str) -> None:
         for number, row in enumerate(report.rows):
             told = {name: value for name, value in row.to_json().items() if isinstance(value, float)}
             metrics.write("generation", number, told)
-        probe, teacher, picture = line.data.probe, line.generations[-2], line.out / "soft_labels.png"
-        scores = answers(Supervised(teacher.network), probe.images.images)
-        if draw_soft_labels(probe.images, scores, line.generations[-1].temperature or 1.0, picture):
+        images, teacher, picture = line.data.probe.images, line.generations[-2], line.out / "soft_labels.png"
+        if not isinstance(images, LabelledImages):
+            return
+        scores = answers(Supervised(teacher.network), images)
+        if draw_soft_labels(images, scores, line.generations[-1].temperature or 1.0, picture):
             metrics.picture_of("soft_labels", picture, teacher.number)

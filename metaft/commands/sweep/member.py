@@ -9,7 +9,7 @@ from pathlib import Path
 
 from metaft.assembly.learners import make_learner
 from metaft.assembly.tasks import build_family
-from metaft.assembly.words import in_own_words
+from metaft.assembly.words import in_own_words, networks_of
 from metaft.commands.sweep.grid import VALIDATE, Member
 from metaft.commands.sweep.processes import end_with
 from metaft.commands.sweep.record import read_grid_of
@@ -32,7 +32,7 @@ def score_member(folder: str | Path, member: Member) -> None:
     """
     spec = parse(str(member.learner))
     config = validated(RunConfig, in_own_words({"workers": 1, **member.settings}, [spec]))
-    family = build_family(config, "val", config.seed)
+    family = build_family(config, "val", config.seed, networks=networks_of([spec.at(member.seed)], config))
     learner = make_learner(spec, member.seed, family, config, None)[0]
     say = lambda done, total: print(f"{100 * done // total}% of {total} tasks", flush=True)
     score = validation_score(learner, family, config.validate_tasks, say)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from typing import ClassVar
@@ -23,6 +23,8 @@ PADDING = 0
 """The number that stands for no word; no answer depends on how many of them there are."""
 LENGTHS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048, 4096)
 """To which of these a batch is padded, so that little is compiled."""
+PLACES = 2**13
+"""Of texts that a network is given at once where no gradient is asked: it bounds memory."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,7 @@ class LabelledTokens(LabelledExamples):
         groups: of each class, such as its domain; empty where there are none.
         shared: whether all splits have the same classes, and differ by examples.
         tokenizer: as JSON, for the runs that are trained on them; empty if nobody says it.
+        most: how many words a text may have, and so how many places; None for any number.
     """
 
     ids: Tensor
@@ -134,6 +137,7 @@ class LabelledTokens(LabelledExamples):
     groups: tuple[str, ...] = ()
     shared: bool = False
     tokenizer: str = field(default="", repr=False)
+    most: int | None = None
     layout: ClassVar[Layout] = "sequences"
 
     @cached_property
@@ -144,7 +148,7 @@ class LabelledTokens(LabelledExamples):
     @property
     def input_shape(self) -> tuple[int, ...]:
         """``(places,)``, of the longest text."""
-        return (padded_length(int(self.lengths.max())),)
+        return (padded_length(int(self.lengths.max()), self.most),)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -159,9 +163,28 @@ class LabelledTokens(LabelledExamples):
             ``int64 [..., places]``, as many places as the longest of them needs, or a few more.
         """
         begins, lengths = self.offsets[rows].unsqueeze(-1), self.lengths[rows].unsqueeze(-1)
-        places = torch.arange(padded_length(int(lengths.max()) if lengths.numel() else 1))
+        places = torch.arange(padded_length(int(lengths.max()) if lengths.numel() else 1, self.most))
         found = self.ids[(begins + places).clamp(max=len(self.ids) - 1)].long()
         return found.masked_fill(places >= lengths, PADDING)
+
+    def portions(self, most: int) -> list[Tensor]:
+        """As `LabelledExamples`: texts of like length together, no more than `PLACES` in a portion."""
+        order = self.lengths.argsort(stable=True)
+        places = [padded_length(words, self.most) for words in self.lengths[order].tolist()]
+        found, end = list[Tensor](), len(order)
+        while end:  # from the longest, so that a portion's first text says how many fit
+            begin = max(end - min(most, max(PLACES // places[end - 1], 1)), 0)
+            found.append(order[begin:end])
+            end = begin
+        return found
+
+    def keep(self, rows: Tensor, counts: Tensor) -> LabelledTokens:
+        """As `LabelledExamples`."""
+        begins, lengths = self.offsets[rows], self.lengths[rows]
+        offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+        text = torch.repeat_interleave(torch.arange(len(rows)), lengths)
+        places = torch.arange(int(offsets[-1])) - offsets[text] + begins[text]
+        return replace(self, ids=self.ids[places], offsets=offsets, counts=counts)
 
     def take_apart(self, rows: Tensor, first: int) -> tuple[Tensor, Tensor]:
         """As `LabelledExamples`: padded together, so that support and query set can stand in one tensor."""
@@ -193,9 +216,23 @@ def parts_of(text: Text) -> tuple[str, ...]:
     return (text,) if isinstance(text, str) else text
 
 
-def padded_length(words: int) -> int:
-    """The number of places for so many words: one of ``LENGTHS``, so that shapes are few."""
-    return next((length for length in LENGTHS if length >= words), words)
+def padded_length(words: int, most: int | None = None) -> int:
+    """The number of places for so many words: one of ``LENGTHS``, so that shapes are few, or the most that may be."""
+    length = next((length for length in LENGTHS if length >= words), words)
+    return length if most is None else min(length, most)
+
+
+def trimmed(ids: Tensor) -> Tensor:
+    """Texts without the places that are padding in all of them.
+
+    Args:
+        ids: ``int64 [..., places]``, padding at the end.
+
+    Returns:
+        The same, of as many places as the longest has words; of one at least.
+    """
+    words = (ids != PADDING).flatten(0, -2).any(0)
+    return ids[..., : int(words.nonzero().max()) + 1 if bool(words.any()) else 1]
 
 
 def together(parts: Sequence[LabelledTexts]) -> LabelledTexts:

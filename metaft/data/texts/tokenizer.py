@@ -30,6 +30,8 @@ SPACE, LINE = "Ġ", "Ċ"
 """What a space and the end of a line are written as where words are bytes."""
 SIGNS, SPACES = ("$", "#"), ("", "Ġ", "▁")
 """What marks the first and the second word of a relation; and how tokenizers write a space before a word."""
+BOUNDS = (("[CLS]", "[SEP]"), ("<s>", "</s>"), ("<|im_start|>", "<|im_end|>"))
+"""What a text begins and ends with, by tokenizers' habits."""
 PADS = ("pad", "padding", "endoftext")
 """What number 0 may be called; no text has such a word in it."""
 
@@ -100,6 +102,18 @@ class Tokenizer:
         if found is None:
             raise MetaftError(f"tokenizer {self.name} has no word {word!r}; use wordpiece, bpe, or BERT's own")
         return found
+
+    def bounds(self) -> tuple[int, int]:
+        """The numbers of the words that a text begins and ends with.
+
+        Raises:
+            MetaftError: if it has none.
+        """
+        for words in BOUNDS:
+            begin, end = map(self.find, words)
+            if begin is not None and end is not None:
+                return begin, end
+        raise MetaftError(f"tokenizer {self.name} has no words that a text begins and ends with; use wordpiece or bpe")
 
     def pieces(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Texts as numbers, packed, without the special words around them.
@@ -347,7 +361,7 @@ def tokenised(texts: LabelledTexts, tokenizer: Tokenizer, most: int | None = Non
         _say_cut(int(held["cut"]), len(texts.texts), most)
     counts, meaning = torch.tensor(texts.counts), (tokenizer.vocabulary, tokenizer.digest)
     return LabelledTokens(
-        held["ids"], held["offsets"], counts, texts.names, *meaning, texts.groups, texts.shared, tokenizer.text
+        held["ids"], held["offsets"], counts, texts.names, *meaning, texts.groups, texts.shared, tokenizer.text, most
     )
 
 

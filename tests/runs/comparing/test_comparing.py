@@ -68,7 +68,11 @@ def test_published_steps_of_one_method_are_not_those_of_every_learner(
         raise Asked(given[-1])
 
     assert validated(RunConfig, {"dataset": dataset}).test_steps is not None
-    for name, what in (("build_family", lambda *_: None), ("with_shots", lambda *_: {}), ("build_entrants", asked)):
+    for name, what in (
+        ("build_family", lambda *_, **__: None),
+        ("with_shots", lambda *_: {}),
+        ("build_entrants", asked),
+    ):
         monkeypatch.setattr(f"metaft.commands.compare.compare.{name}", what)
     for given in (None, 7):
         with pytest.raises(Asked, match=f"^{given}$"):
