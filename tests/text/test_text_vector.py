@@ -105,3 +105,12 @@ def test_scores_for_words_are_states_times_the_embedding(shape: str) -> None:
 def test_what_does_not_fit_is_one_line(options: dict[str, Any], said: str) -> None:
     with pytest.raises(MetaftError, match=said):
         build("transformer", outputs=3, seed=0, layers=2, width=8, heads=2, **options)
+
+
+def test_vectors_of_one_length_differ_by_direction_alone() -> None:
+    states, ids = [torch.rand(3, 4, 5, dtype=torch.float64)], torch.tensor([[1, 2, 3, 4], [1, 0, 0, 0], [0, 0, 0, 0]])
+    plain, scaled = TextVector()(states, ids), TextVector(length=2.5)(states, ids)
+    torch.testing.assert_close(scaled.norm(dim=-1), torch.tensor([2.5, 2.5, 0.0], dtype=torch.float64))
+    torch.testing.assert_close(scaled[:2], 2.5 * plain[:2] / plain[:2].norm(dim=-1, keepdim=True))
+    with pytest.raises(MetaftError, match="the length of a text's vector"):
+        TextVector(length=0)
