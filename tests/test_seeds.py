@@ -12,7 +12,7 @@ import torch
 from click.testing import CliRunner
 
 import metaft
-from metaft.additions.addition import attach
+from metaft.additions import attach
 from metaft.additions.context import Context
 from metaft.cli import cli
 from metaft.commands.sweep.grid import read_grid

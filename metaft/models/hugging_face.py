@@ -31,7 +31,7 @@ ATTENTION = "metaft"
 """What our attention is called among theirs."""
 
 _HOOKED, _COLLECTING = "_output_capturing_hooks_installed", "output_capturing_hook"
-OF_VECTOR = ("features", "combine", "pool")
+OF_VECTOR = ("features", "combine", "pool", "length")
 OPTIONS = ("weights", "base", "dropout", *OF_VECTOR)
 BASES = ("float32", "quantised", *OURS)
 """How its matrices lie in memory."""
@@ -85,8 +85,8 @@ class HuggingFace(nn.Module):
             base: how its matrices lie in memory: "float32"; "quantised" as they lie in a GGUF file; "nf4" or "q8_0",
                 quantised when they are read. Quantised ones never move.
             dropout: share of a layer's answers that is dropped in training; as the model has it if None.
-            options: ``features``, ``combine`` and ``pool``: what a text's vector is, see `TextVector`. Words are marked
-                by ``$ … $`` and ``# … #``.
+            options: ``features``, ``combine``, ``pool`` and ``length``: what a text's vector is, see `TextVector`. Words
+                are marked by ``$ … $`` and ``# … #``.
 
         Raises:
             MetaftError: if there is no such model, it cannot be read, texts are longer than it has places for, its
@@ -113,7 +113,10 @@ class HuggingFace(nn.Module):
         causal = _is_causal(model, path)
         signs = tokenizer.asked(f"hf:{path}", ()).signs() if options.get("pool") == "marked" else ()
         given: dict[str, Any] = {"pool": "last" if causal else "mean", **options, "signs": signs}
-        vector = TextVector(**{**given, "features": str(given.get("features", "last"))})
+        given["features"] = str(given.get("features", "last"))
+        if given.get("length") is not None:
+            given["length"] = _number(path, "length", given["length"])
+        vector = TextVector(**given)
         made = cls(model, outputs, causal, vector, _separator(model, path))
         made.tokenizer = f"hf:{path}"
         made._require_padding(path)
@@ -351,11 +354,15 @@ def without_bars() -> Iterator[None]:
             bars.enable_progress_bar()
 
 
-def _share(path: str, text: str | float) -> float:
+def _number(path: str, name: str, text: str | float) -> float:
     try:
-        share = float(text)
+        return float(text)
     except ValueError:
-        raise MetaftError(f"hf:{path}: dropout = {text}: should be a share, such as 0 or 0.1") from None
+        raise MetaftError(f"hf:{path}: {name} = {text}: should be a number") from None
+
+
+def _share(path: str, text: str | float) -> float:
+    share = _number(path, "dropout", text)
     require_fraction(share, f"the dropout of hf:{path}")
     return share
 

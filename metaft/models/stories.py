@@ -18,7 +18,7 @@ from metaft.models.transformer import Transformer
 
 WEIGHTS, WORDS = "stories260K.bin", "tok512.bin"
 HEADER = ("width", "inner", "layers", "heads", "key_heads", "vocabulary", "places")
-OF_VECTOR = ("features", "combine", "pool")
+OF_VECTOR = ("features", "combine", "pool", "length")
 BEGIN = 1
 """The number of the word that every text begins with."""
 _BYTES = 3
@@ -31,7 +31,7 @@ def load(outputs: int, *, weights: str = "pretrained", **options: Any) -> Transf
     Args:
         outputs: how many numbers its head, which is drawn at random, answers with.
         weights: "pretrained", or "random" for the same network drawn anew.
-        options: ``features``, ``combine`` and ``pool``: what a text's vector is, see `TextVector`.
+        options: ``features``, ``combine``, ``pool`` and ``length``: what a text's vector is, see `TextVector`.
 
     Returns:
         The network.

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from metaft.data.texts.labelled_texts import PADDING
 from metaft.errors import MetaftError, nearest
 from metaft.models.layers import Combine
+from metaft.validate import require_positive
 
 Pool = Literal["mean", "first", "last", "marked"]
 Signs = tuple[tuple[int, ...], ...]
@@ -32,17 +33,22 @@ class TextVector:
         pool: over which places: the "mean" over words, the "first" (``[CLS]``), the "last" word, or the "marked" ones:
             the mean over the words between two signs, that of the next pair of signs behind it.
         signs: of "marked", the numbers of the signs.
+        length: to which vectors are scaled, so that they differ by direction alone; as they are if None.
 
     Raises:
-        MetaftError: if an option is unknown, or words are to be marked and nobody says by what.
+        MetaftError: if an option is unknown, the length is not positive, or words are to be marked and nobody says by
+            what.
     """
 
     features: str = "last"
     combine: Combine = "concatenate"
     pool: Pool = "mean"
     signs: Signs = ()
+    length: float | None = None
 
     def __post_init__(self) -> None:
+        if self.length is not None:
+            require_positive(self.length, "the length of a text's vector")
         for name, value, known in (("combine", self.combine, Combine), ("pool", self.pool, Pool)):
             if value not in get_args(known):
                 raise MetaftError(f"unknown {name} {value!r} of a text's features{nearest(value, get_args(known))}")
@@ -104,7 +110,8 @@ class TextVector:
         chosen = [states[layer] for layer in self.layers(len(states))]
         taken = torch.cat(chosen, dim=-1) if self.combine == "concatenate" else torch.stack(chosen).mean(0)
         parts = [_mean(places, taken) for places in self._places(ids)]
-        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
+        found = parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
+        return found if self.length is None else self.length * nn.functional.normalize(found, dim=-1)
 
     def _places(self, ids: Tensor) -> list[Tensor]:
         """The places that count, ``bool [examples, places]``, for each part of the vector."""

@@ -196,6 +196,7 @@ class Transformer(nn.Module):
         pool: over which places: "mean", "first", "last" or "marked"; by default the last word of a causal one, else the
             mean.
         signs: of "marked", the numbers of the signs; those of $ and # in the data's tokenizer if nothing is said.
+        length: to which a text's vector is scaled; it stays as it is if None.
 
     Raises:
         MetaftError: if a number does not fit the others.
@@ -228,6 +229,7 @@ class Transformer(nn.Module):
         combine: Combine = "concatenate",
         pool: Pool | None = None,
         signs: Signs = (),
+        length: float | None = None,
     ) -> None:
         super().__init__()
         asked = {"shape": shape, "layers": layers, "width": width, "heads": heads, "key_heads": key_heads,
@@ -267,7 +269,7 @@ class Transformer(nn.Module):
             for _ in range(layers)
         )
         self.norm = norm() if how["before"] else nn.Identity()
-        self.vector = TextVector(str(features), combine, pool or ("last" if self.causal else "mean"), signs)
+        self.vector = TextVector(str(features), combine, pool or ("last" if self.causal else "mean"), signs, length)
         self.input = nn.Identity()  # where additions give it more words
         self.head = nn.Linear(self.vector.width(layers + 1, width), outputs)
         self.word_head: nn.Module | None = None

@@ -78,7 +78,10 @@ def test_frozen_features_tell_intents_apart() -> None:
     [
         ("hf:minilms", "there is no pretrained model 'minilms'; did you mean 'minilm'"),
         ("hf:minilm:weights=mine", "should be 'pretrained' or 'random'"),
-        ("hf:minilm:layers=3", "has no option 'layers'.*known: weights, base, dropout, features, combine, pool"),
+        (
+            "hf:minilm:layers=3",
+            "has no option 'layers'.*known: weights, base, dropout, features, combine, pool, length",
+        ),
     ],
 )
 def test_what_is_not_there_is_one_line(name: str, said: str) -> None:
