@@ -64,6 +64,25 @@ def require_positive(value: object, name: str) -> None:
         raise MetaftError(f"{name} must be a positive finite number, not {str(value)[:80]}")
 
 
+def number(value: str | float, name: str) -> float:
+    """A number, perhaps given as text.
+
+    Args:
+        value: as given.
+        name: what it is called, for the message.
+
+    Returns:
+        The number.
+
+    Raises:
+        MetaftError: naming both.
+    """
+    try:
+        return float(value)
+    except ValueError:
+        raise MetaftError(f"{name} = {value}: should be a number") from None
+
+
 def require_fraction(value: float, name: str) -> None:
     """Refuse a decay that is not in [0, 1).
 

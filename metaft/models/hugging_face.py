@@ -25,7 +25,7 @@ from metaft.models.pretrained import folder_of
 from metaft.models.quantised import pack_layers
 from metaft.models.text_vector import TextVector
 from metaft.models.transformer import additive_mask
-from metaft.validate import require_fraction
+from metaft.validate import number, require_fraction
 
 ATTENTION = "metaft"
 """What our attention is called among theirs."""
@@ -85,8 +85,8 @@ class HuggingFace(nn.Module):
             base: how its matrices lie in memory: "float32"; "quantised" as they lie in a GGUF file; "nf4" or "q8_0",
                 quantised when they are read. Quantised ones never move.
             dropout: share of a layer's answers that is dropped in training; as the model has it if None.
-            options: ``features``, ``combine``, ``pool`` and ``length``: what a text's vector is, see `TextVector`. Words
-                are marked by ``$ … $`` and ``# … #``.
+            options: ``features``, ``combine``, ``pool`` and ``length``: what a text's vector is, see `TextVector`.
+                Words are marked by ``$ … $`` and ``# … #``.
 
         Raises:
             MetaftError: if there is no such model, it cannot be read, texts are longer than it has places for, its
@@ -115,7 +115,7 @@ class HuggingFace(nn.Module):
         given: dict[str, Any] = {"pool": "last" if causal else "mean", **options, "signs": signs}
         given["features"] = str(given.get("features", "last"))
         if given.get("length") is not None:
-            given["length"] = _number(path, "length", given["length"])
+            given["length"] = number(given["length"], f"the length of hf:{path}'s vectors")
         vector = TextVector(**given)
         made = cls(model, outputs, causal, vector, _separator(model, path))
         made.tokenizer = f"hf:{path}"
@@ -354,15 +354,8 @@ def without_bars() -> Iterator[None]:
             bars.enable_progress_bar()
 
 
-def _number(path: str, name: str, text: str | float) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise MetaftError(f"hf:{path}: {name} = {text}: should be a number") from None
-
-
 def _share(path: str, text: str | float) -> float:
-    share = _number(path, "dropout", text)
+    share = number(text, f"the dropout of hf:{path}")
     require_fraction(share, f"the dropout of hf:{path}")
     return share
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from metaft.errors import MetaftError, nearest
 from metaft.models.pretrained import STORIES, folder_of
 from metaft.models.transformer import Transformer
+from metaft.validate import number
 
 WEIGHTS, WORDS = "stories260K.bin", "tok512.bin"
 HEADER = ("width", "inner", "layers", "heads", "key_heads", "vocabulary", "places")
@@ -47,6 +48,8 @@ def load(outputs: int, *, weights: str = "pretrained", **options: Any) -> Transf
         raise MetaftError(f"{STORIES}: weights = {weights}: should be 'pretrained' or 'random'")
     shape, held = _read(folder_of(STORIES) / WEIGHTS)
     how: dict[str, Any] = {"shape": "llama", **shape, **options}
+    if how.get("length") is not None:
+        how["length"] = number(how["length"], f"the length of {STORIES}'s vectors")
     made = Transformer(outputs=outputs, **how)
     made.tokenizer = STORIES
     if weights == "pretrained":
