@@ -15,7 +15,7 @@ from metaft.errors import MetaftError
 
 VENV = pip.ROOT / ".venv-peers"
 STAMP = VENV / "peers.json"
-PEERS = ("learn2learn", "higher", "torchopt", "jax", "transformers")
+PEERS = ("learn2learn", "higher", "torchopt", "jax", "transformers", "peft")
 # What metaft itself needs there; torch comes first and alone, as its pinned CPU build, or pip would add CUDA to it.
 OURS = ("torchvision", "numpy", "scipy", "click", "rich", "matplotlib", "safetensors", "pydantic", "tensorboard")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks.speed import attention, conv4, episodes, pretraining, recurrent, resnet12, sinusoid, text_episodes
+from benchmarks.speed import attention, conv4, episodes, lora, pretraining, recurrent, resnet12, sinusoid, text_episodes
 from benchmarks.speed.row import Row
 
-MODULES = (sinusoid, conv4, resnet12, attention, recurrent, pretraining, episodes, text_episodes)
+MODULES = (sinusoid, conv4, resnet12, attention, lora, recurrent, pretraining, episodes, text_episodes)
 ROWS: dict[str, Row] = {name: row for module in MODULES for name, row in module.ROWS.items()}
