@@ -27,18 +27,24 @@ class Packing:
         index: ``int64 [words]``, the place of each word among ``examples × places``; behind the last word of a task
             with fewer words than others, 0.
         inverse: ``int64 [examples, places]``, the word at each place; 0 for padding.
+        longest: places up to the last word of the longest text.
     """
 
     index: Tensor
     inverse: Tensor
+    longest: int
 
     def packed(self, x: Tensor) -> Tensor:
-        """``[examples, places, ...]`` → ``[1, words, ...]``."""
-        return x.flatten(0, 1).index_select(0, self.index).unsqueeze(0)
+        """``[examples, places, ...]``, or of the first places, → ``[1, words, ...]``."""
+        places = self.inverse.shape[-1]
+        few = x.shape[1] < places
+        index = self.index // places * x.shape[1] + self.index % places if few else self.index
+        return x.flatten(0, 1).index_select(0, index).unsqueeze(0)
 
-    def spread(self, x: Tensor) -> Tensor:
+    def spread(self, x: Tensor, places: int | None = None) -> Tensor:
         """``[1, words, ...]`` → ``[examples, places, ...]``; what stands at padding means nothing."""
-        return x.squeeze(0).index_select(0, self.inverse.flatten()).unflatten(0, self.inverse.shape)
+        inverse = self.inverse if places is None else self.inverse[:, :places]
+        return x.squeeze(0).index_select(0, inverse.flatten()).unflatten(0, inverse.shape)
 
     def places(self) -> Tensor:
         """The place of each word in its text, ``int64 [1, words]``."""
@@ -67,6 +73,19 @@ def _through(packing: Packing) -> Iterator[None]:
         _CURRENT.reset(before)
 
 
+_OFF: ContextVar[bool] = ContextVar("padded", default=False)
+
+
+@contextlib.contextmanager
+def padded() -> Iterator[None]:
+    """While this lasts, nothing is packed."""
+    before = _OFF.set(True)
+    try:
+        yield
+    finally:
+        _OFF.reset(before)
+
+
 def packing(ids: Tensor, padding: int = 0) -> Packing | None:
     """How to pack texts.
 
@@ -80,29 +99,33 @@ def packing(ids: Tensor, padding: int = 0) -> Packing | None:
     """
     if torch.compiler.is_dynamo_compiling() or ids.device.type != "cpu" or ids.dim() != 2 or not ids.numel():
         return None
-    index = _Words.apply(ids, padding)
+    if _OFF.get():
+        return None
+    index, places = _Words.apply(ids, padding)
     if index.shape[-1] > (1 - SPARED) * ids.numel():
         return None
     real = (ids != padding).flatten()
     rank = (real.long().cumsum(0) - 1).where(real, 0)
-    return Packing(index, rank.unflatten(0, ids.shape))
+    return Packing(index, rank.unflatten(0, ids.shape), places.shape[0])
 
 
 class _Words(torch.autograd.Function):
     """The places of words, as many as the task with the most has; tasks together are seen at once."""
 
     @staticmethod
-    def forward(ids: Tensor, padding: int) -> Tensor:
-        """``int64 [..., examples, places]`` → ``int64 [..., words]``."""
+    def forward(ids: Tensor, padding: int) -> tuple[Tensor, Tensor]:
+        """``int64 [..., examples, places]`` → ``int64 [..., words]``, and ``[longest, 0]``: its size is what counts."""
+        used = (ids != padding).flatten(0, -2).any(0).nonzero()
+        longest = int(used[-1]) + 1 if len(used) else 1
         real = (ids != padding).flatten(-2)
         count = int(real.sum(-1).max())
         found = torch.argsort(~real, dim=-1, stable=True)[..., : max(count, 1)]
-        return found.where(real.gather(-1, found), 0)
+        return found.where(real.gather(-1, found), 0), ids.new_empty(longest, 0)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         """Nothing to keep."""
-        ctx.mark_non_differentiable(output)
+        ctx.mark_non_differentiable(*output)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[None, None]:
@@ -110,7 +133,7 @@ class _Words(torch.autograd.Function):
         return None, None
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], ids: Tensor, padding: int) -> tuple[Tensor, int]:
+    def vmap(info: Any, in_dims: tuple[int | None, ...], ids: Tensor, padding: int) -> tuple[Any, Any]:
         """All tasks, to one length."""
         assert in_dims[0] is not None
-        return _Words.apply(ids.movedim(in_dims[0], 0), padding), 0
+        return _Words.apply(ids.movedim(in_dims[0], 0), padding), (0, None)

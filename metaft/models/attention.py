@@ -33,7 +33,10 @@ def attend(
     """
     packing = current()
     if packing is not None:
-        query, key, value = (packing.spread(x.transpose(1, 2)).transpose(1, 2) for x in (query, key, value))
+        # Where weights are dropped, which of them hangs on how many places there are.
+        places = packing.inverse.shape[-1] if share and module.training else packing.longest
+        query, key, value = (packing.spread(x.transpose(1, 2), places).transpose(1, 2) for x in (query, key, value))
+        mask = None if mask is None else mask[..., :places, :places]
     for added in beside(module):
         key, value, mask = added.piece.attended(added.own(), key, value, mask)
     if key.shape[1] < query.shape[1]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from metaft.data.texts import tokenizer
 from metaft.data.texts.labelled_texts import PADDING
 from metaft.elementary.packing import packing, through
+from metaft.elementary.packing import padded as without_packing
 from metaft.errors import MetaftError, first_line, nearest
 from metaft.models import gguf
 from metaft.models.added import own_places, own_words, places_before, word_by_word
@@ -172,7 +173,7 @@ class HuggingFace(nn.Module):
         """Refuse a model whose answers hang on padding all the same, such as one that counts places by it."""
         ids = torch.tensor([[5, 7, 6]])
         training = self.training
-        with torch.no_grad():
+        with torch.no_grad(), without_packing():
             plain, padded = (self.eval().states(nn.functional.pad(ids, (0, more)))[-1] for more in (0, 2))
         self.train(training)
         if not torch.allclose(plain, padded[:, :3], rtol=1e-4, atol=2e-5):

@@ -11,8 +11,8 @@ from torch.func import functional_call, grad, vmap
 
 import metaft
 from metaft.additions import attach
-from metaft.elementary import packing as module
 from metaft.elementary.packing import packing
+from metaft.elementary.packing import padded as without
 from metaft.learners.maml import MAML
 from metaft.models.functional import Functional
 from metaft.tasks.batch import TaskBatch
@@ -31,12 +31,11 @@ def texts(tasks: int = 3, examples: int = 6, places: int = 9) -> Tensor:
 
 
 @pytest.fixture
-def padded(monkeypatch: pytest.MonkeyPatch) -> Any:
+def padded() -> Any:
     """Run something as if there were no packing."""
 
     def run(what: Any) -> Any:
-        with monkeypatch.context() as patch:
-            patch.setattr(module, "SPARED", 2.0)
+        with without():
             return what()
 
     return run
