@@ -73,7 +73,7 @@ def _listed(given: Addition | str | Iterable[Addition | str]) -> list[Addition]:
 def _put(network: nn.Module, addition: Addition, name: str, draw: torch.Generator) -> None:
     sites = addition.sites(network)
     pieces: Mapping[str, Piece] = sites if isinstance(sites, Mapping) else dict.fromkeys(sites, addition)
-    _require_run(network, [site for site, piece in pieces.items() if _acts(piece, "before") or _acts(piece, "after")])
+    _require_run(network, [site for site, piece in pieces.items() if acts(piece, "before") or acts(piece, "after")])
     like = next((p for p in network.parameters() if p.is_floating_point()), torch.empty(0))
     common: dict[tuple[str, torch.Size], nn.Parameter] = {}
     for site, piece in pieces.items():
@@ -82,21 +82,22 @@ def _put(network: nn.Module, addition: Addition, name: str, draw: torch.Generato
             where = f"its layer {site!r}" if site else "it"
             raise MetaftError(
                 f"{type(network).__name__}: {where} has something called {name!r} already; give the addition another "
-                "name"
+                "name, as in metaft.additions.attach(…, name='other')"
             )
         own = {n: nn.Parameter(v.to(like)) for n, v in piece.create(layer, draw).items()}
         for n in piece.shared:
             if n in own:
                 own[n] = common.setdefault((n, own[n].shape), own[n])
-        layer.add_module(name, Added(addition, piece.settled(), own))
+        layer.add_module(name, Added(addition, piece.settled(), own).train(layer.training))
         # A piece that leaves one as it is costs nothing there.
-        if _acts(piece, "before"):
+        if acts(piece, "before"):
             layer.register_forward_pre_hook(_Before(name))
-        if _acts(piece, "after"):
+        if acts(piece, "after"):
             layer.register_forward_hook(_After(name))
 
 
-def _acts(piece: Piece, where: str) -> bool:
+def acts(piece: Piece, where: str) -> bool:
+    """Whether a piece does something at one of its places: "before", "after" or "attended"."""
     return getattr(type(piece), where) is not getattr(Piece, where)
 
 

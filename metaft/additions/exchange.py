@@ -19,7 +19,7 @@ from metaft.additions.ia3 import ScaledInputs, ScaledOutputs
 from metaft.additions.linear import is_transposed, sizes
 from metaft.additions.lora import LoRA, LowRank
 from metaft.additions.peft_folder import CONFIG, ENDINGS, PREFIX, WEIGHTS
-from metaft.additions.selection import merged
+from metaft.additions.selection import all_merged
 from metaft.errors import MetaftError
 from metaft.models.added import Added
 from metaft.models.hugging_face import HuggingFace, without_bars
@@ -81,8 +81,7 @@ def to_hugging_face(model: nn.Module, folder: str | Path, tokenizer: str | None 
         MetaftError: if it is another network, or has an addition that no weights can take in.
     """
     network: Any = copy.deepcopy(_require_theirs(model))
-    for name in dict.fromkeys(path.rpartition(".")[2] for path in placed(network)):
-        network = merged(network, name)
+    network = all_merged(network)
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
     _write_head(network, place)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, relu
 
 from metaft.additions.addition import Addition, Params, Piece
+from metaft.additions.linear import matrix
 from metaft.additions.virtual_words import word_layer
 from metaft.errors import MetaftError, nearest
 from metaft.validate import require_count
@@ -59,7 +60,7 @@ class InputMap(Addition):
 
     def create(self, layer: nn.Module, draw: torch.Generator) -> Params:
         """A as torch draws a Linear layer's weight; a, B and b are 0."""
-        width = layer.get_parameter("weight").shape[-1]
+        width = matrix(layer).shape[-1]
         bound = width**-0.5
         return {
             "A": torch.empty(self.rank, width).uniform_(-bound, bound, generator=draw),

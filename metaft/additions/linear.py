@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from torch import nn
+from typing import Any
+
+from torch import Tensor, nn
 
 from metaft.models.packed_layers import Quantised, transposed_kind
 
@@ -13,6 +15,12 @@ def linear_kinds() -> tuple[type[nn.Module], ...]:
     """Linear layers, quantised ones among them, and GPT-2's, whose weight is transposed, where that is loaded."""
     other = transposed_kind()
     return (nn.Linear,) if other is None else (nn.Linear, other)
+
+
+def matrix(layer: nn.Module) -> Tensor:
+    """The weight of a layer; of a quantised one, unpacked."""
+    found: Any = layer.weight
+    return found
 
 
 def is_transposed(layer: nn.Module) -> bool:

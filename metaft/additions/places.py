@@ -133,7 +133,9 @@ def matrices(model: nn.Module, kinds: Kinds) -> list[str]:
     """The layers of some kinds that run as layers, in the network's order."""
     modules = dict(model.named_modules())
     inside = tuple(f"{name}." for name, layer in modules.items() if isinstance(layer, COMPOSITE))
-    return [n for n, layer in modules.items() if isinstance(layer, kinds) and not n.startswith(inside)]
+    order = anatomy(model).order  # empty where no input was found that it takes
+    runs = lambda name: not order or name in order or not list(modules[name].parameters())
+    return [n for n, part in modules.items() if isinstance(part, kinds) and not n.startswith(inside) and runs(n)]
 
 
 def _of_role(model: nn.Module, found: Anatomy, role: str, known: list[str], whose: str) -> set[str]:

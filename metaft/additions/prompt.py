@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from metaft.additions.addition import Addition, Params, Piece
+from metaft.additions.linear import matrix
 from metaft.additions.prompt_encoder import MadeBy, create_layers, create_lstm, layers, lstm
 from metaft.additions.prompt_start import Start, WordStart, check_start, word_start
 from metaft.additions.virtual_words import Where, WordVectors, add_words
@@ -124,7 +125,7 @@ class MadeVectors(WordVectors):
 
     def create(self, layer: nn.Module, draw: torch.Generator) -> Params:
         """``vectors [count, width]``, which the network is given, and its weights."""
-        width = layer.get_parameter("weight").shape[-1]
+        width = matrix(layer).shape[-1]
         given = torch.randn(self.count, width, generator=draw)
         if self.made_by == "lstm":
             return {"vectors": given} | create_lstm(width, self.hidden or max(width // 2, 1), draw)

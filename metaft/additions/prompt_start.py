@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from metaft.additions.linear import matrix
 from metaft.additions.virtual_words import Where, require_input, word_layer
 from metaft.data.texts import tokenizer
 from metaft.data.texts.labelled_texts import PADDING
@@ -51,7 +52,7 @@ class WordStart:
         Returns:
             ``[times · (ahead + behind), width]``.
         """
-        words, count = layer.get_parameter("weight").detach().cpu(), times * (self.ahead + self.behind)
+        words, count = matrix(layer).detach().cpu(), times * (self.ahead + self.behind)
         if self.start == "text":
             return words[torch.tensor(self.ids)].repeat(times, 1)
         known = words[PADDING + 1 : self.frequent and PADDING + 1 + self.frequent]

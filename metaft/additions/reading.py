@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from metaft.additions.attach import placed
+from metaft.additions.linear import matrix
 from metaft.additions.prompt_start import tokenizer_of
 from metaft.additions.virtual_words import WordVectors, word_layer
 from metaft.data.texts.labelled_texts import PADDING
@@ -66,7 +67,7 @@ def nearest_words(
     layer = model.get_submodule(word_layer(model, name))
     with torch.no_grad():
         vectors = read[0].piece.learned(read[0].own())
-        table = layer.get_parameter("weight")
+        table = matrix(layer)
         known = torch.tensor([n for n, word in enumerate(found.words[: len(table)]) if word and n != PADDING])
         if not len(known):
             raise MetaftError(f"tokenizer {found.name} has no words")

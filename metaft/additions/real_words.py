@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from metaft.additions.addition import Params, Piece
+from metaft.additions.linear import matrix
 from metaft.additions.prompt_start import tokenizer_of
 from metaft.additions.virtual_words import word_layer
 from metaft.errors import MetaftError
@@ -78,7 +79,7 @@ def asked_words(model: nn.Module, text: str | None, words: tuple[int, ...] | Non
             raise MetaftError(f"{whose}: text = {text!r} holds no words")
     if words is None:
         return None
-    layer = model.get_submodule(word_layer(model, whose)).get_parameter("weight")
+    layer = matrix(model.get_submodule(word_layer(model, whose)))
     if max(words) >= len(layer):
         raise MetaftError(f"{whose}: words = {max(words)}: this {type(model).__name__} has words 1 to {len(layer) - 1}")
     return torch.tensor([words], device=layer.device)

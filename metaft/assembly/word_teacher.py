@@ -51,7 +51,7 @@ def word_teacher(name: str, passages: Passages) -> WordTeacher:
         raise MetaftError(f"the teacher {name} says {said}: its student has to be asked the same")
     if places is not None and places < passages.length:
         raise MetaftError(f"length = {passages.length}: the teacher {name} has {places} places; ask for no more")
-    return WordTeacher(model, name)
+    return WordTeacher(model, name, ours.vocabulary)
 
 
 def _words_of(name: str) -> str:

@@ -49,6 +49,8 @@ def export_run(
         raise MetaftError(f"{run} is of the network {model or 'of a teacher'}; only those of hf:… can be exported")
     if form == "peft" and getattr(config, "frozen", None) == "nothing":
         raise MetaftError(f"{run} has frozen = nothing: its base has moved too, which peft has no place for; take hf")
+    if form == "peft" and asked.options.get("weights") == "random":
+        raise MetaftError(f"{run} stands on weights that were drawn, which peft cannot be told of; take format hf")
     base, network = folder_of(asked.name), load_backbone(run, weights)
     if form == "peft":
         to_peft(network, folder, str(base.resolve()), addition)

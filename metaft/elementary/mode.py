@@ -67,10 +67,13 @@ class Elementary(TorchFunctionMode):
         """The next uniform numbers of this task."""
         assert self.key is not None
         self.calls += 1
-        # Packed words draw as they would among their padding.
         packing = current()
-        same = packing is not None and tuple(shape[:2]) == (1, len(packing.index)) and not self.key.dim()
-        return draws.uniform(self.key, self.calls, shape, dtype, packing.index if packing and same else None)
+        if packing is None or tuple(shape[:2]) != (1, len(packing.index)):
+            return draws.uniform(self.key, self.calls, shape, dtype)
+        # Packed words draw as they would among their padding.
+        if self.key.dim():
+            return packing.packed(draws.uniform(self.key, self.calls, (*packing.inverse.shape, *shape[2:]), dtype))
+        return draws.uniform(self.key, self.calls, shape, dtype, packing.index)
 
     def thin(self, x: Tensor, p: float) -> Tensor:
         """Dropout."""

@@ -77,6 +77,8 @@ def conflict(
         tasks += 1
         for block, names in blocks.items():
             length = _length(gradient[name] for name in names)
+            if not math.isfinite(length):
+                raise MetaftError(f"the gradient of task {tasks} is not finite; fit the head at a lower rate")
             if length > 0:
                 counts[block] += 1
                 for name in names:

@@ -20,10 +20,11 @@ class WordTeacher:
     Args:
         model: has ``words(ids) → scores [examples, places, vocabulary]``; copied.
         name: as it was asked for.
+        vocabulary: how many of its words there are; a matrix may have further rows that stand for none. All if None.
     """
 
-    def __init__(self, model: nn.Module, name: str) -> None:
-        self.name = name
+    def __init__(self, model: nn.Module, name: str, vocabulary: int | None = None) -> None:
+        self.name, self.vocabulary = name, vocabulary
         self._model: Any = copy.deepcopy(model).eval().requires_grad_(False)
 
     @torch.no_grad()
@@ -39,7 +40,7 @@ class WordTeacher:
         """
         model, size = self._model.to(ids.device), max(PLACES // ids.shape[-1], 1)
         parts = zip(ids.split(size), asked.split(size), strict=True)
-        return torch.cat([model.words(some)[here] for some, here in parts])
+        return torch.cat([model.words(some)[here][..., : self.vocabulary] for some, here in parts])
 
     @cached_property
     def digest(self) -> str:

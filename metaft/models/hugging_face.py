@@ -18,7 +18,7 @@ from metaft.elementary.packing import packing, through
 from metaft.elementary.packing import padded as without_packing
 from metaft.errors import MetaftError, first_line, nearest
 from metaft.models import gguf
-from metaft.models.added import own_places, own_words, places_before, word_by_word
+from metaft.models.added import Added, own_places, own_words, places_before, word_by_word
 from metaft.models.attention import attend
 from metaft.models.packed_layers import QuantisedEmbedding
 from metaft.models.packings import OURS
@@ -130,7 +130,8 @@ class HuggingFace(nn.Module):
     def identity(self) -> str:
         """All that its answers depend on beside its weights."""
         config: Any = self.model.config
-        return f"{config.to_json_string(use_diff=False)} {self.causal} {self.separator} {self.vector!r}"
+        added = [(name, part.active, part.piece) for name, part in self.named_modules() if isinstance(part, Added)]
+        return f"{config.to_json_string(use_diff=False)} {self.causal} {self.separator} {self.vector!r} {added!r}"
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the hooks by which theirs collect states, which cannot be pickled; they are made again when asked."""
@@ -219,6 +220,12 @@ class HuggingFace(nn.Module):
         return self.embedding.num_embeddings
 
     @property
+    def places(self) -> int | None:
+        """How many words a text may have; None for any."""
+        most = _places(self.model.config)
+        return most if most is None else most - (self._first_place or 0)
+
+    @property
     def embedding(self) -> nn.Embedding:
         """The vectors of words."""
         found: Any = self.model.get_input_embeddings()  # type: ignore[operator]
@@ -247,7 +254,7 @@ class HuggingFace(nn.Module):
         first = places_before(self.input)
         if first and self._first_place is None:
             raise MetaftError(f"this {type(self.model).__name__} is not told of places, so that none can be left free")
-        most = getattr(self.model.config, "max_position_embeddings", None)
+        most = self.places
         if most is not None and first + ids.shape[-1] > most:
             raise MetaftError(f"a text of {first + ids.shape[-1]} words, and this model has {most} places; cut it")
         places = torch.arange(ids.shape[-1], device=ids.device)[None]
@@ -303,13 +310,21 @@ def places(path: str) -> int | None:
     transformers, folder = _library(), folder_of(path)
     try:
         file = gguf.file_of(folder)
-        return _places(_config(transformers, folder) if file is None else gguf.config(file))
+        config = _config(transformers, folder) if file is None else gguf.config(file)
+        most = _places(config)
+        return most if most is None else most - _free_places(config)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise MetaftError(f"hf:{path} cannot be read: {first_line(error)}") from None
 
 
 def _places(config: Any) -> int | None:
     return getattr(config, "max_position_embeddings", None)
+
+
+def _free_places(config: Any) -> int:
+    """How many of the places of a model come before a text's first, by its kind: RoBERTa counts from its padding."""
+    of_roberta = any(kind in str(config.model_type) for kind in ("roberta", "camembert", "mpnet"))
+    return (getattr(config, "pad_token_id", None) or 0) + 1 if of_roberta else 0
 
 
 def _config(transformers: Any, folder: Path) -> Any:

@@ -139,6 +139,8 @@ def becomes(layer: nn.Module) -> type[Quantised] | None:
     Args:
         layer: the layer; of a subclass it is not known what it does with its weight.
     """
+    if "weight" not in layer._parameters:  # a buffer, as of what says words in a backbone
+        return None
     if type(layer) is nn.Embedding and layer.max_norm is None:
         return QuantisedEmbedding
     return QuantisedLinear if type(layer) in (nn.Linear, transposed_kind()) else None

@@ -150,7 +150,20 @@ def _is_default(given: Mapping[str, Any], names: list[str]) -> bool:
 
 def _refuse_idle(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
     """Refuse what a corpus has no use for: it would seem to do something."""
-    idle = {"ways", "shots", "queries", "within", "scheme", "rotations", "colours", "head", "label_smoothing", "shift"}
+    idle = {
+        "ways",
+        "shots",
+        "queries",
+        "within",
+        "scheme",
+        "rotations",
+        "colours",
+        "head",
+        "label_smoothing",
+        "shift",
+        "addition",
+        "frozen",
+    }
     for name in sorted(idle):
         allowed = {str(PretrainConfig.model_fields[name].default), str(defaults.get(name))}
         if (value := given.get(name)) is not None and str(value) not in allowed:

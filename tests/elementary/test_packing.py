@@ -11,6 +11,7 @@ from torch.func import functional_call, grad, vmap
 
 import metaft
 from metaft.additions import attach
+from metaft.elementary.mode import Elementary
 from metaft.elementary.packing import packing
 from metaft.elementary.packing import padded as without
 from metaft.learners.maml import MAML
@@ -133,3 +134,19 @@ def test_dropout_draws_as_it_does_among_padding(model: str, padded: Any) -> None
     ]
     torch.testing.assert_close(packed.loss, (alone[0].loss + alone[1].loss) / 2, rtol=1e-10, atol=1e-12)
     assert functional_call(network, {}, (x[0],)).shape == (6, 3)
+
+
+def test_each_example_draws_by_its_own_key_whatever_stands_beside_it(padded: Any) -> None:
+    network, ids = network_of("bert").train(), texts()[1]
+    for part in network.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = 0.3
+    keys = torch.arange(5, 11)
+
+    def answers(ids: Tensor, keys: Tensor) -> Tensor:
+        with Elementary(keys):
+            return network(ids)
+
+    whole = answers(ids, keys)
+    torch.testing.assert_close(whole[4:], answers(ids[4:], keys[4:]), rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(whole, padded(lambda: answers(ids, keys)), rtol=1e-10, atol=1e-12)
