@@ -36,6 +36,11 @@ class Piece:
     shift: int = 0
     recalls: ClassVar[bool] = False
 
+    @property
+    def takes(self) -> int:
+        """How many places of a text it takes, where a network takes words in."""
+        return self.shift
+
     def create(self, layer: nn.Module, draw: torch.Generator) -> Params:
         """The parameters beside one layer, such that they have no effect yet where that is possible.
 

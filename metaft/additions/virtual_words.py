@@ -38,6 +38,11 @@ class VirtualWords(Piece):
     word_by_word: ClassVar[bool] = True  # all places are there before padding is left out
 
     @property
+    def takes(self) -> int:
+        """Each of them takes a place."""
+        return self.ahead + self.behind
+
+    @property
     def end(self) -> int:
         """One more than the last number."""
         return self.first + self.ahead + self.behind

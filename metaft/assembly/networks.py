@@ -11,6 +11,8 @@ from metaft import models
 from metaft.additions import attach, freeze_base
 from metaft.assembly.words import require_own_words, tokens_of
 from metaft.data.texts.tokenizer import Tokenizer
+from metaft.errors import MetaftError
+from metaft.models.added import beside
 from metaft.models.heads import with_cosine_head
 from metaft.models.transformer import Transformer
 from metaft.plugins import foreign, named_part
@@ -53,7 +55,22 @@ def build_model(config: ModelSettings, family: TaskFamily, seed: int, **more: An
     model = models.build(config.model, outputs=family.outputs, input_shape=family.input_shape, seed=seed, **options)
     if isinstance(model, Transformer) and model.tokenizer is None and tokens is not None and tokens.tokenizer:
         model.tokenizer = Tokenizer(tokens.tokenizer, "the data's")
-    return with_addition(model, config.addition, config.frozen, seed)
+    model = with_addition(model, config.addition, config.frozen, seed)
+    _require_places(model, family)
+    return model
+
+
+def _require_places(model: nn.Module, family: TaskFamily) -> None:
+    """Refuse texts for which an addition leaves too few places, before anything is trained."""
+    most, reads = getattr(model, "places", None), getattr(model, "input", None)
+    if not isinstance(most, int) or not isinstance(reads, nn.Module):
+        return
+    taken, longest = sum(added.piece.takes for added in beside(reads)), family.input_shape[0]
+    if taken and longest + taken > most:
+        raise MetaftError(
+            f"texts of up to {longest} words, and {taken} of the network's {most} places are the addition's; cut them: "
+            f"max_words={most - taken}"
+        )
 
 
 def with_addition(model: nn.Module, addition: str | None, frozen: str | None, seed: int) -> nn.Module:

@@ -300,6 +300,12 @@ class Transformer(nn.Module):
         """How many words there are, padding among them."""
         return self.embedding.words.num_embeddings
 
+    @property
+    def places(self) -> int | None:
+        """How many words a text may have; None for any."""
+        learned = self.embedding.places
+        return None if learned is None else learned.num_embeddings
+
     @staticmethod
     def most_words(preset: str | None = None, rotary: bool | None = None, **options: Any) -> int | None:
         """How many words a text may have.

@@ -169,3 +169,10 @@ def test_additions_to_words_stand_on_a_quantised_base_too() -> None:
 def test_an_addition_to_a_language_model_is_refused() -> None:
     with pytest.raises(MetaftError, match="addition = lora: an objective on words"):
         validated(PretrainConfig, {"dataset": "openstax", "objective": "causal", "addition": "lora"})
+
+
+def test_texts_that_leave_no_place_to_a_prompt_are_refused_before_training() -> None:
+    model = "transformer:layers=1,width=16,heads=2,places=40"
+    config = validated(RunConfig, {"dataset": "intents", "model": model, "addition": "prompt:length=30", "tasks": 2})
+    with pytest.raises(MetaftError, match=r"30 of the network's 40 places are the addition's; cut them: max_words=10"):
+        build(config)
