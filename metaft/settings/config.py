@@ -111,8 +111,6 @@ class RunConfig(
         if any(given.get(name) is not None for name in CHANGES_TEST):
             defaults.pop("test_steps", None)
         others = foreign(str(given.get("model"))) if given.get("dataset") in TEXTS else None
-        if given.get("dataset") in TEXTS and given.get("engine") is None:
-            defaults["engine"] = "eager"  # which leaves padding out, where compiled code would be built for each length
         if others and given.get("tokenizer") is None:
             defaults["tokenizer"] = f"{FOREIGN}{others.name}"  # a pretrained model knows the words of its own
         return with_outer(given, defaults)

@@ -101,6 +101,6 @@ class LearnerSettings(Settings):
     memory: Literal["flat", "checkpoints", "graph"] = "flat"
     """run inner steps again in the reverse pass, or keep their graph"""
     engine: Literal["compile", "eager", "higher"] = "compile"
-    """compile the meta-gradient (worth it beyond a minute), or not; or through higher [texts: eager]"""
+    """compile the meta-gradient (worth it beyond a minute), or not; or through higher"""
     workers: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
     """threads that share a meta-update's tasks; from images of 64×64 on, its operators"""

@@ -210,10 +210,11 @@ def test_the_row_of_texts_samples_tasks_of_one_shape_in_both_ways() -> None:
     assert len(texts) > 70  # of 80, few of which are said twice
 
 
-def test_rows_state_what_issues_3_19_and_21_ask_for() -> None:
+def test_rows_state_what_issues_3_19_21_and_22_ask_for() -> None:
     targets = {name: row.target for name, row in ROWS.items() if row.target is not None}
     expected = {"sinusoid": 40, "sinusoid-training": 1, "conv4-stride2": 2.5, "conv4-maxpool": 2.5, "resnet12": 1.3}
     expected |= {"attention": 2, "attention-first-order": 2, "recurrent": 1}
+    expected |= {"lora": 2.5, "lora-first-order": 2.5}
     expected |= {"pretraining-bert": 1.4, "pretraining-gpt": 1.4}
     assert targets == expected
     assert ROWS["episodes"].target_per_second == ROWS["text-episodes"].target_per_second == 10_000
