@@ -63,7 +63,7 @@ def ready(say: Callable[[str], None] = print) -> dict[str, str]:
                 learn2learn_wheel.install(python())
             else:
                 pip.install(python(), peer)
-                pip.run(str(python()), "-c", f"import {peer}")
+                pip.run(str(python()), "-c", f"import metaft, {peer}")  # which mends torchvision beside CPU torch
         except pip.Failed as error:
             missing[peer] = str(error)
             say(f"  {peer} is left out: {error}")
