@@ -16,6 +16,8 @@ from metaft.evaluation.statistics import Summary, mean_interval, median, student
 
 METHOD, WEIGHTS = "the method", "these weights"
 TASKS, BOTH = "tasks", "tasks and seeds"
+ROUNDING = 1e-12
+"""Differences up to which two learners' scores are the same: means over seeds are rounded."""
 
 Matrix = NDArray[np.float64]
 
@@ -44,7 +46,7 @@ class Difference(Summary):
 
     def verdict(self, higher_is_better: bool) -> str:
         """Whether the first is "better" or "worse" than the second; "" where the interval holds 0, or is not known."""
-        if not abs(self.mean) > self.ci95:
+        if not abs(self.mean) > self.ci95 + ROUNDING:
             return ""
         return "better" if (self.mean > 0) == higher_is_better else "worse"
 

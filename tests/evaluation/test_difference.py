@@ -55,6 +55,13 @@ def test_one_seed_is_the_paired_t_test_and_speaks_of_these_weights() -> None:
     assert (found.ranges_over, found.about) == (TASKS, WEIGHTS)
 
 
+def test_equal_scores_of_several_seeds_are_no_difference_though_their_mean_is_rounded() -> None:
+    scores = np.full((1, 5), 0.1)
+    found = difference(np.repeat(scores, 3, axis=0), scores)
+    assert found.mean != 0  # as floats round it
+    assert found.verdict(True) == found.verdict(False) == ""
+
+
 @pytest.mark.parametrize(
     ("seeds", "deterministic", "about"),
     [((3, 1), (False, True), METHOD), ((3, 1), (False, False), WEIGHTS), ((1, 1), (True, True), METHOD),
