@@ -272,7 +272,11 @@ def options(builder: Builder) -> dict[str, inspect.Parameter]:
 
 def signature(builder: Builder) -> Mapping[str, inspect.Parameter]:
     """The parameters of a builder, annotations resolved."""
-    return inspect.signature(builder, eval_str=True).parameters
+    if not (isinstance(builder, type) and dataclasses.is_dataclass(builder)):
+        return inspect.signature(builder, eval_str=True).parameters
+    hints = get_type_hints(builder)  # a field's in the module of the class that has it, which may be another one
+    found = inspect.signature(builder).parameters
+    return {name: p.replace(annotation=hints.get(name, p.annotation)) for name, p in found.items()}
 
 
 def convert(whose: str, builder: Builder, given: Mapping[str, Any], supplied: frozenset[str] = frozenset()) -> Any:

@@ -22,7 +22,7 @@ from metaft.additions import attach, freeze_base
 from metaft.evaluation.report import write_result
 from metaft.files import write_atomically
 from metaft.models import build
-from metaft.models.hugging_face import _library
+from metaft.models.hugging_face_files import library
 
 PAIRS = {"hf:smollm2": "hf:smollm2:base=quantised", "hf:minilm": "hf:minilm:base=nf4"}
 """A model in float32, and quantised."""
@@ -97,7 +97,7 @@ def page(probes: Mapping[str, Probe]) -> str:
 def main(model: str) -> None:
     """Print MiB above what was resident after imports, and answers, as JSON."""
     torch.set_num_threads(1)
-    _library()
+    library()
     for module in ("gguf", "transformers.modeling_gguf_pytorch_utils"):  # what is imported on first use
         import_module(module)
 

@@ -16,7 +16,8 @@ from benchmarks.speed.row import US, Prepared, Row, attempt
 from metaft.additions import attach, freeze_base
 from metaft.inner.rules import SGD
 from metaft.learners.maml import MAML
-from metaft.models.hugging_face import ATTENTION, HuggingFace, _library
+from metaft.models.hugging_face import HuggingFace
+from metaft.models.hugging_face_files import ATTENTION, library
 from metaft.tasks.batch import TaskBatch
 
 THEM = "peft in a loop"
@@ -44,7 +45,7 @@ def tasks(count: int = TASKS) -> TaskBatch:
 
 def bert(attention: str) -> Any:
     """The network without dropout, its weights the same every time."""
-    transformers = _library()
+    transformers = library()
     config = transformers.BertConfig(
         vocab_size=VOCABULARY, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, pad_token_id=0, **SHAPE
     )

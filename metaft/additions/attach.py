@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from metaft.additions.addition import Addition, Params, Piece
+from metaft.additions.addition import Addition, Piece
+from metaft.additions.places import watched
 from metaft.errors import MetaftError
 from metaft.models.added import Added
 from metaft.models.anatomy import anatomy
@@ -133,33 +134,12 @@ def _require_run(model: nn.Module, sites: list[str]) -> None:
     x = anatomy(model).example
     if x is None:  # no input was found that it takes
         return
-    ran: set[str] = set()
-    other = copy.deepcopy(model).eval()
-    for site in sites:
-        other.get_submodule(site).register_forward_hook(lambda *_, site=site: ran.add(site))
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        other(x)
+    ran = watched(model, sites, x)
     idle = [site for site in sites if site not in ran]
     if idle:
         raise MetaftError(
             f"{type(model).__name__}: nothing can be added to {idle[0]!r}, which no forward pass calls as a layer"
         )
-
-
-def own_parameters(model: nn.Module, name: str) -> dict[str, Params]:
-    """What an addition has learned, beside each layer.
-
-    Args:
-        model: a network with the addition.
-        name: what that is called in it.
-
-    Returns:
-        Layer → parameters by name, detached.
-
-    Raises:
-        MetaftError: if there is no such addition.
-    """
-    return {site: {n: p.detach() for n, p in added.own().items()} for site, added in placed(model, name).items()}
 
 
 def placed(model: nn.Module, name: str | None = None) -> dict[str, Added]:

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from metaft.additions.addition import Addition, Params, Piece
+from metaft.additions.addition import Params
 from metaft.additions.prompt_encoder import create_layers, layers
-from metaft.additions.prompt_start import Start, WordStart, check_start, word_start
-from metaft.additions.virtual_words import Where, WordVectors, add_words
+from metaft.additions.prompt_start import SoftPrompt, WordStart
+from metaft.additions.virtual_words import WordVectors
 from metaft.validate import require_count
 
-LENGTH, NARROWER = 4, 16
-"""Of Zhou et al. 2022, §4: words of a prompt, and how much narrower than a vector the small network is."""
+NARROWER = 16
+"""So many times narrower than a vector is the small network (Zhou et al. 2022, §4)."""
 
 
 @dataclass(frozen=True)
-class ConditionalPrompt(Addition):
+class ConditionalPrompt(SoftPrompt):
     """v_m + π(x) in place m of a prompt, where π is a small network of the text x, the same for all places.
 
     Zhou et al. 2022, "Conditional prompt learning for vision-language models" (CoCoOp), §3.2. π is two Linear layers
@@ -42,32 +41,18 @@ class ConditionalPrompt(Addition):
         MetaftError: if there is no word, or options do not go together.
     """
 
-    length: int | None = None
-    where: Where = "before"
-    start: Start | None = None
-    text: str | None = None
-    frequent: int | None = None
     hidden: int | None = None
     name: ClassVar[str] = "conditional-prompt"
-    silent: ClassVar[bool] = False
+    usual: ClassVar[int] = 4  # ibid., §4
 
     def __post_init__(self) -> None:
-        check_start(self.length, self.where, self.start, self.text, self.frequent, self.name)
+        super().__post_init__()
         if self.hidden is not None:
             require_count(self.hidden, "hidden", 1)
 
-    def sites(self, model: nn.Module) -> Mapping[str, Piece]:
-        """Where words come in, and their vectors.
-
-        Raises:
-            MetaftError: if the network takes no words in, a text cannot be read, or no word looks back at what is
-                behind it.
-        """
-        start = word_start(
-            model, self.length or LENGTH, self.where, self.start, self.text, self.frequent, self.name
-        )  # fmt: skip
-        make = lambda first, count: MovedVectors(first, count, start, self.hidden)
-        return add_words(model, start.ahead, start.behind, make, self.name)
+    def vectors(self, first: int, count: int, start: WordStart) -> WordVectors:
+        """v_m + π(x)."""
+        return MovedVectors(first, count, start, self.hidden)
 
 
 @dataclass(frozen=True)

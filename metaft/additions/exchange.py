@@ -22,8 +22,9 @@ from metaft.additions.peft_folder import CONFIG, ENDINGS, PREFIX, WEIGHTS
 from metaft.additions.selection import all_merged
 from metaft.errors import MetaftError
 from metaft.models.added import Added
-from metaft.models.hugging_face import HuggingFace, without_bars
-from metaft.models.packed_layers import widen
+from metaft.models.hugging_face import HuggingFace
+from metaft.models.hugging_face_files import without_bars
+from metaft.models.quantised_layers import widen
 from metaft.plain_json import write_json
 
 HEAD = "head.safetensors"

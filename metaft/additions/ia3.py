@@ -47,7 +47,7 @@ class IA3(Addition):
             MetaftError: if one layer gives keys, values and queries of unequal sizes, or there is no layer.
         """
         found: dict[str, Piece] = {}
-        if not any("attention" in roles for roles in anatomy(model).roles.values()):
+        if not anatomy(model).attends:
             return self._hidden(model)
         for block in transformer_blocks(model, self.name):
             layers = dict.fromkeys((block.key, block.value)) if self.attention else {}

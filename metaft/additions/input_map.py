@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, relu
 
+from metaft.additions.adapter import ACTIVATIONS, Activation
 from metaft.additions.addition import Addition, Params, Piece
 from metaft.additions.linear import matrix
 from metaft.additions.virtual_words import word_layer
 from metaft.errors import MetaftError, nearest
 from metaft.validate import require_count
-
-Activation = Literal["none", "relu", "gelu", "tanh"]
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "none": lambda x: x, "relu": relu, "gelu": gelu, "tanh": torch.tanh,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -32,7 +27,7 @@ class InputMap(Addition):
 
     Args:
         rank: how many numbers are between A and B.
-        activation: f: "none", "relu", "gelu" or "tanh".
+        activation: f: "none", "relu", "gelu", "silu" or "tanh".
 
     Raises:
         MetaftError: if the rank is below 1, or the activation unknown.

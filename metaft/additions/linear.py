@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from metaft.models.packed_layers import Quantised, transposed_kind
+from metaft.models.quantised_layers import Quantised, transposed_kind
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 

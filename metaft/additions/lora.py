@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from metaft.additions.addition import Addition, Params, Piece, Weight
 from metaft.additions.linear import CONVOLUTIONS, is_transposed, linear_kinds, sizes
-from metaft.additions.places import chosen_layers, transformer_blocks
+from metaft.additions.places import chosen_layers, matrices, transformer_blocks
 from metaft.errors import MetaftError
 from metaft.models.anatomy import anatomy
 from metaft.validate import require_count, require_fraction, require_positive
@@ -76,19 +76,15 @@ class LoRA(Addition):
         kinds = (*linear_kinds(), *CONVOLUTIONS)
         if self.on is not None:
             return chosen_layers(model, self.on, kinds, self.name)
-        if any("attention" in roles for roles in anatomy(model).roles.values()):
+        if anatomy(model).attends:
             blocks = transformer_blocks(model, self.name)
             named = dict.fromkeys(name for block in blocks for name in (block.query, block.value))
             if found := [name for name in named if isinstance(model.get_submodule(name), kinds)]:
                 return tuple(found)
-        try:
-            return chosen_layers(model, ("all",), kinds, self.name)
-        except MetaftError:
-            pass
-        try:
-            return chosen_layers(model, ("*",), kinds, self.name)  # it is one layer
-        except MetaftError:
-            raise MetaftError(f"{type(model).__name__} has no layer to put lora beside") from None
+        known = matrices(model, kinds)
+        if not known:
+            raise MetaftError(f"{type(model).__name__} has no layer to put lora beside")
+        return tuple(name for name in known if name != anatomy(model).head) or tuple(known)  # it may be one layer
 
 
 @dataclass(frozen=True)

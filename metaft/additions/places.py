@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
+from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from metaft.errors import MetaftError, nearest
 from metaft.models.anatomy import COMPOSITE, Anatomy, anatomy
@@ -138,10 +142,37 @@ def matrices(model: nn.Module, kinds: Kinds) -> list[str]:
     return [n for n, part in modules.items() if isinstance(part, kinds) and not n.startswith(inside) and runs(n)]
 
 
+Runs = dict[str, tuple[tuple[Any, ...], Any]]
+
+
+def watched(model: nn.Module, layers: Iterable[str], x: Tensor) -> Runs:
+    """What layers are given and answer in a forward pass.
+
+    Args:
+        model: the network; a copy runs, in evaluation mode.
+        layers: their names.
+        x: ``[examples, *input]``.
+
+    Returns:
+        Layer → its arguments, and its answer; none for one that does not run.
+    """
+    ran: Runs = {}
+
+    def seen(layer: nn.Module, given: tuple[Any, ...], answer: Any, name: str) -> None:
+        ran[name] = given, answer
+
+    other = copy.deepcopy(model).eval()
+    for name in layers:
+        other.get_submodule(name).register_forward_hook(partial(seen, name=name))
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        other(x)
+    return ran
+
+
 def _of_role(model: nn.Module, found: Anatomy, role: str, known: list[str], whose: str) -> set[str]:
     if role == "all":
         return {name for name in known if name != found.head}
-    if role not in LAYERS or not any("attention" in roles for roles in found.roles.values()):
+    if role not in LAYERS or not found.attends:
         return set()
     blocks = transformer_blocks(model, whose)
     if role in ("query", "key", "value") and any(block.together for block in blocks):

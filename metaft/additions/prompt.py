@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from metaft.additions.addition import Addition, Params, Piece
+from metaft.additions.addition import Params
 from metaft.additions.linear import matrix
 from metaft.additions.prompt_encoder import MadeBy, create_layers, create_lstm, layers, lstm
-from metaft.additions.prompt_start import Start, WordStart, check_start, word_start
-from metaft.additions.virtual_words import Where, WordVectors, add_words
+from metaft.additions.prompt_start import SoftPrompt, WordStart
+from metaft.additions.virtual_words import WordVectors
 from metaft.errors import MetaftError
 from metaft.validate import require_count
 
-LENGTH = 20
-"""Words of a prompt; more gain little (Lester et al. 2021, §3.2)."""
-
 
 @dataclass(frozen=True)
-class Prompt(Addition):
+class Prompt(SoftPrompt):
     """Virtual words whose vectors are learned stand before every text, or before and behind it.
 
     Lester et al. 2021, "The power of scale for parameter-efficient prompt tuning", §2. They have places like other
@@ -48,18 +44,13 @@ class Prompt(Addition):
         MetaftError: if there is no word, or options do not go together.
     """
 
-    length: int | None = None
-    where: Where = "before"
-    start: Start | None = None
-    text: str | None = None
-    frequent: int | None = None
     made_by: MadeBy = "none"
     hidden: int | None = None
     name: ClassVar[str] = "prompt"
-    silent: ClassVar[bool] = False
+    usual: ClassVar[int] = 20  # more gain little (ibid., §3.2)
 
     def __post_init__(self) -> None:
-        check_start(self.length, self.where, self.start, self.text, self.frequent, self.name)
+        super().__post_init__()
         if self.made_by not in ("none", "lstm", "mlp"):
             raise MetaftError(f"prompt: made_by = {self.made_by}: should be 'none', 'lstm' or 'mlp'")
         if self.hidden is not None:
@@ -71,23 +62,11 @@ class Prompt(Addition):
         if self.made_by != "none" and told:
             raise MetaftError(f"prompt: with made_by={self.made_by} a network makes the vectors; leave {told[0]} out")
 
-    def sites(self, model: nn.Module) -> Mapping[str, Piece]:
-        """Where words come in, and their vectors.
-
-        Raises:
-            MetaftError: if the network takes no words in, a text cannot be read, or no word looks back at what is
-                behind it.
-        """
-        start = word_start(
-            model, self.length or LENGTH, self.where, self.start, self.text, self.frequent, self.name
-        )  # fmt: skip
-
-        def make(first: int, count: int) -> WordVectors:
-            if self.made_by == "none":
-                return PromptVectors(first, count, start)
-            return MadeVectors(first, count, self.made_by, self.hidden)
-
-        return add_words(model, start.ahead, start.behind, make, self.name)
+    def vectors(self, first: int, count: int, start: WordStart) -> WordVectors:
+        """Parameters, or what a network makes."""
+        if self.made_by == "none":
+            return PromptVectors(first, count, start)
+        return MadeVectors(first, count, self.made_by, self.hidden)
 
 
 @dataclass(frozen=True)

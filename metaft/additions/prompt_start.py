@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
+from metaft.additions.addition import Addition, Piece
 from metaft.additions.linear import matrix
-from metaft.additions.virtual_words import Where, require_input, word_layer
+from metaft.additions.virtual_words import Where, WordVectors, add_words, require_input, word_layer
 from metaft.data.texts import tokenizer
 from metaft.data.texts.labelled_texts import PADDING
 from metaft.data.texts.tokenizer import Tokenizer
@@ -132,6 +134,56 @@ def word_start(
     if max(ids) >= known:
         raise MetaftError(f"{whose}: the network's tokenizer {found.name} has numbers beyond its {known} words")
     return WordStart(len(sides[0]), len(sides[1]), "text", None, ids)
+
+
+@dataclass(frozen=True)
+class SoftPrompt(Addition):
+    """Virtual words around a text; what gives their vectors is a subclass's `vectors`.
+
+    Args:
+        length: how many words; those of the text, or `usual`, if None.
+        where: "before" the text; or "around" it, the second half behind its last word.
+        start: what vectors begin as, see `WordStart`.
+        text: an English prompt to begin from; around a text it holds {} in that text's place.
+        frequent: from how many words is drawn; all if None.
+
+    Raises:
+        MetaftError: if there is no word, or options do not go together.
+    """
+
+    length: int | None = None
+    where: Where = "before"
+    start: Start | None = None
+    text: str | None = None
+    frequent: int | None = None
+    usual: ClassVar[int]
+    silent: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_start(self.length, self.where, self.start, self.text, self.frequent, self.name)
+
+    @abstractmethod
+    def vectors(self, first: int, count: int, start: WordStart) -> WordVectors:
+        """What gives the vectors.
+
+        Args:
+            first: the number of the first virtual word.
+            count: how many there are.
+            start: what they begin as.
+        """
+
+    def sites(self, model: nn.Module) -> Mapping[str, Piece]:
+        """Where words come in, and their vectors.
+
+        Raises:
+            MetaftError: if the network takes no words in, a text cannot be read, or no word looks back at what is
+                behind it.
+        """
+        length = self.length or self.usual
+        start = word_start(model, length, self.where, self.start, self.text, self.frequent, self.name)
+        return add_words(
+            model, start.ahead, start.behind, lambda first, count: self.vectors(first, count, start), self.name
+        )
 
 
 def tokenizer_of(model: nn.Module, whose: str) -> Tokenizer:

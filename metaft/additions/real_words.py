@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from metaft.additions.addition import Params, Piece
 from metaft.additions.linear import matrix
+from metaft.additions.places import watched
 from metaft.additions.prompt_start import tokenizer_of
 from metaft.additions.virtual_words import word_layer
 from metaft.errors import MetaftError
@@ -100,7 +101,8 @@ def keys_and_values(model: nn.Module, attentions: Sequence[str], ids: Tensor) ->
     other = _bare(model)
     for name in attentions:
         other.get_submodule(name).add_module(_NOTING, Added(None, _Noting(), {}))
-    _run(other, ids)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        other(ids)
     found = {name: beside(other.get_submodule(name))[-1].piece.seen for name in attentions}
     return {name: seen for name, seen in found.items() if seen is not None}
 
@@ -116,16 +118,8 @@ def inputs(model: nn.Module, layers: Sequence[str], ids: Tensor) -> dict[str, Te
     Returns:
         Layer → its first argument; none for one that is called without.
     """
-    other, found = _bare(model), dict[str, Tensor]()
-    for name in layers:
-
-        def note(layer: nn.Module, given: tuple[Tensor, ...], name: str = name) -> None:
-            if given and isinstance(given[0], Tensor):
-                found[name] = given[0].detach()
-
-        other.get_submodule(name).register_forward_pre_hook(note)
-    _run(other, ids)
-    return found
+    ran = watched(_bare(model), layers, ids)
+    return {name: given[0].detach() for name, (given, _) in ran.items() if given and isinstance(given[0], Tensor)}
 
 
 def _bare(model: nn.Module) -> nn.Module:
@@ -135,8 +129,3 @@ def _bare(model: nn.Module) -> nn.Module:
         if isinstance(part, Added):
             part.active = False
     return other
-
-
-def _run(model: nn.Module, ids: Tensor) -> None:
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        model(ids)

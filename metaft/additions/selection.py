@@ -11,7 +11,7 @@ from metaft.additions.attach import _After, _Before, acts, placed
 from metaft.errors import MetaftError
 from metaft.models.added import Added
 from metaft.models.anatomy import anatomy
-from metaft.models.packed_layers import Quantised, let_go
+from metaft.models.quantised_layers import Quantised, let_go
 
 
 def only(model: nn.Module, *names: str) -> nn.Module:

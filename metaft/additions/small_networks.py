@@ -5,14 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from metaft.additions.addition import Params, Piece
 from metaft.additions.linear import sizes
-from metaft.additions.places import Block, transformer_blocks
+from metaft.additions.places import Block, Runs, transformer_blocks, watched
 from metaft.errors import MetaftError
 from metaft.models.anatomy import anatomy
 
@@ -117,7 +117,7 @@ def with_small_networks(
     Raises:
         MetaftError: if there is no such place.
     """
-    if not any("attention" in roles for roles in anatomy(model).roles.values()):
+    if not anatomy(model).attends:
         if place is not None:
             raise MetaftError(
                 f"{whose}: place = {place} speaks of a transformer's blocks, and this {type(model).__name__} has none; "
@@ -189,9 +189,6 @@ def _beside_feed_forward(model: nn.Module, blocks: tuple[Block, ...], whose: str
     return found
 
 
-Runs = Mapping[str, tuple[tuple[Any, ...], Any]]
-
-
 def _place(model: nn.Module, block: Block, site: str, ran: Runs) -> tuple[str, int] | None:
     """A layer and an argument such that what is added there comes out as if it had been added to feed-forward's."""
     down = str(block.down)
@@ -221,21 +218,11 @@ def _around(block: Block) -> list[str]:
 
 
 def _run(model: nn.Module, names: list[str], whose: str) -> Runs:
-    """What some layers are given and answer in a forward pass; what does not run is left out."""
+    """What some layers are given and answer; what does not run is left out."""
     x = anatomy(model).example
     if x is None:
         raise MetaftError(
             f"{whose}: no input was found that this {type(model).__name__} takes; tell its shape by an attribute "
             "input_shape = (…) of the network"
         )
-    ran: dict[str, tuple[tuple[Any, ...], Any]] = {}
-    other = copy.deepcopy(model).eval()
-    for name in names:
-
-        def seen(layer: nn.Module, given: tuple[Any, ...], answer: Any, name: str = name) -> None:
-            ran[name] = given, answer
-
-        other.get_submodule(name).register_forward_hook(seen)
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        other(x)
-    return ran
+    return watched(model, names, x)

@@ -28,17 +28,17 @@ class Packing:
             with fewer words than others, 0.
         inverse: ``int64 [examples, places]``, the word at each place; 0 for padding.
         longest: places up to the last word of the longest text.
+        near: as ``index``, among ``examples × longest``.
     """
 
     index: Tensor
     inverse: Tensor
     longest: int
+    near: Tensor
 
     def packed(self, x: Tensor) -> Tensor:
-        """``[examples, places, ...]``, or of the first places, → ``[1, words, ...]``."""
-        places = self.inverse.shape[-1]
-        few = x.shape[1] < places
-        index = self.index // places * x.shape[1] + self.index % places if few else self.index
+        """``[examples, places, ...]``, or of the longest places, → ``[1, words, ...]``."""
+        index = self.index if x.shape[1] == self.inverse.shape[-1] else self.near
         return x.flatten(0, 1).index_select(0, index).unsqueeze(0)
 
     def spread(self, x: Tensor, places: int | None = None) -> Tensor:
@@ -106,7 +106,8 @@ def packing(ids: Tensor, padding: int = 0) -> Packing | None:
         return None
     real = (ids != padding).flatten()
     rank = (real.long().cumsum(0) - 1).where(real, 0)
-    return Packing(index, rank.unflatten(0, ids.shape), places.shape[0])
+    every, longest = ids.shape[-1], places.shape[0]
+    return Packing(index, rank.unflatten(0, ids.shape), longest, index // every * longest + index % every)
 
 
 class _Words(torch.autograd.Function):

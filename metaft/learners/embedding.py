@@ -14,7 +14,7 @@ from metaft.inner.batching import over_tasks
 from metaft.learners.kept_features import kept_features
 from metaft.models.functional import BatchNormMode, Functional, Params
 from metaft.models.layers import PENULTIMATE, RAW, Combine, LayerFeatures
-from metaft.models.packed_layers import packed_weights
+from metaft.models.quantised_layers import packed_weights
 from metaft.models.text_vector import reads_texts
 
 Centre = Literal["none", "support", "base"]

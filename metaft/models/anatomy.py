@@ -17,7 +17,7 @@ from metaft.errors import MetaftError, nearest
 from metaft.models.added import Added
 from metaft.models.blocks import grouped
 from metaft.models.examples import examples
-from metaft.models.packed_layers import packed_weights
+from metaft.models.quantised_layers import packed_weights
 from metaft.models.roles import roles_of
 
 HEAD_LAYER = "head_layer"
@@ -50,6 +50,11 @@ class Anatomy:
     shared: tuple[str, ...] = ()
     example: Tensor | None = field(default=None, compare=False)
     roles: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def attends(self) -> bool:
+        """Whether some of its layers are an attention's."""
+        return any("attention" in roles for roles in self.roles.values())
 
     @property
     def head_names(self) -> tuple[str, ...]:
@@ -102,7 +107,7 @@ class Anatomy:
 
     def _joined(self, blocks: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
         """Blocks in their order, those of a transformer that are none by themselves with the one before."""
-        if not any("attention" in roles for roles in self.roles.values()):
+        if not self.attends:
             return blocks
         found: dict[str, tuple[str, ...]] = {}
         for block, names in blocks.items():

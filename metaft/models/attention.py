@@ -1,12 +1,14 @@
-"""Scaled dot-product attention in plain operations, which additions can give more keys and values to see."""
+"""Scaled dot-product attention in plain operations: what may be seen, rotary places, and what additions put before."""
 
 from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout, softmax
 
+from metaft.data.texts.labelled_texts import PADDING
 from metaft.elementary.packing import current
 from metaft.models.added import beside
 
@@ -48,3 +50,47 @@ def attend(
         weights = dropout(weights, share, module.training)
     found = (weights @ value).transpose(1, 2)
     return found if packing is None else packing.packed(found)
+
+
+def additive_mask(ids: Tensor, causal: bool, dtype: torch.dtype) -> Tensor:
+    """What is added to scores, so that padding, and what comes later, is not seen.
+
+    Args:
+        ids: ``int64 [examples, places]``, 0 for padding.
+        causal: whether later words are hidden.
+        dtype: of the scores.
+
+    Returns:
+        ``[examples, 1, 1 or places, places]``: 0, or a number so low that its weight is 0. It is finite, so that a text
+        without a word gives no NaN.
+    """
+    hidden = (ids == PADDING)[:, None, None, :]
+    if causal:
+        places = torch.arange(ids.shape[-1], device=ids.device)
+        hidden = hidden | (places[None, :] > places[:, None])
+    return hidden.to(dtype) * (torch.finfo(dtype).min / 2)
+
+
+def rotation(places: int, size: int, like: Tensor, base: float = 10_000.0, first: int = 0) -> tuple[Tensor, Tensor]:
+    """Cosines and sines by which queries and keys are turned at each place (Su et al. 2021, eq. 34).
+
+    Args:
+        places: how many.
+        size: of a head.
+        like: says in what precision and where.
+        base: of the wavelengths.
+        first: the first place.
+
+    Returns:
+        ``[places, size]`` each.
+    """
+    rates = base ** (-torch.arange(0, size, 2, dtype=torch.float64, device=like.device) / size)
+    angles = torch.arange(first, first + places, dtype=torch.float64, device=like.device)[:, None] * rates
+    whole = torch.cat((angles, angles), dim=-1)
+    return whole.cos().to(like.dtype), whole.sin().to(like.dtype)
+
+
+def turned(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
+    """``[..., places, size]`` turned at each place; a number is paired with the one half the size away."""
+    one, other = x.chunk(2, dim=-1)
+    return x * turn[0] + torch.cat((-other, one), dim=-1) * turn[1]

@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_leaves
 from metaft.elementary.batch_norm import normalise, var_mean
 from metaft.elementary.mode import written_out
 from metaft.errors import MetaftError, first_line, nearest
-from metaft.models.packed_layers import Quantised
+from metaft.models.quantised_layers import Quantised
 from metaft.models.recurrent import read_weights_each_time
 
 BatchNormMode = Literal["transductive", "inductive", "running"]

@@ -12,8 +12,8 @@ from torch.overrides import TorchFunctionMode
 
 from metaft.errors import MetaftError
 from metaft.models.gguf_file import Stored, contents, stored_bytes
-from metaft.models.packed_layers import becomes, hold
-from metaft.models.packings import PACKINGS
+from metaft.models.number_forms import FORMS
+from metaft.models.quantised_layers import becomes, hold
 
 READ, FLOATING = ("Q4_0", "Q4_1", "Q8_0"), ("F32", "F16", "BF16")
 
@@ -78,12 +78,12 @@ def _fill(layer: nn.Module, own: str, stored: Stored, rows: Any, name: str) -> N
     """Give a layer what the file holds for it: packed where it can be used so, else as numbers."""
     from gguf import GGMLQuantizationType, dequantize
 
-    if (packing := PACKINGS.get(stored.kind.lower())) is not None:
+    if (form := FORMS.get(stored.kind.lower())) is not None:
         packed = torch.from_numpy(rows)
         if own == "weight" and becomes(layer) is not None:
-            hold(layer, packing, packed)
+            hold(layer, form, packed)
             return
-        value = packing.unpack(packed, stored.shape[-1])
+        value = form.unpack(packed, stored.shape[-1])
     elif stored.kind in FLOATING:
         value = torch.from_numpy(dequantize(rows, GGMLQuantizationType[stored.kind]).astype(np.float32))
     else:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -16,20 +13,24 @@ from metaft.data.texts import tokenizer
 from metaft.data.texts.labelled_texts import PADDING
 from metaft.elementary.packing import packing, through
 from metaft.elementary.packing import padded as without_packing
-from metaft.errors import MetaftError, first_line, nearest
-from metaft.models import gguf
+from metaft.errors import MetaftError, nearest
 from metaft.models.added import Added, own_places, own_words, places_before, word_by_word
-from metaft.models.attention import attend
-from metaft.models.packed_layers import QuantisedEmbedding
-from metaft.models.packings import OURS
-from metaft.models.pretrained import folder_of
+from metaft.models.attention import additive_mask
+from metaft.models.hugging_face_files import (
+    first_place,
+    is_causal,
+    library,
+    places_of,
+    read,
+    separator_of,
+    thin,
+    without_bars,
+)
+from metaft.models.number_forms import OURS
 from metaft.models.quantised import pack_layers
+from metaft.models.quantised_layers import QuantisedEmbedding
 from metaft.models.text_vector import TextVector
-from metaft.models.transformer import additive_mask
 from metaft.validate import number, require_fraction
-
-ATTENTION = "metaft"
-"""What our attention is called among theirs."""
 
 _HOOKED, _COLLECTING = "_output_capturing_hooks_installed", "output_capturing_hook"
 OF_VECTOR = ("features", "combine", "pool", "length")
@@ -66,7 +67,7 @@ class HuggingFace(nn.Module):
         super().__init__()
         self.model, self.causal, self.separator = model, causal, separator
         self.input = nn.Identity()  # where additions give it more words
-        self._first_place = self._origin() if "position_ids" in inspect.signature(model.forward).parameters else None
+        self.places, self._first_place, self._told_places = places_of(model), first_place(model), self._is_told_places()
         self.vector = vector or TextVector(pool="last" if causal else "mean")
         config: Any = model.config
         self.head = nn.Linear(self.vector.width(config.num_hidden_layers + 1, config.hidden_size), outputs)
@@ -103,22 +104,24 @@ class HuggingFace(nn.Module):
         if base not in BASES:
             raise MetaftError(f"hf:{path} has no base {base!r}{nearest(base, BASES)}; known: {', '.join(BASES)}")
         with without_bars():
-            model = _read(path, weights == "pretrained", base == "quantised")
+            model = read(path, weights == "pretrained", base == "quantised")
         if dropout is not None:
-            _thin(model, _share(path, dropout))
+            share = number(dropout, f"the dropout of hf:{path}")
+            require_fraction(share, f"the dropout of hf:{path}")
+            thin(model, share)
         if getattr(model, "pooler", None) is not None:
             model.pooler = None  # of sentence order; nothing here asks it
-        most = _places(model.config)
+        most = places_of(model)
         if input_shape and most is not None and input_shape[0] > most:
             raise MetaftError(f"hf:{path} has {most} places, and these texts up to {input_shape[0]} words; cut them")
-        causal = _is_causal(model, path)
+        causal = is_causal(model, path)
         signs = tokenizer.asked(f"hf:{path}", ()).signs() if options.get("pool") == "marked" else ()
         given: dict[str, Any] = {"pool": "last" if causal else "mean", **options, "signs": signs}
         given["features"] = str(given.get("features", "last"))
         if given.get("length") is not None:
             given["length"] = number(given["length"], f"the length of hf:{path}'s vectors")
         vector = TextVector(**given)
-        made = cls(model, outputs, causal, vector, _separator(model, path))
+        made = cls(model, outputs, causal, vector, separator_of(model, path))
         made.tokenizer = f"hf:{path}"
         made._require_padding(path)
         if base in OURS:
@@ -148,27 +151,22 @@ class HuggingFace(nn.Module):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """In a process that has not made such a model, theirs does not know ours, nor what states it can collect."""
         super().__setstate__(state)
-        library = _library()
+        theirs = library()
         for part in self.model.modules():
-            if isinstance(part, library.PreTrainedModel):
-                library.utils.output_capturing._CAN_RECORD_REGISTRY[part] = part._can_record_outputs
+            if isinstance(part, theirs.PreTrainedModel):
+                theirs.utils.output_capturing._CAN_RECORD_REGISTRY[part] = part._can_record_outputs
 
     @torch.no_grad()
-    def _origin(self) -> int | None:
-        """The number of the first place, which in RoBERTa is behind that of its padding; None where it is not found."""
-        ids = torch.tensor([[5, 7, 6]])
-        mode = self.model.training
+    def _is_told_places(self) -> bool:
+        """Whether it answers the same where it is told which places a text's words stand at."""
+        if "position_ids" not in inspect.signature(self.model.forward).parameters:
+            return False
+        ids, mode = torch.tensor([[5, 7, 6]]), self.model.training
         self.model.eval()
-        plain = self._read(ids, {})[-1]
-        padding = getattr(self.model.config, "pad_token_id", None)
-        found = None
-        for first in (0, *(() if padding is None else (padding + 1,))):
-            told = self._read(ids, {"position_ids": torch.arange(first, first + 3)[None]})[-1]
-            if torch.allclose(plain, told, rtol=1e-4, atol=2e-5):
-                found = first
-                break
+        told = {"position_ids": torch.arange(3)[None] + first_place(self.model)}
+        plain, same = (self._read(ids, more)[-1] for more in ({}, told))
         self.model.train(mode)
-        return found
+        return torch.allclose(plain, same, rtol=1e-4, atol=2e-5)
 
     def _require_padding(self, path: str) -> None:
         """Refuse a model whose answers hang on padding all the same, such as one that counts places by it."""
@@ -220,12 +218,6 @@ class HuggingFace(nn.Module):
         return self.embedding.num_embeddings
 
     @property
-    def places(self) -> int | None:
-        """How many words a text may have; None for any."""
-        most = _places(self.model.config)
-        return most if most is None else most - (self._first_place or 0)
-
-    @property
     def embedding(self) -> nn.Embedding:
         """The vectors of words."""
         found: Any = self.model.get_input_embeddings()  # type: ignore[operator]
@@ -252,21 +244,22 @@ class HuggingFace(nn.Module):
     def _run(self, ids: Tensor, **more: Any) -> list[Tensor]:
         """The states that theirs answers with: the last, or those of all layers."""
         first = places_before(self.input)
-        if first and self._first_place is None:
+        if first and not self._told_places:
             raise MetaftError(f"this {type(self.model).__name__} is not told of places, so that none can be left free")
-        most = self.places
-        if most is not None and first + ids.shape[-1] > most:
-            raise MetaftError(f"a text of {first + ids.shape[-1]} words, and this model has {most} places; cut it")
+        if self.places is not None and first + ids.shape[-1] > self.places:
+            raise MetaftError(
+                f"a text of {first + ids.shape[-1]} words, and this model has {self.places} places; cut it"
+            )
         places = torch.arange(ids.shape[-1], device=ids.device)[None]
         if self.separator is not None:
             more["token_type_ids"] = parts_of_pair(ids, self.separator)
-        packed = packing(ids) if self._first_place is not None and word_by_word(self) else None
+        packed = packing(ids) if self._told_places and word_by_word(self) else None
         mask = self._mask(ids)
         if packed is not None:
             ids, places = packed.packed(ids), packed.places()
             more |= {"token_type_ids": packed.packed(more["token_type_ids"])} if "token_type_ids" in more else {}
         if first or packed is not None:
-            more["position_ids"] = places + first + (self._first_place or 0)
+            more["position_ids"] = places + first + self._first_place
         with through(packed):
             found = self._read(ids, more, mask)
         return found if packed is None else [packed.spread(state) for state in found]
@@ -293,148 +286,3 @@ def parts_of_pair(ids: Tensor, separator: int) -> Tensor:
     """
     ends = (ids == separator).long()
     return ((ends.cumsum(-1) - ends) > 0).long() * (ids != PADDING)
-
-
-def places(path: str) -> int | None:
-    """How many words a text may have for a pretrained model.
-
-    Args:
-        path: its name or folder, see `pretrained.folder_of`.
-
-    Returns:
-        The number; None for any.
-
-    Raises:
-        MetaftError: if there is no such model, or its settings cannot be read.
-    """
-    transformers, folder = _library(), folder_of(path)
-    try:
-        file = gguf.file_of(folder)
-        config = _config(transformers, folder) if file is None else gguf.config(file)
-        most = _places(config)
-        return most if most is None else most - _free_places(config)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise MetaftError(f"hf:{path} cannot be read: {first_line(error)}") from None
-
-
-def _places(config: Any) -> int | None:
-    return getattr(config, "max_position_embeddings", None)
-
-
-def _free_places(config: Any) -> int:
-    """How many of the places of a model come before a text's first, by its kind: RoBERTa counts from its padding."""
-    of_roberta = any(kind in str(config.model_type) for kind in ("roberta", "camembert", "mpnet"))
-    return (getattr(config, "pad_token_id", None) or 0) + 1 if of_roberta else 0
-
-
-def _config(transformers: Any, folder: Path) -> Any:
-    return transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-
-
-def _read(path: str, pretrained: bool, quantised: bool) -> Any:
-    """A model of theirs, with the weights of its folder or drawn anew."""
-    transformers = _library()
-    folder = folder_of(path)
-    try:
-        file = gguf.file_of(folder)
-        if quantised and (file is None or not pretrained):
-            raise MetaftError(
-                f"hf:{path}: base=quantised leaves weights as they lie in a GGUF file, and these are "
-                f"{'of a folder without one' if file is None else 'drawn anew'}; take base={' or base='.join(OURS)}"
-            )
-        if file is not None:
-            return gguf.read(file, pretrained, ATTENTION, quantised)
-        config = _config(transformers, folder)
-        config._attn_implementation = ATTENTION
-        how: dict[str, Any] = {"dtype": torch.float32, "attn_implementation": ATTENTION, "trust_remote_code": False}
-        if not pretrained:
-            return transformers.AutoModel.from_config(config, **how)
-        how |= {"use_safetensors": True, "local_files_only": True}
-        return transformers.AutoModel.from_pretrained(folder, config=config, **how)
-    except MetaftError:
-        raise
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise MetaftError(f"hf:{path} cannot be read: {first_line(error)}") from None
-
-
-@contextmanager
-def without_bars() -> Iterator[None]:
-    """Let their library show no bars of progress."""
-    bars = _library().utils.logging
-    shown = bars.is_progress_bar_enabled()
-    bars.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            bars.enable_progress_bar()
-
-
-def _share(path: str, text: str | float) -> float:
-    share = number(text, f"the dropout of hf:{path}")
-    require_fraction(share, f"the dropout of hf:{path}")
-    return share
-
-
-def _thin(model: Any, share: float) -> None:
-    """Let all random layers of a model drop a share; an attention of theirs holds its own as a number."""
-    for part in model.modules():
-        if isinstance(part, nn.Dropout):
-            part.p = share
-        if isinstance(getattr(part, "attention_dropout", None), float):
-            part.attention_dropout = share
-
-
-def _separator(model: Any, path: str) -> int | None:
-    """The number of ``[SEP]``, if the model has embeddings of a pair's two texts and its tokenizer such a word."""
-    told = "token_type_ids" in inspect.signature(model.forward).parameters
-    if not told or (getattr(model.config, "type_vocab_size", None) or 0) < 2:
-        return None
-    number = getattr(model.config, "sep_token_id", None)
-    if number is None and (folder_of(path) / tokenizer.FILE).is_file():
-        number = tokenizer.asked(f"hf:{path}", ()).find("[SEP]")
-    return number
-
-
-def _is_causal(model: nn.Module, path: str) -> bool:
-    """Whether a place sees only those before it, as the model's attention layers say."""
-    said = {bool(part.is_causal) for part in model.modules() if hasattr(part, "is_causal")}
-    if len(said) != 1:
-        raise MetaftError(
-            f"hf:{path}: whether a {type(model).__name__} reads in one direction or in both is not clear from its "
-            "layers; only encoders and causal models can be used"
-        )
-    return said.pop()
-
-
-def written_out(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None,
-    scaling: float | None = None, dropout: float = 0.0, **_: Any,
-) -> tuple[Tensor, None]:  # fmt: skip
-    """Attention in plain operations, as Hugging Face's interface wants it.
-
-    Args:
-        module: the layer.
-        query: ``[examples, heads, places, size]``.
-        key: likewise, perhaps of fewer heads.
-        value: likewise.
-        attention_mask: added to the scores.
-        scaling: of the scores; one over the root of the size if None.
-        dropout: share of weights that is dropped in training.
-
-    Returns:
-        ``[examples, places, heads, size]``, and None for the weights.
-    """
-    return attend(module, query, key, value, attention_mask, scaling, dropout).contiguous(), None
-
-
-def _library() -> Any:
-    try:
-        import transformers
-        from transformers import AttentionInterface, AttentionMaskInterface
-        from transformers.masking_utils import eager_mask
-    except ImportError:
-        raise MetaftError("models of Hugging Face need the extra text: pip install 'metaft[text]'") from None
-    AttentionInterface.register(ATTENTION, written_out)
-    AttentionMaskInterface.register(ATTENTION, eager_mask)
-    return transformers

@@ -24,7 +24,7 @@ def places_of(model: str) -> int | None:
     if others := foreign(model):
         if others.name == STORIES:
             return None
-        from metaft.models.hugging_face import places
+        from metaft.models.hugging_face_files import places
 
         return places(others.name)
     asked = named_part(model, "model")

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from metaft.errors import MetaftError
 from metaft.models.anatomy import COMPOSITE, anatomy
-from metaft.models.packed_layers import becomes, hold, transposed_kind
-from metaft.models.packings import packing
+from metaft.models.number_forms import form_of
+from metaft.models.quantised_layers import becomes, hold, transposed_kind
 
 
 def quantise(model: nn.Module, form: str = "nf4") -> nn.Module:
@@ -29,7 +29,7 @@ def quantise(model: nn.Module, form: str = "nf4") -> nn.Module:
         MetaftError: if the form is unknown or only read, it is not clear which layer is the head, or there is no other
             to quantise.
     """
-    packing(form)
+    form_of(form)
     head = anatomy(model).require_head()
     weights: list[Any] = [model.get_submodule(name).weight for name in quantisable(model) if name != head]
     return pack_layers(copy.deepcopy(model, {id(weight): weight for weight in weights}), form, head)
@@ -49,7 +49,7 @@ def pack_layers(model: nn.Module, form: str, head: str) -> nn.Module:
     Raises:
         MetaftError: if the form is unknown or only read, or there is nothing to quantise.
     """
-    chosen, names = packing(form), [name for name in quantisable(model) if name != head]
+    chosen, names = form_of(form), [name for name in quantisable(model) if name != head]
     if not names:
         raise MetaftError(f"{type(model).__name__} has no linear layer or embedding to quantise but its head")
     packed: dict[int, Tensor] = {}

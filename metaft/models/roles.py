@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from metaft.models.added import Added
-from metaft.models.packed_layers import packed_weights
+from metaft.models.quantised_layers import packed_weights
 
 ROLES = ("embedding", "attention", "query", "key", "value", "output", "feed-forward", "norms")
 TOGETHER = "query, key and value"

@@ -8,11 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, silu
 
-from metaft.data.texts.labelled_texts import PADDING
 from metaft.elementary.packing import packing, through
 from metaft.errors import MetaftError
 from metaft.models.added import own_places, own_words, places_before, word_by_word
-from metaft.models.attention import attend
+from metaft.models.attention import additive_mask, attend, rotation, turned
 from metaft.models.layers import Combine
 from metaft.models.presets import sizes
 from metaft.models.text_vector import Pool, Signs, TextVector
@@ -380,50 +379,6 @@ class Transformer(nn.Module):
         read, vectors = self.input(ids), self.embedding.words.weight
         last = own_places(self._states(read)[-1], read, ids.shape[-1], self.vocabulary)
         return nn.functional.linear(last, vectors) if self.word_head is None else self.word_head(last, vectors)
-
-
-def additive_mask(ids: Tensor, causal: bool, dtype: torch.dtype) -> Tensor:
-    """What is added to scores, so that padding, and what comes later, is not seen.
-
-    Args:
-        ids: ``int64 [examples, places]``, 0 for padding.
-        causal: whether later words are hidden.
-        dtype: of the scores.
-
-    Returns:
-        ``[examples, 1, 1 or places, places]``: 0, or a number so low that its weight is 0. It is finite, so that a text
-        without a word gives no NaN.
-    """
-    hidden = (ids == PADDING)[:, None, None, :]
-    if causal:
-        places = torch.arange(ids.shape[-1], device=ids.device)
-        hidden = hidden | (places[None, :] > places[:, None])
-    return hidden.to(dtype) * (torch.finfo(dtype).min / 2)
-
-
-def rotation(places: int, size: int, like: Tensor, base: float = 10_000.0, first: int = 0) -> tuple[Tensor, Tensor]:
-    """Cosines and sines by which queries and keys are turned at each place (Su et al. 2021, eq. 34).
-
-    Args:
-        places: how many.
-        size: of a head.
-        like: says in what precision and where.
-        base: of the wavelengths.
-        first: the first place.
-
-    Returns:
-        ``[places, size]`` each.
-    """
-    rates = base ** (-torch.arange(0, size, 2, dtype=torch.float64, device=like.device) / size)
-    angles = torch.arange(first, first + places, dtype=torch.float64, device=like.device)[:, None] * rates
-    whole = torch.cat((angles, angles), dim=-1)
-    return whole.cos().to(like.dtype), whole.sin().to(like.dtype)
-
-
-def turned(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
-    """``[..., places, size]`` turned at each place; a number is paired with the one half the size away."""
-    one, other = x.chunk(2, dim=-1)
-    return x * turn[0] + torch.cat((-other, one), dim=-1) * turn[1]
 
 
 def drawn(layer: nn.Module) -> None:

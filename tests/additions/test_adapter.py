@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metaft.additions import attach
-from metaft.additions.attach import own_parameters
 from metaft.errors import MetaftError
 from metaft.models import MLP, Conv4, ResNet12
+from tests.additions.learned import own_parameters
 from tests.additions.test_additions import moved, network_of
 
 Function = Callable[[Tensor], Tensor]

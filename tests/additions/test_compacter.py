@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 
 from metaft.additions import attach
-from metaft.additions.attach import own_parameters, placed
+from metaft.additions.attach import placed
 from metaft.errors import MetaftError
 from metaft.models import MLP, Conv4
+from tests.additions.learned import own_parameters
 from tests.additions.test_additions import moved, network_of
 
 SITES = {

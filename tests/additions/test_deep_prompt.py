@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from metaft.additions import attach, only
-from metaft.additions.attach import own_parameters
 from metaft.errors import MetaftError
-from metaft.models.transformer import additive_mask
+from metaft.models.attention import additive_mask
+from tests.additions.learned import own_parameters
 from tests.additions.test_additions import moved, network_of
 from tests.additions.test_prefix import RTOL, texts, tokenizer_of_letters
 

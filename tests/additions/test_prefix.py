@@ -13,12 +13,13 @@ from torch import Tensor, nn
 
 import metaft
 from metaft.additions import attach
-from metaft.additions.attach import own_parameters, placed
+from metaft.additions.attach import placed
 from metaft.data.texts.tokenizer import Tokenizer
 from metaft.errors import MetaftError
 from metaft.learners.maml import MAML
 from metaft.models.transformer import Attention
 from metaft.tasks.batch import TaskBatch
+from tests.additions.learned import own_parameters
 from tests.additions.test_additions import moved, network_of, ours
 
 RTOL = {"gpt": 1e-10, "llama": 1e-10, "hf-gpt2": 1e-10, "hf-llama": 2e-6}

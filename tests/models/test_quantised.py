@@ -18,9 +18,9 @@ from metaft.learners.class_means import ClassMeans
 from metaft.learners.maml import MAML
 from metaft.models import Functional
 from metaft.models.anatomy import anatomy
-from metaft.models.packed_layers import Quantised, QuantisedEmbedding, QuantisedLinear, hold, packed_weights, widen
-from metaft.models.packings import NORMAL_QUANTILES, packing
+from metaft.models.number_forms import NORMAL_QUANTILES, form_of
 from metaft.models.quantised import quantise
+from metaft.models.quantised_layers import Quantised, QuantisedEmbedding, QuantisedLinear, hold, packed_weights, widen
 from tests.additions.test_additions import made, network_of
 
 NETWORKS = ("mlp", "bert", "llama", "hf-bert", "hf-gpt2", "hf-llama")
@@ -34,9 +34,9 @@ def test_bytes_stand_for_the_numbers_that_gguf_reads_from_them(name: str) -> Non
     rows[1] = 0
     theirs = gguf.quantize(rows.numpy(), kind)
     packed = torch.from_numpy(theirs)
-    assert torch.equal(packing(name).unpack(packed, 96), torch.from_numpy(gguf.dequantize(theirs, kind)))
+    assert torch.equal(form_of(name).unpack(packed, 96), torch.from_numpy(gguf.dequantize(theirs, kind)))
     if name == "q8_0":
-        assert torch.equal(packing(name).pack(rows), packed)
+        assert torch.equal(form_of(name).pack(rows), packed)
 
 
 def test_nf4_is_the_nearest_quantile_of_a_normal_distribution() -> None:
@@ -47,13 +47,13 @@ def test_nf4_is_the_nearest_quantile_of_a_normal_distribution() -> None:
     torch.testing.assert_close(torch.tensor(NORMAL_QUANTILES), torch.tensor(expected).float(), atol=1e-6, rtol=0)
     rows = torch.randn(3, 100, generator=torch.Generator().manual_seed(0))  # no multiple of 64
     rows[2, 64:] = 0
-    found = packing("nf4").unpack(packing("nf4").pack(rows), 100)
+    found = form_of("nf4").unpack(form_of("nf4").pack(rows), 100)
     for row, own in zip(rows, found, strict=True):
         for block, numbers in zip(row.split(64), own.split(64), strict=True):
             table = torch.tensor(NORMAL_QUANTILES) * block.abs().max()
             nearest = table[(block[:, None] - table).abs().argmin(-1)]
             torch.testing.assert_close(numbers, nearest, rtol=1e-6, atol=0)
-    assert packing("nf4").pack(torch.zeros(2, 128)).shape == (2, 2 * 36)
+    assert form_of("nf4").pack(torch.zeros(2, 128)).shape == (2, 2 * 36)
 
 
 @pytest.mark.parametrize("form", ["nf4", "q8_0"])
@@ -110,7 +110,7 @@ def test_derivatives_of_any_order_pass_through_and_can_be_batched() -> None:
 def test_a_large_matrix_is_unpacked_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     layer: Any = quantise(nn.Sequential(nn.Embedding(11, 8), nn.Linear(8, 3)))[0]
     plain = widen(copy.deepcopy(layer)).weight
-    monkeypatch.setattr("metaft.models.packed_layers.PIECE", 24)
+    monkeypatch.setattr("metaft.models.quantised_layers.PIECE", 24)
     x = torch.randn(4, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
     torch.testing.assert_close(layer.scores(x), x @ plain.T)
     (gradient,) = torch.autograd.grad(layer.scores(x).square().sum(), x)
@@ -170,9 +170,9 @@ def test_what_cannot_be_quantised_is_refused() -> None:
     with pytest.raises(MetaftError, match="no linear layer or embedding to quantise but its head"):
         quantise(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(2, 2)))
     with pytest.raises(MetaftError, match="the weight of a Conv2d cannot be quantised"):
-        hold(nn.Conv2d(1, 2, 3), packing("nf4"), torch.zeros(2, 9, dtype=torch.uint8))
+        hold(nn.Conv2d(1, 2, 3), form_of("nf4"), torch.zeros(2, 9, dtype=torch.uint8))
     with pytest.raises(MetaftError, match="a weight of 4 × 3 in the form nf4 is 4 × 36 bytes, not 4 × 3"):
-        hold(network[0], packing("nf4"), torch.zeros(4, 3, dtype=torch.uint8))
+        hold(network[0], form_of("nf4"), torch.zeros(4, 3, dtype=torch.uint8))
     assert type(network[0]) is nn.Linear
     with pytest.raises(MetaftError, match="scope 'attention': those weights are quantised and do not move"):
         MAML(quantise(network_of("llama")), metaft.SGD(0.1), 1, scope="attention")

@@ -12,7 +12,7 @@ import torch
 from metaft.additions import attach, freeze_base
 from metaft.errors import MetaftError
 from metaft.models import build
-from metaft.models.packed_layers import Quantised, QuantisedEmbedding, packed_weights
+from metaft.models.quantised_layers import Quantised, QuantisedEmbedding, packed_weights
 
 pytest.importorskip("transformers", reason="the extra text is not installed")
 gguf = pytest.importorskip("gguf", reason="the package gguf is not installed")

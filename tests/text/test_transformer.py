@@ -14,7 +14,8 @@ from metaft.errors import MetaftError
 from metaft.learners.maml import MAML
 from metaft.models import build
 from metaft.models.anatomy import anatomy
-from metaft.models.transformer import SHAPES, Transformer, rotation, turned
+from metaft.models.attention import rotation, turned
+from metaft.models.transformer import SHAPES, Transformer
 from metaft.tasks.batch import TaskBatch
 
 

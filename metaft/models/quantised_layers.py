@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metaft.errors import MetaftError
-from metaft.models.packings import Packing
+from metaft.models.number_forms import NumberForm
 
 PACKED = "packed"
 PIECE = 2**20
@@ -28,14 +28,14 @@ class Quantised(nn.Module):
     Attributes:
         packed: ``uint8 [rows, bytes of a row]``; a row is an output, or a word.
         like: empty; the weight has its type when it is unpacked, as the layer need have no other tensor with one.
-        packing: the form of the bytes.
+        form: the form of the bytes.
         columns: how many numbers a row has.
         kind: the layer's class as an ordinary one.
     """
 
     packed: Tensor
     like: Tensor
-    packing: Packing
+    form: NumberForm
     columns: int
     kind: type[nn.Module]
 
@@ -47,7 +47,7 @@ class Quantised(nn.Module):
 
     def rows(self, packed: Tensor) -> Tensor:
         """Rows of the weight: ``uint8 [..., bytes of a row]`` → ``[..., columns]``, of the type of ``like``."""
-        return self.packing.unpack(packed, self.columns).to(self.like.dtype)
+        return self.form.unpack(packed, self.columns).to(self.like.dtype)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Quantised:
         """Copies share the bytes, which nobody changes."""
@@ -146,7 +146,7 @@ def becomes(layer: nn.Module) -> type[Quantised] | None:
     return QuantisedLinear if type(layer) in (nn.Linear, transposed_kind()) else None
 
 
-def hold(layer: nn.Module, form: Packing, packed: Tensor) -> None:
+def hold(layer: nn.Module, form: NumberForm, packed: Tensor) -> None:
     """Let a layer hold a packed weight in place of its own; it remains the same object, with its hooks and children.
 
     Args:
@@ -170,7 +170,7 @@ def hold(layer: nn.Module, form: Packing, packed: Tensor) -> None:
         )
     del layer.weight
     layer.__class__ = packed_kind
-    layer.packing, layer.columns, layer.kind = form, columns, kind  # type: ignore[assignment]
+    layer.form, layer.columns, layer.kind = form, columns, kind  # type: ignore[assignment]
     if packed_kind is QuantisedLinear:
         layer.in_features, layer.out_features = columns, rows  # type: ignore[assignment]
     layer.register_buffer(PACKED, packed)
@@ -205,7 +205,7 @@ def let_go(layer: Quantised, weight: Tensor) -> nn.Parameter:
     """
     kind = layer.kind
     own = weight if isinstance(weight, nn.Parameter) else nn.Parameter(weight.contiguous())
-    for name in (PACKED, "like", "packing", "columns", "kind"):
+    for name in (PACKED, "like", "form", "columns", "kind"):
         delattr(layer, name)
     layer.__class__ = kind  # type: ignore[assignment]
     layer._parameters = {"weight": own, **layer._parameters}

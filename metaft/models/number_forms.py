@@ -22,7 +22,7 @@ ROWS = 1024
 """So many are packed at a time, which takes several times their memory."""
 
 
-class Packing(ABC):
+class NumberForm(ABC):
     """A form of a block of numbers.
 
     Attributes:
@@ -69,7 +69,7 @@ class Packing(ABC):
         raise MetaftError(f"{self.name} is only read; quantise to {' or '.join(OURS)}")
 
 
-class NF4(Packing):
+class NF4(NumberForm):
     """4 bits, an index into the quantiles of a normal distribution, times the block's largest absolute value.
 
     Dettmers et al. 2023, "QLoRA: efficient finetuning of quantized LLMs", §3. A block is part of a row, so that rows
@@ -96,7 +96,7 @@ class NF4(Packing):
         return torch.cat([largest.view(torch.uint8), high << 4 | low], -1)
 
 
-class Q4_0(Packing):
+class Q4_0(NumberForm):
     """4 bits less 8, times a scale in half precision (GGUF)."""
 
     name, block, size = "q4_0", 32, 18
@@ -106,7 +106,7 @@ class Q4_0(Packing):
         return (_halves(blocks[..., 2:]).float() - 8) * _scale(blocks[..., :2])
 
 
-class Q4_1(Packing):
+class Q4_1(NumberForm):
     """4 bits times a scale, and a least number, both in half precision (GGUF)."""
 
     name, block, size = "q4_1", 32, 20
@@ -116,7 +116,7 @@ class Q4_1(Packing):
         return _halves(blocks[..., 4:]).float() * _scale(blocks[..., :2]) + _scale(blocks[..., 2:4])
 
 
-class Q8_0(Packing):
+class Q8_0(NumberForm):
     """8 bits with a sign, times a scale in half precision (GGUF)."""
 
     name, block, size = "q8_0", 32, 34
@@ -132,12 +132,12 @@ class Q8_0(Packing):
         return torch.cat([scale.half().view(torch.uint8), codes.view(torch.uint8)], -1)
 
 
-PACKINGS: dict[str, Packing] = {packing.name: packing for packing in (NF4(), Q4_0(), Q4_1(), Q8_0())}
+FORMS: dict[str, NumberForm] = {form_of.name: form_of for form_of in (NF4(), Q4_0(), Q4_1(), Q8_0())}
 OURS = ("nf4", "q8_0")
 """Those that numbers can be brought into here."""
 
 
-def packing(name: str) -> Packing:
+def form_of(name: str) -> NumberForm:
     """A form by name.
 
     Args:
@@ -146,9 +146,9 @@ def packing(name: str) -> Packing:
     Raises:
         MetaftError: if it is unknown.
     """
-    if name not in PACKINGS:
-        raise MetaftError(f"unknown form {name!r} of quantised weights{nearest(name, PACKINGS)}")
-    return PACKINGS[name]
+    if name not in FORMS:
+        raise MetaftError(f"unknown form {name!r} of quantised weights{nearest(name, FORMS)}")
+    return FORMS[name]
 
 
 def _scale(two_or_four: Tensor, kind: torch.dtype = torch.float16) -> Tensor:
