@@ -41,7 +41,7 @@ def run(*words: object) -> Any:
     return CliRunner().invoke(cli, [str(word) for word in words])
 
 
-def meta_train(base: Path, out: Path, addition: str | None, *more: str) -> Path:
+def meta_train(base: Path | str, out: Path, addition: str | None, *more: str) -> Path:
     """A run of one iteration."""
     words = ["--dataset", "intents", "--ways", "2", "--queries", "1", "--tasks", "1", "--iterations", "1"]
     words += [
@@ -107,6 +107,7 @@ def test_a_run_goes_to_both_libraries_and_into_a_further_run(base: Path, tmp_pat
 def test_what_cannot_be_exported_is_one_line(base: Path, tmp_path: Path) -> None:
     out = meta_train(base, tmp_path / "run", "lora:rank=2", "--frozen", "nothing")
     glyphs = tmp_path / "glyphs"
+    drawn = meta_train(f"{base}:weights=random", tmp_path / "drawn", "lora:rank=2")
     few = ("--iterations", "1", "--engine", "eager", "--tasks", "1", "--validate-tasks", "2", "--test-tasks", "2")
     assert run("meta-train", "--dataset", "sinusoid", *few, "--quiet", "--out", glyphs).exit_code == 0
     taken = tmp_path / "taken"
@@ -114,6 +115,7 @@ def test_what_cannot_be_exported_is_one_line(base: Path, tmp_path: Path) -> None
     (taken / "file").touch()
     for words, message in {
         (out, "--out", tmp_path / "new"): "its base has moved too, which peft has no place for; take hf",
+        (drawn, "--out", tmp_path / "new"): "stands on weights that were drawn, which peft cannot",
         (out, "--out", taken): "is not empty; name a new folder",
         (out, "--out", tmp_path / "new", "--format", "hff"): "unknown format 'hff'; did you mean 'hf'",
         (out, "--out", tmp_path / "new", "--weights", "first"): "unknown weights 'first'",

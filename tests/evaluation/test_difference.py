@@ -56,10 +56,10 @@ def test_one_seed_is_the_paired_t_test_and_speaks_of_these_weights() -> None:
 
 
 def test_equal_scores_of_several_seeds_are_no_difference_though_their_mean_is_rounded() -> None:
-    scores = np.full((1, 5), 0.1)
-    found = difference(np.repeat(scores, 3, axis=0), scores)
-    assert found.mean != 0  # as floats round it
-    assert found.verdict(True) == found.verdict(False) == ""
+    equal = difference(np.full((1, 5), 0.1), np.full((1, 5), 0.1))
+    rounded = dataclasses.replace(equal, mean=2.3e-17, ci95=0.0)
+    assert rounded.verdict(True) == rounded.verdict(False) == ""
+    assert dataclasses.replace(rounded, mean=0.001).verdict(True) == "better"
 
 
 @pytest.mark.parametrize(

@@ -172,3 +172,11 @@ def test_a_network_without_words_teaches_none(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text(corpus().tokenizer.text)
     with pytest.raises(MetaftError, match="says no words; use a run of metaft pretrain"):
         word_teacher(f"hf:{tmp_path}:weights=random", Passages(corpus(), Masked(), length=12))
+
+
+def test_rows_that_stand_for_no_word_are_cut() -> None:
+    above, ids = model("bert", 1).with_head(0), torch.arange(1, 25).reshape(2, 12)
+    asked = torch.rand(2, 12, generator=torch.Generator().manual_seed(0)) < 0.5
+    whole, cut = WordTeacher(above, "wide")(ids, asked), WordTeacher(above, "wide", 57)(ids, asked)
+    assert cut.shape == (int(asked.sum()), 57)
+    assert torch.equal(cut, whole[:, :57])

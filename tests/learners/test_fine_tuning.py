@@ -326,3 +326,11 @@ def test_a_head_rate_is_the_rule_at_that_rate_for_the_head_alone(rule):
 def test_a_head_rate_must_be_positive():
     with pytest.raises(MetaftError, match="positive finite"):
         FineTuning(conv4(), head_rate=0.0)
+
+
+def test_a_scope_of_frozen_parameters_alone_is_refused():
+    network = metaft.additions.freeze_base(Conv4(1, 16, 5, hidden=4))
+    with pytest.raises(
+        MetaftError, match=r"names frozen parameters alone \('features.0.conv.bias', …\).*frozen=nothing"
+    ):
+        FineTuning(network, scope="features.0.*", batch_norm="transductive")

@@ -56,6 +56,9 @@ def test_defaults_follow_the_data_set() -> None:
     assert validated(RunConfig, {"minutes": 2}).iterations is None
     assert validated(RunConfig, {"dataset": "sinusoid", "minutes": 2}).iterations is None
     assert validated(RunConfig, {}).iterations == 1000
+    assert validated(RunConfig, {"dataset": "intents"}).engine == "eager"  # layers are packed there
+    assert validated(RunConfig, {"dataset": "intents", "engine": "compile"}).engine == "compile"
+    assert validated(RunConfig, {}).engine == "compile"
 
 
 def test_the_command_line_overrides_the_file(tmp_path: Path) -> None:

@@ -14,13 +14,16 @@ from torch import nn
 from torch.func import functional_call
 
 import metaft
+from metaft.additions import attach
 from metaft.cli import cli
 from metaft.data.texts import tokenizer
+from metaft.elementary.packing import packing, padded
 from metaft.errors import MetaftError
 from metaft.kept import kept
 from metaft.learners.maml import MAML
 from metaft.models import build
 from metaft.models.hugging_face import parts_of_pair
+from metaft.models.places import places_of
 from metaft.models.pretrained import folder_of
 from metaft.outer.chunks import ALONE, default_size
 from metaft.settings.config import RunConfig, validated
@@ -116,6 +119,37 @@ def test_the_direction_is_the_models_own(kind: str, causal: bool, tmp_path: Path
     other = torch.tensor([[5, 6, 7, 9]])
     first = (model.states(ids)[-1] - model.states(other)[-1])[0, 0].abs().max()  # type: ignore[operator]
     assert bool(first == 0) is causal
+
+
+def test_places_that_begin_behind_those_of_padding_are_found(tmp_path: Path) -> None:
+    config = transformers.AutoConfig.for_model(
+        "roberta", vocab_size=30, hidden_size=8, intermediate_size=8, num_hidden_layers=2, num_attention_heads=2,
+        max_position_embeddings=12, pad_token_id=1,
+    )  # fmt: skip
+    config.save_pretrained(tmp_path)
+    model: Any = build(f"hf:{tmp_path}:weights=random", outputs=3, seed=0).double().eval()
+    assert model.places == places_of(f"hf:{tmp_path}") == 10
+    ids = torch.tensor([[5, 6, 7, 0, 0, 0, 0], [4, 5, 6, 7, 8, 9, 3]])
+    assert packing(ids) is not None
+    with padded():
+        among_padding = model(ids)
+    torch.testing.assert_close(model(ids), among_padding, rtol=1e-10, atol=1e-12)
+    shifted = attach(model, "prefix:length=3", seed=0)  # its text begins three places later
+    assert torch.isfinite(shifted(ids)).all()
+    assert model(torch.full((1, 10), 5)).shape == (1, 3)
+    for asked in (model, shifted):
+        with pytest.raises(MetaftError, match="this model has 10 places; cut it"):
+            asked(torch.full((1, 11), 5))
+    with pytest.raises(MetaftError, match="has 10 places, and these texts up to 11 words"):
+        build(f"hf:{tmp_path}:weights=random", outputs=3, input_shape=(11,), seed=0)
+
+
+def test_what_is_dropped_in_training_can_be_said() -> None:
+    model, ids = build("hf:minilm:dropout=0", outputs=2, seed=0).train(), sentences()
+    assert torch.equal(model(ids), model(ids))
+    assert not torch.equal(minilm().train()(ids), minilm().train()(ids))
+    with pytest.raises(MetaftError, match="the dropout of hf:minilm = some: should be a number"):
+        build("hf:minilm:dropout=some", outputs=2, seed=0)
 
 
 def test_a_model_whose_answers_hang_on_padding_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
