@@ -10,6 +10,7 @@ from torch.nn.functional import dropout, softmax
 
 from metaft.data.texts.labelled_texts import PADDING
 from metaft.elementary.packing import current
+from metaft.models import kv_cache
 from metaft.models.added import beside
 
 
@@ -39,6 +40,9 @@ def attend(
         places = packing.inverse.shape[-1] if share and module.training else packing.longest
         query, key, value = (packing.spread(x.transpose(1, 2), places).transpose(1, 2) for x in (query, key, value))
         mask = None if mask is None else mask[..., :places, :places]
+    reading = kv_cache.current()
+    if reading is not None:
+        key, value, mask = reading.met(module, key, value, mask)
     for added in beside(module):
         key, value, mask = added.piece.attended(added.own(), key, value, mask)
     if key.shape[1] < query.shape[1]:
@@ -71,21 +75,20 @@ def additive_mask(ids: Tensor, causal: bool, dtype: torch.dtype) -> Tensor:
     return hidden.to(dtype) * (torch.finfo(dtype).min / 2)
 
 
-def rotation(places: int, size: int, like: Tensor, base: float = 10_000.0, first: int = 0) -> tuple[Tensor, Tensor]:
+def rotation(places: Tensor, size: int, like: Tensor, base: float = 10_000.0) -> tuple[Tensor, Tensor]:
     """Cosines and sines by which queries and keys are turned at each place (Su et al. 2021, eq. 34).
 
     Args:
-        places: how many.
+        places: ``int64 [...]``.
         size: of a head.
         like: says in what precision and where.
         base: of the wavelengths.
-        first: the first place.
 
     Returns:
-        ``[places, size]`` each.
+        ``[..., size]`` each.
     """
     rates = base ** (-torch.arange(0, size, 2, dtype=torch.float64, device=like.device) / size)
-    angles = torch.arange(first, first + places, dtype=torch.float64, device=like.device)[:, None] * rates
+    angles = places.to(torch.float64).unsqueeze(-1) * rates
     whole = torch.cat((angles, angles), dim=-1)
     return whole.cos().to(like.dtype), whole.sin().to(like.dtype)
 

@@ -14,6 +14,7 @@ from metaft.data.texts.labelled_texts import PADDING
 from metaft.elementary.packing import packing, through
 from metaft.elementary.packing import padded as without_packing
 from metaft.errors import MetaftError, nearest
+from metaft.models import kv_cache
 from metaft.models.added import Added, own_places, own_words, places_before, word_by_word
 from metaft.models.attention import additive_mask
 from metaft.models.hugging_face_files import (
@@ -235,31 +236,58 @@ class HuggingFace(nn.Module):
         Raises:
             MetaftError: if it has another matrix, or reads in both directions.
         """
+        return self.word_scores(self.last_states(ids))
+
+    def last_states(self, ids: Tensor) -> Tensor:
+        """As the last of `states`, of a text's own places; what is read may go on from a `metaft.models.kv_cache`.
+
+        Args:
+            ids: ``int64 [examples, places]``, 0 for padding.
+
+        Returns:
+            ``[examples, places, width]``.
+        """
+        read = kv_cache.taken_in(self.input, ids)
+        return own_places(self._run(read)[-1], read, ids.shape[-1], self.vocabulary)
+
+    def word_scores(self, states: Tensor) -> Tensor:
+        """Scores for words.
+
+        Args:
+            states: as `last_states` gives them, ``[..., width]``.
+
+        Returns:
+            ``[..., vocabulary]``.
+
+        Raises:
+            MetaftError: as `words`.
+        """
         if not self.says_words:
             raise MetaftError(f"this {type(self.model).__name__} has no scores for words that are its embedding's")
-        words, read = self.embedding, self.input(ids)
-        last = own_places(self._run(read)[-1], read, ids.shape[-1], self.vocabulary)
-        return words.scores(last) if isinstance(words, QuantisedEmbedding) else nn.functional.linear(last, words.weight)
+        words = self.embedding
+        if isinstance(words, QuantisedEmbedding):
+            return words.scores(states)
+        return nn.functional.linear(states, words.weight)
 
     def _run(self, ids: Tensor, **more: Any) -> list[Tensor]:
         """The states that theirs answers with: the last, or those of all layers."""
-        first = places_before(self.input)
-        if first and not self._told_places:
+        shifted = bool(places_before(self.input)) or not kv_cache.begins()
+        if shifted and not self._told_places:
             raise MetaftError(f"this {type(self.model).__name__} is not told of places, so that none can be left free")
-        if self.places is not None and first + ids.shape[-1] > self.places:
-            raise MetaftError(
-                f"a text of {first + ids.shape[-1]} words, and this model has {self.places} places; cut it"
-            )
-        places = torch.arange(ids.shape[-1], device=ids.device)[None]
+        first = kv_cache.words_before() + places_before(self.input)
+        places = torch.arange(ids.shape[-1], device=ids.device)[None] + first
+        end = ids.shape[-1] + (first if isinstance(first, int) else int(first.max()))
+        if self.places is not None and end > self.places:
+            raise MetaftError(f"a text of {end} words, and this model has {self.places} places; cut it")
         if self.separator is not None:
             more["token_type_ids"] = parts_of_pair(ids, self.separator)
         packed = packing(ids) if self._told_places and word_by_word(self) else None
         mask = self._mask(ids)
         if packed is not None:
-            ids, places = packed.packed(ids), packed.places()
+            ids, places = packed.packed(ids), packed.packed(places.expand(ids.shape))
             more |= {"token_type_ids": packed.packed(more["token_type_ids"])} if "token_type_ids" in more else {}
-        if first or packed is not None:
-            more["position_ids"] = places + first + self._first_place
+        if packed is not None or shifted:
+            more["position_ids"] = places + self._first_place
         with through(packed):
             found = self._read(ids, more, mask)
         return found if packed is None else [packed.spread(state) for state in found]

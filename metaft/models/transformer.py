@@ -10,6 +10,7 @@ from torch.nn.functional import gelu, silu
 
 from metaft.elementary.packing import packing, through
 from metaft.errors import MetaftError
+from metaft.models import kv_cache
 from metaft.models.added import own_places, own_words, places_before, word_by_word
 from metaft.models.attention import additive_mask, attend, rotation, turned
 from metaft.models.layers import Combine
@@ -53,7 +54,8 @@ class Attention(nn.Module):
         Args:
             x: ``[examples, places, width]``.
             mask: added to the scores, ``[examples, 1, places, places]`` or what broadcasts to it.
-            turn: cosines and sines of rotary positions, ``[places, size]`` each; None where there are none.
+            turn: cosines and sines of rotary places, ``[examples or 1, 1, places, size]`` each; None where there are
+                none.
 
         Returns:
             ``[examples, places, width]``.
@@ -139,12 +141,12 @@ class Embedding(nn.Module):
         self.segments = nn.Embedding(2, width) if separator is not None else None
         self.norm, self.dropout = norm, nn.Dropout(dropout)
 
-    def forward(self, ids: Tensor, first: int = 0) -> Tensor:
+    def forward(self, ids: Tensor, first: int | Tensor = 0) -> Tensor:
         """Vectors of words.
 
         Args:
             ids: ``int64 [examples, places]``.
-            first: the place of the first word.
+            first: the place of the first word, or that of each text, ``int64 [examples, 1]``.
 
         Returns:
             ``[examples, places, width]``.
@@ -152,14 +154,15 @@ class Embedding(nn.Module):
         Raises:
             MetaftError: if there are more words than places.
         """
-        x, end = self.words(ids), first + ids.shape[-1]
+        x = self.words(ids)
         if self.places is not None:
+            end = ids.shape[-1] + (first if isinstance(first, int) else int(first.max()))
             if end > self.places.num_embeddings:
                 raise MetaftError(
                     f"a text of {end} words, and this transformer has {self.places.num_embeddings} places; "
                     "cut the text, or give it more: transformer:places=…"
                 )
-            x = x + self.places(torch.arange(first, end, device=ids.device))
+            x = x + self.places(torch.arange(ids.shape[-1], device=ids.device) + first)
         if self.segments is not None and self.separator is not None:
             ended = torch.eq(ids, self.separator).long()
             x = x + self.segments((ended.cumsum(-1) - ended).clamp(max=1))
@@ -325,6 +328,18 @@ class Transformer(nn.Module):
         places: int = sized["places"]
         return None if turned else places
 
+    def last_states(self, ids: Tensor) -> Tensor:
+        """As the last of `states`, of a text's own places; what is read may go on from a `metaft.models.kv_cache`.
+
+        Args:
+            ids: ``int64 [examples, places]``, 0 for padding.
+
+        Returns:
+            ``[examples, places, width]``.
+        """
+        read = kv_cache.taken_in(self.input, ids)
+        return own_places(self._states(read)[-1], read, ids.shape[-1], self.vocabulary)
+
     def states(self, ids: Tensor) -> list[Tensor]:
         """The residual stream after the embedding and after each block.
 
@@ -337,14 +352,16 @@ class Transformer(nn.Module):
         return self._states(self.input(ids))
 
     def _states(self, ids: Tensor) -> list[Tensor]:
-        first = places_before(self.input)
-        x = self.embedding(ids, first)
+        first = kv_cache.words_before() + places_before(self.input)
+        x, places = self.embedding(ids, first), torch.arange(ids.shape[-1], device=ids.device)[None] + first
         mask = additive_mask(ids, self.causal, x.dtype)
-        turn = rotation(ids.shape[-1], self.size, x, first=first) if self.rotary else None
         packed = packing(ids) if word_by_word(self) else None
         if packed is not None:
-            x = packed.packed(x)
-            turn = None if turn is None else (turn[0][packed.places()[0]], turn[1][packed.places()[0]])
+            x, places = packed.packed(x), packed.packed(places.expand(ids.shape))
+        turn = None
+        if self.rotary:
+            cosines, sines = rotation(places, self.size, x)
+            turn = cosines.unsqueeze(1), sines.unsqueeze(1)  # alike in all heads
         found = [x]
         with through(packed):
             for block in self.blocks:
@@ -376,9 +393,19 @@ class Transformer(nn.Module):
         Returns:
             ``[examples, places, vocabulary]``.
         """
-        read, vectors = self.input(ids), self.embedding.words.weight
-        last = own_places(self._states(read)[-1], read, ids.shape[-1], self.vocabulary)
-        return nn.functional.linear(last, vectors) if self.word_head is None else self.word_head(last, vectors)
+        return self.word_scores(self.last_states(ids))
+
+    def word_scores(self, states: Tensor) -> Tensor:
+        """Scores for words.
+
+        Args:
+            states: as `last_states` gives them, ``[..., width]``.
+
+        Returns:
+            ``[..., vocabulary]``.
+        """
+        vectors = self.embedding.words.weight
+        return nn.functional.linear(states, vectors) if self.word_head is None else self.word_head(states, vectors)
 
 
 def drawn(layer: nn.Module) -> None:

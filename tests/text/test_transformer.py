@@ -109,7 +109,7 @@ def test_places_are_turned_or_learned_whatever_the_shape(shape: str) -> None:
 
 def test_rotary_scores_depend_on_distance_alone() -> None:
     query, key = torch.randn(2, 8).double()
-    turn = rotation(20, 8, query)
+    turn = rotation(torch.arange(20), 8, query)
     at = lambda x, place: turned(x[None], (turn[0][place : place + 1], turn[1][place : place + 1]))[0]
     torch.testing.assert_close(at(query, 3) @ at(key, 7), at(query, 12) @ at(key, 16))
     torch.testing.assert_close(at(query, 0), query)
