@@ -26,6 +26,7 @@ from metaft.learners.metric.episodic import EpisodicLearner
 from metaft.learners.supervised import Supervised
 from metaft.runs import checkpoint
 from metaft.runs.directory import RunDirectory, read_record
+from metaft.runs.frozen_base import filled
 from metaft.runs.reading import dig, entries
 from metaft.runs.recorded import recorded_config
 from metaft.settings.distill import DistillConfig, GenerationConfig
@@ -57,8 +58,9 @@ def load_backbone(path: str | Path, weights: str = "best") -> nn.Module:
         return load_backbone(_best_generation(path), weights)
     run = RunDirectory(path)
     stored = checkpoint.load_newest(run.checkpoints)
-    chosen = {name: value for name, value in stored.chosen(weights).items() if not name.startswith(MAP)}
     learner = Supervised(build_classifier(config, cast(TaskFamily, _shape(path, run.record()))))
+    stored = filled(stored, learner.params)
+    chosen = {name: value for name, value in stored.chosen(weights).items() if not name.startswith(MAP)}
     checkpoint.require_fit(chosen, learner.params, stored.path)
     learner.params = chosen
     return learner.trained()

@@ -11,6 +11,7 @@ from torch import nn
 
 from metaft import learners, models
 from metaft.additions.attach import read as asked_for
+from metaft.assembly.frozen_base import frozen_base
 from metaft.assembly.networks import build_model
 from metaft.assembly.tasks import build_family
 from metaft.data.class_lists import require_disjoint
@@ -22,6 +23,7 @@ from metaft.plugins import call, is_import_path, load_attribute, named_part
 from metaft.processors import cores
 from metaft.runs import checkpoint
 from metaft.runs.directory import RunDirectory
+from metaft.runs.frozen_base import FrozenBase, filled
 from metaft.runs.older_names import as_named_now
 from metaft.runs.recorded import recorded_config
 from metaft.settings.config import RunConfig, validated
@@ -47,11 +49,12 @@ L = TypeVar("L", bound=Learner)
 
 @dataclass(frozen=True)
 class Parts(Generic[F, L]):
-    """What a run is made of."""
+    """What a run is made of; ``base`` is what its checkpoints leave out."""
 
     train: F
     validation: TaskFamily
     learner: L
+    base: FrozenBase | None = None
 
 
 def build(config: RunConfig) -> Parts[TaskFamily, Learner]:
@@ -74,9 +77,10 @@ def build(config: RunConfig) -> Parts[TaskFamily, Learner]:
     validation = build_family(config, "val", config.seed)
     if isinstance(train, Episodes) and isinstance(validation, Episodes) and not train.images.shared:
         require_disjoint({"train": train.images.names, "val": validation.images.names}, config.dataset)
-    learner = build_learner(config, train)
+    model = build_model(config, train, config.seed)
+    learner = _learner_of(model, config, train)
     _require_adjoint(config, learner)
-    return Parts(train, validation, learner)
+    return Parts(train, validation, learner, frozen_base(config.model, model, learner.params))
 
 
 def _require_meta_trained(name: str) -> None:
@@ -150,7 +154,10 @@ def build_learner(config: RunConfig, family: TaskFamily) -> Learner:
     Raises:
         MetaftError: as ``build``.
     """
-    model = build_model(config, family, config.seed)
+    return _learner_of(build_model(config, family, config.seed), config, family)
+
+
+def _learner_of(model: nn.Module, config: RunConfig, family: TaskFamily) -> Learner:
     how = _given_options(config)
     how |= {"kind": family.kind, "workers": worker_count(config), "seed": config.seed}
     if is_import_path(config.method):
@@ -251,7 +258,7 @@ def load_run(
         config = validated(RunConfig, {**config.model_dump(), **overrides})
     stored = checkpoint.load_newest(RunDirectory(path).checkpoints)
     learner = build_learner(config, family or build_family(config, "val", config.seed))
-    stored = as_named_now(stored, learner.params)
+    stored = as_named_now(filled(stored, learner.params), learner.params)
     chosen = stored.chosen(weights)
     checkpoint.require_fit(chosen, learner.params, stored.path)
     learner.params = chosen

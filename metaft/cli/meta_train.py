@@ -27,6 +27,6 @@ def command(run: Opening[RunConfig]) -> None:
         parts = build_taught(run.config)
     if run.progress:
         show_scope(parts.learner)
-    result = meta_train(parts.learner, parts.train, validation=parts.validation, **run.how)
+    result = meta_train(parts.learner, parts.train, validation=parts.validation, base=parts.base, **run.how)
     if run.progress:
         show(result, run.config, parts.learner)

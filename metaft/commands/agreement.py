@@ -13,6 +13,7 @@ from torch import Tensor
 
 from metaft.evaluation.report import LABELS
 from metaft.runs import checkpoint
+from metaft.runs.frozen_base import left_out
 from metaft.runs.older_names import as_named_now
 from metaft.runs.reading import number, printable, read_rows, read_run
 
@@ -111,9 +112,14 @@ def compare_runs(path: str | Path, repeated: str | Path, inexact: tuple[str, ...
     rows = max(_row_differences(first, second), key=lambda d: d.relative, default=None)
     before, after = (checkpoint.load_newest(Path(p) / "checkpoints") for p in (path, repeated))
     before = as_named_now(before, after.weights)
+    # An older metaft kept the frozen base of a pretrained model.
+    before, after = (
+        one if one.base else left_out(one, other.base) for one, other in ((before, after), (after, before))
+    )
     parts = [(part, getattr(before, part), getattr(after, part)) for part in ("weights", "average", "best")]
     weights = max((d for part in parts for d in _weight_differences(*part)), key=lambda d: d.absolute, default=None)
-    same = first == second and all(one.keys() == other.keys() for _, one, other in parts)
+    same = first == second and before.base == after.base
+    same = same and all(one.keys() == other.keys() for _, one, other in parts)
     same = same and all(_same(one[name], other[name]) for _, one, other in parts for name in one)
     score = _scores(first, second)
     digests = [read_run(p).get("first_task_sha256") for p in (path, repeated)]

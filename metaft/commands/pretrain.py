@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from metaft.assembly.frozen_base import frozen_base
 from metaft.assembly.meta_learner import Parts
 from metaft.assembly.networks import build_classifier
 from metaft.assembly.tasks import SMALLEST, build_family
@@ -84,7 +85,7 @@ def build_pretraining(config: SupervisedConfig) -> Parts[Minibatches, Supervised
     train = Minibatches(drawn.images, config.shift, config.seed, config.dataset, "train", drawn.details)
     train.batch(0, config.batch_size)  # too few images for a minibatch: say so before any work
     learner = Supervised(build_classifier(config, train), label_smoothing=config.label_smoothing)
-    return Parts(train, validation, learner)
+    return Parts(train, validation, learner, frozen_base(config.model, learner.module, learner.params))
 
 
 def pretrain(
@@ -118,5 +119,6 @@ def pretrain(
         command or f"metaft pretrain --out {out}",
     )
     return meta_train(
-        made.learner, made.train, out=out, validation=made.validation, config=config, command=typed, **how
-    )
+        made.learner, made.train, out=out, validation=made.validation, config=config, command=typed, base=made.base,
+        **how,
+    )  # fmt: skip

@@ -9,7 +9,7 @@ import logging
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,12 @@ from torch import Tensor
 
 from metaft.errors import MetaftError
 from metaft.files import clear_disk_errors, sync_folder, write_synced
+from metaft.runs.frozen_base import FrozenBase
 from metaft.runs.own_files import CHECKPOINT, holds_parts, remove_checkpoint
 from metaft.runs.reading import MAX_BYTES, dig, read_bytes
 
-FORMAT = 1
-"""Raised when older programs could no longer read the files."""
+FORMAT = 2
+"""Raised when older programs could no longer read the files; a checkpoint without a base left out is still of 1."""
 
 PARTS = ("weights", "average", "best", "optimiser")
 MAX_PART_BYTES = 4 * 2**30
@@ -48,6 +49,7 @@ class Checkpoint:
         best: the meta-parameters with the best validation score, or empty.
         optimiser: the optimiser's tensors and the random state, by flat names.
         path: where it was read from.
+        base: what all weights lack, see `metaft.runs.frozen_base`; None where they are whole.
     """
 
     progress: dict[str, Any]
@@ -56,6 +58,7 @@ class Checkpoint:
     best: dict[str, Tensor] = field(default_factory=dict)
     optimiser: dict[str, Tensor] = field(default_factory=dict)
     path: Path | None = None
+    base: FrozenBase | None = None
 
     def chosen(self, weights: str) -> dict[str, Tensor]:
         """The weights that a learner is to have.
@@ -182,7 +185,7 @@ def read(path: Path) -> Checkpoint:
             raise DamagedCheckpointError(f"{name}.safetensors: {error}") from error
     if not parts.get("weights"):
         raise DamagedCheckpointError("it holds no weights")
-    return Checkpoint(progress=record["progress"], path=path, **parts)
+    return Checkpoint(progress=record["progress"], path=path, base=_base(record.get("base")), **parts)
 
 
 def require_fit(stored: Mapping[str, Tensor], expected: Mapping[str, Tensor], where: object) -> None:
@@ -233,6 +236,17 @@ def _read_record(path: Path) -> dict[str, Any]:
     return record
 
 
+def _base(said: Any) -> FrozenBase | None:
+    """The base that a checkpoint says it lacks."""
+    if said is None:
+        return None
+    name, names, sha256 = (dig(said, entry) for entry in ("name", "names", "sha256"))
+    texts = [name, sha256, *(names if isinstance(names, list) else [None])]
+    if not all(isinstance(text, str) for text in texts):
+        raise DamagedCheckpointError(f"{_PROGRESS} does not say which base is left out")
+    return FrozenBase(name, tuple(names), sha256)
+
+
 def _read_file(path: Path, most: int) -> bytes:
     try:
         return read_bytes(path, most)
@@ -250,7 +264,9 @@ def _write_parts(folder: Path, checkpoint: Checkpoint) -> None:
                 raise MetaftError(f"{name} of {len(content):,} bytes is more than a checkpoint takes")
             write_synced(folder / f"{name}.safetensors", content)
             digests[name] = _digest(content)
-    record = {"format": FORMAT, "files": digests, "progress": checkpoint.progress}
+    record = {"format": 1, "files": digests, "progress": checkpoint.progress}
+    if checkpoint.base is not None:
+        record |= {"format": FORMAT, "base": asdict(checkpoint.base)}
     write_synced(folder / _PROGRESS, _canonical({**record, "sha256": _digest(_canonical(record))}))
     sync_folder(folder)
 

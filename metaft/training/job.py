@@ -9,6 +9,7 @@ from typing import Any
 
 from metaft.evaluation.validation import Scoring, metric_name
 from metaft.learners.learner import MetaLearner
+from metaft.runs.frozen_base import FrozenBase
 from metaft.settings.config import CommandSettings
 from metaft.settings.train import TrainSettings
 from metaft.tasks.family import TaskFamily
@@ -26,6 +27,7 @@ class Job:
         validation: the tasks that the best weights are chosen by, if there are any.
         train: how.
         config: the full settings, if the run was built from some.
+        base: what checkpoints leave out, because the settings build it again; None for nothing.
     """
 
     learner: MetaLearner
@@ -33,6 +35,7 @@ class Job:
     validation: TaskFamily | None
     train: TrainSettings
     config: CommandSettings | None
+    base: FrozenBase | None = None
 
     @property
     def metric(self) -> str:

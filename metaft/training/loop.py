@@ -29,6 +29,7 @@ from metaft.outer.compiled import cache_folder, seconds_compiling
 from metaft.outer.mean_gradient import MetaGradient
 from metaft.runs import checkpoint
 from metaft.runs.directory import RunDirectory
+from metaft.runs.frozen_base import FrozenBase, filled, left_out
 from metaft.runs.metrics import Metrics
 from metaft.settings.config import CommandSettings, to_toml, validated
 from metaft.settings.train import TrainSettings
@@ -84,6 +85,7 @@ def meta_train(
     progress: bool = True,
     config: CommandSettings | None = None,
     command: str | None = None,
+    base: FrozenBase | None = None,
     **settings: Any,
 ) -> TrainResult:
     """Train a learner's meta-parameters with an outer optimiser on the meta-gradient, into a run directory.
@@ -106,6 +108,7 @@ def meta_train(
         config: the full settings this run was built from, kept so that it can be rebuilt; they replace
             iterations, tasks, seed and ``settings``.
         command: what to record as the command.
+        base: frozen weights that are built again from ``config``, which checkpoints leave out; None for none.
         settings: further fields of ``TrainSettings``: minutes, outer, outer_lr, schedule, warmup, clip, average,
             device, threads, log_every, validate_every, validate_tasks, checkpoint_every.
 
@@ -121,7 +124,7 @@ def meta_train(
     if config is not None:
         given = {name: getattr(config, name) for name in TrainSettings.model_fields}
     s = validated(TrainSettings, given)
-    job = Job(learner, family, validation, s, config)
+    job = Job(learner, family, validation, s, config, base)
     with ExitStack() as stack:
         world = stack.enter_context(join())
         device = world.device(_device(s.device))
@@ -184,7 +187,7 @@ def _log(
 ) -> Metrics:
     """Begin the record and the log of an open run directory; a resumed run's state is restored."""
     found = resume and checkpoint.newest_name(run.checkpoints) is not None
-    stored = checkpoint.load_newest(run.checkpoints) if found else None
+    stored = filled(checkpoint.load_newest(run.checkpoints), state.weights) if found else None
     write_run_record(run, job, resume, command, (lambda: None) if stored is None else lambda: state.restore(stored))
     if stored is not None and stored.path is not None:
         checkpoint.give_up_after(run.checkpoints, stored.path)
@@ -270,15 +273,15 @@ def _train(
             learner.params = state.weights
             display.validated(v.metric, v.ci95)
         if at.iteration % s.checkpoint_every == 0:
-            saved = _save(run, state, metrics)
+            saved = _save(run, state, metrics, job.base)
     if saved != at.iteration:
-        _save(run, state, metrics)
+        _save(run, state, metrics, job.base)
 
 
-def _save(run: RunDirectory, state: TrainState, metrics: Metrics | None) -> int:
+def _save(run: RunDirectory, state: TrainState, metrics: Metrics | None, base: FrozenBase | None) -> int:
     if metrics:
         state.progress.metrics_offset = metrics.sync()
-        checkpoint.save(run.checkpoints, state.checkpoint())
+        checkpoint.save(run.checkpoints, left_out(state.checkpoint(), base))
     return state.progress.iteration
 
 

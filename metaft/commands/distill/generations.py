@@ -13,6 +13,7 @@ from pathlib import Path
 from torch import nn
 
 from metaft.assembly.backbone import load_backbone
+from metaft.assembly.frozen_base import frozen_base
 from metaft.assembly.networks import build_classifier
 from metaft.commands.distill.data import DistillData
 from metaft.distillation.cached_teacher import answers
@@ -127,14 +128,16 @@ class Generations:
         record = read_record(path) if known else {}
         if record.get("state") != "finished":
             self.watch(f"{path.name}: {'goes on' if known else 'begins'}{_taught(config, before)}")
+            student = build_student(config, self.data, before)
             meta_train(
-                build_student(config, self.data, before),
+                student,
                 self.data.minibatches(config),
                 out=path,
                 validation=_watched(self.data, before),
                 resume=known,
                 progress=self.progress,
                 config=config,
+                base=frozen_base(config.model, student.module, student.params),
                 command=f"{program()} distill --resume --out {shlex.quote(str(self.run.path))}",
             )
             record = read_record(path)
