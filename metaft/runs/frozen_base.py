@@ -91,9 +91,10 @@ def filled(stored: Checkpoint, built: Mapping[str, Tensor]) -> Checkpoint:
             f"it was trained on (sha256 {base.sha256[:12]}…): bring that model back as it was, or train anew with "
             "--overwrite"
         )
-    back = {name: built[name] for name in base.names}
-    whole = {part: {**back, **values} for part in WEIGHTS if (values := getattr(stored, part))}
-    return replace(stored, base=None, **whole)  # type: ignore[arg-type]
+    # Each part has its own copy, as if it had been read: the weights of a run change in place.
+    back = lambda: {name: built[name].detach().cpu().clone() for name in base.names}
+    whole = {part: back() | values for part in WEIGHTS if (values := getattr(stored, part))}
+    return replace(stored, base=None, **whole)
 
 
 def _holds(weights: Mapping[str, Tensor], base: FrozenBase) -> bool:
