@@ -70,6 +70,16 @@ ADDITIONS: Table[Any] = Table(
     bare={"peft": "folder"},
 )
 
+CALIBRATIONS: Table[Any] = Table(
+    "calibration",
+    "how a prompt's own leaning is taken out of its answers",
+    {
+        "contextual": "metaft.prompting.calibration:Contextual",
+        "domain": "metaft.prompting.calibration:Domain",
+        "batch": "metaft.prompting.calibration:Batch",
+    },
+)
+
 WORD_OBJECTIVES: Table[Any] = Table(
     "objective",
     "what a language model is asked of a passage",
@@ -145,7 +155,7 @@ METRIC: Table[Any] = Table(
         "matching": "metaft.learners.metric.matching:matching",
         "matching-fce": "metaft.learners.metric.full_context:matching_fce",
         "r2d2": "metaft.learners.metric.r2d2:r2d2",
-        "in-context": "metaft.learners.metric.in_context:in_context",
+        "in-context-transformer": "metaft.learners.metric.in_context_transformer:in_context_transformer",
     },
     supplied=("model", "kind", "workers", "seed"),
 )
@@ -161,8 +171,9 @@ FROZEN: Table[Any] = Table(
         "head-first": "metaft.learners.fine_tuning:head_first",
         "rotating": "metaft.learners.fine_tuning:rotating",
         "linearised": "metaft.learners.fine_tuning:linearised",
+        "in-context": "metaft.learners.in_context:InContext",
     },
-    supplied=("model", "kind", "workers", "seed", "outputs", "base"),
+    supplied=("model", "kind", "workers", "seed", "outputs", "base", "texts"),
     doc="metaft.learners.fine_tuning:FineTuning",
 )
 
@@ -188,6 +199,7 @@ TABLES: dict[str, Table[Any]] = {
     "objective": OBJECTIVES,
     "estimator": ESTIMATORS,
     "addition": ADDITIONS,
+    "calibration": CALIBRATIONS,
     "words": WORD_OBJECTIVES,
     "outer": OUTER,
     "head": HEADS,

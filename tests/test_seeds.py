@@ -46,7 +46,7 @@ TAKES_A_SEED: dict[str, Callable[[Any], object]] = {
     "context": lambda seed: attach(MLP, Context(3), seed),
     "fine-tuning": lambda seed: FineTuning(MLP, seed=seed),
     "forest": lambda seed: build_head("forest", seed=seed),
-    "in-context": lambda seed: metaft.learners.build("in-context", MLP, seed=seed),
+    "in-context-transformer": lambda seed: metaft.learners.build("in-context-transformer", MLP, seed=seed),
     "matching-fce": lambda seed: metaft.learners.build("matching-fce", MLP, seed=seed),
     "distillation": lambda seed: DistillationLoss(seed=seed),
     "evaluate": lambda seed: metaft.evaluate(

@@ -19,15 +19,19 @@ from metaft.assembly.backbone import calibrated, load_backbone
 from metaft.assembly.base_classes import base_feature
 from metaft.assembly.meta_learner import load_run, own_builder, own_learner, require_no_idle_steps, worker_count
 from metaft.assembly.networks import build_model, with_addition
+from metaft.assembly.own_words import OwnWords, in_words_of
 from metaft.assembly.tasks import build_family
 from metaft.assembly.unseen import require_unseen
-from metaft.assembly.words import require_words_of
+from metaft.assembly.words import require_words_of, tokens_of
 from metaft.data.splits import ALL
+from metaft.data.texts import tokenizer
 from metaft.errors import MetaftError, nearest
 from metaft.evaluation.benchmark import Entrant, rehearse
 from metaft.learners.learner import Learner
 from metaft.learners.spec import RANDOM, SEED, Spec, labels
-from metaft.plugins import foreign, is_foreign, is_import_path
+from metaft.models.places import places_of
+from metaft.plugins import FOREIGN, foreign, is_foreign, is_import_path
+from metaft.prompting.text_lookup import TextLookup
 from metaft.runs.recorded import recorded_config
 from metaft.settings.config import RunConfig, validated
 from metaft.settings.defaults import REGRESSIONS
@@ -130,6 +134,7 @@ def make_learner(
         trained = _trained(spec, family, config, steps)
         return trained, trained.params
     settings: dict[str, Any] = dict(spec.options)
+    tasks, family = family, _in_own_words(spec, family)
     model = _backbone(spec, settings.pop("backbone", None), seed, family, config)
     put_in = {name: settings.pop(name) for name in PUT_IN if name in settings}
     if put_in:
@@ -138,12 +143,25 @@ def make_learner(
     known["workers"] = worker_count(config)
     if settings.get("centre") == "base" and model is not None and spec.options["backbone"] != RANDOM:
         known["base"] = base_feature(spec.options["backbone"], model, spec.options, config)
+    if "texts" in _unset(spec):
+        known["texts"] = TextLookup.of(tasks)
     settings |= {name: value for name, value in known.items() if name in _unset(spec) and value is not None}
     if spec.kind == "table":
         learner = learners.build(spec.target, model, **settings)
     else:
         learner = own_learner(spec.target, model, settings, MEMBERS, "is no learner")
+    own = tokens_of(family)
+    if family is not tasks and own is not None and "texts" not in settings:
+        learner = OwnWords(learner, TextLookup.of(tasks), own)
     return learner, {**(dict(model.state_dict()) if model is not None else {}), **learner.params}
+
+
+def _in_own_words(spec: Spec, family: TaskFamily) -> TaskFamily:
+    """The tasks as the pretrained network reads them that a learner stands on."""
+    others = foreign(spec.options.get("backbone"))
+    if others is None or tokens_of(family) is None:
+        return family
+    return in_words_of(family, tokenizer.asked(f"{FOREIGN}{others.name}", ()), places_of(str(spec.options["backbone"])))
 
 
 def _trained(spec: Spec, family: TaskFamily, config: RunConfig, steps: int | None) -> Learner:

@@ -72,21 +72,22 @@ def require_own_words(model: str, path: str, family: TaskFamily) -> None:
 
 
 def in_own_words(settings: Mapping[str, Any], specs: Iterable[Spec]) -> dict[str, Any]:
-    """Settings of tasks that are in the words of the pretrained model that all learners stand on, if nobody says which.
+    """Settings of tasks in the words of the pretrained model that learners stand on, the first's, if nobody says which.
 
     Args:
         settings: setting → value.
         specs: the learners; those without a network, or with a random one, read any words.
 
     Returns:
-        The settings, with the model's tokenizer if the data set has texts, none is given, and the model is one.
+        The settings, with the model's tokenizer if the data set has texts, none is given, and no learner is a run,
+        which reads its own words only.
     """
     apart = with_dataset(settings)
     if apart.get("dataset") not in TEXTS or apart.get("tokenizer") is not None:
         return dict(settings)
-    runs = {spec.target if spec.kind == "run" else spec.options.get("backbone", RANDOM) for spec in specs} - {RANDOM}
-    asked = {others.name if (others := foreign(run)) else None for run in runs}
-    name = asked.pop() if len(asked) == 1 else None
+    runs = [spec.target if spec.kind == "run" else spec.options.get("backbone", RANDOM) for spec in specs]
+    asked = [others.name if (others := foreign(run)) else None for run in runs if run != RANDOM]
+    name = asked[0] if asked and None not in asked else None
     return {**settings, **({} if name is None else {"tokenizer": f"{FOREIGN}{name}"})}
 
 

@@ -14,7 +14,7 @@ from metaft.errors import MetaftError, nearest
 from metaft.plugins import FOREIGN, foreign, found_in_file, named_part, trust
 from metaft.settings.defaults import BY_DATASET, REGRESSIONS, TEXTS
 from metaft.settings.family import FamilySettings, Settings, is_flag, with_dataset
-from metaft.settings.learner import FLAGS, OF_LEARNERS, LearnerSettings, ModelSettings, with_options
+from metaft.settings.learner import FLAGS, OF_LEARNERS, LearnerSettings, ModelSettings, called_now, with_options
 from metaft.settings.published import CHANGES_TEST, method_defaults
 from metaft.settings.teacher import QueryTeacherSettings
 from metaft.settings.train import MetaTrainSettings, with_outer
@@ -102,6 +102,8 @@ class RunConfig(
     @classmethod
     def _defaults_of_dataset_and_method(cls, given: dict[str, Any]) -> dict[str, Any]:
         given = with_dataset(given)
+        if given.get("learner") is not None:
+            given["learner"] = called_now(str(given["learner"]))
         method = named_part(str(given.get("learner") or "maml"), "learner").name
         defaults = BY_DATASET.get(str(given.get("dataset")), {}) | method_defaults({**given, "learner": method})
         given = with_options(given, defaults)

@@ -42,6 +42,20 @@ FLAGS = ("learned_scale", "fixed_regularisation")
 """Those of them that are yes or no."""
 
 
+OLDER_NAMES = {"in-context": "in-context-transformer"}
+"""Meta-trained learners that were called something else; the name is a language model's now, which is not trained."""
+
+
+def called_now(learner: str) -> str:
+    """A meta-trained learner as it is called now.
+
+    Args:
+        learner: with or without options.
+    """
+    name, colon, options = learner.partition(":")
+    return OLDER_NAMES.get(name, name) + colon + options
+
+
 def with_options(given: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Settings whose learner has its own options with it, and no others.
 
@@ -74,7 +88,7 @@ class LearnerSettings(Settings):
 
     learner: str = "maml"
     """method: maml, fomaml, anil, boil, reptile, imaml, meta-sgd, maml++, cavia, proto-maml, meta-curvature, protonet,
-    matching, matching-fce, r2d2, in-context, or your own: package.module:NAME; with its options:
+    matching, matching-fce, r2d2, in-context-transformer, or your own: package.module:NAME; with its options:
     protonet:distance=cosine (metaft parts learner; --learner NAME --help)"""
     steps: int | None = Field(1, ge=0, le=10_000)
     """inner gradient steps in training"""

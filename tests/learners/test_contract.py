@@ -34,7 +34,7 @@ VARIANTS = {
     "matching": [{"learned_scale": True, "batch_norm": "inductive"}],
     "matching-fce": [{"learned_scale": True, "reads": 1, "batch_norm": "transductive"}],
     "r2d2": [{"fit": "mean", "batch_norm": "transductive"}],
-    "in-context": [{"layers": 1, "batch_norm": "inductive"}],
+    "in-context-transformer": [{"layers": 1, "batch_norm": "inductive"}],
     "maml": [{"batch_norm": "inductive"}, {"scope": "head", "steps": 3, "rule": "momentum"}],
 }
 SHORT = {"fine-tuning": {"steps": 4}, "rotating": {"steps": 4}}  # in place of many steps
@@ -84,7 +84,7 @@ def test_it_says_what_it_is(learner):
     assert json.loads(json.dumps(told)) == told
     assert all(not isinstance(value, dict | list) for value in told.values())
     assert isinstance(told["adapts"], int)
-    nothing_is_fitted = ("nearest-neighbour", "matching", "matching-fce", "in-context")
+    nothing_is_fitted = ("nearest-neighbour", "matching", "matching-fce", "in-context-transformer")
     assert told["adapts"] > 0 or learner.name in nothing_is_fitted
     assert isinstance(learner.transductive, bool)
 

@@ -179,3 +179,11 @@ def test_what_is_said_twice_is_said_alike(given: dict[str, Any], said: str) -> N
         name: {"scheme": "vinyals", "outer_lr": "5e-1", "steps": "3"}.get(name, value) for name, value in given.items()
     }
     validated(RunConfig, alike)
+
+
+def test_a_learner_that_was_called_otherwise_is_still_found() -> None:
+    """A language model that reads its prompt has the name now."""
+    config = validated(RunConfig, {"learner": "in-context:layers=1"})
+    assert config.learner.startswith("in-context-transformer:layers=1")
+    assert config.default_name == "glyphs-in-context-transformer"
+    assert validated(RunConfig, {"learner": "in-context-transformer"}).learner.startswith("in-context-transformer")

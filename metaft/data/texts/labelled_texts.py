@@ -126,6 +126,7 @@ class LabelledTokens(LabelledExamples):
         shared: whether all splits have the same classes, and differ by examples.
         tokenizer: as JSON, for the runs that are trained on them; empty if nobody says it.
         most: how many words a text may have, and so how many places; None for any number.
+        texts: the texts themselves; empty if nobody says them.
     """
 
     ids: Tensor
@@ -138,6 +139,7 @@ class LabelledTokens(LabelledExamples):
     shared: bool = False
     tokenizer: str = field(default="", repr=False)
     most: int | None = None
+    texts: tuple[Text, ...] = field(default=(), repr=False)
     layout: ClassVar[Layout] = "sequences"
 
     @cached_property
@@ -184,7 +186,8 @@ class LabelledTokens(LabelledExamples):
         offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
         text = torch.repeat_interleave(torch.arange(len(rows)), lengths)
         places = torch.arange(int(offsets[-1])) - offsets[text] + begins[text]
-        return replace(self, ids=self.ids[places], offsets=offsets, counts=counts)
+        texts = tuple(self.texts[row] for row in rows.tolist()) if self.texts else ()
+        return replace(self, ids=self.ids[places], offsets=offsets, counts=counts, texts=texts)
 
     def take_apart(self, rows: Tensor, first: int) -> tuple[Tensor, Tensor]:
         """As `LabelledExamples`: padded together, so that support and query set can stand in one tensor."""

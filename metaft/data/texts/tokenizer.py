@@ -361,8 +361,9 @@ def tokenised(texts: LabelledTexts, tokenizer: Tokenizer, most: int | None = Non
         _say_cut(int(held["cut"]), len(texts.texts), most)
     counts, meaning = torch.tensor(texts.counts), (tokenizer.vocabulary, tokenizer.digest)
     return LabelledTokens(
-        held["ids"], held["offsets"], counts, texts.names, *meaning, texts.groups, texts.shared, tokenizer.text, most
-    )
+        held["ids"], held["offsets"], counts, texts.names, *meaning, texts.groups, texts.shared, tokenizer.text, most,
+        texts.texts,
+    )  # fmt: skip
 
 
 def is_trained(text: str) -> bool:

@@ -294,4 +294,6 @@ def require_classes(kind: Kind, name: str) -> None:
         MetaftError: if the tasks are regressions.
     """
     if kind != "classification":
-        raise MetaftError(f"{name} compares classes, and this is a regression; use in-context, r2d2 or maml")
+        raise MetaftError(
+            f"{name} compares classes, and this is a regression; use in-context-transformer, r2d2 or maml"
+        )

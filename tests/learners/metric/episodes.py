@@ -2,7 +2,7 @@
 
 import torch
 
-from metaft.learners.metric import in_context, matching, matching_fce, protonet, r2d2
+from metaft.learners.metric import in_context_transformer, matching, matching_fce, protonet, r2d2
 from metaft.models import MLP, Conv4
 from metaft.tasks.batch import IGNORE, TaskBatch
 
@@ -16,7 +16,7 @@ METHODS = {
     "r2d2": (r2d2, {}),
     "r2d2-mean": (r2d2, {"fit": "mean", "regularisation": 0.1}),
     "r2d2-fixed": (r2d2, {"fit": "mean", "regularisation": 0.1, "fixed_regularisation": True}),
-    "in-context": (in_context, {"token_width": 16}),
+    "in-context-transformer": (in_context_transformer, {"token_width": 16}),
 }
 
 

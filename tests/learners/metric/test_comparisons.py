@@ -6,7 +6,7 @@ import torch
 from sklearn.linear_model import Ridge
 
 from metaft.learners.metric.full_context import ContextAttention, FullContext
-from metaft.learners.metric.in_context import SupportSetTransformer
+from metaft.learners.metric.in_context_transformer import SupportSetTransformer
 from metaft.learners.metric.matching import Attention
 from metaft.learners.metric.protonet import PrototypeDistance
 from metaft.learners.metric.r2d2 import LEAST, RidgeHead, ridge

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from metaft.errors import MetaftError
-from metaft.learners.metric import in_context, matching, matching_fce, protonet, r2d2
+from metaft.learners.metric import in_context_transformer, matching, matching_fce, protonet, r2d2
 from metaft.models import Conv4
 from metaft.models.heads import without_head
 from metaft.tasks.batch import IGNORE, TaskBatch
@@ -159,7 +159,7 @@ def test_the_memory_layout_of_a_learner_changes_no_weight_shape(name):
     assert all(g.shape == make(name).params[n].shape for n, g in out.grads.items())
 
 
-@pytest.mark.parametrize("method", [r2d2, in_context])
+@pytest.mark.parametrize("method", [r2d2, in_context_transformer])
 def test_regression(method):
     learner = method(mlp(), kind="regression")
     family = Sinusoids(10, 10)
@@ -182,7 +182,7 @@ def test_regression(method):
 
 @pytest.mark.parametrize("method", [protonet, matching, matching_fce])
 def test_regressions_are_refused(method):
-    with pytest.raises(MetaftError, match="this is a regression; use in-context, r2d2 or maml"):
+    with pytest.raises(MetaftError, match="this is a regression; use in-context-transformer, r2d2 or maml"):
         method(mlp(), kind="regression")
 
 
@@ -194,8 +194,8 @@ def test_regressions_are_refused(method):
         (r2d2, {"regularisation": 0.0}, "regularisation must be a positive finite number"),
         (r2d2, {"fit": "maen"}, "did you mean 'mean'"),
         (matching_fce, {"reads": 0}, "reads must be 1 or more, not 0; without any it is 'matching'"),
-        (in_context, {"token_width": 30}, "heads must divide the width"),
-        (in_context, {"layers": 0}, "must be 1 or more"),
+        (in_context_transformer, {"token_width": 30}, "heads must divide the width"),
+        (in_context_transformer, {"layers": 0}, "must be 1 or more"),
     ],
 )
 def test_bad_options(method, options, said):
@@ -208,7 +208,7 @@ def test_a_network_without_a_head_is_refused():
         protonet(torch.nn.Sequential(torch.nn.Conv2d(1, 3, 3), torch.nn.Flatten()))
 
 
-@pytest.mark.parametrize("method", [in_context, matching_fce])
+@pytest.mark.parametrize("method", [in_context_transformer, matching_fce])
 def test_the_model_given_is_copied_and_the_seed_decides_the_rest(method):
     model = network()
     before = copy.deepcopy(model.state_dict())

@@ -45,7 +45,7 @@ class Crashing(Episodes):
         return super().batch(index, tasks)
 
 
-@pytest.mark.parametrize("name", ["protonet", "in-context"])
+@pytest.mark.parametrize("name", ["protonet", "in-context-transformer"])
 def test_a_crashed_run_resumes_bit_for_bit(tmp_path, name):
     def run(out, kind, **more):
         learner = make(name)
@@ -93,12 +93,12 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "draw_episode", lambda *args: None)
-        for name in ("protonet", "matching", "matching-fce", "r2d2", "in-context"):
+        for name in ("protonet", "matching", "matching-fce", "r2d2", "in-context-transformer"):
             metaft("meta-train", "--learner", name, *OWN, *SHORT, "--out", folder / name)
     return folder
 
 
-@pytest.mark.parametrize("name", ["protonet", "matching", "matching-fce", "r2d2", "in-context"])
+@pytest.mark.parametrize("name", ["protonet", "matching", "matching-fce", "r2d2", "in-context-transformer"])
 def test_a_run_is_evaluated_at_other_ways_and_shots(runs, name):
     record = json.loads((runs / name / "run.json").read_text())
     assert record["settings"]["family"]["ways"] == 5
@@ -114,7 +114,7 @@ def test_a_run_is_evaluated_at_other_ways_and_shots(runs, name):
 
 def test_runs_are_compared_at_other_ways(runs):
     asked = [*OWN[:4], "--ways", 2, "--shots", "1,5", "--queries", 3, "--tasks", 8]
-    told = metaft("compare", runs / "protonet", runs / "in-context", *asked, "--out", runs / "compared")
+    told = metaft("compare", runs / "protonet", runs / "in-context-transformer", *asked, "--out", runs / "compared")
     assert "2-way 1-shot" in told
     assert "2-way 5-shot" in told
 
@@ -161,8 +161,11 @@ def test_a_sweep_over_a_setting_of_a_metric_learner(tmp_path):
         (["--learner", "maml", "--batch-norm", "running"], "learner 'maml' gathers none"),
         (["--learner", "protonet", "--rule", "adam"], "learner 'protonet' has no option 'rule'"),
         (["--learner", "protonet", "--dataset", "sinusoid"], "this is a regression"),
-        (["--learner", "in-context", "--dataset", "sinusoid", "--train-ways", "9"], "a regression has no ways"),
-        (["--learner", "in-context", "--token-width", "30"], "heads must divide the width"),
+        (
+            ["--learner", "in-context-transformer", "--dataset", "sinusoid", "--train-ways", "9"],
+            "a regression has no ways",
+        ),
+        (["--learner", "in-context-transformer", "--token-width", "30"], "heads must divide the width"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(tmp_path, words, said):

@@ -104,7 +104,7 @@ class SupportSetTransformer(Comparison):
         return {**self.shape}
 
 
-def in_context(
+def in_context_transformer(
     model: nn.Module,
     *,
     layers: int = 2,
@@ -150,4 +150,4 @@ def in_context(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(require_seed(seed))
         transformer = SupportSetTransformer(feature_width(model), values, layers, token_width, heads)  # type: ignore[arg-type]
-    return EpisodicLearner("in-context", model, transformer, batch_norm, kind)
+    return EpisodicLearner("in-context-transformer", model, transformer, batch_norm, kind)

@@ -1,0 +1,101 @@
+"""Tasks in the words of a learner's own network: networks of several tokenizers are compared on the same texts."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metaft.assembly.words import tokens_of
+from metaft.data.texts import tokenizer
+from metaft.data.texts.labelled_texts import LabelledTexts, LabelledTokens
+from metaft.data.texts.tokenizer import Tokenizer
+from metaft.learners.learner import Learner, Predictor
+from metaft.prompting.text_lookup import TextLookup
+from metaft.tasks.batch import TaskBatch
+from metaft.tasks.family import TaskFamily
+
+
+def in_words_of(family: TaskFamily, own: Tokenizer, most: int | None) -> TaskFamily:
+    """The same tasks in the words of another tokenizer.
+
+    Args:
+        family: of texts that are known.
+        own: the tokenizer.
+        most: how many words a text may have; None for any number.
+
+    Returns:
+        The family; itself where its words are those, or it has no texts.
+    """
+    tokens = tokens_of(family)
+    if tokens is None or tokens.words == own.digest or not tokens.texts:
+        return family
+    texts = LabelledTexts(tokens.texts, tuple(tokens.counts.tolist()), tokens.names, tokens.groups, tokens.shared)
+    made: Any = family
+    found: TaskFamily = dataclasses.replace(made, images=tokenizer.tokenised(texts, own, most))
+    return found
+
+
+class OwnWords:
+    """A learner that is given tasks in the words of another tokenizer than its network's.
+
+    Args:
+        learner: reads its own words.
+        lookup: from the tasks' numbers to their texts.
+        own: the same texts in the learner's words.
+    """
+
+    def __init__(self, learner: Learner, lookup: TextLookup, own: LabelledTokens) -> None:
+        self.learner, self._lookup, self._own = learner, lookup, own
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("learner", "_lookup", "_own"):  # not there yet, while it is copied
+            raise AttributeError(name)
+        return getattr(self.learner, name)
+
+    @property
+    def name(self) -> str:
+        """The learner's, as all that is not about words."""
+        return self.learner.name
+
+    @property
+    def params(self) -> dict[str, Tensor]:
+        """Likewise."""
+        return self.learner.params
+
+    @property
+    def transductive(self) -> bool:
+        """Likewise."""
+        return self.learner.transductive
+
+    def describe(self) -> dict[str, object]:
+        """Likewise."""
+        return self.learner.describe()
+
+    def reworded(self, ids: Tensor) -> Tensor:
+        """Texts in the learner's words.
+
+        Args:
+            ids: ``int64 [tasks, examples, places]`` in those of the tasks, 0 for padding.
+
+        Returns:
+            ``int64 [tasks, examples, its places]``.
+        """
+        rows = [found[0] for found in self._lookup.rows(ids.flatten(0, 1))]
+        return self._own.take(torch.tensor(rows)).unflatten(0, ids.shape[:2]).to(ids.device)
+
+    def adapt(self, support_x: Tensor, support_y: Tensor) -> Predictor:
+        """The learner's, see `metaft.learners.learner.Learner`."""
+        answer = self.learner.adapt(self.reworded(support_x), support_y)
+        return lambda query_x: answer(self.reworded(query_x))
+
+    def curve(self, batch: TaskBatch, steps: int | None = None) -> Tensor:
+        """The learner's, see `metaft.learners.learner.Learner`."""
+        return self.learner.curve(self._batch(batch), steps)
+
+    def _batch(self, batch: TaskBatch) -> TaskBatch:
+        x = self.reworded(torch.cat([batch.support_x, batch.query_x], dim=1))  # one length, as both are given together
+        support, query = x.tensor_split([batch.support_x.shape[1]], dim=1)
+        return dataclasses.replace(batch, support_x=support.contiguous(), query_x=query.contiguous())

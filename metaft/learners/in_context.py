@@ -1,0 +1,300 @@
+"""In-context learning: the support set is written into a prompt, and nothing moves (Brown et al. 2020)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NoReturn, get_args
+
+import torch
+from torch import Tensor, nn
+
+from metaft.additions.prompt_start import tokenizer_of
+from metaft.data.texts.labelled_texts import Text
+from metaft.errors import MetaftError, nearest
+from metaft.learners.learner import Predictor
+from metaft.prompting.calibration import Calibration
+from metaft.prompting.pattern_files import Patterns, of_dataset, read
+from metaft.prompting.prompt import Demonstration, Direction, Prompter, Score
+from metaft.prompting.text_lookup import TextLookup
+from metaft.prompting.verbalizer import words_for
+from metaft.seeds import require_seed
+from metaft.tables import CALIBRATIONS
+from metaft.tasks.batch import IGNORE, TaskBatch
+from metaft.tasks.random import generator
+from metaft.validate import require_count
+
+Order = Literal["shuffled", "given", "by-class"]
+Combine = Literal["average", "votes"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one task's prompts say, beside its queries.
+
+    Args:
+        prompts: demonstrations of each prompt, in order.
+        words: of each class.
+    """
+
+    prompts: tuple[tuple[Demonstration, ...], ...]
+    words: tuple[tuple[str, ...], ...]
+
+
+class InContext:
+    """A causal language model reads demonstrations, then the query, and says how probable each class's words are.
+
+    Brown et al. 2020, "Language models are few-shot learners", §2.1. With ``shots=0`` no example is shown, and only the
+    names of the task's classes are known (zero-shot). What all queries share is read once.
+
+    Args:
+        model: a causal network that says words, of Hugging Face or our own.
+        texts: finds the texts of tasks, which hold numbers of any tokenizer; needed to answer tasks.
+        pattern: how inputs and answers are written: one that comes with metaft for the data set, by name, or the path
+            of a TOML file, perhaps with ``#name`` (see `metaft.prompting.pattern_files`); the first by default.
+        shots: demonstrations of each class; all of the support set if None.
+        order: of demonstrations: "shuffled" by the seed, "given" as the support set has them, or "by-class".
+        score: of an answer of several words: "sum" or "mean" of log-probabilities.
+        calibration: contextual, domain or batch (``metaft parts calibration``); none if None.
+        direction: "direct", or "channel": how probable the query is behind the class (Min et al. 2022).
+        prompts: into how many prompts the support set is divided, whose answers are put together.
+        combine: their answers: the "average" of probabilities, or "votes".
+        seed: of the order.
+
+    Raises:
+        MetaftError: if the network says no next words, a pattern, option or word does not do.
+    """
+
+    name = "in-context"
+    workers = 1
+    params: dict[str, Tensor]
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        texts: TextLookup | None = None,
+        pattern: str | None = None,
+        shots: int | None = None,
+        order: Order = "shuffled",
+        score: Score = "sum",
+        calibration: str | None = None,
+        direction: Direction = "direct",
+        prompts: int = 1,
+        combine: Combine = "average",
+        seed: int = 0,
+    ) -> None:
+        if not (getattr(model, "causal", False) and getattr(model, "says_words", False)):
+            raise MetaftError(
+                f"this {type(model).__name__} does not go on with a text; in-context needs a network that reads in one "
+                "direction and says words, such as backbone=hf:smollm2, stories260k, or a run of metaft pretrain "
+                "--objective causal"
+            )
+        given = {"order": (order, Order), "score": (score, Score), "direction": (direction, Direction),
+                 "combine": (combine, Combine)}  # fmt: skip
+        for what, (value, known) in given.items():
+            if value not in get_args(known):
+                raise MetaftError(f"unknown {what} {value!r} of in-context{nearest(value, get_args(known))}")
+        if shots is not None:
+            require_count(shots, "shots of in-context", 0)
+        require_count(prompts, "prompts of in-context", 1)
+        if shots == 0 and prompts > 1:
+            raise MetaftError("in-context: without shots there is nothing to divide into prompts; leave prompts out")
+        self.model, self.texts, self.params = model.eval(), texts, {}
+        self.tokenizer = tokenizer_of(model, self.name)
+        self.shots, self.order, self.prompts, self.combine = shots, order, prompts, combine
+        self.score, self.direction, self.seed = score, direction, require_seed(seed)
+        self.calibration: Calibration | None = None if calibration is None else CALIBRATIONS.make(calibration)
+        self.calibrated = calibration
+        self.patterns, name = _patterns(pattern, texts)
+        self.pattern = self.patterns.find(name, pairs=texts is not None and texts.pairs)
+        self.prompter = Prompter(model, self.tokenizer, self.pattern, direction, score)
+        self.sent, self.cut = "", 0
+
+    @property
+    def transductive(self) -> bool:
+        """Whether the calibration looks at all queries."""
+        return self.calibration is not None and self.calibration.transductive
+
+    def asked(self, support: Sequence[Text], labels: Sequence[int], names: Sequence[str]) -> Asked:
+        """What the prompts of a task say.
+
+        Args:
+            support: inputs.
+            labels: of them, places among the names.
+            names: of the classes.
+
+        Returns:
+            Demonstrations and words.
+
+        Raises:
+            MetaftError: if two classes have a word in common, or there are fewer examples than shots or prompts.
+        """
+        words = words_for(names, self.patterns.words_of(self.pattern))
+        examples = [(text, words[label][0], label) for text, label in zip(support, labels, strict=True)]
+        if self.shots is not None:
+            kept, seen = [], [0] * len(names)
+            for example in examples:
+                if seen[example[2]] < self.shots:
+                    seen[example[2]] += 1
+                    kept.append(example)
+            if min(seen) < self.shots:
+                raise MetaftError(
+                    f"in-context: shots={self.shots}, and a class of this task has {min(seen)} support examples; give "
+                    f"the tasks as many, --shots {self.shots}"
+                )
+            examples = kept
+        if self.order == "shuffled":
+            said = hashlib.sha256(repr(examples).encode()).digest()  # a task's own, whatever stands beside it
+            place = generator(self.seed, "demonstrations", int.from_bytes(said[:8], "big")).permutation(len(examples))
+            examples = [examples[i] for i in place]
+        elif self.order == "by-class":
+            examples = sorted(examples, key=lambda example: example[2])
+        if self.prompts > max(len(examples), 1):
+            raise MetaftError(f"in-context: {self.prompts} prompts, and {len(examples)} demonstrations; take fewer")
+        shown = tuple((text, word) for text, word, _ in examples)
+        return Asked(tuple(shown[i :: self.prompts] for i in range(self.prompts)), tuple(words))
+
+    def scores(self, asked: Asked, queries: Sequence[Text]) -> Tensor:
+        """Answers of one task.
+
+        Args:
+            asked: what its prompts say.
+            queries: inputs.
+
+        Returns:
+            Log-probabilities of the classes, calibrated if asked for, ``float64 [queries, ways]``; or votes.
+
+        Raises:
+            MetaftError: if a prompt does not fit into the network's places.
+        """
+        each = [self._of_prompt(shown, queries, asked.words) for shown in asked.prompts]
+        if len(each) == 1:
+            return each[0]
+        together = torch.stack(each)
+        if self.combine == "votes":
+            votes = torch.zeros_like(each[0])
+            for found in each:
+                votes += torch.nn.functional.one_hot(found.argmax(-1), found.shape[-1])
+            return votes + together.softmax(-1).mean(0) / 2  # equal votes: the more probable
+        return together.log_softmax(-1).logsumexp(0)
+
+    def _of_prompt(
+        self, shown: Sequence[Demonstration], queries: Sequence[Text], words: Sequence[Sequence[str]]
+    ) -> Tensor:
+        fitted, texts, cut = self.prompter.fitted(shown, queries, words)
+        self.cut += cut
+        if not self.sent and texts:
+            self.sent = self.prompter.head(fitted) + self.pattern.asked(texts[0])
+        found = self.prompter.scores(fitted, texts, words)
+        if self.calibration is None:
+            return found
+        ask = lambda inputs: self.prompter.scores(fitted, [self._input(text) for text in inputs], words)
+        return self.calibration(found, ask, lambda: self.prompter.prior(words))
+
+    def _input(self, text: str) -> Text:
+        return (text, text) if self.pattern.takes_pairs else text
+
+    def adapt(self, support_x: Tensor, support_y: Tensor) -> Predictor:
+        """Write the prompts.
+
+        Args:
+            support_x: ``int64 [tasks, support, places]``, 0 for padding.
+            support_y: ``int64 [tasks, support]``, padding labelled `IGNORE`.
+
+        Returns:
+            ``query_x [tasks, queries, places] → scores [tasks, queries, ways]``.
+
+        Raises:
+            MetaftError: if the tasks are no texts of the data set.
+        """
+        asked = [self._task(x, y) for x, y in zip(support_x, support_y, strict=True)]
+        ways = max(len(one.words) for one in asked)
+
+        def predictor(query_x: Tensor) -> Tensor:
+            told = [self._answers(one, x, ways) for one, x in zip(asked, query_x, strict=True)]
+            return torch.stack(told).to(query_x.device)
+
+        return predictor
+
+    def curve(self, batch: TaskBatch, steps: int | None = None) -> Tensor:
+        """Answers of all query sets; there are no inner steps, so ``steps`` changes nothing.
+
+        Args:
+            batch: the tasks.
+            steps: ignored.
+
+        Returns:
+            ``[1, tasks, queries, ways]``.
+
+        Raises:
+            MetaftError: as `adapt`.
+        """
+        found = self.adapt(batch.support_x, batch.support_y)
+        if not batch.ragged:
+            return found(batch.query_x).unsqueeze(0)
+        ways = int(batch.support_y.max()) + 1
+        rows = []
+        for x, y, query_x, query_y in zip(*batch.tensors(), strict=True):
+            counted = query_y != IGNORE
+            answers = torch.zeros(len(query_x), ways)
+            answers[counted] = self._answers(self._task(x, y), query_x[counted], ways).to(answers.dtype)
+            rows.append(answers)
+        return torch.stack(rows).unsqueeze(0).to(batch.query_x.device)
+
+    def _task(self, x: Tensor, y: Tensor) -> Asked:
+        lookup, counted = self._lookup(), y != IGNORE
+        x, y = x[counted], y[counted]
+        return self.asked(lookup.texts(x), y.tolist(), [lookup.called(name) for name in lookup.classes(x, y)])
+
+    def _answers(self, asked: Asked, query_x: Tensor, ways: int) -> Tensor:
+        found = self.scores(asked, self._lookup().texts(query_x)).float()
+        return torch.nn.functional.pad(found, (0, ways - found.shape[-1]), value=-torch.inf)
+
+    def _lookup(self) -> TextLookup:
+        if self.texts is None:
+            raise MetaftError(
+                "in-context writes texts into its prompts and is given numbers; make it with "
+                "texts=metaft.prompting.TextLookup.of(family)"
+            )
+        return self.texts
+
+    def meta_gradient(self, batch: TaskBatch) -> NoReturn:
+        """Refuse: nothing of it moves.
+
+        Raises:
+            MetaftError: always.
+        """
+        raise MetaftError(f"{self.name} has no parameters to meta-train; evaluate it as it is")
+
+    def describe(self) -> dict[str, Any]:
+        """Its settings, flat, and the first prompt that it sent."""
+        return {
+            "learner": self.name,
+            "pattern": self.pattern.text,
+            "words": {name: list(words) for name, words in self.patterns.words_of(self.pattern).items()},
+            **({"instruction": self.pattern.instruction} if self.pattern.instruction else {}),
+            "shots": "all" if self.shots is None else self.shots,
+            "order": self.order,
+            "score": self.score,
+            "calibration": self.calibrated or "none",
+            "direction": self.direction,
+            **({"prompts": self.prompts, "combine": self.combine} if self.prompts > 1 else {}),
+            "adapts": 0,
+            "parameters": sum(value.numel() for value in self.model.parameters()),
+            "prompt": self.sent,
+            "cut": self.cut,
+        }
+
+
+def _patterns(asked: str | None, texts: TextLookup | None) -> tuple[Patterns, str | None]:
+    """The patterns that are meant, and the name of the one among them."""
+    dataset = "" if texts is None else texts.dataset
+    if asked is None:
+        return of_dataset(dataset), None
+    file, _, name = asked.partition("#")
+    if file.endswith(".toml") or Path(file).is_file():
+        return read(file), name or None
+    return of_dataset(dataset), asked

@@ -1,0 +1,42 @@
+"""Calibrations as their papers write them, in probabilities."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from metaft.tables import CALIBRATIONS
+
+SCORES = torch.randn(6, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2
+EMPTY = torch.randn(3, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+PRIOR = torch.randn(3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+
+
+def found(name: str) -> torch.Tensor:
+    asked: list[list[str]] = []
+
+    def ask(inputs):  # type: ignore[no-untyped-def]
+        asked.append(list(inputs))
+        return EMPTY[: len(inputs)]
+
+    answer: torch.Tensor = CALIBRATIONS.make(name)(SCORES, ask, lambda: PRIOR)
+    assert not asked or asked == [name.partition("inputs=")[2].split("|") if ":" in name else ["N/A", "[MASK]", ""]]
+    return answer.softmax(-1)
+
+
+@pytest.mark.parametrize("name", ["contextual", "contextual:inputs=none|nothing"])
+def test_contextual_is_zhaos(name: str) -> None:
+    content_free = EMPTY[: 3 if ":" not in name else 2].softmax(-1).mean(0)  # eq. 1, W = diag(p)⁻¹
+    expected = SCORES.softmax(-1) @ torch.diag(1 / content_free)
+    torch.testing.assert_close(found(name), expected / expected.sum(-1, keepdim=True))
+
+
+def test_domain_is_pointwise_mutual_information() -> None:
+    expected = SCORES.exp() / PRIOR.exp()
+    torch.testing.assert_close(found("domain"), expected / expected.sum(-1, keepdim=True))
+
+
+def test_batch_divides_by_the_mean_over_queries_and_is_transductive() -> None:
+    expected = SCORES.softmax(-1) / SCORES.softmax(-1).mean(0)
+    torch.testing.assert_close(found("batch"), expected / expected.sum(-1, keepdim=True))
+    assert [name for name in CALIBRATIONS if CALIBRATIONS.make(name).transductive] == ["batch"]
