@@ -55,7 +55,8 @@ class InContext:
         pattern: how inputs and answers are written: one that comes with metaft for the data set, by name, or the path
             of a TOML file, perhaps with ``#name`` (see `metaft.prompting.pattern_files`); the first by default.
         shots: demonstrations of each class; all of the support set if None.
-        order: of demonstrations: "shuffled" by the seed, "given" as the support set has them, or "by-class".
+        order: of demonstrations: "shuffled" by the seed, "given" as the support set has them, or "by-class", by the
+            classes' words.
         score: of an answer of several words: "sum" or "mean" of log-probabilities.
         calibration: contextual, domain or batch (``metaft parts calibration``); none if None.
         direction: "direct", or "channel": how probable the query is behind the class (Min et al. 2022).
@@ -147,11 +148,12 @@ class InContext:
                 )
             examples = kept
         if self.order == "shuffled":
-            said = hashlib.sha256(repr(examples).encode()).digest()  # a task's own, whatever stands beside it
+            examples = sorted(examples, key=lambda example: (example[0], example[1]))
+            said = hashlib.sha256(repr([example[:2] for example in examples]).encode()).digest()  # the task's own
             place = generator(self.seed, "demonstrations", int.from_bytes(said[:8], "big")).permutation(len(examples))
             examples = [examples[i] for i in place]
         elif self.order == "by-class":
-            examples = sorted(examples, key=lambda example: example[2])
+            examples = sorted(examples, key=lambda example: example[1])
         if self.prompts > max(len(examples), 1):
             raise MetaftError(f"in-context: {self.prompts} prompts, and {len(examples)} demonstrations; take fewer")
         shown = tuple((text, word) for text, word, _ in examples)
@@ -271,10 +273,11 @@ class InContext:
 
     def describe(self) -> dict[str, Any]:
         """Its settings, flat, and the first prompt that it sent."""
+        own = self.patterns.words_of(self.pattern)
         return {
             "learner": self.name,
             "pattern": self.pattern.text,
-            "words": {name: list(words) for name, words in self.patterns.words_of(self.pattern).items()},
+            "words": "; ".join(f"{name}: {' or '.join(words)}" for name, words in own.items()) or "the classes' names",
             **({"instruction": self.pattern.instruction} if self.pattern.instruction else {}),
             "shots": "all" if self.shots is None else self.shots,
             "order": self.order,

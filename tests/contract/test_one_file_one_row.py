@@ -205,8 +205,9 @@ class Hidden(Masked):
 
 
 def test_every_kind_of_part_is_tried() -> None:
-    # Heads are options of feature-extraction; an addition comes with its learner; words have a test of their own.
-    assert {*TABLES} == {*PARTS, "head", "addition", "words"}
+    # Heads are options of feature-extraction; an addition comes with its learner; words have a test of their own, and
+    # calibrations one beside theirs.
+    assert {*TABLES} == {*PARTS, "head", "addition", "words", "calibration"}
 
 
 TEXT_SET = """

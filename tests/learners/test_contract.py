@@ -40,7 +40,8 @@ VARIANTS = {
 SHORT = {"fine-tuning": {"steps": 4}, "rotating": {"steps": 4}}  # in place of many steps
 SHORT |= {"imaml": {"steps": 3, "solver_iterations": 2}}
 SHORT |= {name: {"steps": 4, "head_steps": 2} for name in ("head-first", "linearised")}
-CASES = [(name, options) for name in LEARNERS for options in ({}, *VARIANTS.get(name, []))]
+OF_TEXTS = ("in-context",)  # tests/learners/test_in_context.py
+CASES = [(name, more) for name in LEARNERS if name not in OF_TEXTS for more in ({}, *VARIANTS.get(name, []))]
 
 
 @pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}-{','.join(f'{k}={v}' for k, v in case[1].items())}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def test_scores_are_those_of_each_prompt_by_itself() -> None:
     assert told["prompt"] == f"Text: {TextLookup.of(tasks).texts(batch.query_x[0, :1])[0]}\nLabel: "
     assert (told["adapts"], told["cut"], told["shots"]) == (0, 0, 0)
     fewer = learner(tasks, shots=1, order="by-class")
-    first_of_each = lambda shown: shown[:3]  # examples stand by shot, then by class
+    first_of_each = lambda shown: sorted(shown[:3], key=lambda pair: pair[1])  # they stand by shot
     expected = plain(tasks, fewer, batch, first_of_each).float()
     torch.testing.assert_close(fewer.curve(batch)[0], expected, rtol=0, atol=1e-4)
 
@@ -81,6 +82,26 @@ def test_the_order_is_the_seeds_and_not_the_batchs() -> None:
     torch.testing.assert_close(at(0)[2:3], at(0, slice(2, 3)), rtol=0, atol=1e-5)
     sent = {learner(tasks, seed=seed).asked(["a", "b", "c"], [0, 1, 2], "xyz").prompts for seed in range(60)}
     assert len(sent) == 6  # every order
+
+
+@pytest.mark.parametrize("options", [{}, {"order": "by-class"}, {"shots": 0}, {"calibration": "batch"}])
+def test_it_keeps_what_every_learner_keeps_to(options: dict[str, Any]) -> None:
+    """As in test_contract.py: orders, labels of queries and other queries change nothing, nor is anything drawn."""
+    tasks = family(shots=1 if "order" in options else 2)
+    batch, one, turn = tasks.batch(0, 2), learner(tasks, **options), torch.tensor([2, 0, 1])
+    state, answers = torch.random.get_rng_state(), one.curve(batch)
+    same = lambda found, expected: torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    turned = TaskBatch(batch.support_x, turn[batch.support_y], batch.query_x, turn[batch.query_y])
+    same(one.curve(turned)[..., turn], answers)
+    order = torch.randperm(batch.support_y.shape[1], generator=torch.Generator().manual_seed(2))
+    same(one.curve(TaskBatch(batch.support_x[:, order], batch.support_y[:, order], *batch.tensors()[2:])), answers)
+    same(one.curve(TaskBatch(*batch.tensors()[:3], turn[batch.query_y])), answers)
+    alone = one.curve(TaskBatch(*batch.tensors()[:2], batch.query_x[:, 4:5], batch.query_y[:, 4:5]))[0, :, 0]
+    assert torch.allclose(alone, answers[0, :, 4], atol=1e-5) is not one.transductive
+    assert torch.equal(torch.random.get_rng_state(), state)
+    told = one.describe()
+    assert json.loads(json.dumps(told)) == told
+    assert all(not isinstance(value, dict | list) for value in told.values())
 
 
 def test_several_prompts_share_the_support_set_out() -> None:
