@@ -71,7 +71,7 @@ class Pulled:
     monkeypatch.setitem(CALIBRATIONS.rows, "pulled", "pulled:Pulled")  # type: ignore[arg-type]
     run = lambda learner: CliRunner().invoke(
         cli, ["compare", f"in-context:backbone=stories260k,calibration={learner}", "--dataset", "intents",
-              "--ways", "2", "--queries", "1", "--tasks", "2", "--out", str(tmp_path / learner[:8])],
+              "--ways", "2", "--queries", "1", "--tasks", "2", "--out", str(tmp_path / learner[-4:])],
     )  # fmt: skip
     done = run("pulled:share=0.25")
     assert done.exit_code == 0, done.output

@@ -60,7 +60,6 @@ def test_learners_that_stand_on_one_are_compared(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["class-means:backbone=hf:minilm", "--dataset", "intents:tokenizer=wordpiece"], "use --tokenizer hf:minilm"),
         (["class-means:backbone=hf:minilm", "--dataset", "glyphs"], "reads texts, and these tasks have none"),
         (["class-means:backbone=hf:minilms", "--dataset", "intents"], "did you mean 'minilm'"),
         (["class-means:backbone=hf:minilm:features=9", "--dataset", "intents"], "has layers 0 (its embedding) to 6"),
@@ -86,7 +85,7 @@ def test_the_tokenizer_is_the_one_models_own() -> None:
     )
     assert words(minilm, tokenizer="wordpiece") == "wordpiece"
     assert words(minilm, dataset="intents:tokenizer=wordpiece") is None  # it stands with the data set
-    assert words(minilm, "class-means:backbone=hf:other") is None
+    assert words(minilm, "class-means:backbone=hf:other") == "hf:minilm"  # the other reads the same texts in its own
     assert words(minilm, "class-means:backbone=runs/one") is None
     assert words("class-means:backbone=random") is None
     assert words(minilm, dataset="glyphs") is None
