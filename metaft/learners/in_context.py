@@ -190,11 +190,11 @@ class InContext:
         self.cut += cut
         if not self.sent and texts:
             self.sent = self.prompter.head(fitted) + self.pattern.asked(texts[0])
-        found = self.prompter.scores(fitted, texts, words)
+        more = [] if self.calibration is None else [self._input(text) for text in self.calibration.asks()]
+        found = self.prompter.scores(fitted, [*texts, *more], words)
         if self.calibration is None:
             return found
-        ask = lambda inputs: self.prompter.scores(fitted, [self._input(text) for text in inputs], words)
-        return self.calibration(found, ask, lambda: self.prompter.prior(words))
+        return self.calibration(found[: len(texts)], found[len(texts) :], lambda: self.prompter.prior(words))
 
     def _input(self, text: str) -> Text:
         return (text, text) if self.pattern.takes_pairs else text

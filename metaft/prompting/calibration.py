@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from torch import Tensor
-
-Ask = Callable[[Sequence[str]], Tensor]
-"""Inputs → log-probabilities of the classes behind the same prompt, ``[inputs, ways]``."""
 
 
 class Calibration(Protocol):
@@ -18,12 +15,16 @@ class Calibration(Protocol):
 
     transductive: ClassVar[bool]
 
-    def __call__(self, scores: Tensor, ask: Ask, prior: Callable[[], Tensor]) -> Tensor:
+    def asks(self) -> tuple[str, ...]:
+        """Inputs that the same prompt is asked about beside the queries."""
+        ...
+
+    def __call__(self, scores: Tensor, behind: Tensor, prior: Callable[[], Tensor]) -> Tensor:
         """Change them.
 
         Args:
             scores: log-probabilities of the classes, ``[queries, ways]``.
-            ask: tells those of other inputs.
+            behind: those of the inputs that it asks about, ``[inputs, ways]``.
             prior: tells those without demonstrations and input, ``[ways]``.
 
         Returns:
@@ -45,9 +46,13 @@ class Contextual:
     inputs: str = "N/A|[MASK]|"
     transductive: ClassVar[bool] = False
 
-    def __call__(self, scores: Tensor, ask: Ask, prior: Callable[[], Tensor]) -> Tensor:
+    def asks(self) -> tuple[str, ...]:
         """As `Calibration`."""
-        behind = ask(self.inputs.split("|")).log_softmax(-1)
+        return tuple(self.inputs.split("|"))
+
+    def __call__(self, scores: Tensor, behind: Tensor, prior: Callable[[], Tensor]) -> Tensor:
+        """As `Calibration`."""
+        behind = behind.log_softmax(-1)
         return scores.log_softmax(-1) - (behind.logsumexp(0) - math.log(len(behind)))
 
 
@@ -57,7 +62,11 @@ class Domain:
 
     transductive: ClassVar[bool] = False
 
-    def __call__(self, scores: Tensor, ask: Ask, prior: Callable[[], Tensor]) -> Tensor:
+    def asks(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    def __call__(self, scores: Tensor, behind: Tensor, prior: Callable[[], Tensor]) -> Tensor:
         """As `Calibration`."""
         return scores - prior()
 
@@ -68,7 +77,11 @@ class Batch:
 
     transductive: ClassVar[bool] = True
 
-    def __call__(self, scores: Tensor, ask: Ask, prior: Callable[[], Tensor]) -> Tensor:
+    def asks(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    def __call__(self, scores: Tensor, behind: Tensor, prior: Callable[[], Tensor]) -> Tensor:
         """As `Calibration`."""
         found = scores.log_softmax(-1)
         return found - (found.logsumexp(0) - math.log(len(found)))

@@ -18,19 +18,15 @@ PRIOR = torch.randn(3, generator=torch.Generator().manual_seed(2), dtype=torch.f
 
 
 def found(name: str) -> torch.Tensor:
-    asked: list[list[str]] = []
-
-    def ask(inputs):  # type: ignore[no-untyped-def]
-        asked.append(list(inputs))
-        return EMPTY[: len(inputs)]
-
-    answer: torch.Tensor = CALIBRATIONS.make(name)(SCORES, ask, lambda: PRIOR)
-    assert not asked or asked == [name.partition("inputs=")[2].split("|") if ":" in name else ["N/A", "[MASK]", ""]]
+    calibration = CALIBRATIONS.make(name)
+    asked = calibration.asks()
+    answer: torch.Tensor = calibration(SCORES, EMPTY[: len(asked)], lambda: PRIOR)
     return answer.softmax(-1)
 
 
 @pytest.mark.parametrize("name", ["contextual", "contextual:inputs=none|nothing"])
 def test_contextual_is_zhaos(name: str) -> None:
+    assert CALIBRATIONS.make(name).asks() == (("none", "nothing") if ":" in name else ("N/A", "[MASK]", ""))
     content_free = EMPTY[: 3 if ":" not in name else 2].softmax(-1).mean(0)  # eq. 1, W = diag(p)⁻¹
     expected = SCORES.softmax(-1) @ torch.diag(1 / content_free)
     torch.testing.assert_close(found(name), expected / expected.sum(-1, keepdim=True))
@@ -64,7 +60,10 @@ class Pulled:
     share: float = 0.5
     transductive: ClassVar[bool] = False
 
-    def __call__(self, scores, ask, prior):
+    def asks(self):
+        return ()
+
+    def __call__(self, scores, behind, prior):
         return scores + self.share * (scores.mean(-1, keepdim=True) - scores)
 """)
     monkeypatch.syspath_prepend(tmp_path)
