@@ -1,0 +1,1 @@
+"""The support set in a prompt, beside the other ways to use it: results/prompts*.{md,json,png}."""
