@@ -99,7 +99,7 @@ def gather(name: str, quick: bool) -> tuple[dict[str, Apart], dict[str, str]]:
         why = made if isinstance(made, str) else made.prepared.missing
         if why is None:
             if (error := apart[who].prepared.agreement) is not None:
-                print(f"    {who}: meta-gradient agrees to {error:.1e} (float64)", flush=True)
+                print(f"    {who}: its {ROWS[name].unit} agrees to {error:.1e} (float64)", flush=True)
             continue
         if who in OURS:
             raise MetaftError(why if why.startswith(who) else f"{who}: {why}")

@@ -53,7 +53,7 @@ def log_probabilities(model: Any, pairs: Sequence[tuple[Ids, Ids]]) -> Tensor:
         ends = torch.tensor([len(context) - shared - 1 for context in part], device=device)
         last = states[torch.arange(len(part), device=device), ends]
         here = [(row, i) for row, context in enumerate(part) for i in of_context[context]]
-        first = model.word_scores(last).float().log_softmax(-1)
+        first = _log_softmax(model.word_scores(last))
         chosen = torch.tensor([[row, pairs[i][1][0]] for row, i in here], device=device)
         found[[i for _, i in here]] = first[chosen[:, 0], chosen[:, 1]].double().cpu()
         longer = [(row, i) for row, i in here if len(pairs[i][1]) > 1]
@@ -64,7 +64,7 @@ def log_probabilities(model: Any, pairs: Sequence[tuple[Ids, Ids]]) -> Tensor:
             real = torch.arange(ids.shape[1], device=device) < torch.tensor(
                 [[len(pairs[i][1]) - 1] for _, i in some], device=device
             )
-            each = model.word_scores(states[real]).float().log_softmax(-1)
+            each = _log_softmax(model.word_scores(states[real]))
             said = each.gather(-1, next_ids[real].unsqueeze(-1)).squeeze(-1).double()
             sums = torch.zeros(len(some), dtype=torch.float64, device=device)
             found[[i for _, i in some]] += sums.index_add_(0, real.nonzero()[:, 0], said).cpu()
@@ -75,6 +75,10 @@ def common_length(texts: Sequence[Any]) -> int:
     """How many words, or letters, all texts begin with."""
     first, last = min(texts), max(texts)  # whatever stands between them in order begins alike
     return next((i for i, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), len(first))
+
+
+def _log_softmax(scores: Tensor) -> Tensor:
+    return scores.to(torch.promote_types(scores.dtype, torch.float32)).log_softmax(-1)
 
 
 def _portions(texts: Sequence[Ids], owners: Sequence[Any]) -> list[list[Any]]:

@@ -13,7 +13,7 @@ import torch
 import benchmarks.speed.measure
 from benchmarks.peers.entrants import with_metaft_uncompiled
 from benchmarks.peers.jax_sinusoid import jitted
-from benchmarks.speed import attention, conv4, resnet12, sinusoid, text_episodes
+from benchmarks.speed import attention, conv4, in_context, resnet12, sinusoid, text_episodes
 from benchmarks.speed.agree import TOLERANCE, difference, second_order_share
 from benchmarks.speed.episodes import sampling
 from benchmarks.speed.own_process import Apart
@@ -210,11 +210,18 @@ def test_the_row_of_texts_samples_tasks_of_one_shape_in_both_ways() -> None:
     assert len(texts) > 70  # of 80, few of which are said twice
 
 
-def test_rows_state_what_issues_3_19_21_and_22_ask_for() -> None:
+def test_the_row_of_prompts_scores_alike_in_both_ways() -> None:
+    pytest.importorskip("transformers", reason="the extra text is not installed")
+    assert in_context.difference() < 1e-6  # a Llama's norms are float32
+    calls = [in_context.prepare(name, True).entrant for name in ROWS["in-context"].names]
+    assert [one.call().shape[0] == one.units for one in calls if one is not None] == [True, True]
+
+
+def test_rows_state_what_issues_3_19_21_22_and_23_ask_for() -> None:
     targets = {name: row.target for name, row in ROWS.items() if row.target is not None}
     expected = {"sinusoid": 40, "sinusoid-training": 1, "conv4-stride2": 2.5, "conv4-maxpool": 2.5, "resnet12": 1.3}
     expected |= {"attention": 2, "attention-first-order": 2, "recurrent": 1}
     expected |= {"lora": 2.5, "lora-first-order": 2.5}
-    expected |= {"pretraining-bert": 1.4, "pretraining-gpt": 1.4}
+    expected |= {"pretraining-bert": 1.4, "pretraining-gpt": 1.4, "in-context": 8}
     assert targets == expected
     assert ROWS["episodes"].target_per_second == ROWS["text-episodes"].target_per_second == 10_000

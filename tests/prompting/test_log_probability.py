@@ -26,7 +26,7 @@ def test_what_is_shared_changes_nothing(shared: int, words: int, monkeypatch: py
     draw.shuffle(pairs)
     expected = [probability(model, [*context, *rest], len(context)) for context, rest in pairs]
     found = log_probabilities(model, pairs)
-    torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64), rtol=0, atol=2e-5)
+    torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64), rtol=0, atol=1e-9)
 
 
 def test_one_context_and_contexts_that_are_beginnings_of_others() -> None:
@@ -35,7 +35,7 @@ def test_one_context_and_contexts_that_are_beginnings_of_others() -> None:
     expected = [probability(model, [*context, *rest], len(context)) for context, rest in pairs]
     for some in (pairs, pairs[:1]):
         found = log_probabilities(model, some)
-        torch.testing.assert_close(found, torch.tensor(expected[: len(some)], dtype=torch.float64), rtol=0, atol=2e-5)
+        torch.testing.assert_close(found, torch.tensor(expected[: len(some)], dtype=torch.float64), rtol=0, atol=1e-9)
 
 
 def test_nothing_to_go_on_from_is_refused() -> None:

@@ -39,10 +39,10 @@ def test_direct_scores_are_those_of_whole_texts(score: str) -> None:
     prompter = Prompter(network(), words(), PATTERN, score=score)  # type: ignore[arg-type]
     found = prompter.scores(SHOWN, QUERIES, CLASSES)
     for i, query in enumerate(QUERIES):
-        good = torch.tensor([each(query, word) for word in CLASSES[0]]).logsumexp(0)
-        assert float(found[i, 0]) == pytest.approx(float(good), abs=1e-4)
-        assert float(found[i, 1]) == pytest.approx(each(query, "bad"), abs=1e-4)
-    torch.testing.assert_close(found[:1], prompter.scores(SHOWN, QUERIES[:1], CLASSES), rtol=0, atol=1e-5)
+        good = torch.tensor([each(query, word) for word in CLASSES[0]], dtype=torch.float64).logsumexp(0)
+        assert float(found[i, 0]) == pytest.approx(float(good), abs=1e-9)
+        assert float(found[i, 1]) == pytest.approx(each(query, "bad"), abs=1e-9)
+    torch.testing.assert_close(found[:1], prompter.scores(SHOWN, QUERIES[:1], CLASSES), rtol=0, atol=1e-9)
 
 
 def test_the_channel_scores_the_input_behind_the_answer() -> None:
@@ -51,14 +51,14 @@ def test_the_channel_scores_the_input_behind_the_answer() -> None:
     for i, query in enumerate(QUERIES):
         for j, word in enumerate(("good", "bad")):
             expected = by_hand(f"{head}Sentiment: {word}\nReview: ", query)
-            assert float(found[i, j]) == pytest.approx(expected, abs=1e-4)
+            assert float(found[i, j]) == pytest.approx(expected, abs=1e-9)
     with pytest.raises(MetaftError, match="has no form for the channel"):
         Prompter(network(), words(), dataclasses.replace(PATTERN, channel=""), direction="channel")
 
 
 def test_the_prior_is_behind_the_end_of_the_pattern() -> None:
     found = Prompter(network(), words(), PATTERN).prior([("good",), ("bad",)])
-    assert found.tolist() == pytest.approx([by_hand("Sentiment: ", word) for word in ("good", "bad")], abs=1e-4)
+    assert found.tolist() == pytest.approx([by_hand("Sentiment: ", word) for word in ("good", "bad")], abs=1e-9)
 
 
 def test_texts_are_cut_alike_and_the_pattern_never() -> None:
