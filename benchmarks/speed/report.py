@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from benchmarks.peers.environment import PEERS
 from benchmarks.speed.clock import Spread, ratio
 from experiments.pages import render
 
@@ -25,10 +26,26 @@ def page(rows: Mapping[str, Mapping[str, Any]], missing: Mapping[str, str]) -> s
     some = next(iter(rows.values()))
     text = render(
         "benchmarks/speed/page.md.j2", quick=any(row["quick"] for row in rows.values()), **some["measured"],
-        peers=some["peers"], heads=HEADS, summaries=[summary(row) for row in rows.values()], missing=missing, rows=rows,
-        spread_of=Spread.of,
+        peers=peer_versions(rows), heads=HEADS, summaries=[summary(row) for row in rows.values()], missing=missing,
+        rows=rows, spread_of=Spread.of,
     )  # fmt: skip
     return text.rstrip() + "\n"
+
+
+def peer_versions(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """The peers of all rows: a row that was measured earlier knows nothing of those that were added since.
+
+    Args:
+        rows: by name, as ``benchmarks.speed.measure.measure`` gives.
+
+    Returns:
+        The version by peer, in the order of ``PEERS``; all of them where rows were measured with different ones.
+    """
+    found: dict[str, dict[str, None]] = {peer: {} for peer in PEERS}  # dicts as sets in the order of the page
+    for row in rows.values():
+        for peer, version in row["peers"].items():
+            found.setdefault(peer, {})[version] = None
+    return {peer: " and ".join(versions) for peer, versions in found.items() if versions}
 
 
 def summary(row: Mapping[str, Any]) -> list[str]:

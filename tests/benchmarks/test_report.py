@@ -141,6 +141,14 @@ def test_pages_keep_earlier_rows_and_name_what_is_missing(tmp_path: Path) -> Non
     assert "no results" in report.page({"a": ROW | {"quick": True}}, {})
 
 
+def test_the_version_line_names_the_peers_of_all_rows() -> None:
+    later = {"transformers": "5.1", "peft": "0.2", "higher": "0.1", "unlisted": "7"}
+    rows = {"old": ROW | {"peers": {"higher": "0.1", "jax": "0.9"}}, "new": ROW | {"peers": later}}
+    assert "; higher 0.1, jax 0.9, transformers 5.1, peft 0.2, unlisted 7. Peers run" in report.page(rows, {})
+    rows["newest"] = ROW | {"peers": {"higher": "0.1", "jax": "1.0"}}
+    assert "; higher 0.1, jax 0.9 and 1.0, transformers" in report.page(rows, {})
+
+
 def test_arithmetic_is_counted_from_shapes() -> None:
     network = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.Flatten(), nn.Linear(3 * 4 * 4, 5))
     x = torch.rand(7, 2, 4, 4)
