@@ -231,8 +231,6 @@ void towards_weight_of_few(const T* gradient, Images to, const T* in, Images fro
   at::vec::transpose_mxn<T>(turned, co, weight, taps * ci, taps * ci, co);
 }
 
-using Sizes = at::IntArrayRef;
-
 Images images(const at::Tensor& x) { return {x.size(0), x.size(2), x.size(3), x.size(1)}; }
 
 at::Tensor channels_last(const at::Tensor& x) { return x.contiguous(at::MemoryFormat::ChannelsLast); }
@@ -253,21 +251,23 @@ bool whole(const at::Tensor& x, int64_t axis) {
   return x.size(axis) % (x.scalar_type() == at::kDouble ? Vec<double>::size() : Vec<float>::size()) == 0;
 }
 
-void check(const at::Tensor& a, const at::Tensor& b, bool agree, Sizes stride, Sizes pad) {
+void check(const at::Tensor& a, const at::Tensor& b, bool agree) {
   const bool whole = a.dim() == 4 && b.dim() == 4 && a.numel() > 0 && b.numel() > 0;
   TORCH_CHECK(whole, "convolution: not of four axes, or empty");
   TORCH_CHECK(a.scalar_type() == b.scalar_type() && agree, "convolution: types or channels differ");
-  TORCH_CHECK(stride.size() == 2 && pad.size() == 2, "convolution: stride and pad of two axes each");
 }
 
+// Sizes, strides and paddings are numbers and no lists: to pass a list, compiled code includes torch's dispatcher, which
+// takes longer to compile than all the rest of it.
 at::Tensor convolution(
-    const at::Tensor& x, const at::Tensor& weight, const std::optional<at::Tensor>& bias, Sizes stride, Sizes pad) {
-  check(x, weight, x.size(1) == weight.size(1), stride, pad);
+    const at::Tensor& x, const at::Tensor& weight, const std::optional<at::Tensor>& bias,
+    int64_t stride_y, int64_t stride_x, int64_t pad_y, int64_t pad_x) {
+  check(x, weight, x.size(1) == weight.size(1));
   const at::Tensor in = channels_last(x), w = channels_last(weight);
   TORCH_CHECK(whole(w, 0), "convolution: ", w.size(0), " channels, which are not whole vectors");
-  const Window window{w.size(2), w.size(3), stride[0], stride[1], pad[0], pad[1]};
-  const int64_t height = (in.size(2) + 2 * pad[0] - window.height) / stride[0] + 1;
-  const int64_t width = (in.size(3) + 2 * pad[1] - window.width) / stride[1] + 1;
+  const Window window{w.size(2), w.size(3), stride_y, stride_x, pad_y, pad_x};
+  const int64_t height = (in.size(2) + 2 * pad_y - window.height) / stride_y + 1;
+  const int64_t width = (in.size(3) + 2 * pad_x - window.width) / stride_x + 1;
   at::Tensor out = empty(in.size(0), w.size(0), height, width, in);
   const at::Tensor b = bias ? bias->contiguous() : at::Tensor();
   by_type(in, [&](auto zero) {
@@ -280,42 +280,47 @@ at::Tensor convolution(
 }
 
 at::Tensor convolution_input(
-    const at::Tensor& gradient, const at::Tensor& weight, Sizes size, Sizes stride, Sizes pad) {
-  check(gradient, weight, gradient.size(1) == weight.size(0) && size.size() == 2, stride, pad);
+    const at::Tensor& gradient, const at::Tensor& weight, int64_t height, int64_t width,
+    int64_t stride_y, int64_t stride_x, int64_t pad_y, int64_t pad_x) {
+  check(gradient, weight, gradient.size(1) == weight.size(0));
   const at::Tensor g = channels_last(gradient), w = channels_last(weight);
   TORCH_CHECK(whole(w, 1), "convolution_input: ", w.size(1), " channels, which are not whole vectors");
-  at::Tensor out = empty(g.size(0), w.size(1), size[0], size[1], g);
+  at::Tensor out = empty(g.size(0), w.size(1), height, width, g);
   by_type(g, [&](auto zero) {
     using T = decltype(zero);
     towards_input<T>(
         g.const_data_ptr<T>(), images(g), w.const_data_ptr<T>(), out.mutable_data_ptr<T>(), images(out),
-        {w.size(2), w.size(3), stride[0], stride[1], pad[0], pad[1]});
+        {w.size(2), w.size(3), stride_y, stride_x, pad_y, pad_x});
   });
   return out;
 }
 
 at::Tensor convolution_weight(
-    const at::Tensor& gradient, const at::Tensor& x, Sizes size, Sizes stride, Sizes pad) {
-  check(gradient, x, gradient.size(0) == x.size(0) && size.size() == 2, stride, pad);
+    const at::Tensor& gradient, const at::Tensor& x, int64_t height, int64_t width,
+    int64_t stride_y, int64_t stride_x, int64_t pad_y, int64_t pad_x) {
+  check(gradient, x, gradient.size(0) == x.size(0));
   const at::Tensor g = channels_last(gradient), in = channels_last(x);
   const bool few = !whole(in, 1);
   TORCH_CHECK(!few || whole(g, 1), "convolution_weight: neither number of channels is one of whole vectors");
-  at::Tensor out = empty(g.size(1), in.size(1), size[0], size[1], g);
+  at::Tensor out = empty(g.size(1), in.size(1), height, width, g);
   by_type(g, [&](auto zero) {
     using T = decltype(zero);
     (few ? towards_weight_of_few<T> : towards_weight<T>)(
         g.const_data_ptr<T>(), images(g), in.const_data_ptr<T>(), images(in), out.mutable_data_ptr<T>(),
-        {size[0], size[1], stride[0], stride[1], pad[0], pad[1]});
+        {height, width, stride_y, stride_x, pad_y, pad_x});
   });
   return out;
 }
 
 }  // namespace
 
+#define SIZE "int height, int width"
+#define WINDOW "int stride_y, int stride_x, int pad_y, int pad_x"
+
 TORCH_LIBRARY_FRAGMENT(metaft, library) {
-  library.def("convolution(Tensor x, Tensor weight, Tensor? bias, int[2] stride, int[2] pad) -> Tensor");
-  library.def("convolution_input(Tensor gradient, Tensor weight, int[2] size, int[2] stride, int[2] pad) -> Tensor");
-  library.def("convolution_weight(Tensor gradient, Tensor x, int[2] size, int[2] stride, int[2] pad) -> Tensor");
+  library.def("convolution(Tensor x, Tensor weight, Tensor? bias, " WINDOW ") -> Tensor");
+  library.def("convolution_input(Tensor gradient, Tensor weight, " SIZE ", " WINDOW ") -> Tensor");
+  library.def("convolution_weight(Tensor gradient, Tensor x, " SIZE ", " WINDOW ") -> Tensor");
 }
 
 TORCH_LIBRARY_IMPL(metaft, CPU, library) {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -46,17 +46,17 @@ def _empty(like: Tensor, *shape: int) -> Tensor:
     return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last)
 
 
-def _forward(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence[int], pad: Sequence[int]) -> Tensor:
-    sizes = zip(x.shape[2:], weight.shape[2:], stride, pad, strict=True)
+def _forward(x: Tensor, weight: Tensor, bias: Tensor | None, *window: int) -> Tensor:
+    sizes = zip(x.shape[2:], weight.shape[2:], window[:2], window[2:], strict=True)
     return _empty(x, x.shape[0], weight.shape[0], *((size + 2 * p - taps) // s + 1 for size, taps, s, p in sizes))
 
 
-def _input(gradient: Tensor, weight: Tensor, size: Sequence[int], stride: Sequence[int], pad: Sequence[int]) -> Tensor:
-    return _empty(gradient, gradient.shape[0], weight.shape[1], *size)
+def _input(gradient: Tensor, weight: Tensor, height: int, width: int, *window: int) -> Tensor:
+    return _empty(gradient, gradient.shape[0], weight.shape[1], height, width)
 
 
-def _weight(gradient: Tensor, x: Tensor, size: Sequence[int], stride: Sequence[int], pad: Sequence[int]) -> Tensor:
-    return _empty(gradient, gradient.shape[1], x.shape[1], *size)
+def _weight(gradient: Tensor, x: Tensor, height: int, width: int, *window: int) -> Tensor:
+    return _empty(gradient, gradient.shape[1], x.shape[1], height, width)
 
 
 class Convolutions(CustomGraphPass):
@@ -90,14 +90,14 @@ def _replace_forward(graph: Graph, node: Node) -> None:
             images, gradient = _turned(graph, x), _turned(graph, weight)
             size = [_read(node, axis) for axis in (2, 3)]
             if _suit(images, gradient) and (_wide(images) or _wide(gradient)):
-                found = _call(graph, own.convolution_weight.default, gradient, images, size, dilation, pad)
+                found = _call(graph, own.convolution_weight.default, gradient, images, *size, *dilation, *pad)
                 _put(graph, node, _turned(graph, found))
         elif dilation == [1, 1] and _suit(x, weight, node) and _depth(weight, 0 if transposed else 1) <= DEEPEST:
             if transposed and bias is None and _wide(node):
                 size = list(node.meta["val"].shape[2:])
-                _put(graph, node, _call(graph, own.convolution_input.default, x, weight, size, stride, pad))
+                _put(graph, node, _call(graph, own.convolution_input.default, x, weight, *size, *stride, *pad))
             elif not transposed and _wide(node):
-                _put(graph, node, _call(graph, own.convolution.default, x, weight, bias, stride, pad))
+                _put(graph, node, _call(graph, own.convolution.default, x, weight, bias, *stride, *pad))
 
 
 def _replace_backward(graph: Graph, node: Node) -> None:
@@ -116,10 +116,10 @@ def _replace_backward(graph: Graph, node: Node) -> None:
         with graph.inserting_before(part):
             if part.args[1] == 0:
                 size = list(x.meta["val"].shape[2:])
-                _put(graph, part, _call(graph, own.convolution_input.default, gradient, weight, size, stride, pad))
+                _put(graph, part, _call(graph, own.convolution_input.default, gradient, weight, *size, *stride, *pad))
             elif part.args[1] == 1:
                 size = list(weight.meta["val"].shape[2:])
-                _put(graph, part, _call(graph, own.convolution_weight.default, gradient, x, size, stride, pad))
+                _put(graph, part, _call(graph, own.convolution_weight.default, gradient, x, *size, *stride, *pad))
             else:
                 _put(graph, part, _call(graph, torch.ops.aten.sum.dim_IntList, gradient, [0, 2, 3]))
     graph.erase_node(node)

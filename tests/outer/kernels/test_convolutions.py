@@ -21,6 +21,7 @@ from metaft.outer.kernels import convolutions
 needs_compiler = pytest.mark.skipif(not compiler_found(), reason="no C++ compiler")
 LAST = torch.channels_last
 aten = torch.ops.aten
+ONE, THREE = (1, 1), (3, 3)
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:
@@ -80,10 +81,10 @@ def test_convolutions_and_their_gradients_are_torchs(
     own, own_threads = torch.ops.metaft, torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        check(own.convolution(x, weight, bias, stride, pad), expected, before * taps[0] * taps[1])
-        check(own.convolution_weight(gradient, x, taps, stride, pad), of_weight, number * size[0] * size[1])
+        check(own.convolution(x, weight, bias, *stride, *pad), expected, before * taps[0] * taps[1])
+        check(own.convolution_weight(gradient, x, *taps, *stride, *pad), of_weight, number * size[0] * size[1])
         if before % 16 == 0:
-            check(own.convolution_input(gradient, weight, size, stride, pad), of_x, after * taps[0] * taps[1])
+            check(own.convolution_input(gradient, weight, *size, *stride, *pad), of_x, after * taps[0] * taps[1])
     finally:
         torch.set_num_threads(own_threads)
 
@@ -96,7 +97,7 @@ def test_many_images_are_added_up_exactly_and_in_parts() -> None:
         x, gradient = draw(300, before, 24, 24) + 1, draw(300, 32, 24, 24, seed=1) + 1
         small = [t.float().contiguous(memory_format=LAST) for t in (gradient, x)]
         expected = torch.nn.grad.conv2d_weight(x, (32, before, 3, 3), gradient, padding=1)
-        found = torch.ops.metaft.convolution_weight(*small, [3, 3], [1, 1], [1, 1])
+        found = torch.ops.metaft.convolution_weight(*small, *THREE, *ONE, *ONE)
         assert ((found - expected).abs().max() / expected.abs().max()).item() < 4e-6
 
 
@@ -116,9 +117,9 @@ def test_nothing_beyond_the_images_is_read() -> None:
         x, weight = hidden(2, before, 5, 7), hidden(32, before, 3, 3)
         shape = F.conv2d(x, weight, None, stride, 1).shape
         for found in (
-            own.convolution(x, weight, None, [stride] * 2, [1, 1]),
-            own.convolution_weight(hidden(*shape), x, [3, 3], [stride] * 2, [1, 1]),
-            own.convolution_input(hidden(*shape), hidden(32, 16, 3, 3), [5, 7], [stride] * 2, [1, 1]),
+            own.convolution(x, weight, None, stride, stride, *ONE),
+            own.convolution_weight(hidden(*shape), x, *THREE, stride, stride, *ONE),
+            own.convolution_input(hidden(*shape), hidden(32, 16, 3, 3), 5, 7, stride, stride, *ONE),
         ):
             assert found.isfinite().all()
 
@@ -127,27 +128,27 @@ def test_nothing_beyond_the_images_is_read() -> None:
 def test_channels_that_fill_no_vector_are_refused() -> None:
     assert convolutions.load()
     x, weight, gradient = draw(1, 3, 5, 5), draw(5, 3, 3, 3), draw(1, 5, 5, 5)
-    both = [1, 1], [1, 1]
+    both = *ONE, *ONE
     with pytest.raises(RuntimeError, match="5 channels"):
         torch.ops.metaft.convolution(x, weight, None, *both)
     with pytest.raises(RuntimeError, match="3 channels"):
-        torch.ops.metaft.convolution_input(gradient, weight, [5, 5], *both)
+        torch.ops.metaft.convolution_input(gradient, weight, 5, 5, *both)
     with pytest.raises(RuntimeError, match="neither"):
-        torch.ops.metaft.convolution_weight(gradient, x, [3, 3], *both)
+        torch.ops.metaft.convolution_weight(gradient, x, *THREE, *both)
 
 
 @needs_compiler
 def test_what_does_not_fit_together_is_refused() -> None:
     assert convolutions.load()
-    x, weight, both = draw(2, 16, 5, 5), draw(16, 32, 3, 3), ([1, 1], [1, 1])
+    x, weight, both = draw(2, 16, 5, 5), draw(16, 32, 3, 3), (*ONE, *ONE)
     with pytest.raises(RuntimeError, match="types or channels differ"):
         torch.ops.metaft.convolution(x, weight, None, *both)
     with pytest.raises(RuntimeError, match="types or channels differ"):
-        torch.ops.metaft.convolution_weight(x, draw(2, 16, 5, 5).float(), [3, 3], *both)
+        torch.ops.metaft.convolution_weight(x, draw(2, 16, 5, 5).float(), *THREE, *both)
     with pytest.raises(RuntimeError, match="or empty"):
-        torch.ops.metaft.convolution_input(x[:0], weight, [5, 5], *both)
-    with pytest.raises(RuntimeError, match="two axes"):
-        torch.ops.metaft.convolution(x, draw(16, 16, 3, 3), None, [1], [1, 1])
+        torch.ops.metaft.convolution_input(x[:0], weight, 5, 5, *both)
+    with pytest.raises(RuntimeError, match="missing value for argument 'pad_x'"):
+        torch.ops.metaft.convolution(x, draw(16, 16, 3, 3), None, 1, *ONE)
 
 
 def gradient_of(x: Tensor, *weights: Tensor, stride: int, padding: int = 1) -> tuple[Tensor, ...]:
