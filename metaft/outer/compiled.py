@@ -13,19 +13,12 @@ from functools import lru_cache, wraps
 from typing import Any, TypeVar
 
 import torch
-import torch._dynamo.config
-from torch._inductor.custom_graph_pass import CustomGraphPass
-from torch._inductor.runtime.cache_dir_utils import cache_dir
-from torch.fx import Graph
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_is_leaf, tree_leaves, tree_map
 
 from metaft.errors import first_line
 from metaft.inner.batching import channels_last
 from metaft.kept import kept
-from metaft.outer.kernels import convolutions, small_products
-from metaft.outer.kernels import hoist_channels_pass as once
-from metaft.outer.kernels import sum_layout_pass as sums
 
 log = logging.getLogger("metaft")
 MOST_VALUES = 2**25
@@ -55,6 +48,8 @@ def seconds_compiling() -> float:
 
 def cache_folder() -> str:
     """Where torch keeps what it compiled, ``TORCHINDUCTOR_CACHE_DIR`` if set; the next process finds it there."""
+    from torch._inductor.runtime.cache_dir_utils import cache_dir  # imports the compiler
+
     return str(cache_dir())
 
 
@@ -83,19 +78,16 @@ def compile_if_possible(function: Function) -> Function:
 def _compiled(function: Function) -> Function:
     if not compiler_found():
         return torch.no_grad()(function)  # as compiled below
+    # Torch's compiler takes as long to import as all the rest: only here, where something is compiled.
+    from metaft.outer.kernels.passes import passes
+
     # On a CPU the whole graph becomes one C++ call, which releases the interpreter's lock: otherwise the fused kernels
     # hold it, and worker threads wait for each other.
     ours = str(getattr(function, "__module__", "")).startswith("metaft.")
     options: dict[str, Any] = {"guard_filter_fn": lambda guards: _worth_a_guard(guards, ours)}
     if not torch.cuda.is_available():
         options["cpp_wrapper"] = True
-        passes: list[CustomGraphPass] = [sums.SumsAsTheyLie()]
-        if convolutions.load():
-            passes.append(convolutions.Convolutions())
-        passes.append(once.ComputedOnce())
-        if small_products.load():
-            passes.append(small_products.SmallProducts())
-        options["post_grad_custom_post_pass"] = _InTurn(passes)
+        options["post_grad_custom_post_pass"] = passes()
     built = torch.compile(_with_own_code(function), fullgraph=True, dynamic=False, options=options)
     seen: set[tuple[torch.Size, ...]] = set()
     refused: list[Exception] = []
@@ -180,27 +172,6 @@ def _with_own_code(function: Callable[..., Any]) -> Callable[..., Any]:
     return copy
 
 
-class _InTurn(CustomGraphPass):
-    """Several passes over a compiled graph as one.
-
-    Args:
-        passes: in their order.
-    """
-
-    def __init__(self, passes: Sequence[CustomGraphPass]) -> None:
-        self.passes = passes
-
-    def __call__(self, graph: Graph) -> None:
-        """Change the graph where it stands."""
-        for one in self.passes:
-            one(graph)
-
-    def uuid(self) -> Any:
-        """What compiled code depends on, for torch's cache; None, so that nothing is kept, if one pass cannot say."""
-        known = [one.uuid() for one in self.passes]
-        return None if None in known else "/".join(map(str, known))
-
-
 def _worth_a_guard(guards: Sequence[Any], ours: bool = False) -> list[bool]:
     """Which of the assumptions that were compiled in are checked at each call: all but those about library code.
 
@@ -219,7 +190,8 @@ def _worth_a_guard(guards: Sequence[Any], ours: bool = False) -> list[bool]:
 
 def _raise_limits() -> None:
     """Let this thread compile one function for more than 8 shapes: torch keeps its limits by thread."""
-    limits = torch._dynamo.config
+    import torch._dynamo.config as limits  # imports the compiler
+
     limits.recompile_limit = max(limits.recompile_limit, 256)
     limits.allow_rnn = True  # written out, recurrent layers are operations like others
     limits.accumulated_recompile_limit = max(limits.accumulated_recompile_limit, 4096)

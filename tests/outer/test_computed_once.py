@@ -15,6 +15,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from metaft.elementary.batch_norm import normalise, var_mean
 from metaft.elementary.max_pooling import max_pool2d
 from metaft.outer.kernels.hoist_channels_pass import LARGE, ComputedOnce
+from metaft.outer.kernels.passes import InTurn
 
 
 def traced(function: Callable[..., Tensor], *inputs: Tensor) -> tuple[GraphModule, list[Any]]:
@@ -52,12 +53,10 @@ def test_what_max_pooling_takes_apart_is_stored_where_it_is_computed() -> None:
 
 
 def test_with_a_pass_that_cannot_say_what_it_is_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    from metaft.outer.compiled import _InTurn
-
     passes = [ComputedOnce(), ComputedOnce()]
-    assert _InTurn(passes).uuid() is not None
+    assert InTurn(passes).uuid() is not None
     monkeypatch.setattr(passes[1], "uuid", lambda: None)
-    assert _InTurn(passes).uuid() is None
+    assert InTurn(passes).uuid() is None
 
 
 @pytest.mark.parametrize("order", [pytest.param(1, marks=pytest.mark.long), 2])
