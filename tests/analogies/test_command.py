@@ -127,7 +127,7 @@ def test_what_is_refused_is_one_line(
 def test_a_run_on_images_has_no_words(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     quick = ["--iterations", "1", "--tasks", "1", "--validate-tasks", "2", "--queries", "1", "--engine", "eager"]
-    made = run("meta-train", *quick, "--model", "mlp", "--image-size", "8", "--quiet", "--out", "images")
+    made = run("meta-train", *quick, "--model", "mlp", "--image-size", "16", "--quiet", "--out", "images")
     assert made.exit_code == 0, made.output
     done = run("analogies", "images", "--questions", "questions.txt")
     assert (done.exit_code, done.stderr.count("\n")) == (2, 1)

@@ -150,7 +150,7 @@ def test_a_part_of_ones_own(kind: str, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setitem(table.rows, name, f"{module}:{attribute}")
     run = lambda *words: CliRunner().invoke(cli, list(words))
     words = ["--model", "mlp", "--hidden", "4"] if kind != "model" else []
-    done = run("meta-train", f"--{kind}", asked, *words, "--image-size", "8", *QUICK, "--out", "run")
+    done = run("meta-train", f"--{kind}", asked, *words, "--image-size", "16", *QUICK, "--out", "run")
     assert done.exit_code == 0, done.output
     assert f"{asked}" in (tmp_path / "run/config.toml").read_text()
     scored = run("evaluate", "run", "--tasks", "2")

@@ -3,14 +3,37 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
-from metaft.outer.compiled import compile_if_possible, compiler_found, seconds_compiling
+from metaft.outer import compiled
+from metaft.outer.compiled import compile_if_possible, seconds_compiling
 
 
-@pytest.mark.skipif(not compiler_found(), reason="no C++ compiler")
+@pytest.fixture
+def _traced(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiled as ever (``c++``), or only traced (``traced``): what is guarded is decided before any code is made."""
+    if request.param == "c++":
+        if not compiled.compiler_found():
+            pytest.skip("no C++ compiler")
+        return
+    compile_as_ever = torch.compile
+
+    def trace(function: Any, *, options: dict[str, Any], **more: Any) -> Any:
+        guards = {"guard_filter_fn": options["guard_filter_fn"]}
+        return compile_as_ever(function, backend="eager", options=guards, **more)
+
+    monkeypatch.setattr(torch, "compile", trace)
+    monkeypatch.setattr(compiled, "compiler_found", lambda: True)
+
+
+either = pytest.mark.parametrize("_traced", ["traced", pytest.param("c++", marks=pytest.mark.long)], indirect=True)
+
+
+@either
+@pytest.mark.usefixtures("_traced")
 def test_seconds_are_those_of_first_calls() -> None:
     square = compile_if_possible(lambda x: x.square() + 1)
     start = seconds_compiling()
@@ -47,7 +70,8 @@ class _Scaled:
         return self.scale * self.dropout(x) + self.shift
 
 
-@pytest.mark.skipif(not compiler_found(), reason="no C++ compiler")
+@either
+@pytest.mark.usefixtures("_traced")
 def test_what_a_caller_changes_between_calls_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only assumptions about library code are left unchecked."""
     loss = _Scaled()

@@ -171,7 +171,9 @@ def test_chunks_add_up_to_the_whole():
     torch.testing.assert_close(parts.losses, whole.losses)
 
 
+@pytest.mark.long
 def test_compiled_agrees_with_eager():
+    """As a whole, with nothing besides; `make test` compiles it with more, below, in test_path and in test_update."""
     loss, params, batch = mlp_setup(nn.ReLU)
     eager, compiled = (
         meta_gradient(loss, params, batch, rule=metaft.SGD(0.1), steps=2, engine=engine)
@@ -260,13 +262,14 @@ class Tiny(nn.Sequential):
 @pytest.mark.parametrize(
     ("estimator", "rule"),
     [
-        # One of each kind: a step as one piece, with rates of each step; as several, with a state; conjugate gradients.
-        ("exact", metaft.LSLR(0.1, 2)),
+        # One of each kind: a step as several pieces, with a state; conjugate gradients. A step as one piece, with rates
+        # of each step, is compiled in test_path, within MAML++.
         ("exact", metaft.Adam(0.1)),
         ("implicit", metaft.SGD(0.1)),
         *(
             pytest.param(estimator, rule, marks=pytest.mark.long)
             for estimator, rule in (
+                ("exact", metaft.LSLR(0.1, 2)),
                 ("exact", metaft.SGD(0.1)),
                 ("exact", metaft.Momentum(0.1)),
                 ("exact", metaft.MetaSGD(0.1)),
