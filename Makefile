@@ -8,6 +8,9 @@ DOCS := .venv-docs
 
 AT_START := import importlib.util; importlib.util.find_spec(\"metaft\") and __import__(\"metaft\")
 
+# Each process has neighbouring tests, which share what is imported, compiled and drawn, and takes from the others at the end.
+IN_TURN := -n auto --dist worksteal
+
 .PHONY: demo test test-long learn2learn lint docs benchmark clean
 
 $(STAMP): setup.cfg constraints.txt
@@ -32,10 +35,10 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	@$(MAKE) --no-print-directory learn2learn || echo "Its tests are skipped."
-	@$(BIN)/python -m pytest -n auto -m "not long"
+	@$(BIN)/python -m pytest $(IN_TURN) -m "not long"
 
 test-long: $(STAMP)
-	@$(BIN)/python -m pytest -n auto -m long
+	@$(BIN)/python -m pytest $(IN_TURN) -m long
 
 learn2learn: $(LEARN2LEARN)
 

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 
 from metaft.assembly.backbone import load_backbone
+from metaft.cli import cli
 from tests.runs.test_distributed import PATIENT, environment
 
 LETTERS = "The sea was calm that evening. Nobody spoke of the storm, and the lamps were lit one by one.\n" * 40
@@ -39,11 +41,13 @@ def started(folder: Path, size: int, *words: str) -> list[subprocess.CompletedPr
 
 
 @pytest.mark.parametrize("objective", ["masked+order"])
-def test_two_ranks_train_as_one_process_does(objective: str, tmp_path: Path) -> None:
+def test_two_ranks_train_as_one_process_does(objective: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "letters.txt").write_text(LETTERS)
-    for size, out in ((1, "one"), (2, "two")):
-        done = started(tmp_path, size, "--objective", objective, "--out", out)
-        assert [one.returncode for one in done] == [0] * size, done
+    monkeypatch.chdir(tmp_path)
+    alone = CliRunner().invoke(cli, [*WORDS, "--objective", objective, "--out", "one"])
+    assert alone.exit_code == 0, alone.output
+    done = started(tmp_path, 2, "--objective", objective, "--out", "two")
+    assert [one.returncode for one in done] == [0, 0], done
     one, two = (load_backbone(tmp_path / out, "last").state_dict() for out in ("one", "two"))
     for name, value in one.items():
         if not name.startswith("head"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -87,3 +88,18 @@ def test_what_a_caller_changes_between_calls_is_noticed(monkeypatch: pytest.Monk
     assert 300 < int((built(x) == 0).sum()) < 700
     loss.dropout.eval()
     assert built(x.double()).dtype == torch.float64
+
+
+@either
+@pytest.mark.usefixtures("_traced")
+def test_settings_of_one_process_are_compiled_apart() -> None:
+    """Torch keeps assumptions with a function's code, and those of another setting are an error at times."""
+
+    def scaled(by: float) -> Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]:
+        return lambda given: {n: by * v for n, v in given.items()}
+
+    for number in range(2):
+        a, b = torch.ones(2, 2), torch.ones(2, 3)
+        given = {f"a{number}": a, f"b{number}": b}
+        with torch._dynamo.config.patch(recompile_limit=1, accumulated_recompile_limit=1, error_on_recompile=True):
+            assert (compile_if_possible(scaled(float(number)))(given)[f"a{number}"] == number).all()

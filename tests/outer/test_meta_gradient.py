@@ -317,20 +317,6 @@ def test_more_shapes_than_torchs_limit_of_recompilations_can_be_compiled():
             torch.testing.assert_close(ours.grads["w"], eager.grads["w"])
 
 
-def test_settings_of_one_process_are_compiled_apart():
-    """Torch keeps assumptions with a function's code, and those of another setting are an error at times."""
-    from metaft.outer.compiled import compile_if_possible
-
-    def scaled(by):
-        return lambda given: {n: by * v for n, v in given.items()}
-
-    for number in range(2):
-        a, b = torch.ones(2, 2), torch.ones(2, 3)
-        given = {f"a{number}": a, f"b{number}": b}
-        with torch._dynamo.config.patch(recompile_limit=1, accumulated_recompile_limit=1, error_on_recompile=True):
-            assert (compile_if_possible(scaled(float(number)))(given)[f"a{number}"] == number).all()
-
-
 def test_the_limit_is_raised_in_the_thread_that_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
     from metaft.outer import compiled
 

@@ -167,7 +167,7 @@ def test_words_of_another_tokenizer_are_refused(tmp_path: Path, monkeypatch: pyt
     assert validated(RunConfig, {"dataset": "intents", "model": "hf:minilm"}).tokenizer == "hf:minilm"
     done = CliRunner().invoke(cli, ["meta-train", *words, "--tokenizer", "wordpiece", "--out", "run"])
     assert (done.exit_code, "use --tokenizer hf:minilm" in done.stderr) == (2, True), done.output
-    done = CliRunner().invoke(cli, ["meta-train", "--model", "hf:minilm", "--out", "run"])
+    done = CliRunner().invoke(cli, ["meta-train", "--model", "hf:minilm", "--image-size", "16", "--out", "run"])
     assert (done.exit_code, "reads texts, and these tasks have none" in done.stderr) == (2, True), done.output
 
 
