@@ -34,6 +34,8 @@ WHOLLY = (
 )  # fmt: skip
 # One compilation for norms, attention, embeddings and dropout, one for recurrent layers, one for images.
 COMPILED = ("TransformerEncoder: on words with padding, dropout", "LSTM: at the entrance", "BatchNorm2d: on images")
+REFUSED_BY_TORCH = COMPILED[:2]
+"""They run uncompiled: torch's tracer stops at a message of its own check, and at the storage of a batched tensor."""
 OTHER_WAYS = ("checkpoints", "first-order", "first-order alone", "finite-difference", "implicit", "chunks", "workers")
 
 
@@ -79,11 +81,14 @@ def test_all_ways(name):
     compare(name, list(table(name)))
 
 
-@pytest.mark.parametrize("name", [COMPILED[0], *(pytest.param(name, marks=pytest.mark.long) for name in COMPILED[1:])])
-def test_compiled_as_eager(name):
+# A network with a norm is compiled in `make test` too (tests/outer/test_meta_gradient.py).
+@pytest.mark.long
+@pytest.mark.parametrize("name", COMPILED)
+def test_compiled_as_eager(name, caplog):
     case = CASES[name]
     made = comparisons(Ways(case, steps=2), Ways(case, training=False, steps=2), compiled=True)
     assert made["learner compiled"]() <= tolerance("learner compiled")
+    assert ("running uncompiled" in caplog.text) == (name in REFUSED_BY_TORCH)
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -33,6 +33,12 @@ def mlp_setup(activation=nn.Tanh):
     return loss, model.params(), batch
 
 
+def one_neuron_setup():
+    """As few operations as a loss with a Hessian of its own at every point can have: tracing takes a while for each."""
+    batch, w = linear_tasks()
+    return (lambda params, x, y: ((x @ params["w"]).tanh() - y).square().mean()), {"w": w}, batch
+
+
 def by_autograd_loop(loss, params, batch, lr, steps, query_loss=None, create_graph=True):
     """MAML as its users write it: a loop over tasks with a stored graph."""
     query = query_loss or (lambda p, sx, sy, qx, qy: loss(p, qx, qy))
@@ -171,6 +177,9 @@ def test_chunks_add_up_to_the_whole():
     torch.testing.assert_close(parts.losses, whole.losses)
 
 
+TOGETHER = {"objective": metaft.L2ToStart(0.3), "diagnose": True, "memory": "checkpoints", "steps": 4}
+
+
 @pytest.mark.long
 def test_compiled_agrees_with_eager():
     """As a whole, with nothing besides; `make test` compiles it with more, below, in test_path and in test_update."""
@@ -183,18 +192,24 @@ def test_compiled_agrees_with_eager():
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("setup", "options"),
     [
-        {"objective": metaft.L2ToStart(0.3), "diagnose": True, "memory": "checkpoints", "steps": 4},
-        pytest.param({"objective": metaft.L2ToStart(0.3)}, marks=pytest.mark.long),
-        pytest.param({"diagnose": True}, marks=pytest.mark.long),
-        pytest.param({"memory": "checkpoints", "steps": 4}, marks=pytest.mark.long),
+        (one_neuron_setup, TOGETHER),
+        *(
+            pytest.param(mlp_setup, options, marks=pytest.mark.long)
+            for options in (
+                TOGETHER,
+                {"objective": metaft.L2ToStart(0.3)},
+                {"diagnose": True},
+                {"memory": "checkpoints", "steps": 4},
+            )
+        ),
     ],
-    ids=["all at once", "l2", "diagnose", "checkpoints"],
+    ids=["one neuron", "all at once", "l2", "diagnose", "checkpoints"],
 )
-def test_compiled_as_a_whole_agrees_with_eager(options):
+def test_compiled_as_a_whole_agrees_with_eager(setup, options):
     """Small networks over several steps: the reverse pass itself is traced."""
-    loss, params, batch = mlp_setup()
+    loss, params, batch = setup()
     eager, compiled = (
         meta_gradient(loss, params, batch, **{"rule": metaft.SGD(0.1), "steps": 2, "engine": engine, **options})
         for engine in ("eager", "compile")
