@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -28,6 +30,13 @@ def _traced(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(torch, "compile", trace)
     monkeypatch.setattr(compiled, "compiler_found", lambda: True)
+
+
+def test_torchs_compiler_is_not_imported_with_metaft() -> None:
+    """It takes as long as all the rest."""
+    code = "import sys, metaft.learners, metaft.training.loop; print('torch._dynamo' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False"]
 
 
 either = pytest.mark.parametrize("_traced", ["traced", pytest.param("c++", marks=pytest.mark.long)], indirect=True)
