@@ -6,7 +6,7 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout, softmax
+from torch.nn.functional import dropout, scaled_dot_product_attention, softmax
 
 from metaft.data.texts.labelled_texts import PADDING
 from metaft.elementary.packing import current
@@ -20,7 +20,7 @@ def attend(
 ) -> Tensor:  # fmt: skip
     """What queries make of the values whose keys they are near to (Vaswani et al. 2017, eq. 1).
 
-    Written out, as the fused one has no second derivative on a CPU.
+    Written out, as the fused one has no second derivative on a CPU; that is taken where keys and values are kept.
 
     Args:
         module: the attention; what an addition has beside it is seen too.
@@ -41,44 +41,22 @@ def attend(
         query, key, value = (packing.spread(x.transpose(1, 2), places).transpose(1, 2) for x in (query, key, value))
         mask = None if mask is None else mask[..., :places, :places]
     reading = kv_cache.current()
-    before = [] if reading is None else reading.met(module, key, value)
+    if reading is not None:
+        key, value, mask = reading.met(module, key, value, mask)
     for added in beside(module):
         key, value, mask = added.piece.attended(added.own(), key, value, mask)
-    if reading is not None and mask is not None:
-        mask = reading.unhidden(mask)
-    read = [*before, (key, value)]
-    scores = [_product(query, some.transpose(-1, -2)) for some, _ in read]
-    together = scores[0] if len(scores) == 1 else torch.cat(scores, dim=-1)
-    together = together / math.sqrt(query.shape[-1]) if scale is None else together * scale
-    weights = softmax(together if mask is None else together + mask, dim=-1)
+    if reading is not None:  # nothing is differentiated
+        found = scaled_dot_product_attention(query, key, value, mask, scale=scale, enable_gqa=True).transpose(1, 2)
+        return found if packing is None else packing.packed(found)
+    if key.shape[1] < query.shape[1]:
+        key, value = (x.repeat_interleave(query.shape[1] // key.shape[1], dim=1) for x in (key, value))
+    scores = query @ key.transpose(-1, -2)
+    scores = scores / math.sqrt(query.shape[-1]) if scale is None else scores * scale
+    weights = softmax(scores if mask is None else scores + mask, dim=-1)
     if share:
         weights = dropout(weights, share, module.training)
-    of_parts = weights.split([some.shape[-2] for some, _ in read], dim=-1) if before else (weights,)
-    found = _product(of_parts[-1], value)
-    for part, (_, some) in zip(of_parts, before, strict=False):
-        found = found + _product(part, some)
-    found = found.transpose(1, 2)
+    found = (weights @ value).transpose(1, 2)
     return found if packing is None else packing.packed(found)
-
-
-def _product(x: Tensor, y: Tensor) -> Tensor:
-    """``x @ y``, of which y may have fewer heads, that several of x share, and one text, that all of x share.
-
-    Args:
-        x: ``[texts, heads, places, size]``.
-        y: ``[texts or 1, key heads, size, others]``.
-
-    Returns:
-        ``[texts, heads, places, others]``.
-    """
-    shared = x.shape[1] // y.shape[1]
-    if shared > 1:
-        x = x.unflatten(1, (y.shape[1], shared)).flatten(2, 3)
-    if y.shape[0] == 1 < x.shape[0]:  # one product for all texts, none of them copied
-        found = (x.transpose(0, 1).flatten(1, 2) @ y[0]).unflatten(1, (x.shape[0], -1)).transpose(0, 1)
-    else:
-        found = x @ y
-    return found if shared == 1 else found.unflatten(2, (shared, -1)).flatten(1, 2)
 
 
 def additive_mask(ids: Tensor, causal: bool, dtype: torch.dtype) -> Tensor:

@@ -71,35 +71,27 @@ class Pass:
     seen: dict[nn.Module, tuple[Tensor, Tensor]] = field(default_factory=dict)
     hidden: Tensor | None = None
 
-    def met(self, module: nn.Module, key: Tensor, value: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Keep an attention's keys and values, and say what it has seen before.
+    def met(
+        self, module: nn.Module, key: Tensor, value: Tensor, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """An attention's keys and values behind those of the words before.
 
         Args:
             module: the attention.
             key: ``[texts, key heads, places, size]``.
             value: likewise.
-
-        Returns:
-            Keys and values, a pass each; of one text if all share it.
+            mask: added to the scores, ``[texts, 1, places, places]``.
         """
         self.seen[module] = key, value
-        return [part.held[module] for part in self.before.parts]
-
-    def unhidden(self, mask: Tensor) -> Tensor:
-        """A mask that does not hide the words before.
-
-        Args:
-            mask: added to the scores of this pass, ``[texts, 1, places, places]``.
-
-        Returns:
-            ``[texts, 1, places, all places]``.
-        """
         if not self.before.parts:
-            return mask
-        low = torch.finfo(mask.dtype).min / 2
-        hidden = [part.hidden[:, None, None, :].to(mask.dtype) * low for part in self.before.parts]
-        texts = max(len(mask), *map(len, hidden))
-        return torch.cat([x.expand(texts, -1, mask.shape[-2], -1) for x in (*hidden, mask)], dim=-1)
+            return key, value, mask
+        held = [part.held[module] for part in self.before.parts]
+        joined = lambda which, own: torch.cat([*(pair[which].expand(len(own), -1, -1, -1) for pair in held), own], -2)
+        if mask is not None:
+            low, shape = torch.finfo(mask.dtype).min / 2, (len(key), 1, mask.shape[-2], -1)
+            hidden = [part.hidden[:, None, None, :].to(mask.dtype) * low for part in self.before.parts]
+            mask = torch.cat([x.expand(shape) for x in (*hidden, mask)], dim=-1)
+        return joined(0, key), joined(1, value), mask
 
     def cache(self) -> KVCache:
         """What the next pass can go on from."""
