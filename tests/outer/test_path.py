@@ -207,20 +207,17 @@ def test_a_start_from_the_support_set_compiles_to_the_same():
 
 
 @pytest.mark.parametrize(
-    ("how", "steps"),
+    "how",
     [
-        ({"begin": True, "per_step": True}, 2),  # what is traced grows with every step
-        pytest.param({"begin": True, "per_step": True}, 3, marks=pytest.mark.long),
-        pytest.param({"begin": True}, 3, marks=pytest.mark.long),
-        pytest.param({"per_step": True}, 3, marks=pytest.mark.long),
+        {"begin": True, "per_step": True},
+        pytest.param({"begin": True}, marks=pytest.mark.long),
+        pytest.param({"per_step": True}, marks=pytest.mark.long),
     ],
-    ids=["both", "both, three steps", "begin", "per step"],
+    ids=["both", "begin", "per step"],
 )
-def test_the_whole_compiles_to_the_same(how, steps):
+def test_the_whole_compiles_to_the_same(how):
     case = Case(**how)
-    eager, compiled = (case.ours(steps, engine=engine).grads for engine in ("eager", "compile"))
-    assert all(eager[name].abs().max() > 0 for name in NORM if how.get("per_step"))
-    same(without_bias(compiled, "0.bias"), without_bias(eager, "0.bias"))
+    same(without_bias(case.ours(engine="compile").grads, "0.bias"), without_bias(case.ours().grads, "0.bias"))
 
 
 @pytest.mark.parametrize("name", ["maml++", "proto-maml"])
