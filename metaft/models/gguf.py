@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
+from functools import lru_cache
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -71,12 +72,29 @@ def config(file: Path) -> Any:
 def _readable(file: Path) -> Iterator[None]:
     if importlib.util.find_spec("gguf") is None:
         raise MetaftError(f"{file.name} needs a package: pip install --no-deps gguf==0.19")
+    library: Any = importlib.import_module("gguf")
+    plain = library.GGUFReader
+    library.GGUFReader = _parsed  # which ``transformers`` asks each time
     try:
         yield
     except MetaftError:
         raise
     except Exception as error:  # whatever a damaged file leads to
         raise MetaftError(f"{file} cannot be read: {first_line(error)}") from None
+    finally:
+        library.GGUFReader = plain
+
+
+def _parsed(path: str | Path) -> Any:
+    """A reader that has parsed the file: its words, tens of thousands, take seconds."""
+    return _reader(str(path), Path(path).stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=1)
+def _reader(path: str, written: int) -> Any:
+    from gguf.gguf_reader import GGUFReader
+
+    return GGUFReader(path)
 
 
 def _config(file: Path) -> Any:
