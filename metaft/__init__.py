@@ -27,6 +27,7 @@ _EXPORTS = {
     "meta_train": "metaft.training.loop:meta_train",
     "evaluate": "metaft.evaluation.evaluate:evaluate",
     "compare": "metaft.evaluation.benchmark:compare",
+    "load": "metaft.estimator.load:load",
     "MetaftError": "metaft.errors:MetaftError",
 }
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "evaluate",
     "families",
     "learners",
+    "load",
     "meta_gradient",
     "meta_train",
     "models",
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from metaft import learners, models
     from metaft import tasks as families
     from metaft.errors import MetaftError
+    from metaft.estimator.load import load
     from metaft.evaluation.benchmark import compare
     from metaft.evaluation.evaluate import evaluate
     from metaft.inner.rules import SGD

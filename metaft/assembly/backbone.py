@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from metaft.assembly.meta_learner import load_run
+from metaft.assembly.meta_learner import load_run, run_config
 from metaft.assembly.networks import build_classifier, build_model
-from metaft.assembly.tasks import build_family
-from metaft.data.texts.labelled_texts import LabelledTokens
+from metaft.assembly.shape import of_classifier, of_learner
 from metaft.data.texts.tokenizer import Tokenizer, of_file
 from metaft.distillation.student import MAP
 from metaft.errors import MetaftError
@@ -27,11 +23,9 @@ from metaft.learners.supervised import Supervised
 from metaft.runs import checkpoint
 from metaft.runs.directory import RunDirectory, read_record
 from metaft.runs.frozen_base import filled
-from metaft.runs.reading import dig, entries
 from metaft.runs.recorded import recorded_config
 from metaft.settings.distill import DistillConfig, GenerationConfig
 from metaft.settings.pretrain import PretrainConfig, SupervisedConfig
-from metaft.tasks.family import Kind, TaskFamily
 
 
 def load_backbone(path: str | Path, weights: str = "best") -> nn.Module:
@@ -55,10 +49,10 @@ def load_backbone(path: str | Path, weights: str = "best") -> nn.Module:
     if isinstance(config, PretrainConfig) and config.on_words:
         return _language(path, config, weights)
     if isinstance(config, DistillConfig) and not isinstance(config, GenerationConfig):
-        return load_backbone(_best_generation(path), weights)
+        return load_backbone(best_generation(path), weights)
     run = RunDirectory(path)
     stored = checkpoint.load_newest(run.checkpoints)
-    learner = Supervised(build_classifier(config, cast(TaskFamily, _shape(path, run.record()))))
+    learner = Supervised(build_classifier(config, of_classifier(path, run.record()).family))
     stored = filled(stored, learner.params)
     chosen = {name: value for name, value in stored.chosen(weights).items() if not name.startswith(MAP)}
     checkpoint.require_fit(chosen, learner.params, stored.path)
@@ -79,8 +73,15 @@ def _language(path: str | Path, config: PretrainConfig, weights: str) -> nn.Modu
     return found
 
 
-def _best_generation(path: str | Path) -> Path:
-    """The run directory of the generation that validation preferred."""
+def best_generation(path: str | Path) -> Path:
+    """The run directory of the generation that validation preferred.
+
+    Args:
+        path: of a distillation.
+
+    Raises:
+        MetaftError: if that is not finished.
+    """
     folder = Path(path)
     best = read_record(folder).get("best_generation")
     if type(best) is not int:
@@ -112,45 +113,12 @@ def calibrated(model: nn.Module, images: Tensor) -> nn.Module:
     return found.eval()
 
 
-@dataclass(frozen=True)
-class _Shape:
-    """All that building a network asks of its training data.
-
-    Args:
-        outputs: how many classes.
-        input_shape: of an example.
-        images: of texts, no text, but what the numbers of their words mean.
-    """
-
-    outputs: int
-    input_shape: tuple[int, ...]
-    images: LabelledTokens | None = None
-    kind: ClassVar[Kind] = "classification"
-
-
-def _shape(path: str | Path, record: dict[str, object]) -> _Shape:
-    classes, shape = (dig(record, "settings", "family", name) for name in ("classes", "input_shape"))
-    if type(classes) is not int or not isinstance(shape, list) or not all(type(size) is int for size in shape):
-        raise MetaftError(f"{Path(path) / 'run.json'} is damaged: it does not say which images the run was trained on")
-    return _Shape(classes, tuple(shape), _words(path, entries(record, "settings", "family")))
-
-
-def _words(path: str | Path, told: Mapping[str, Any]) -> LabelledTokens | None:
-    """The words that a run was trained on, without any text; None for images."""
-    if told.get("words") is None:
-        return None
-    own = of_file(path, str(told.get("tokenizer")))
-    nothing = torch.zeros(0, dtype=torch.int64)
-    return LabelledTokens(
-        nothing.int(), torch.zeros(1, dtype=torch.int64), nothing, (), own.vocabulary, own.digest, tokenizer=own.text
-    )
-
-
 def _meta_trained(path: str | Path, weights: str) -> nn.Module:
-    config, learner = load_run(path, weights)
+    family = of_learner(path, run_config(path)).family
+    config, learner = load_run(path, weights, family)
     if isinstance(learner, EpisodicLearner):
         # Its head, which that learner left out, is fresh.
-        model = build_model(config, build_family(config, "val", config.seed), config.seed)
+        model = build_model(config, family, config.seed)
         model.load_state_dict(learner.network(), strict=False)
         if learner.features.mode == "running":
             return model.eval()

@@ -60,16 +60,29 @@ def build_model(config: ModelSettings, family: TaskFamily, seed: int, **more: An
     return model
 
 
+def room_for_words(model: nn.Module) -> int | None:
+    """How many words a text may have for a network, those left out that an addition takes.
+
+    Args:
+        model: the network, or a module that has it within.
+
+    Returns:
+        The number; None for any.
+    """
+    for part in model.modules():
+        most, reads = getattr(part, "places", None), getattr(part, "input", None)
+        if isinstance(most, int) and isinstance(reads, nn.Module):
+            return most - sum(added.piece.takes for added in beside(reads))
+    return None
+
+
 def _require_places(model: nn.Module, family: TaskFamily) -> None:
     """Refuse texts for which an addition leaves too few places, before anything is trained."""
-    most, reads = getattr(model, "places", None), getattr(model, "input", None)
-    if not isinstance(most, int) or not isinstance(reads, nn.Module):
-        return
-    taken, longest = sum(added.piece.takes for added in beside(reads)), family.input_shape[0]
-    if taken and longest + taken > most:
+    most, room, longest = getattr(model, "places", None), room_for_words(model), family.input_shape[0]
+    if isinstance(most, int) and room is not None and room < most and longest > room:
         raise MetaftError(
-            f"texts of up to {longest} words, and {taken} of the network's {most} places are the addition's; cut them: "
-            f"max_words={most - taken}"
+            f"texts of up to {longest} words, and {most - room} of the network's {most} places are the addition's; "
+            f"cut them: max_words={room}"
         )
 
 

@@ -97,6 +97,31 @@ def decode(files: Sequence[Path], size: int) -> Tensor:
     return torch.from_numpy(out)
 
 
+def of_pictures(pictures: Sequence[Image.Image], size: int) -> Tensor:
+    """Scale pictures that are open already, as :func:`decode` does those in files.
+
+    Args:
+        pictures: as Pillow opened or made them.
+        size: side of the result in pixels, 8 to 512.
+
+    Returns:
+        ``uint8 [pictures, 3, size, size]``, red, green and blue.
+
+    Raises:
+        MetaftError: saying which by its number, from 0, as :func:`decode`.
+    """
+    check_size(size)
+    out = np.empty((len(pictures), 3, size, size), np.uint8)
+    for number, (row, picture) in enumerate(zip(out, pictures, strict=True)):
+        try:
+            row[:] = _shrunk(shown(picture, f"image {number}"), size)
+        except MetaftError:
+            raise
+        except Exception as error:  # a picture is decoded when it is first looked at
+            raise MetaftError(f"image {number} cannot be read ({_line(error)})") from error
+    return torch.from_numpy(out)
+
+
 def scaled(images: Tensor, size: int) -> Tensor:
     """Scale square images that are decoded already by the same filter.
 

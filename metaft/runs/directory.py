@@ -22,7 +22,7 @@ from metaft.settings.config import CommandSettings, to_toml
 
 __all__ = ["RUN", "RunDirectory", "locked", "read_record", "write_beginning"]
 
-_BEGUN = (".lock", "config.toml", "tokenizer.json")
+_BEGUN = (".lock", "config.toml", "tokenizer.json", "columns.json")
 """What a process killed while it began a run can leave, the first of them always; such a folder is free."""
 
 

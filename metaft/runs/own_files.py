@@ -20,7 +20,15 @@ MADE_BY = {"program": "metaft"}
 SCORES = "scores"
 """Folder of TensorBoard's settings and final scores, in that of the run's events."""
 
-FILES = ("tokenizer.json", "distillation.json", "soft_labels.png", "config.toml", "metrics.jsonl", "episode.png")
+FILES = (
+    "tokenizer.json",
+    "columns.json",
+    "distillation.json",
+    "soft_labels.png",
+    "config.toml",
+    "metrics.jsonl",
+    "episode.png",
+)
 _GENERATION, _CANDIDATE = re.compile(r"generation-\d+"), re.compile(r"temperature-[\w.+-]+")
 CHECKPOINT, _UNFINISHED = re.compile(r"iteration-\d{10,}"), re.compile(r"\.writing-\d+")
 _PART = re.compile(r"(weights|average|best|optimiser)\.safetensors|progress\.json")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,12 +19,52 @@ from metaft.data.notes import counted, say
 from metaft.data.split_names import meanings
 from metaft.data.splits import ALL, SPLITS, check_split
 from metaft.errors import MetaftError
+from metaft.runs.reading import number, read_json
 from metaft.seeds import require_seed
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.episodes import distinct
 from metaft.tasks.family import Kind
 from metaft.tasks.random import generator
 from metaft.validate import require_count
+
+COLUMNS = "columns.json"
+"""In a run directory: the columns it was trained on, and how they were scaled."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Columns of a table, and how they were scaled: a value v is given as (v − mean) / deviation.
+
+    Args:
+        features: their names, in order.
+        targets: likewise.
+        means: of features, then targets; zeros where nothing was scaled.
+        deviations: likewise; ones.
+    """
+
+    features: tuple[str, ...]
+    targets: tuple[str, ...]
+    means: tuple[float, ...]
+    deviations: tuple[float, ...]
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Columns:
+        """Those of a run.
+
+        Args:
+            folder: the run directory.
+
+        Raises:
+            MetaftError: if it has none, or they are damaged.
+        """
+        told = read_json(Path(folder) / COLUMNS)
+        names = [told.get(name) for name in ("features", "targets")]
+        numbers = [told.get(name) for name in ("means", "deviations")]
+        whole = all(isinstance(own, list) and all(isinstance(one, str) for one in own) for own in names)
+        sound = all(isinstance(own, list) and all(number(one) is not None for one in own) for own in numbers)
+        if not whole or not sound or {sum(map(len, names))} != set(map(len, numbers)):  # type: ignore[arg-type]
+            raise MetaftError(f"{Path(folder) / COLUMNS} is damaged: it does not say which columns the run reads")
+        return cls(*(tuple(own) for own in (*names, *numbers)))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -40,6 +81,7 @@ class GroupTasks:
         seed: which sequence of tasks.
         split: the split's name; it also separates the random streams of splits.
         details: what else identifies the data, JSON-able.
+        columns: what the numbers are, for those who use what is trained on them; None if nobody says it.
 
     Raises:
         MetaftError: naming a group with too few rows.
@@ -54,6 +96,7 @@ class GroupTasks:
     seed: int = 0
     split: str = "train"
     details: Mapping[str, object] = field(default_factory=dict, hash=False)
+    columns: Columns | None = field(default=None, repr=False, compare=False)
     kind: ClassVar[Kind] = "regression"
 
     def __post_init__(self) -> None:
@@ -94,6 +137,11 @@ class GroupTasks:
         rows += (self.counts.cumsum() - self.counts)[group, None]
         x, y, s = torch.from_numpy(self.x[rows]), torch.from_numpy(self.y[rows]), self.shots
         return TaskBatch(x[:, :s], y[:, :s], x[:, s:], y[:, s:])
+
+    @property
+    def run_files(self) -> dict[str, str]:
+        """What a run that is trained on them keeps beside its weights: name → text."""
+        return {} if self.columns is None else {COLUMNS: json.dumps(asdict(self.columns), indent=1)}
 
     def describe(self) -> dict[str, object]:
         """The settings that identify this family."""
@@ -173,12 +221,14 @@ def table(
     else:
         lists = by_seed(list(rows_of), split_seed, f"groups of {path}", WAY_OUT)
     values = read.values
+    mean, deviation = np.zeros(values.shape[1]), np.ones(values.shape[1])
     if standardise:
         # In the table's order, as sums are rounded in theirs.
         known = values[np.sort(np.concatenate([rows_of[name] for name in lists["train"]]))]
         # The deviation of a constant is a rounding error, not always 0.
         spread = np.where(np.ptp(known, axis=0) > 0, known.std(0), 0)
-        values = (values - known.mean(0)) / np.where(spread > 0, spread, 1)
+        mean, deviation = known.mean(0), np.where(spread > 0, spread, 1)
+        values = (values - mean) / deviation
     rows = [rows_of[name] for name in lists[split]]
     order = np.concatenate(rows)
     x, y = (values[order][:, [read.columns.index(name) for name in names]] for names in (inputs, targets))
@@ -192,9 +242,11 @@ def table(
     if min_examples is not None:
         details["min_examples"] = min_examples
     counts = np.array([len(one) for one in rows])
-    return GroupTasks(
-        x.astype(np.float32), y.astype(np.float32), counts, lists[split], shots, queries, seed, split, details
-    )
+    places = [read.columns.index(name) for name in (*inputs, *targets)]
+    scaled = tuple(tuple(own[places].tolist()) for own in (mean, deviation))
+    columns = Columns(tuple(inputs), targets, *scaled)
+    values_of = x.astype(np.float32), y.astype(np.float32)
+    return GroupTasks(*values_of, counts, lists[split], shots, queries, seed, split, details, columns)
 
 
 def _names(what: str, given: str | Sequence[str]) -> tuple[str, ...]:

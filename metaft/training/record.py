@@ -40,8 +40,11 @@ def write_run_record(
         MetaftError: if a resumed run would go on with other settings, tasks or data than it began with.
     """
     config, settings, first = job.config, job.describe(), job.family.batch(0, 1)
-    # For readers who cannot or will not rebuild the run: its table of parameters, and whether they have its data.
+    # For readers who cannot or will not rebuild the run or its data: its table of parameters, what an example is, and
+    # whether they have the same data.
     more: dict[str, Any] = {"scope": job.learner.scope_rows(), "first_task_sha256": digest(first)}
+    shape = {"kind": job.family.kind, "outputs": job.family.outputs, "input_shape": list(job.family.input_shape)}
+    more["task"] = shape
     if resume:
         earlier = run.record()
         if config is not None:

@@ -1,0 +1,274 @@
+"""Where a learner comes from, and what it reads: a run directory, a learner's name with options, or a saved folder."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from metaft import learners
+from metaft.assembly.backbone import best_generation
+from metaft.assembly.learners import make_learner, weights_digest
+from metaft.assembly.meta_learner import run_config
+from metaft.assembly.networks import room_for_words
+from metaft.assembly.shape import SHORTEST, Shape, no_texts, of_classifier, of_learner
+from metaft.data.texts import tokenizer
+from metaft.data.texts.tokenizer import Tokenizer
+from metaft.errors import MetaftError
+from metaft.estimator.images import ImageInputs, Ink
+from metaft.estimator.inputs import Inputs, kind_of
+from metaft.estimator.numbers import NumberInputs
+from metaft.estimator.texts import TextInputs
+from metaft.learners.embedding import Embedding
+from metaft.learners.learner import Learner
+from metaft.learners.spec import RANDOM, Spec, parse
+from metaft.plugins import foreign, is_foreign
+from metaft.runs.directory import read_record
+from metaft.runs.reading import entries
+from metaft.runs.recorded import recorded_config
+from metaft.settings.config import CommandSettings, RunConfig, validated
+from metaft.settings.defaults import BY_DATASET, KINDS
+from metaft.settings.distill import DistillConfig, GenerationConfig
+from metaft.settings.pretrain import PretrainConfig
+from metaft.tasks.family import Kind
+from metaft.tasks.table import COLUMNS, Columns
+
+DRAWN = ("characters", "digits")
+"""Kinds of data sets whose images are bright ink on black paper."""
+PICTURE_SIZE = int(BY_DATASET["folder"]["image_size"])
+"""Pixels to which pictures are scaled where no run says it."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a user wants examples read, where the learner leaves it open.
+
+    Args:
+        image_size: height and width, in pixels.
+        colours: "grey" or "rgb".
+        ink: of drawings, see `ImageInputs`.
+    """
+
+    image_size: int | None = None
+    colours: str | None = None
+    ink: Ink = "auto"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A learner that is named, not made yet.
+
+    Args:
+        spec: what was asked for.
+        run: the run directory whose network it stands on; None for a published one, or none.
+        config: that run's settings.
+        shape: of that run's examples.
+        bound: to how many classes or values its head is bound; None for any.
+        kind: of that learner's tasks; None where it takes both.
+        weights_sha256: of the weights that it is to stand on; None for any.
+    """
+
+    spec: Spec
+    run: Path | None = None
+    config: CommandSettings | None = None
+    shape: Shape | None = None
+    bound: int | None = None
+    kind: Kind | None = None
+    weights_sha256: str | None = None
+
+    @property
+    def published(self) -> str | None:
+        """The pretrained model that it stands on, as it was asked for."""
+        backbone = self.spec.options.get("backbone")
+        return backbone if self.spec.kind != "run" and is_foreign(backbone) else None
+
+    def make(self, outputs: int, kind: Kind, inputs: Inputs, x: Tensor | None) -> tuple[Learner, dict[str, Tensor]]:
+        """Make the learner.
+
+        Args:
+            outputs: classes to tell apart, or values to predict.
+            kind: of the task.
+            inputs: how its examples are read.
+            x: ``[examples, *input]``; None where they are not known yet.
+
+        Returns:
+            The learner, and all the weights that it stands on.
+
+        Raises:
+            MetaftError: for unknown options, or a run that cannot be read.
+        """
+        if self.spec.kind == "run" and self.shape is not None:
+            shape = self.shape
+        else:
+            words = no_texts(inputs.tokenizer) if isinstance(inputs, TextInputs) else None
+            of_one = (SHORTEST,) if x is None else tuple(x.shape[1:])
+            shape = Shape(outputs, of_one, words, kind)
+        config = validated(RunConfig, {"workers": 1})
+        try:
+            learner, weights = make_learner(self.spec, 0, shape.family, config, None)
+        except MetaftError:
+            raise
+        except (ArithmeticError, ValueError, TypeError, RuntimeError) as error:
+            raise MetaftError(f"learner {self.spec.text} cannot be made: {type(error).__name__}: {error}") from error
+        if self.weights_sha256 not in (None, weights_digest(weights)):
+            raise MetaftError(
+                f"learner {self.spec.text} stands on other weights than those that it was saved with; "
+                "save the estimator again"
+            )
+        return learner, weights
+
+    def inputs(self, given: Any, how: Reading) -> Inputs:
+        """How examples are read.
+
+        Args:
+            given: the user's, of which the kind is told where the learner takes several; None where none are at hand.
+            how: what the user asks for.
+
+        Returns:
+            That of the run, or of the published network; else by what is given.
+
+        Raises:
+            MetaftError: for a wish that contradicts the run.
+        """
+        if self.published is not None:
+            others = foreign(self.published)
+            assert others is not None
+            return TextInputs(tokenizer.of_model(others.name))
+        if self.config is None:
+            return self._by_kind(given, how)
+        found = self._of_run(how)
+        if isinstance(found, ImageInputs):
+            colours = "grey" if found.channels == 1 else "rgb"
+            for name, asked, own in (("image_size", how.image_size, found.size), ("colours", how.colours, colours)):
+                if asked not in (None, own):
+                    raise MetaftError(f"{name} = {asked}: {self.run} was trained with {own}; leave it out")
+        return found
+
+    def _of_run(self, how: Reading) -> Inputs:
+        assert self.run is not None
+        config, shape = self.config, self.shape
+        if isinstance(config, PretrainConfig) and config.on_words:
+            return TextInputs(tokenizer.of_file(self.run))
+        assert shape is not None
+        dataset = str(getattr(config, "dataset", ""))
+        if shape.images is not None:
+            told = entries(read_record(self.run), "settings", "family")
+            most = told.get("max_words")
+            return TextInputs(Tokenizer(shape.images.tokenizer, str(told.get("tokenizer"))), most)
+        if len(shape.input_shape) == 1:
+            return NumberInputs(self._columns(config) if dataset == "table" else None)
+        if len(shape.input_shape) == 3 and shape.input_shape[1] == shape.input_shape[2]:
+            return ImageInputs(shape.input_shape[0], shape.input_shape[1], KINDS.get(dataset) in DRAWN, how.ink)
+        raise MetaftError(
+            f"{self.run} was trained on examples of shape {list(shape.input_shape)}, which are neither square images "
+            "nor texts nor rows of numbers; use its learner in Python: metaft.assembly.meta_learner.load_run"
+        )
+
+    def _columns(self, config: CommandSettings | None) -> Columns:
+        """Those of a run on a table; runs that do not keep them have them told by the table once more."""
+        assert self.run is not None
+        if (self.run / COLUMNS).exists():
+            return Columns.read(self.run)
+        from metaft.assembly.tasks import build_family
+
+        assert isinstance(config, RunConfig)
+        columns = getattr(build_family(config, "val", config.seed), "columns", None)
+        assert isinstance(columns, Columns)
+        return columns
+
+    def _by_kind(self, given: Any, how: Reading) -> Inputs:
+        """As the user's examples are."""
+        exact = self.spec.kind == "table"
+        kind = "numbers" if given is None else kind_of(given)
+        if kind == "texts":
+            raise MetaftError(
+                f"learner {self.spec.text}: texts without a network are numbers of words, which are not near or far; "
+                f"give a network that reads them, {self.spec.target}:backbone=hf:minilm or backbone=RUN"
+            )
+        if kind == "numbers":
+            return NumberInputs(None, exact)
+        shape = tuple(getattr(given, "shape", ()))
+        own = shape[-2] if len(shape) == 4 and shape[-1] in (1, 3, 4) else shape[-1] if len(shape) > 2 else None
+        grey = len(shape) == 3 or (len(shape) == 4 and 1 in (shape[1], shape[-1]))
+        colours = how.colours or ("grey" if grey else "rgb")
+        return ImageInputs({"grey": 1}.get(colours, 3), how.image_size or own or PICTURE_SIZE, ink=how.ink)
+
+
+def open_source(text: str | Path) -> Source:
+    """Find out what a learner's name stands for; nothing is made yet.
+
+    Args:
+        text: a run directory, or a learner as `metaft compare` reads it.
+
+    Returns:
+        The source.
+
+    Raises:
+        MetaftError: if there is no such run or learner.
+    """
+    spec = parse(str(text)).at(0)
+    if spec.kind == "run":
+        return of_run(spec, run_config(spec.target))
+    where = spec.options.get("backbone")
+    if where == RANDOM:
+        raise MetaftError(
+            f"learner {spec.text}: backbone={RANDOM} is a control for comparisons and has learned nothing; give a run "
+            "(backbone=RUN) or a published model (backbone=hf:minilm)"
+        )
+    return Source(spec) if where is None or is_foreign(where) else of_backbone(spec, Path(where))
+
+
+def of_run(spec: Spec, config: RunConfig) -> Source:
+    """A meta-trained learner.
+
+    Args:
+        spec: of its run directory.
+        config: its settings.
+    """
+    shape = of_learner(spec.target, config)
+    free = config.method in learners.ANY_WAYS and shape.kind == "classification"
+    return Source(spec, Path(spec.target), config, shape, None if free else shape.outputs, shape.kind)
+
+
+def of_backbone(spec: Spec, run: Path) -> Source:
+    """A learner on the network of a run.
+
+    Args:
+        spec: its name and options.
+        run: the run directory, of a learner or of a network.
+    """
+    config = recorded_config(run)
+    if isinstance(config, DistillConfig) and not isinstance(config, GenerationConfig):
+        run = best_generation(run)
+        spec = dataclasses.replace(spec, options={**spec.options, "backbone": str(run)})
+        config = recorded_config(run)
+    if isinstance(config, PretrainConfig) and config.on_words:
+        return Source(spec, run, config)
+    shape = of_learner(run, config) if isinstance(config, RunConfig) else of_classifier(run, read_record(run))
+    return Source(spec, run, config, shape, kind=shape.kind if shape.kind == "regression" else None)
+
+
+def fitting(inputs: Inputs, learner: Learner) -> Inputs:
+    """Texts are cut to the words that a learner's network has places for.
+
+    Args:
+        inputs: as the source says.
+        learner: that was made of it.
+    """
+    if not isinstance(inputs, TextInputs):
+        return inputs
+    room = next((room for part in modules_of(learner) if (room := room_for_words(part)) is not None), None)
+    most = min((limit for limit in (inputs.most, room) if limit is not None), default=None)
+    return dataclasses.replace(inputs, most=most)
+
+
+def modules_of(learner: Any) -> list[nn.Module]:
+    """The modules of a learner's network."""
+    embedding = getattr(learner, "embedding", None)
+    held = embedding.network if isinstance(embedding, Embedding) else getattr(learner, "model", None)
+    features = getattr(learner, "features", None)
+    found = (getattr(held, "module", None), getattr(features, "module", None))
+    return [part for part in found if isinstance(part, nn.Module)]
