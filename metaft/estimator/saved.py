@@ -139,7 +139,9 @@ def source(folder: str | Path) -> Source:
     for value in (target, *own.values()):
         found_in_file(str(value), place / RECORD)
     spec = Spec(str(Asked(str(target), own)), kind, str(target), own)  # type: ignore[arg-type]
-    found = of_run(spec, run_config(spec.target)) if kind == "run" else of_backbone(spec, place / RUN) if has_run else None
+    found = (
+        of_run(spec, run_config(spec.target)) if kind == "run" else of_backbone(spec, place / RUN) if has_run else None
+    )
     return dataclasses.replace(found or Source(spec), weights_sha256=str(record.get("weights_sha256")))
 
 
