@@ -49,6 +49,22 @@ def folder_path(path: str | Path, option: str = "--out") -> Path:
     return found
 
 
+def require_place(option: str, file: str | Path | None) -> None:
+    """Refuse a file that cannot be written before the work, not after it.
+
+    Args:
+        option: by which it was given, for the message.
+        file: to be written; None for none.
+
+    Raises:
+        MetaftError: if it is a folder, or its folder cannot be made or written to.
+    """
+    if file is not None:
+        folder_path(Path(file).parent, option)
+        if Path(file).is_dir():
+            raise MetaftError(f"{file} is a folder; {option} needs the name of a file")
+
+
 def _up_to_last_step_up(path: Path) -> Path:
     parts = path.parts
     return Path(*parts[: len(parts) - parts[::-1].index(os.pardir)])

@@ -23,6 +23,7 @@ COMMANDS = {
     "pretrain": ("metaft.cli.pretrain", "Train a classifier, to fine-tune or take features from."),
     "distill": ("metaft.cli.distill", "Train generations of a classifier, each taught by the last."),
     "evaluate": ("metaft.cli.evaluate", "Score a run on test tasks, with confidence intervals."),
+    "predict": ("metaft.cli.predict", "Answer images, texts or rows of your own by a support set of your own."),
     "sweep": ("metaft.cli.sweep", "Run a grid in parallel; choose a setting on validation classes."),
     "runs": ("metaft.cli.runs", "List runs: state, progress, score."),
     "show": ("metaft.cli.show", "Show everything needed to repeat a run."),

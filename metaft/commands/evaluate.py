@@ -22,7 +22,7 @@ from metaft.evaluation.evaluate import Progress, evaluate, evaluate_batches
 from metaft.evaluation.lake import read_runs
 from metaft.evaluation.report import write_result
 from metaft.evaluation.result import Result
-from metaft.files import folder_path
+from metaft.files import require_place
 from metaft.learners import ANY_WAYS
 from metaft.settings.config import RunConfig
 
@@ -66,8 +66,8 @@ def evaluate_run(
             raise MetaftError(f"unknown {name} {value!r}{nearest(value, known)}")
     if (runs is not None) != (protocol == "lake"):
         raise MetaftError("--protocol lake and --runs PATH (the folder or zip with run01 … run20) go together")
-    _require_place("--json", json_file)
-    _require_place("--plot", plot_file)
+    require_place("--json", json_file)
+    require_place("--plot", plot_file)
     own = run_config(path)
     config = evaluation_config(own, overrides)
     require_no_idle_steps(own, overrides.get("test_steps"))
@@ -84,14 +84,6 @@ def evaluate_run(
         write_result(json_path, {name: result}, command, [config.seed], extra)
         plots.save(plots.accuracy_per_step({name: result}), plot_path)
     return result, json_path, plot_path
-
-
-def _require_place(option: str, file: str | Path | None) -> None:
-    """Refuse a file that cannot be written before the work, not after it."""
-    if file is not None:
-        folder_path(Path(file).parent, option)
-        if Path(file).is_dir():
-            raise MetaftError(f"{file} is a folder; {option} needs the name of a file")
 
 
 def _episodes(

@@ -92,6 +92,18 @@ def read_table(
     return Table(np.array(values), said, np.array(lines), tuple(header[i] for i in taken), digest)
 
 
+def columns_of(path: str | Path) -> list[str]:
+    """The names of a CSV file's columns.
+
+    Args:
+        path: the file, as for `read_table`.
+
+    Raises:
+        MetaftError: if the file is no such table.
+    """
+    return _parsed(path, decoded(_content(Path(path)), path, "a CSV table"))[0]
+
+
 def _content(path: Path) -> bytes:
     path = path.expanduser()
     try:

@@ -33,6 +33,7 @@ from metaft.settings.config import CommandSettings, RunConfig, validated
 from metaft.settings.defaults import BY_DATASET, KINDS
 from metaft.settings.distill import DistillConfig, GenerationConfig
 from metaft.settings.pretrain import PretrainConfig
+from metaft.tables import LEARNERS
 from metaft.tasks.family import Kind
 from metaft.tasks.table import COLUMNS, Columns
 
@@ -78,6 +79,13 @@ class Source:
     bound: int | None = None
     kind: Kind | None = None
     weights_sha256: str | None = None
+
+    @property
+    def reads(self) -> str | None:
+        """The kind of its inputs; None where it takes several."""
+        if self.config is None and self.published is None:
+            return None
+        return self.inputs(None, Reading()).kind
 
     @property
     def published(self) -> str | None:
@@ -213,6 +221,11 @@ def open_source(text: str | Path) -> Source:
     if spec.kind == "run":
         return of_run(spec, run_config(spec.target))
     where = spec.options.get("backbone")
+    if spec.kind == "table" and "texts" in learners.options(LEARNERS[spec.target]):
+        raise MetaftError(
+            f"learner {spec.target!r} writes its support set into a prompt, which only tasks of a data set can be "
+            f"asked for; take class-means:backbone={where or 'hf:minilm'} for texts of your own"
+        )
     if where == RANDOM:
         raise MetaftError(
             f"learner {spec.text}: backbone={RANDOM} is a control for comparisons and has learned nothing; give a run "

@@ -28,7 +28,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("runs")
     found = {
         name: trained("meta-train", folder / name, *GLYPHS, "--learner", name)
-        for name in ("maml", "maml++", "protonet", "in-context", "proto-maml")
+        for name in ("maml", "maml++", "protonet", "in-context-transformer", "proto-maml")
     }
     words = ("--dataset", "glyphs", "--no-rotations", "--hidden", 4, "--batch-size", 4, "--validate-tasks", 2)
     return found | {"pretrained": trained("pretrain", folder / "pretrained", *words)}
@@ -41,7 +41,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], list[Pa
 
 
 LEARNERS = (
-    "{maml}", "{maml++}", "{protonet}", "{in-context}", "{proto-maml}", "{protonet}:batch_norm=inductive",
+    "{maml}", "{maml++}", "{protonet}", "{in-context-transformer}", "{proto-maml}", "{protonet}:batch_norm=inductive",
     "class-means:backbone={pretrained},normalise=l2", "fine-tuning:backbone={pretrained},steps=2",
     "feature-extraction:backbone={maml},batch_norm=inductive", "nearest-neighbour",
 )  # fmt: skip

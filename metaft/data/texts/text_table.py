@@ -58,13 +58,14 @@ class Row:
     split: str = ""
 
 
-def read(path: Path, columns: Columns) -> list[Row]:
+def read(path: Path, columns: Columns, labelled: bool = True) -> list[Row]:
     """Read a table of labelled texts.
 
     Args:
         path: a file ``.csv``, ``.tsv`` or ``.jsonl``, packed as ``.gz`` or not. Cells of a CSV file may be parted by
             commas, semicolons, tabs or bars, and hold line ends in quotation marks.
         columns: where to find what.
+        labelled: whether there has to be a label; where not, one that is absent is empty.
 
     Returns:
         The rows, in the table's order.
@@ -75,19 +76,23 @@ def read(path: Path, columns: Columns) -> list[Row]:
     ending = reading.kind(path)
     if ending not in KINDS:
         raise MetaftError(f"{path}: expected {', '.join(KINDS)}, one of these with .gz, or a folder of class folders")
-    found = list(_json_cells(path, columns) if ending == ".jsonl" else _cells(path, columns, ending))
+    found = list((_json_cells if ending == ".jsonl" else _cells)(path, columns, labelled))
     if not found:
         raise MetaftError(f"{path} holds no texts")
     splits = _splits(path, found, columns.split)
     return [
-        Row(_text(path, line, cells, columns.text), _label(path, line, cells, columns.label), split)
+        Row(_text(path, line, cells, columns.text), _label(path, line, cells, columns.label, labelled), split)
         for (line, cells), split in zip(found, splits, strict=True)
     ]
 
 
-def _json_cells(path: Path, columns: Columns) -> Iterator[tuple[int, Cells]]:
+def _needed(columns: Columns, labelled: bool) -> tuple[tuple[str, str], ...]:
+    return (("text", columns.text), ("label", columns.label))[: 1 + labelled]
+
+
+def _json_cells(path: Path, columns: Columns, labelled: bool) -> Iterator[tuple[int, Cells]]:
     for line, cells in reading.json_lines(path, columns.encoding, OTHER_ENCODING):
-        for option, name in (("text", columns.text), ("label", columns.label)):
+        for option, name in _needed(columns, labelled):
             if name not in cells:
                 raise MetaftError(f"{path}, line {line}: {_absent(option, name, cells)}")
         yield line, cells
@@ -96,16 +101,16 @@ def _json_cells(path: Path, columns: Columns) -> Iterator[tuple[int, Cells]]:
 OTHER_ENCODING = "give its encoding, texts:encoding={}"
 
 
-def _cells(path: Path, columns: Columns, ending: str) -> Iterator[tuple[int, Cells]]:
+def _cells(path: Path, columns: Columns, labelled: bool) -> Iterator[tuple[int, Cells]]:
     text = decoded(reading.content(path), path, "a table of texts", columns.encoding, OTHER_ENCODING)
     first = re.match(r'"?sep=(.)"?\r?\n', text)  # as Excel writes it
     if first:
         text = text[first.end() :]
-    separator = first[1] if first else "\t" if ending == ".tsv" else _separator(text, columns)
+    separator = first[1] if first else "\t" if reading.kind(path) == ".tsv" else _separator(text, columns)
     header, rows = _parsed(path, text, separator)
     if not header:
         raise MetaftError(f"{path} is empty; expected a table whose first line names the columns")
-    for option, name in (("text", columns.text), ("label", columns.label)):
+    for option, name in _needed(columns, labelled):
         if name not in header:
             raise MetaftError(f"{path} has {_absent(option, name, header)}; its first line is to name the columns")
         if header.count(name) > 1:
@@ -187,8 +192,10 @@ def _text(path: Path, line: int, cells: Cells, column: str) -> str:
     return text.strip()
 
 
-def _label(path: Path, line: int, cells: Cells, column: str) -> str:
-    label = cells[column]
+def _label(path: Path, line: int, cells: Cells, column: str, needed: bool) -> str:
+    label = cells[column] if needed else cells.get(column)
+    if not needed and (label is None or not str(label).strip()):
+        return ""
     if isinstance(label, bool):
         return str(label).lower()
     if not isinstance(label, str | int | float):
