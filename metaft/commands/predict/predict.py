@@ -163,6 +163,8 @@ def _fitted(
         return load(learner, **how), None
     if saved.is_saved(learner):
         raise MetaftError(f"{learner} was saved with its support set; leave --support out")
+    if wanted.targets and kind != "numbers":
+        raise MetaftError(f"--target names columns of a table of numbers, and {support} holds {kind}; leave it out")
     made = load(learner, kind="regression" if wanted.targets and source.kind is None else None, **how)
     if isinstance(made, FewShotRegressor) and not wanted.targets:
         raise MetaftError(f"{learner} predicts values: name their column in the tables with --target")
