@@ -1,132 +1,168 @@
 """Additions from a start of their own and from meta-learned ones: makes results/additions*.{md,json,png}.
 
-Command: python -m experiments.additions   (what is finished already is taken as it is)
+Command: python -m experiments.additions   (what is finished already is taken as it is; --only does a part of the page)
 """
 
 from __future__ import annotations
 
-import json
-import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from experiments.jobs import compare_words, keep, metaft, program, work
-from experiments.pages import folder_option, render, results_option
-from experiments.text.__main__ import cells
-from experiments.training import HERE
-from metaft.commands.sweep.processes import Job
-from metaft.files import write_atomically
+from experiments.additions import images, low_rank
+from experiments.additions.page import draw, write
+from experiments.additions.plan import (
+    BASELINE,
+    PLAN,
+    iterations,
+    label_of,
+    learners,
+    run_of,
+    search_words,
+    starts,
+    trained,
+    training,
+)
+from experiments.jobs import cells_in, compare_words, keep, metaft, program, work
+from experiments.pages import folder_option, results_option
+from experiments.plans import chosen_names
+from metaft.evaluation.comparison import Comparison
+from metaft.evaluation.report import write_result
+from metaft.runs.reading import read_json, read_rows
 
-PLAN = tomllib.loads((HERE / "additions" / "plan.toml").read_text(encoding="utf-8"))
-BASELINE = "class means"
+COMMAND = "python -m experiments.additions"
+PARTS = ("search", "shots", "rank", "spectrum", "images", *PLAN["transfer"], "within", "adapted", "steps")
 
 
 @click.command()
 @folder_option("runs", "runs/additions", "work folder")
 @results_option
 @click.option("--seeds", default=3, show_default=True, help="seeds of every start")
-@click.option("--tasks", default=600, show_default=True, help="test tasks within a domain")
-@click.option("--transfer-tasks", default=300, show_default=True, help="test tasks of each other data set")
 @click.option("--at-once", default=2, show_default=True, help="programs side by side")
-@click.option("--rows", default=0, help="only the first so many starts of the plan; 0 for all")
-def main(runs: Path, results: Path, seeds: int, tasks: int, transfer_tasks: int, at_once: int, rows: int) -> None:
-    """Train the starts, compare them, and write the page."""
-    wanted = list(starts())[: rows or None]
-    work(list(training(wanted, runs, seeds)), at_once)
-    test = PLAN["test"]
-    done = [(addition, start) for addition, start in wanted if all(trained(runs, addition, start, seeds))]
-    specs = {BASELINE: "class-means:backbone=hf:minilm,normalise=l2"} | dict(learners(done, runs))
-    compared(specs, test["within"], runs / "within", seeds, tasks)
-    keep(runs / "within", results, "additions-within")
-    moved = {label: spec for label, spec in specs.items() if label == BASELINE or label.startswith("lora,")}
-    for name, data in PLAN["transfer"].items():
-        compared(moved, data, runs / name, seeds, transfer_tasks)
-        keep(runs / name, results, f"additions-{name}")
-    files = {name: results / f"additions-{name}.json" for name in ("within", *PLAN["transfer"])}
-    found = {name: cells(file) for name, file in files.items() if file.exists()}
-    how: dict[str, Any] = {"plan": PLAN, "seeds": seeds, "tasks": tasks, "transfer": transfer_tasks, "base": BASELINE}
-    page = render("experiments/additions/page.md.j2", found=found, runs=told(runs, done), **how)
-    write_atomically(results / "additions.md", page.encode())
+@click.option("--only", help=f"parts, joined by commas: {', '.join(PARTS)}  [default: all]")
+@click.option("--rows", default=0, help="only the first so many starts of a part; 0 for all")
+def main(runs: Path, results: Path, seeds: int, at_once: int, only: str | None, rows: int) -> None:
+    """Train the starts, compare them, and write the page of what is there."""
+    for part in chosen_names(PARTS, only, "part"):
+        click.echo(f"part {part}")
+        if part == "search":
+            search(runs, results, at_once)
+        elif part == "spectrum":
+            spectrum(runs, results)
+        elif part == "images":
+            keep(images.compare(runs, seeds, at_once), results, "additions-images")
+        else:
+            comparison(part, runs, results, seeds, at_once, rows)
+        draw(results)
+        write(results, seeds)
+    draw(results)
+    write(results, seeds)
     click.echo(f"written: {results}/additions*")
 
 
-def starts() -> Iterator[tuple[str, str]]:
-    """Addition and start of all that is trained, in the plan's order."""
-    for row in PLAN["order"]:
-        for start in row["starts"]:
-            yield row["addition"], start
+def comparison(part: str, runs: Path, results: Path, seeds: int, at_once: int, rows: int) -> None:
+    """Train what a part compares, compare it, and keep the tables with what it took to train.
+
+    Args:
+        part: of the page.
+        runs: the work folder.
+        results: where pages go.
+        seeds: of every start.
+        at_once: programs side by side.
+        rows: only the first so many starts; 0 for all.
+    """
+    wanted = starts("transfer" if part in PLAN["transfer"] else part)[: rows or None]
+    work(list(training(wanted, runs, seeds)), at_once)
+    done = [(addition, start) for addition, start in wanted if trained(runs, addition, start, seeds)]
+    specs = learners(part, done, runs)
+    own = PLAN["transfer"].get(part) or {
+        "dataset": PLAN["test"]["within"],
+        "shots": [1, 5],
+        **PLAN["parts"].get(part, {}),
+    }
+    curves = "--curves" if part == "steps" else "--no-curves"
+    options = ("--dataset", own["dataset"], "--ways", "5", "--queries", str(PLAN["test"]["queries"]), curves)
+    steps = ("--steps", str(PLAN["steps"]["count"])) if part == "steps" else ()
+    shots = own.get("shots", [1, 5])
+    metaft(*compare_words(specs, runs / part, *options, *steps, seeds=str(seeds), shots=shots, tasks=own["tasks"]))
+    keep(runs / part, results, f"additions-{part}")
+    note(results / f"additions-{part}-training.json", told(runs, done, seeds), runs / part, seeds)
 
 
-def run_of(runs: Path, addition: str, start: str, seed: int | str) -> Path:
-    """Where a start is trained."""
-    return runs / f"{addition}-{start}-{seed}".replace(" ", "-")
-
-
-def trained(runs: Path, addition: str, start: str, seeds: int) -> list[bool]:
-    """Whether the start of each seed is there."""
-    return [_iterations(run_of(runs, addition, start, s)) >= PLAN["starts"][start]["iterations"] for s in range(seeds)]
-
-
-def _iterations(run: Path) -> int:
-    file = run / "run.json"
-    return int(json.loads(file.read_text()).get("iteration") or 0) if file.exists() else 0
-
-
-def training(wanted: list[tuple[str, str]], runs: Path, seeds: int) -> Iterator[Job]:
-    """The programs that train what is not there yet; seeds in turn, so that few of them are of use already."""
-    for seed in range(seeds):
-        for addition, start in wanted:
-            folder = run_of(runs, addition, start, seed)
-            if not trained(runs, addition, start, seeds)[seed]:
-                yield program(folder.name, train_words(addition, start, seed, folder), folder, folder)
-
-
-def train_words(addition: str, start: str, seed: int, folder: Path) -> list[str]:
-    """``metaft meta-train`` of one start."""
-    how = [w for n, v in PLAN["starts"][start].items() for w in (f"--{n.replace('_', '-')}", str(v))]
-    return [
-        "meta-train", "--dataset", "intents:within=domain", "--queries", str(PLAN["test"]["queries"]), "--tasks", "4",
-        "--workers", "1", "--addition", PLAN["additions"][addition], *how, "--validate-every", "100",
-        "--validate-tasks", "100", "--seed", str(seed), "--out", str(folder),
-        "--resume" if (folder / "run.json").exists() else "--quiet",
-    ]  # fmt: skip
-
-
-def learners(done: list[tuple[str, str]], runs: Path) -> Iterator[tuple[str, str]]:
-    """Label → learner, as ``metaft compare`` reads it: before any meta-training, and from each start."""
-    inner = PLAN["starts"]["exact"]
-    for addition in dict.fromkeys(addition for addition, _ in done):
-        spec = PLAN["additions"][addition].replace(",", ";")
-        yield (
-            f"{addition}, start of its own, {inner['steps']} steps",
-            f"proto-maml:backbone={PLAN['test']['backbone']},addition={spec},steps={inner['steps']},"
-            f"inner_lr={inner['inner_lr']}",
-        )
-    for addition, start in done:
-        run = run_of(runs, addition, start, "{seed}")
-        steps = PLAN["starts"][start].get("steps")
-        for count in (None,) if steps is None else (steps, 0):
-            label = f"{addition}, {start}" + ("" if count is None else f", {count} steps")
-            yield label, f"{run}" + ("" if count is None else f":steps={count}")
-
-
-def told(runs: Path, done: list[tuple[str, str]]) -> dict[str, dict[str, Any]]:
-    """What the record of each start says: what it took to train."""
+def told(runs: Path, done: list[tuple[str, str]], seeds: int) -> dict[str, dict[str, Any]]:
+    """What the records of each start say: what it took to train with each seed, and how much was trained."""
     found = {}
     for addition, start in done:
-        record = json.loads((run_of(runs, addition, start, 0) / "run.json").read_text())
-        found[f"{addition}, {start}"] = {"seconds": record.get("seconds"), "iterations": record.get("iteration")}
+        records = [read_json(run_of(runs, addition, start, seed) / "run.json") for seed in range(seeds)]
+        scores = [best(run_of(runs, addition, start, seed)) for seed in range(seeds)]
+        found[label_of(addition, start)] = {
+            "seconds": [record.get("seconds") for record in records],
+            "iterations": [record.get("iteration") for record in records],
+            "parameters": records[0]["settings"]["learner"]["parameters"],
+            "validation": scores,
+            "command": records[0]["command"],
+        }
     return found
 
 
-def compared(specs: Mapping[str, str], data: str, folder: Path, seeds: int, tasks: int) -> None:
-    """Compare learners on one data set; an earlier comparison in the folder is gone on with."""
-    test = PLAN["test"]
-    options = ("--dataset", data, "--ways", "5", "--queries", str(test["queries"]), "--no-curves")
-    metaft(*compare_words(specs, folder, *options, seeds=str(seeds), shots=test["shots"], tasks=tasks))
+def best(run: Path) -> float | None:
+    """The validation accuracy that a run's weights were chosen by."""
+    return max(
+        (row["accuracy"] for row in read_rows(run / "metrics.jsonl") if row["kind"] == "validation"), default=None
+    )
+
+
+def note(file: Path, training: Mapping[str, Any], folder: Path, seeds: int) -> None:
+    """Write what the training took, and the differences of a comparison that its table has not.
+
+    Args:
+        file: to write.
+        training: label → what ``told`` says.
+        folder: of the comparison.
+        seeds: how many.
+    """
+    cells = cells_in(folder)
+    held = Comparison(tuple(cells), BASELINE)
+    gaps = {}
+    for label in held.labels:
+        still = f"{label.rpartition(', ')[0]}, 0 steps"
+        for other in [still] if still != label and still in held.labels else []:
+            for shots in held.shots:
+                gap = held.gap(label, other, shots)
+                gaps[f"{label} − {other}, {shots} shots"] = {
+                    "mean": gap.mean, "ci95": gap.ci95, "ranges_over": gap.ranges_over, "about": gap.about,
+                    "verdict": gap.verdict(higher_is_better=True),
+                }  # fmt: skip
+    write_result(file, dict(training), COMMAND, range(seeds), {"differences": gaps})
+
+
+def search(runs: Path, results: Path, at_once: int) -> None:
+    """Train what is tried on validation domains, and write down how that went; of what was stopped, as far as it is."""
+    folders = {label: runs / one["run"] for label, one in PLAN["search"].items()}
+    still = [label for label, run in folders.items() if iterations(run) < PLAN["search"][label]["iterations"]]
+    work(
+        [program(label, search_words(label, folders[label]), folders[label], folders[label]) for label in still],
+        at_once,
+    )
+    found = {}
+    for label, run in folders.items():
+        record = read_json(run / "run.json")
+        rows = [row for row in read_rows(run / "metrics.jsonl") if row["kind"] == "validation"]
+        found[label] = {
+            "validation": {str(row["iteration"]): row["accuracy"] for row in rows},
+            "seconds": record["seconds"], "iterations": record["iteration"], "command": record["command"],
+        }  # fmt: skip
+    write_result(results / "additions-search.json", found, COMMAND, [0])
+
+
+def spectrum(runs: Path, results: Path) -> None:
+    """What training all of MiniLM moved, and what Adam keeps."""
+    kinds, numbers = low_rank.spectra(low_rank.fine_tuned(runs))
+    curves = {kind: [values.tolist() for values in layers] for kind, layers in kinds.items()}
+    write_result(results / "additions-spectrum.json", numbers["matrices"], COMMAND, [0],
+                 {"run": numbers["run"], "singular_values": curves, "adam": low_rank.memory()})  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from metaft.additions.attach import attach, freeze_base
+from metaft.additions import attach, freeze_base
 from metaft.inner.scope import select
 from metaft.models.anatomy import anatomy
 

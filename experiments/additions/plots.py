@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 from torch import Tensor
@@ -45,16 +46,16 @@ def against_parameters(points: Mapping[int, Mapping[str, Point]], levels: Mappin
     names = list(dict.fromkeys(label for of_shots in points.values() for label in of_shots))
     for axes, (shots, of_shots) in zip(panels, points.items(), strict=True):
         for label, point in of_shots.items():
-            look = _look(names.index(label))
-            axes.errorbar([point.parameters], [100 * point.mean], yerr=[100 * point.ci95], linestyle="", markersize=6,
-                          label=label, **look)  # fmt: skip
+            look = _look(names.index(label)) | {"linestyle": ""}
+            mean, half = [100 * point.mean], [100 * point.ci95]
+            axes.errorbar([point.parameters], mean, yerr=half, markersize=6, label=label, **look)
         axes.axhline(100 * levels[shots], color=GREY, linestyle=":", linewidth=1.2, label="class means")
         axes.set_xscale("log")
         axes.xaxis.set_minor_formatter(NullFormatter())
         first = axes is panels[0]
         tidy(axes, "parameters trained or moved, without head", ACCURACY if first else "",
              title if first else f"{shots}-shot")  # fmt: skip
-    handles: dict[str, object] = {}
+    handles: dict[str, Any] = {}
     for axes in panels:
         handles |= {name: handle for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles, loc="outside right upper", frameon=False, fontsize=9)
@@ -103,9 +104,10 @@ def why_low_rank(
     Returns:
         The figure; each spectrum is divided by its largest value, and darker the higher its layer.
     """
-    figure = blank(3.2 * (len(spectra) + 1), 3.8)
-    panels = figure.subplots(1, len(spectra) + 1, squeeze=False)[0]
-    for number, (axes, (kind, of_layers)) in enumerate(zip(panels[:-1], spectra.items(), strict=True)):
+    count = len(spectra) + bool(by_rank)
+    figure = blank(3.2 * count, 3.8)
+    panels = figure.subplots(1, count, squeeze=False)[0]
+    for number, (axes, (kind, of_layers)) in enumerate(zip(panels[: len(spectra)], spectra.items(), strict=True)):
         for layer, values in enumerate(of_layers):
             shade = 0.25 + 0.75 * (layer + 1) / len(of_layers)
             axes.plot(np.arange(1, len(values) + 1), (values / values[0]).numpy(), linewidth=1.3, alpha=shade,
@@ -118,19 +120,24 @@ def why_low_rank(
         if not number:
             axes.text(0.97, 0.95, kind, transform=axes.transAxes, ha="right", va="top", fontsize=10)
             axes.legend(frameon=False, fontsize=8, loc="lower left")
-    for number, (label, scores) in enumerate(by_rank.items()):
-        look, ranks = _look(number), sorted(scores)
-        mean, half = 100 * np.array([scores[rank] for rank in ranks], dtype=float).T
-        panels[-1].errorbar(ranks, mean, yerr=half, markersize=5, label=label, **look)
-    panels[-1].set_xscale("log", base=2)
-    ranks = sorted({rank for scores in by_rank.values() for rank in scores})
-    panels[-1].set_xticks(ranks, [str(rank) for rank in ranks])
-    tidy(panels[-1], "rank of LoRA", ACCURACY, "LoRA, ProtoNet")
-    panels[-1].legend(frameon=False, fontsize=9)
+    if by_rank:
+        _by_rank(panels[-1], by_rank)
     return figure
 
 
-def _look(number: int) -> dict[str, object]:
+def _by_rank(axes: Axes, by_rank: Mapping[str, Mapping[int, tuple[float, float]]]) -> None:
+    for number, (label, scores) in enumerate(by_rank.items()):
+        ranks = sorted(scores)
+        mean, half = 100 * np.array([scores[rank] for rank in ranks], dtype=float).T
+        axes.errorbar(ranks, mean, yerr=half, markersize=5, label=label, **_look(number))
+    axes.set_xscale("log", base=2)
+    ranks = sorted({rank for scores in by_rank.values() for rank in scores})
+    axes.set_xticks(ranks, [str(rank) for rank in ranks])
+    tidy(axes, "rank of LoRA", ACCURACY, "LoRA, ProtoNet")
+    axes.legend(frameon=False, fontsize=9)
+
+
+def _look(number: int) -> dict[str, Any]:
     """Colour, marker and dash of the n-th: seven colours, then again with other markers and dashes."""
     turn = number // 7
     own = series(number)
