@@ -43,7 +43,8 @@ PARTS = ("search", "shots", "rank", "spectrum", "images", *PLAN["transfer"], "wi
 @click.option("--at-once", default=2, show_default=True, help="programs side by side")
 @click.option("--only", help=f"parts, joined by commas: {', '.join(PARTS)}  [default: all]")
 @click.option("--rows", default=0, help="only the first so many starts of a part; 0 for all")
-def main(runs: Path, results: Path, seeds: int, at_once: int, only: str | None, rows: int) -> None:
+@click.option("--train/--no-train", default=True, show_default=True, help="or compare what is trained already")
+def main(runs: Path, results: Path, seeds: int, at_once: int, only: str | None, rows: int, train: bool) -> None:
     """Train the starts, compare them, and write the page of what is there."""
     for part in chosen_names(PARTS, only, "part"):
         click.echo(f"part {part}")
@@ -54,7 +55,7 @@ def main(runs: Path, results: Path, seeds: int, at_once: int, only: str | None, 
         elif part == "images":
             keep(images.compare(runs, seeds, at_once), results, "additions-images")
         else:
-            comparison(part, runs, results, seeds, at_once, rows)
+            comparison(part, runs, results, seeds, at_once, rows, train)
         draw(results)
         write(results, seeds)
     draw(results)
@@ -62,7 +63,7 @@ def main(runs: Path, results: Path, seeds: int, at_once: int, only: str | None, 
     click.echo(f"written: {results}/additions*")
 
 
-def comparison(part: str, runs: Path, results: Path, seeds: int, at_once: int, rows: int) -> None:
+def comparison(part: str, runs: Path, results: Path, seeds: int, at_once: int, rows: int, train: bool) -> None:
     """Train what a part compares, compare it, and keep the tables with what it took to train.
 
     Args:
@@ -72,9 +73,11 @@ def comparison(part: str, runs: Path, results: Path, seeds: int, at_once: int, r
         seeds: of every start.
         at_once: programs side by side.
         rows: only the first so many starts; 0 for all.
+        train: train those that are not there yet; otherwise they are left out.
     """
     wanted = starts("transfer" if part in PLAN["transfer"] else part)[: rows or None]
-    work(list(training(wanted, runs, seeds)), at_once)
+    if train:
+        work(list(training(wanted, runs, seeds)), at_once)
     done = [(addition, start) for addition, start in wanted if trained(runs, addition, start, seeds)]
     specs = learners(part, done, runs)
     own = PLAN["transfer"].get(part) or {

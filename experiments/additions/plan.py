@@ -82,9 +82,9 @@ def from_pretrained(label: str, rate: float, steps: int) -> str:
     return f"proto-maml:backbone={PLAN['test']['backbone']},{_put_in(label)},steps={steps},inner_lr={rate}"
 
 
-def with_new_head(label: str, rate: float, steps: int, backbone: str) -> str:
+def with_new_head(label: str, rate: float, steps: int) -> str:
     """Likewise with a head from zeros."""
-    return f"fine-tuning:backbone={backbone},{_put_in(label)},steps={steps},rate={rate}"
+    return f"fine-tuning:backbone={PLAN['test']['backbone']},{_put_in(label)},steps={steps},rate={rate}"
 
 
 def _put_in(label: str) -> str:
@@ -140,17 +140,18 @@ def learners(part: str, wanted: Iterable[Start], runs: Path) -> dict[str, str]:
 
 
 def _against_steps(wanted: Iterable[Start], runs: Path) -> dict[str, str]:
-    """Heads from prototypes and from zeros, at two rates, before and after meta-training."""
-    count, rates, bare = PLAN["steps"]["count"], PLAN["steps"]["rates"], PLAN["test"]["backbone"]
-    specs = {}
+    """Heads from prototypes, and from zeros at two rates, before and after meta-training."""
+    count, rates, inner = PLAN["steps"]["count"], PLAN["steps"]["rates"], PLAN["starts"]["exact"]["inner_lr"]
+    specs = {"own start, head from prototypes": from_pretrained("lora", inner, count)}
     for rate in rates:
-        specs[f"own start, head from prototypes, rate {rate}"] = from_pretrained("lora", rate, count)
-        specs[f"own start, head from zeros, rate {rate}"] = with_new_head("lora", rate, count, bare)
+        specs[f"own start, head from zeros, rate {rate}"] = with_new_head("lora", rate, count)
     for addition, start in wanted:
-        run = run_of(runs, addition, start, "{seed}")
-        specs[f"{start}, head from prototypes"] = f"{run}:steps={count}"
+        run, label = run_of(runs, addition, start, "{seed}"), label_of(addition, start)
+        stepped = "steps" in PLAN["starts"][start]
+        on = f"proto-maml:backbone={run},scope=lora,inner_lr={inner},steps={count}"
+        specs[f"{label}, head from prototypes"] = f"{run}:steps={count}" if stepped else on
         for rate in rates:
-            specs[f"{start}, head from zeros, rate {rate}"] = (
+            specs[f"{label}, head from zeros, rate {rate}"] = (
                 f"fine-tuning:backbone={run},scope=lora,steps={count},rate={rate}"
             )
     return specs
