@@ -40,7 +40,7 @@ def spectra(run: Path) -> tuple[dict[str, list[Tensor]], dict[str, Any]]:
         plan's ranks, and ‖ΔW‖ / ‖W‖.
     """
     before = dict(pretrained().named_parameters())
-    after = dict(load_backbone(run).named_parameters())
+    after = dict(load_backbone(run, "last").named_parameters())
     names = [n for n in before if n.startswith("model.encoder.layer.") and before[n].dim() == 2]
     found = moved_matrices({n: p.detach() for n, p in before.items()}, {n: p.detach() for n, p in after.items()}, names)
     ranks = PLAN["spectrum"]["ranks"]
