@@ -79,6 +79,18 @@ def by_ranks(ranks: Rows, shots: int) -> dict[int, tuple[float, float]]:
     return found
 
 
+def used(found: dict[str, Rows]) -> list[str]:
+    """The ways of training a start that some comparison holds, in the plan's order."""
+    parts = {part: [*rows] for part, rows in found.items()}
+    seen = {
+        start
+        for part, labels in parts.items()
+        for addition, start in starts("transfer" if part in PLAN["transfer"] else part)
+        if any(f"{label}, ".startswith(f"{label_of(addition, start)}, ") for label in labels)
+    }
+    return [start for start in PLAN["starts"] if start in seen]
+
+
 def searched(results: Path) -> dict[str, Any]:
     """The settings that were tried: label → what it took, and validation accuracy by iteration; empty if none were."""
     file = results / "additions-search.json"
@@ -113,7 +125,7 @@ def write(results: Path, seeds: int) -> None:
     page = render(
         "experiments/additions/page.md.j2", found=found, notes={part: noted(results, part) for part in found},
         plan=PLAN, seeds=seeds, base=BASELINE, spectrum=spectrum,
-        search=searched(results), matrices=matrix_rows(spectrum) if spectrum else [],
+        search=searched(results), used=used({part: rows for part, rows in found.items() if part != "images"}), matrices=matrix_rows(spectrum) if spectrum else [],
         drawn={file.name for file in results.glob("additions-*.png")},
     )  # fmt: skip
     write_atomically(results / "additions.md", page.encode())
