@@ -49,7 +49,7 @@ def main(runs: Path, results: Path, seeds: int, at_once: int, only: str | None, 
     for part in chosen_names(PARTS, only, "part"):
         click.echo(f"part {part}")
         if part == "search":
-            search(runs, results, at_once)
+            search(runs, results, at_once, train)
         elif part == "spectrum":
             spectrum(runs, results)
         elif part == "images":
@@ -141,14 +141,12 @@ def note(file: Path, training: Mapping[str, Any], folder: Path, seeds: int) -> N
     write_result(file, dict(training), COMMAND, range(seeds), {"differences": gaps})
 
 
-def search(runs: Path, results: Path, at_once: int) -> None:
+def search(runs: Path, results: Path, at_once: int, train: bool) -> None:
     """Train what is tried on validation domains, and write down how that went; of what was stopped, as far as it is."""
     folders = {label: runs / one["run"] for label, one in PLAN["search"].items()}
     still = [label for label, run in folders.items() if iterations(run) < PLAN["search"][label]["iterations"]]
-    work(
-        [program(label, search_words(label, folders[label]), folders[label], folders[label]) for label in still],
-        at_once,
-    )
+    if train:
+        work([program(one, search_words(one, folders[one]), folders[one], folders[one]) for one in still], at_once)
     found = {}
     for label, run in folders.items():
         record = read_json(run / "run.json")

@@ -56,7 +56,8 @@ def draw(results: Path) -> None:
             for count in PLAN["parts"]["shots"]["shots"]
         }  # fmt: skip
         levels = {count: shots[BASELINE][count]["score"]["mean"] for count in points}
-        save(against_parameters(points, levels, WITHIN), results / "additions-parameters.png")
+        if all(len(of_shots) > 1 for of_shots in points.values()):
+            save(against_parameters(points, levels, WITHIN), results / "additions-parameters.png")
     if curves := compared(results, "steps"):
         counts = sorted(curves[BASELINE])
         own = {count: {label: row[count]["steps"] for label, row in curves.items()} for count in counts}
@@ -81,7 +82,7 @@ def by_ranks(ranks: Rows, shots: int) -> dict[int, tuple[float, float]]:
 
 def used(found: dict[str, Rows]) -> list[str]:
     """The ways of training a start that some comparison holds, in the plan's order."""
-    parts = {part: [*rows] for part, rows in found.items()}
+    parts = {part: [*rows] for part, rows in found.items() if part != "images"}
     seen = {
         start
         for part, labels in parts.items()
@@ -123,9 +124,16 @@ def write(results: Path, seeds: int) -> None:
     file = results / "additions-spectrum.json"
     spectrum = read_json(file) if file.exists() else None
     page = render(
-        "experiments/additions/page.md.j2", found=found, notes={part: noted(results, part) for part in found},
-        plan=PLAN, seeds=seeds, base=BASELINE, spectrum=spectrum,
-        search=searched(results), used=used({part: rows for part, rows in found.items() if part != "images"}), matrices=matrix_rows(spectrum) if spectrum else [],
+        "experiments/additions/page.md.j2",
+        found=found,
+        notes={part: noted(results, part) for part in found},
+        plan=PLAN,
+        seeds=seeds,
+        base=BASELINE,
+        spectrum=spectrum,
+        matrices=matrix_rows(spectrum) if spectrum else [],
+        search=searched(results),
+        used=used(found),
         drawn={file.name for file in results.glob("additions-*.png")},
-    )  # fmt: skip
+    )
     write_atomically(results / "additions.md", page.encode())

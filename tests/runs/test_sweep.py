@@ -151,6 +151,26 @@ k = [1, 5]
     assert scored["family"]["split"] == "val"
 
 
+def test_the_rate_of_an_addition_is_chosen_like_any_option(tmp_path: Path, done: list[str]) -> None:
+    text = """
+command = "validate"
+learner = "fine-tuning:backbone=random,addition=lora:rank=1,steps=1"
+[base]
+dataset = "glyphs"
+model = "conv4"
+hidden = 4
+ways = 3
+queries = 2
+validate_tasks = 2
+[grid]
+rate = [0.1]
+"""
+    result = run("sweep", write(tmp_path, text), "--out", tmp_path / "s")
+    assert result.exit_code == 0, result.output
+    (chosen,) = json.loads((tmp_path / "s/sweep.json").read_text())["chosen"]
+    assert chosen["learner"] == "fine-tuning:backbone=random,addition=lora:rank=1,steps=1,rate=0.1"
+
+
 @dataclass(frozen=True)
 class Unsaid:
     """A family that tells nobody its split."""

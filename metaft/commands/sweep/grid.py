@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StrictInt
 
+from metaft.assembly.learners import PUT_IN
 from metaft.errors import MetaftError, nearest
 from metaft.learners import convert
 from metaft.learners.spec import Spec, parse
@@ -185,7 +186,7 @@ def with_options(learner: str, options: Mapping[str, Any]) -> str:
 def _check_options(spec: Spec) -> None:
     """A run's and an import path's options are checked when those are loaded."""
     if spec.kind == "table":
-        own = {name: value for name, value in spec.options.items() if name != "backbone"}
+        own = {name: value for name, value in spec.options.items() if name not in ("backbone", *PUT_IN)}
         convert(f"learner {spec.target!r}", LEARNERS[spec.target], own)
 
 
