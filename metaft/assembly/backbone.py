@@ -23,6 +23,7 @@ from metaft.learners.supervised import Supervised
 from metaft.runs import checkpoint
 from metaft.runs.directory import RunDirectory, read_record
 from metaft.runs.frozen_base import filled
+from metaft.runs.own_adapters import with_own_adapters
 from metaft.runs.recorded import recorded_config
 from metaft.settings.distill import DistillConfig, GenerationConfig
 from metaft.settings.pretrain import PretrainConfig, SupervisedConfig
@@ -52,7 +53,8 @@ def load_backbone(path: str | Path, weights: str = "best") -> nn.Module:
         return load_backbone(best_generation(path), weights)
     run = RunDirectory(path)
     stored = checkpoint.load_newest(run.checkpoints)
-    learner = Supervised(build_classifier(config, of_classifier(path, run.record()).family))
+    family = of_classifier(path, run.record()).family
+    learner = Supervised(build_classifier(with_own_adapters(config, path), family))
     stored = filled(stored, learner.params)
     chosen = {name: value for name, value in stored.chosen(weights).items() if not name.startswith(MAP)}
     checkpoint.require_fit(chosen, learner.params, stored.path)
@@ -118,7 +120,7 @@ def _meta_trained(path: str | Path, weights: str) -> nn.Module:
     config, learner = load_run(path, weights, family)
     if isinstance(learner, EpisodicLearner):
         # Its head, which that learner left out, is fresh.
-        model = build_model(config, family, config.seed)
+        model = build_model(with_own_adapters(config, path), family, config.seed)
         model.load_state_dict(learner.network(), strict=False)
         if learner.features.mode == "running":
             return model.eval()

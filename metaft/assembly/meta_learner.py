@@ -25,6 +25,7 @@ from metaft.runs import checkpoint
 from metaft.runs.directory import RunDirectory
 from metaft.runs.frozen_base import FrozenBase, filled
 from metaft.runs.older_names import as_named_now
+from metaft.runs.own_adapters import with_own_adapters
 from metaft.runs.recorded import recorded_config
 from metaft.settings.config import RunConfig, validated
 from metaft.settings.defaults import REGRESSIONS
@@ -257,7 +258,8 @@ def load_run(
     if overrides:
         config = validated(RunConfig, {**config.model_dump(), **overrides})
     stored = checkpoint.load_newest(RunDirectory(path).checkpoints)
-    learner = build_learner(config, family or build_family(config, "val", config.seed))
+    tasks = family or build_family(config, "val", config.seed)
+    learner = build_learner(with_own_adapters(config, path), tasks)
     stored = as_named_now(filled(stored, learner.params), learner.params)
     chosen = stored.chosen(weights)
     checkpoint.require_fit(chosen, learner.params, stored.path)

@@ -29,7 +29,7 @@ def command(run: Opening[DistillConfig]) -> None:
     from metaft.commands.distill.distill import distill, prepare
 
     with preparing(run):
-        prepared = prepare(run.config)
+        prepared = prepare(run.to_build)
     report = distill(prepared=prepared, watch=say if run.progress else lambda text: None, **run.how)
     if run.progress:
         show_report(report)

@@ -24,7 +24,7 @@ def command(run: Opening[RunConfig]) -> None:
 
     check_teacher(run.config, run.out)
     with preparing(run):
-        parts = build_taught(run.config)
+        parts = build_taught(run.to_build)
     if run.progress:
         show_scope(parts.learner)
     result = meta_train(parts.learner, parts.train, validation=parts.validation, base=parts.base, **run.how)

@@ -31,7 +31,7 @@ def command(run: Opening[PretrainConfig]) -> None:
             show_language(result, run.config, language.train.corpus)
         return
     with preparing(run):
-        parts = build_pretraining(run.config)
+        parts = build_pretraining(run.to_build)
     result = pretrain(parts=parts, **run.how)
     if run.progress:
         show_pretrained(result, run.config, parts.train.outputs)

@@ -11,6 +11,7 @@ from metaft.configs import find_config
 from metaft.distributed.place import place
 from metaft.errors import MetaftError
 from metaft.runs.directory import RunDirectory
+from metaft.runs.own_adapters import with_own_adapters
 from metaft.runs.resuming import require_made_by, require_same_config
 from metaft.settings.config import CommandSettings, RunConfig, load_config
 from metaft.training.ranks import after_restart
@@ -37,6 +38,11 @@ class Opening(Generic[C]):
     overwrite: bool = False
     progress: bool = True
     command: str | None = None
+
+    @property
+    def to_build(self) -> C:
+        """The settings to build from: a run that goes on begins from its own copies of adapters."""
+        return with_own_adapters(self.config, self.out) if self.resume else self.config
 
     @property
     def how(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from metaft.environment import environment
 from metaft.errors import MetaftError
 from metaft.plugins import require_trust
 from metaft.runs.directory import RunDirectory
+from metaft.runs.own_adapters import with_own_adapters
 from metaft.runs.reading import dig, number, printable, read_run
 from metaft.runs.recorded import command_words, recorded_config
 from metaft.runs.resuming import MAY_CHANGE
@@ -55,6 +56,7 @@ def plan(path: str | Path) -> Plan:
     if isinstance(config, GenerationConfig):
         parent = folder.parent
         raise MetaftError(f"{path} is one generation of {parent}; repeat them all: metaft repeat {parent}")
+    config = with_own_adapters(config, folder)
     values, changed = config.model_dump(), dict[str, Any]()
     for value in values.values():
         if isinstance(value, str):

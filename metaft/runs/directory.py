@@ -15,14 +15,14 @@ from metaft.errors import MetaftError
 from metaft.files import clear_disk_errors, folder_path, is_partial, remove_partial_files, shown, write_atomically
 from metaft.plain_json import write_json
 from metaft.runs.contents import Contents
-from metaft.runs.own_files import FILES, MADE_BY, RECORD, is_ours, remove_run
+from metaft.runs.own_files import ADDITIONS, FILES, MADE_BY, RECORD, is_ours, remove_run
 from metaft.runs.reading import read_json, read_run
 from metaft.runs.reading import read_run as read_record
 from metaft.settings.config import CommandSettings, to_toml
 
 __all__ = ["RUN", "RunDirectory", "locked", "read_record", "write_beginning"]
 
-_BEGUN = (".lock", "config.toml", "tokenizer.json", "columns.json")
+_BEGUN = (".lock", "config.toml", "tokenizer.json", "columns.json", ADDITIONS)
 """What a process killed while it began a run can leave, the first of them always; such a folder is free."""
 
 
@@ -171,7 +171,7 @@ def write_beginning(
     settings: Mapping[str, object],
     more: Mapping[str, Any],
     resumed: bool,
-    files: Mapping[str, str] | None = None,
+    files: Mapping[str, bytes] | None = None,
 ) -> None:
     """Write what is known about a run at its start: ``config.toml``, and into ``run.json`` where and how it is made.
 
@@ -182,7 +182,7 @@ def write_beginning(
         settings: those of training, learner and tasks.
         more: further entries.
         resumed: whether the run goes on; then it was started when it says so.
-        files: name → text of what else belongs to the run, such as its tokenizer.
+        files: path → content of what else belongs to the run, such as its tokenizer.
 
     Raises:
         MetaftError: if a file cannot be written.
@@ -191,8 +191,9 @@ def write_beginning(
     record = {"command": command, "settings": dict(settings), "environment": environment(), "state": "running", **more}
     record |= {"started": run.record().get("started"), "resumed": now} if resumed else {"started": now}
     # The record last: a folder is a run, and can be resumed, once all that resuming needs is there.
-    for name, text in (files or {}).items():
-        write_atomically(run.path / name, text.encode())
+    for name, content in (files or {}).items():
+        (run.path / name).parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(run.path / name, content)
     if config is not None:
         record |= {"kind": config.command, "config": config.model_dump()}
         write_atomically(run.path / "config.toml", to_toml(config).encode())

@@ -20,6 +20,9 @@ MADE_BY = {"program": "metaft"}
 SCORES = "scores"
 """Folder of TensorBoard's settings and final scores, in that of the run's events."""
 
+ADDITIONS = "additions"
+"""Folder of what additions begin from: a folder each, by number."""
+
 FILES = (
     "tokenizer.json",
     "columns.json",
@@ -33,6 +36,7 @@ _GENERATION, _CANDIDATE = re.compile(r"generation-\d+"), re.compile(r"temperatur
 CHECKPOINT, _UNFINISHED = re.compile(r"iteration-\d{10,}"), re.compile(r"\.writing-\d+")
 _PART = re.compile(r"(weights|average|best|optimiser)\.safetensors|progress\.json")
 _EVENTS = re.compile(r"events\.out\.tfevents\.\d{10,}\..*\.\d+\.\d+")
+_ADDITION, _ADAPTER = re.compile(r"\d+"), re.compile(r"adapter_(config\.json|model\.safetensors)")
 _DRAWN = re.compile(r".*-[0-9a-f]{8}\.png")
 
 
@@ -73,7 +77,10 @@ def remove_run(folder: Path) -> None:
     remove_events(folder / "tensorboard" / SCORES)
     remove_events(folder / "tensorboard")
     _remove_evaluations(folder / "evaluations")
-    for name in ("candidates", "checkpoints"):
+    for entry in _folders(folder / ADDITIONS, _ADDITION):
+        _remove_files(entry, _ADAPTER)
+        _remove_empty(entry)
+    for name in ("candidates", "checkpoints", ADDITIONS):
         _remove_empty(folder / name)
     for name in (*FILES, RECORD):
         (folder / name).unlink(missing_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from metaft.evaluation.validation import Scoring, metric_name
@@ -28,6 +28,7 @@ class Job:
         train: how.
         config: the full settings, if the run was built from some.
         base: what checkpoints leave out, because the settings build it again; None for nothing.
+        adapters: what the run keeps of the folders that it begins from: path → content.
     """
 
     learner: MetaLearner
@@ -36,6 +37,7 @@ class Job:
     train: TrainSettings
     config: CommandSettings | None
     base: FrozenBase | None = None
+    adapters: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def metric(self) -> str:
@@ -53,10 +55,11 @@ class Job:
         return int(self._own("each", 1))
 
     @property
-    def run_files(self) -> dict[str, str]:
-        """What the run keeps beside its weights, such as a tokenizer: name → text."""
+    def run_files(self) -> dict[str, bytes]:
+        """What the run keeps beside its weights, such as a tokenizer: path → content."""
         found = getattr(self.family, "run_files", {})
-        return dict(found) if isinstance(found, Mapping) else {}
+        own = {name: str(text).encode() for name, text in found.items()} if isinstance(found, Mapping) else {}
+        return own | dict(self.adapters)
 
     def _own(self, name: str, otherwise: Any) -> Any:
         """An attribute of a family that scores in its own way; anybody's other family may call its own so."""

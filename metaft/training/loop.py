@@ -31,6 +31,7 @@ from metaft.runs import checkpoint
 from metaft.runs.directory import RunDirectory
 from metaft.runs.frozen_base import FrozenBase, filled, left_out
 from metaft.runs.metrics import Metrics
+from metaft.runs.own_adapters import adapter_files, with_own_adapters
 from metaft.settings.config import CommandSettings, to_toml, validated
 from metaft.settings.train import TrainSettings
 from metaft.tables import OUTER
@@ -124,7 +125,8 @@ def meta_train(
     if config is not None:
         given = {name: getattr(config, name) for name in TrainSettings.model_fields}
     s = validated(TrainSettings, given)
-    job = Job(learner, family, validation, s, config, base)
+    adapters = adapter_files(with_own_adapters(config, out) if config is not None and resume else config)
+    job = Job(learner, family, validation, s, config, base, adapters)
     with ExitStack() as stack:
         world = stack.enter_context(join())
         device = world.device(_device(s.device))

@@ -126,6 +126,7 @@ def test_what_cannot_be_read_again_is_kept(base: Path, tmp_path: Path, how: str)
     assert len(scores(out, tmp_path / "a.json")) == 3
 
 
+@pytest.mark.long
 def test_pretraining_and_distilling(base: Path, tmp_path: Path) -> None:
     words = ("--dataset", "intents", "--ways", 2, "--queries", 1, "--model", f"hf:{base}", *LORA, "--iterations", 2,
              "--batch-size", 8, "--validate-tasks", 2, "--quiet")  # fmt: skip

@@ -20,6 +20,7 @@ from metaft.distributed.place import place
 from metaft.environment import program
 from metaft.errors import MetaftError
 from metaft.runs.directory import RunDirectory, read_record, write_beginning
+from metaft.runs.own_adapters import adapter_files, with_own_adapters
 from metaft.runs.reading import entries
 from metaft.runs.resuming import require_same_config
 from metaft.settings.distill import DistillConfig, generation_config
@@ -92,7 +93,7 @@ def distill(
     path, typed = Path(out), command or f"metaft distill --out {out}"
     if overwrite and config.teacher is not None and Path(config.teacher).resolve().is_relative_to(path.resolve()):
         raise MetaftError(f"--overwrite would remove the teacher {config.teacher}; give another --out")
-    data, teacher = prepared or prepare(config)
+    data, teacher = prepared or prepare(with_own_adapters(config, path) if resume else config)
     with contextlib.closing(RunDirectory.open(path, resume=resume, overwrite=overwrite)) as run:
         _begin(run, config, data, teacher, resume, typed)
         try:
@@ -123,7 +124,8 @@ def _begin(
         require_same_config(run.path, config)
         if run.record().get("teacher_sha256") != digest:
             raise MetaftError(f"the teacher {config.teacher} is another network than the one the run was begun with")
-    write_beginning(run, command, config, settings, {"teacher_sha256": digest}, resume)
+    files = adapter_files(with_own_adapters(config, run.path) if resume else config)
+    write_beginning(run, command, config, settings, {"teacher_sha256": digest}, resume, files)
 
 
 def _teacher(network: nn.Module, data: DistillData) -> Teacher:

@@ -28,6 +28,7 @@ from metaft.files import clear_disk_errors
 from metaft.learners.supervised import Supervised
 from metaft.runs.directory import RunDirectory, read_record
 from metaft.runs.listing import summarise_run
+from metaft.runs.own_adapters import with_own_adapters
 from metaft.runs.reading import number
 from metaft.settings.distill import DistillConfig, GenerationConfig, generation_config
 from metaft.training.loop import meta_train
@@ -128,7 +129,7 @@ class Generations:
         record = read_record(path) if known else {}
         if record.get("state") != "finished":
             self.watch(f"{path.name}: {'goes on' if known else 'begins'}{_taught(config, before)}")
-            student = build_student(config, self.data, before)
+            student = build_student(with_own_adapters(config, self.run.path), self.data, before)
             meta_train(
                 student,
                 self.data.minibatches(config),
