@@ -19,6 +19,7 @@ from metaft.additions.ia3 import ScaledInputs, ScaledOutputs
 from metaft.additions.linear import is_transposed, sizes
 from metaft.additions.lora import LoRA, LowRank
 from metaft.additions.peft_folder import CONFIG, ENDINGS, PREFIX, WEIGHTS
+from metaft.additions.peft_virtual import COUNTERPARTS, exported, is_virtual
 from metaft.additions.selection import all_merged
 from metaft.errors import MetaftError
 from metaft.models.added import Added
@@ -32,8 +33,10 @@ HEAD = "head.safetensors"
 INSIDE = "model."
 
 
-def to_peft(model: nn.Module, folder: str | Path, base: str = "", name: str | None = None) -> None:
-    """Write LoRA or (IA)³ as peft reads it, and our head beside it.
+def to_peft(model: nn.Module, folder: str | Path, base: str = "", name: str | None = None, head: bool = True) -> None:
+    """Write LoRA, (IA)³, a prompt or a prefix as peft reads it, and our head beside it.
+
+    Of a prompt or prefix that a small network makes, what it makes is written.
 
     In Python: ``peft.PeftModel.from_pretrained(AutoModel.from_pretrained(…), folder)``.
 
@@ -42,41 +45,47 @@ def to_peft(model: nn.Module, folder: str | Path, base: str = "", name: str | No
         folder: where to; made if it is not there.
         base: the name or folder of that model, for who reads it.
         name: what the addition is called in it; None where there is one only.
+        head: whether the network's head has learned something, and is written too.
 
     Raises:
         MetaftError: if it is another network, has no such addition or several, or peft has none like it.
     """
     network = _require_theirs(model)
     name = name or _only_addition(network)
+    found = placed(network, name)
+    values, told = (exported if is_virtual(found) else _of_layers)(network, name, found)
+    told |= {"base_model_name_or_path": base or None, "inference_mode": True, "task_type": "FEATURE_EXTRACTION"}
+    place = Path(folder)
+    place.mkdir(parents=True, exist_ok=True)
+    save_file(values, place / WEIGHTS, {"format": "pt"})
+    write_json(place / CONFIG, dict(sorted(told.items())))
+    if head:
+        _write_head(network, place)
+
+
+def _of_layers(network: nn.Module, name: str, found: Mapping[str, Added]) -> tuple[Params, dict[str, Any]]:
+    """Values and settings of what stands beside linear layers."""
     values: Params = {}
     pieces: dict[str, Added] = {}
-    for site, added in placed(network, name).items():
+    for site, added in found.items():
         if not site.startswith(INSIDE):
             raise MetaftError(f"{name!r} sits on {site or 'the network'!r} too, which is no layer of the model itself")
         layer = site.removeprefix(INSIDE)
         pieces[layer] = added
         values |= _theirs(layer, added, network.get_submodule(site), name)
     layers = {path.removeprefix(INSIDE): layer for path, layer in network.named_modules() if path.startswith(INSIDE)}
-    told = _settings(pieces, layers) | {
-        "base_model_name_or_path": base or None,
-        "fan_in_fan_out": any(is_transposed(layers[layer]) for layer in pieces),
-        "inference_mode": True,
-        "task_type": "FEATURE_EXTRACTION",
-    }
-    place = Path(folder)
-    place.mkdir(parents=True, exist_ok=True)
-    save_file(values, place / WEIGHTS, {"format": "pt"})
-    write_json(place / CONFIG, dict(sorted(told.items())))
-    _write_head(network, place)
+    transposed = any(is_transposed(layers[layer]) for layer in pieces)
+    return values, _settings(pieces, layers) | {"fan_in_fan_out": transposed}
 
 
-def to_hugging_face(model: nn.Module, folder: str | Path, tokenizer: str | None = None) -> None:
+def to_hugging_face(model: nn.Module, folder: str | Path, tokenizer: str | None = None, head: bool = True) -> None:
     """Write a network's model with all additions merged, as ``AutoModel.from_pretrained(folder)`` reads it.
 
     Args:
         model: a network on a model of Hugging Face's; quantised weights are widened.
         folder: where to; made if it is not there. Our head lies in it too.
         tokenizer: the model's, as JSON; None for none.
+        head: whether the network's head has learned something, and is written too.
 
     Raises:
         MetaftError: if it is another network, or has an addition that no weights can take in.
@@ -85,7 +94,8 @@ def to_hugging_face(model: nn.Module, folder: str | Path, tokenizer: str | None 
     network = all_merged(network)
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
-    _write_head(network, place)
+    if head:
+        _write_head(network, place)
     widen(network)
     with without_bars():
         network.model.save_pretrained(place)
@@ -119,7 +129,9 @@ def _theirs(layer: str, added: Added, module: nn.Module, name: str) -> Params:
         before = own["scale"].new_ones(sizes(module)[1] - len(own["scale"]))
         return {ending: torch.cat([before, own["scale"]]).unsqueeze(1)}
     kind = type(added.addition).__name__
-    raise MetaftError(f"{name!r} at {layer!r} cannot be exported: peft has nothing like {kind} there; take format hf")
+    raise MetaftError(
+        f"{name!r} at {layer!r} cannot be exported: peft has nothing like {kind} there; it has {COUNTERPARTS}"
+    )
 
 
 def _settings(pieces: Mapping[str, Added], layers: Mapping[str, nn.Module]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""LoRA and (IA)³ from a folder of the library peft: ``adapter_config.json`` and ``adapter_model.safetensors``."""
+"""LoRA, (IA)³, prompts and prefixes from a folder of the library peft."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from metaft.additions import peft_virtual
 from metaft.additions.addition import Addition, Params, Piece
 from metaft.additions.ia3 import ScaledInputs, ScaledOutputs
 from metaft.additions.linear import is_transposed, linear_kinds, sizes
 from metaft.additions.lora import LowRank
+from metaft.additions.started import Started
 from metaft.errors import MetaftError, first_line
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -28,31 +30,14 @@ ENDINGS = {
     "IA3": {".ia3_l": "scale"},
 }
 """Kind → what the library's names end in, and what ours are called."""
+VIRTUAL = (*peft_virtual.PROMPTS, peft_virtual.PREFIX)
+"""Kinds that are one table."""
 OTHERWISE = (
     "use_dora", "lora_bias", "modules_to_save", "layer_replication", "trainable_token_indices", "target_parameters",
     "alora_invocation_tokens", "use_qalora", "use_bdlora", "velora_config", "kasa_config", "arrow_config",
     "monteclora_config",
 )  # fmt: skip
 """Settings of the library under which it computes something else."""
-
-
-@dataclass(frozen=True)
-class Started:
-    """A mixture for a piece whose parameters begin at given values.
-
-    Args:
-        start: the values.
-    """
-
-    start: Params = field(default_factory=dict, repr=False, compare=False, kw_only=True)
-
-    def create(self, layer: nn.Module, draw: torch.Generator) -> Params:
-        """Those of the folder."""
-        return {name: value.clone() for name, value in self.start.items()}
-
-    def settled(self) -> Self:
-        """Without them, once they are parameters."""
-        return replace(self, start={})
 
 
 @dataclass(frozen=True)
@@ -72,10 +57,10 @@ class StartedOutputs(Started, ScaledOutputs):
 
 @dataclass(frozen=True)
 class PeftFolder(Addition):
-    """LoRA or (IA)³ as the library peft has stored it, from its values on.
+    """LoRA, (IA)³, a prompt or a prefix as the library peft has stored it, from its values on.
 
-    Layers are those for which the folder has values. In a network that wraps a model of Hugging Face's they are looked
-    for in that model.
+    LoRA and (IA)³ go to the layers for which the folder has values. In a network that wraps a model of Hugging Face's
+    they are looked for in that model.
 
     Args:
         folder: with adapter_config.json and adapter_model.safetensors.
@@ -101,8 +86,11 @@ class PeftFolder(Addition):
         """
         told, stored = read_config(Path(self.folder)), read_values(Path(self.folder))
         kind = str(told.get("peft_type"))
+        if kind in VIRTUAL:
+            return peft_virtual.sites(model, kind, stored, self.folder)
         if kind not in ENDINGS:
-            raise MetaftError(f"{self.folder} holds {kind} of peft; only {' and '.join(ENDINGS)} can be taken over")
+            known = ", ".join((*ENDINGS, *VIRTUAL))
+            raise MetaftError(f"{self.folder} holds {kind} of peft; only {known} can be taken over")
         if strange := [name for name in OTHERWISE if told.get(name)]:
             raise MetaftError(f"{self.folder}: peft's {strange[0]} = {told[strange[0]]} cannot be taken over")
         if told.get("bias", "none") != "none":

@@ -16,9 +16,13 @@ from metaft.cli.folders import OutFolder
 def command(run: str, form: str, out: str, weights: str, addition: str | None) -> None:
     """Write what RUN has learned on a model of Hugging Face's as peft or transformers reads it.
 
-    The head of ours lies beside it, in head.safetensors. --addition peft:FOLDER starts from such a folder.
+    peft has LoRA, (IA)³, prompts before the text, and prefixes of causal models. The head of ours, if the run learned
+    one, lies beside it, in head.safetensors. --addition peft:FOLDER starts from such a folder.
     """
+    from metaft.additions.exchange import HEAD
     from metaft.commands.export import export_run
 
     files = export_run(run, out, form, weights, addition)
     click.echo("written: " + "\n         ".join(map(str, files)))
+    if not any(file.name == HEAD for file in files):
+        click.echo("no head: this learner keeps none; each task's answers come from its support set")

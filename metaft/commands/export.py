@@ -9,8 +9,12 @@ from metaft.assembly.backbone import load_backbone
 from metaft.data.texts import tokenizer
 from metaft.errors import MetaftError, nearest
 from metaft.files import folder_path
+from metaft.learners.metric.episodic import NETWORK
+from metaft.models.hugging_face import HuggingFace
 from metaft.models.pretrained import STORIES, folder_of
 from metaft.plugins import foreign
+from metaft.runs import checkpoint
+from metaft.runs.directory import RunDirectory
 from metaft.runs.recorded import recorded_config
 
 FORMATS = {"peft": "the addition alone", "hf": "the whole model, additions merged"}
@@ -20,7 +24,7 @@ WEIGHTS = ("best", "last")
 def export_run(
     run: str | Path, out: str | Path, form: str = "peft", weights: str = "best", addition: str | None = None
 ) -> list[Path]:
-    """Write what a run has learned as other libraries read it; the head of ours lies beside it.
+    """Write what a run has learned as other libraries read it; the head of ours, if it learned one, lies beside it.
 
     Args:
         run: the run directory, of a network on ``hf:…``.
@@ -51,9 +55,15 @@ def export_run(
         raise MetaftError(f"{run} has frozen = nothing: its base has moved too, which peft has no place for; take hf")
     if form == "peft" and asked.options.get("weights") == "random":
         raise MetaftError(f"{run} stands on weights that were drawn, which peft cannot be told of; take format hf")
-    base, network = folder_of(asked.name), load_backbone(run, weights)
+    base, network, head = folder_of(asked.name), load_backbone(run, weights), _has_head(run)
     if form == "peft":
-        to_peft(network, folder, str(base.resolve()), addition)
+        to_peft(network, folder, str(base.resolve()), addition, head)
     else:
-        to_hugging_face(network, folder, tokenizer.of_model(asked.name).text)
+        to_hugging_face(network, folder, tokenizer.of_model(asked.name).text, head)
     return sorted(folder.iterdir())
+
+
+def _has_head(run: str | Path) -> bool:
+    """Whether a run has trained a head; learners that compare, or begin one in each task, have none to keep."""
+    stored = checkpoint.load_newest(RunDirectory(run).checkpoints).weights
+    return any(name.removeprefix(NETWORK).startswith(f"{HuggingFace.head_layer}.") for name in stored)

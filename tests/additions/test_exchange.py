@@ -153,7 +153,7 @@ def test_what_has_no_place_is_refused(tmp_path: Path) -> None:
     refused(told | {"use_dora": True}, low, "peft's use_dora = True cannot be taken over")
     refused(told | {"modules_to_save": ["pooler"]}, low, "peft's modules_to_save")
     refused(told | {"bias": "all"}, low, "biases that peft trained along")
-    refused(told | {"peft_type": "LOHA"}, low, "holds LOHA of peft; only LORA and IA3")
+    refused(told | {"peft_type": "LOHA"}, low, "holds LOHA of peft; only LORA, IA3")
     refused(told, {}, "holds nothing")
     refused(
         told,

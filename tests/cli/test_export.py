@@ -104,6 +104,27 @@ def test_a_run_goes_to_both_libraries_and_into_a_further_run(base: Path, tmp_pat
         torch.testing.assert_close(answers(theirs, head, ids), network(ids), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("learner", ["protonet", "proto-maml"])
+def test_a_head_that_was_never_trained_is_left_out(base: Path, tmp_path: Path, learner: str) -> None:
+    out = meta_train(base, tmp_path / "run", "prompt:length=2", "--learner", learner)
+    done = run("export", out, "--out", tmp_path / "peft")
+    assert done.exit_code == 0, done.output
+    assert done.output.splitlines()[-1].startswith("no head: this learner keeps none")
+    assert {path.name for path in (tmp_path / "peft").iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
+    assert "cannot be merged" in run("export", out, "--format", "hf", "--out", tmp_path / "hf").output
+    peft = pytest.importorskip("peft", reason="peft is not installed")
+    theirs = peft.AutoPeftModelForFeatureExtraction.from_pretrained(tmp_path / "peft").eval()
+    network = load_backbone(out).eval()
+    ids = torch.randint(5, 40, (3, 6), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        states = theirs(input_ids=ids).last_hidden_state[:, 2:]
+        torch.testing.assert_close(network.head(states.mean(1)), network(ids), rtol=1e-6, atol=1e-6)
+    low = meta_train(base, tmp_path / "low", "lora:rank=2", "--learner", learner)
+    done = run("export", low, "--format", "hf", "--out", tmp_path / "whole")
+    assert "no head:" in done.output
+    assert not (tmp_path / "whole" / "head.safetensors").exists()
+
+
 def test_what_cannot_be_exported_is_one_line(base: Path, tmp_path: Path) -> None:
     out = meta_train(base, tmp_path / "run", "lora:rank=2", "--frozen", "nothing")
     glyphs = tmp_path / "glyphs"
