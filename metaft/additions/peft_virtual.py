@@ -90,7 +90,8 @@ def _of_prefix(network: nn.Module, name: str, pieces: Mapping[str, Added]) -> tu
         )
     if not any(isinstance(added.piece, Shifted) for added in pieces.values()):
         raise MetaftError(f"{name!r} cannot be exported: behind peft's prefixes texts begin later, and here shift=no")
-    made, heads, size = [], 0, 0
+    made: list[Tensor] = []
+    heads = size = 0
     for block in transformer_blocks(network, name):
         added = pieces[block.attention]
         assert isinstance(added.piece, LearnedPrefix)

@@ -12,11 +12,10 @@ from metaft.runs.own_files import ADDITIONS
 from metaft.runs.reading import read_bytes
 from metaft.settings.config import CommandSettings
 from metaft.settings.distill import GenerationConfig
-from metaft.settings.learner import ModelSettings
 from metaft.tables import ADDITIONS as TABLE
 
 PEFT = "peft"
-Config = TypeVar("Config", bound=CommandSettings | ModelSettings)
+Config = TypeVar("Config", bound=CommandSettings)
 
 
 def adapter_files(config: object) -> dict[str, bytes]:

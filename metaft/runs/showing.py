@@ -93,8 +93,8 @@ def _checkpoints(folder: Path) -> Section:
     found: Section = {}
     for path in checkpoint.folders(folder / "checkpoints"):
         try:
-            checkpoint.read(path)
-            found[path.name] = "whole"
+            base = checkpoint.read(path).base
+            found[path.name] = "whole" if base is None else f"whole; its frozen base is read from {base.name}"
         except (checkpoint.DamagedCheckpointError, MetaftError) as error:
             found[path.name] = f"damaged: {error}"
     return found

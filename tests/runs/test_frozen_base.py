@@ -66,7 +66,7 @@ def test_no_checkpoint_holds_the_base_and_what_reads_a_run_has_it(base: Path, tm
     assert any(p.abs().max() > 0.01 for name, p in own.items() if name.endswith("lora.B"))
     compared = ("compare", out, f"class-means:backbone={out}", "--dataset", f"intents:tokenizer=hf:{base}", *COMPARED)
     assert "class-means" in done(*compared, "--out", tmp_path / "c")
-    assert "whole" in done("show", out)
+    assert f"whole; its frozen base is read from hf:{base}" in " ".join(done("show", out).split())
 
 
 def test_a_resumed_run_is_bit_equal(base: Path, tmp_path: Path) -> None:
