@@ -32,7 +32,9 @@ from metaft.plugins import found_in_file
 from metaft.runs import checkpoint
 from metaft.runs.checkpoint import MAX_PART_BYTES, Checkpoint
 from metaft.runs.directory import RunDirectory, read_record
+from metaft.runs.own_adapters import adapter_files, with_own_adapters
 from metaft.runs.reading import dig, entries, read_bytes, read_json
+from metaft.runs.recorded import recorded_config
 from metaft.tasks.table import COLUMNS, Columns
 
 RECORD, SUPPORT, RUN = "estimator.json", "support.safetensors", "run"
@@ -191,6 +193,9 @@ def _copy_run(run: Path, place: Path, weights: str) -> None:
     for name in ("config.toml", TOKENIZER, COLUMNS):
         if (run / name).exists():
             write_atomically(place / name, read_bytes(run / name))
+    for name, content in adapter_files(with_own_adapters(recorded_config(run), run)).items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(place / name, content)
     chosen = Checkpoint({"iteration": int(stored.progress["iteration"])}, stored.chosen(weights), base=stored.base)
     checkpoint.save(place / "checkpoints", chosen)
     record = {name: value for name, value in read_record(run).items() if name not in ("command", "history")}

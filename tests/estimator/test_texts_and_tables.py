@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file
 
 import metaft
+from metaft.commands.export import export_run
 from metaft.errors import MetaftError
 from metaft.tasks import table
 from tests.estimator.runs import trained
+from tests.runs.small_bert import small_bert
 
 TEXTS = ["send some money to my mother", "pay the bill", "what will the weather be", "will it rain tomorrow"]
 KINDS = ["money", "money", "sky", "sky"]
@@ -64,6 +68,20 @@ def test_a_published_model_needs_no_training(tmp_path: Path) -> None:
     folder = made.save(tmp_path / "kept")
     assert sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) < 2**20
     np.testing.assert_array_equal(metaft.load(folder).predict_proba(asked), made.predict_proba(asked))
+
+
+def test_a_run_over_a_frozen_base_from_a_folder_of_peft(tmp_path: Path) -> None:
+    base, folder = small_bert(tmp_path / "bert"), tmp_path / "peft"
+    how = ("--dataset", "intents", "--learner", "protonet", "--ways", 2, "--model", f"hf:{base}")
+    export_run(trained("meta-train", tmp_path / "first", *how, "--addition", "lora:rank=2"), folder)
+    out = trained("meta-train", tmp_path / "run", *how, "--addition", f"peft:{folder}")
+    made = metaft.load(out).fit(TEXTS, KINDS)
+    kept = made.save(tmp_path / "kept")
+    for gone in (folder, out):
+        shutil.rmtree(gone)
+    np.testing.assert_array_equal(metaft.load(kept).predict_proba(TEXTS), made.predict_proba(TEXTS))
+    (weights,) = kept.glob("run/checkpoints/*/weights.safetensors")
+    assert not any("word_embeddings" in name for name in load_file(weights))
 
 
 def sales(path: Path, shops: int = 25, rows: int = 6) -> dict[str, np.ndarray]:
