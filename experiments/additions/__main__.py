@@ -6,6 +6,7 @@ Command: python -m experiments.additions   (what is finished already is taken as
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -126,18 +127,20 @@ def note(file: Path, training: Mapping[str, Any], folder: Path, seeds: int) -> N
         folder: of the comparison.
         seeds: how many.
     """
-    cells = cells_in(folder)
-    held = Comparison(tuple(cells), BASELINE)
+    held = Comparison(tuple(cells_in(folder)), BASELINE)
+    pairs = [(label, f"{label.rpartition(', ')[0]}, 0 steps") for label in held.labels]
+    pairs = [(label, still) for label, still in pairs if still != label and still in held.labels]
+    if folder.name == "rank":
+        ranks = held.labels[1:]
+        pairs += [(higher, lower) for lower, higher in pairwise(ranks)]
     gaps = {}
-    for label in held.labels:
-        still = f"{label.rpartition(', ')[0]}, 0 steps"
-        for other in [still] if still != label and still in held.labels else []:
-            for shots in held.shots:
-                gap = held.gap(label, other, shots)
-                gaps[f"{label} − {other}, {shots} shots"] = {
-                    "mean": gap.mean, "ci95": gap.ci95, "ranges_over": gap.ranges_over, "about": gap.about,
-                    "verdict": gap.verdict(higher_is_better=True),
-                }  # fmt: skip
+    for label, other in pairs:
+        for shots in held.shots:
+            gap = held.gap(label, other, shots)
+            gaps[f"{label} − {other}, {shots} shots"] = {
+                "mean": gap.mean, "ci95": gap.ci95, "ranges_over": gap.ranges_over, "about": gap.about,
+                "verdict": gap.verdict(higher_is_better=True),
+            }  # fmt: skip
     write_result(file, dict(training), COMMAND, range(seeds), {"differences": gaps})
 
 

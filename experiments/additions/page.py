@@ -92,6 +92,17 @@ def used(found: dict[str, Rows]) -> list[str]:
     return [start for start in PLAN["starts"] if start in seen]
 
 
+def missing(found: dict[str, Rows]) -> list[str]:
+    """What of the plan no comparison holds."""
+    gone = [part for part in (*PLAN["parts"], *PLAN["transfer"]) if part not in found]
+    for part in PLAN["compared"]:
+        for addition, start in starts(part) if part in found else []:
+            label = label_of(addition, start)
+            if not any(f"{one}, ".startswith(f"{label}, ") for one in found[part]):
+                gone.append(f"{label} (in {part})")
+    return gone
+
+
 def searched(results: Path) -> dict[str, Any]:
     """The settings that were tried: label → what it took, and validation accuracy by iteration; empty if none were."""
     file = results / "additions-search.json"
@@ -134,6 +145,7 @@ def write(results: Path, seeds: int) -> None:
         matrices=matrix_rows(spectrum) if spectrum else [],
         search=searched(results),
         used=used(found),
+        missing=missing(found),
         drawn={file.name for file in results.glob("additions-*.png")},
     )
     write_atomically(results / "additions.md", page.encode())
