@@ -31,6 +31,7 @@ from metaft.learners.learner import Learner
 from metaft.learners.spec import RANDOM, SEED, Spec, labels
 from metaft.models.places import places_of
 from metaft.plugins import FOREIGN, foreign, is_foreign, is_import_path
+from metaft.prompting.pattern_files import find_pattern
 from metaft.prompting.text_lookup import TextLookup
 from metaft.runs.recorded import recorded_config
 from metaft.settings.config import RunConfig, validated
@@ -44,6 +45,7 @@ CALIBRATION = 4
 
 RUN_OPTIONS = ("batch_norm", "steps", "weights")
 PUT_IN = ("addition", "frozen")
+PATTERN = "pattern"
 MEMBERS = ("name", "transductive", "params", "adapt", "curve", "describe")
 
 
@@ -135,6 +137,8 @@ def make_learner(
         return trained, trained.params
     settings: dict[str, Any] = dict(spec.options)
     tasks, family = family, _in_own_words(spec, family)
+    if PATTERN not in learners.options(_builder(spec)):
+        settings.pop(PATTERN, None)  # the texts are written by it
     model = _backbone(spec, settings.pop("backbone", None), seed, family, config)
     put_in = {name: settings.pop(name) for name in PUT_IN if name in settings}
     if put_in:
@@ -157,11 +161,20 @@ def make_learner(
 
 
 def _in_own_words(spec: Spec, family: TaskFamily) -> TaskFamily:
-    """The tasks as the pretrained network reads them that a learner stands on."""
-    others = foreign(spec.options.get("backbone"))
-    if others is None or tokens_of(family) is None:
+    """The tasks as a learner's pretrained network reads them, written by a pattern if it writes no prompts itself."""
+    asked = None if PATTERN in learners.options(_builder(spec)) else spec.options.get(PATTERN)
+    others, tokens = foreign(spec.options.get("backbone")), tokens_of(family)
+    if tokens is None or others is None:
+        if asked is not None:
+            raise MetaftError(
+                f"pattern = {asked}: texts are written by it for a pretrained model; give backbone=hf:smollm2 or "
+                "another, and a data set of texts"
+            )
         return family
-    return in_words_of(family, tokenizer.asked(f"{FOREIGN}{others.name}", ()), places_of(str(spec.options["backbone"])))
+    lookup = TextLookup.of(family)
+    pattern = None if asked is None else find_pattern(asked, lookup.dataset, lookup.pairs)[1]
+    own = tokenizer.asked(f"{FOREIGN}{others.name}", ())
+    return in_words_of(family, own, places_of(str(spec.options["backbone"])), pattern)
 
 
 def _trained(spec: Spec, family: TaskFamily, config: RunConfig, steps: int | None) -> Learner:

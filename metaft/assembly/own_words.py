@@ -13,26 +13,29 @@ from metaft.data.texts import tokenizer
 from metaft.data.texts.labelled_texts import LabelledTexts, LabelledTokens
 from metaft.data.texts.tokenizer import Tokenizer
 from metaft.learners.learner import Learner, Predictor
+from metaft.prompting.pattern import Pattern
 from metaft.prompting.text_lookup import TextLookup
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.family import TaskFamily
 
 
-def in_words_of(family: TaskFamily, own: Tokenizer, most: int | None) -> TaskFamily:
+def in_words_of(family: TaskFamily, own: Tokenizer, most: int | None, pattern: Pattern | None = None) -> TaskFamily:
     """The same tasks in the words of another tokenizer.
 
     Args:
         family: of texts that are known.
         own: the tokenizer.
         most: how many words a text may have; None for any number.
+        pattern: how texts are written, up to where the answer begins; as they are if None.
 
     Returns:
-        The family; itself where its words are those, or it has no texts.
+        The family; itself where nothing changes, or it has no texts.
     """
     tokens = tokens_of(family)
-    if tokens is None or tokens.words == own.digest or not tokens.texts:
+    if tokens is None or not tokens.texts or (tokens.words == own.digest and pattern is None):
         return family
-    texts = LabelledTexts(tokens.texts, tuple(tokens.counts.tolist()), tokens.names, tokens.groups, tokens.shared)
+    written = tokens.texts if pattern is None else tuple(pattern.asked(text).rstrip() for text in tokens.texts)
+    texts = LabelledTexts(written, tuple(tokens.counts.tolist()), tokens.names, tokens.groups, tokens.shared)
     made: Any = family
     found: TaskFamily = dataclasses.replace(made, images=tokenizer.tokenised(texts, own, most))
     return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, NoReturn, get_args
 
 import torch
@@ -16,7 +15,7 @@ from metaft.data.texts.labelled_texts import Text
 from metaft.errors import MetaftError, nearest
 from metaft.learners.learner import Predictor
 from metaft.prompting.calibration import Calibration
-from metaft.prompting.pattern_files import Patterns, of_dataset, read
+from metaft.prompting.pattern_files import find_pattern
 from metaft.prompting.prompt import Demonstration, Direction, Prompter, Score
 from metaft.prompting.text_lookup import TextLookup
 from metaft.prompting.verbalizer import words_for
@@ -109,8 +108,8 @@ class InContext:
         self.score, self.direction, self.seed = score, direction, require_seed(seed)
         self.calibration: Calibration | None = None if calibration is None else CALIBRATIONS.make(calibration)
         self.calibrated = calibration
-        self.patterns, name = _patterns(pattern, texts)
-        self.pattern = self.patterns.find(name, pairs=texts is not None and texts.pairs)
+        dataset, pairs = ("", False) if texts is None else (texts.dataset, texts.pairs)
+        self.patterns, self.pattern = find_pattern(pattern, dataset, pairs)
         self.prompter = Prompter(model, self.tokenizer, self.pattern, direction, score)
         self.sent, self.cut = "", 0
 
@@ -290,14 +289,3 @@ class InContext:
             "prompt": self.sent,
             "cut": self.cut,
         }
-
-
-def _patterns(asked: str | None, texts: TextLookup | None) -> tuple[Patterns, str | None]:
-    """The patterns that are meant, and the name of the one among them."""
-    dataset = "" if texts is None else texts.dataset
-    if asked is None:
-        return of_dataset(dataset), None
-    file, _, name = asked.partition("#")
-    if file.endswith(".toml") or Path(file).is_file():
-        return read(file), name or None
-    return of_dataset(dataset), asked

@@ -65,6 +65,27 @@ def of_dataset(name: str) -> Patterns:
     return _shipped(file if file.is_file() else FOLDER / f"{DEFAULT}.toml")
 
 
+def find_pattern(asked: str | None, dataset: str, pairs: bool) -> tuple[Patterns, Pattern]:
+    """A pattern as it is asked for, and the file's others.
+
+    Args:
+        asked: the name of one that comes with metaft for the data set; or the path of a TOML file, perhaps with
+            ``#name``; the first that takes such inputs if None.
+        dataset: what the data set is called.
+        pairs: whether its inputs are pairs of texts.
+
+    Returns:
+        All patterns, and the one.
+
+    Raises:
+        MetaftError: if there is none.
+    """
+    file, _, name = (asked or "").partition("#")
+    own = file.endswith(".toml") or (bool(file) and Path(file).is_file())
+    found = read(file) if own else of_dataset(dataset)
+    return found, found.find((name or None) if own else asked, pairs)
+
+
 @lru_cache(maxsize=32)
 def _shipped(file: Path) -> Patterns:
     return read(file)

@@ -217,3 +217,38 @@ def test_a_network_of_other_words_answers_as_in_its_own() -> None:
         return found
 
     torch.testing.assert_close(answers("stories260k"), answers("hf:minilm"), rtol=0, atol=1e-5)
+
+
+def test_any_learner_may_have_its_texts_written_by_a_pattern() -> None:
+    """Features are then those of the place where the answer would begin."""
+    pytest.importorskip("transformers", reason="the extra text is not installed")
+    from metaft.assembly.learners import build_entrants
+    from metaft.assembly.tasks import build_family
+    from metaft.learners.class_means import ClassMeans
+    from metaft.learners.spec import parse
+    from metaft.prompting import of_dataset
+    from metaft.settings.config import RunConfig, validated
+
+    config = validated(RunConfig, {"dataset": "intents", "ways": 2, "queries": 2, "tokenizer": "hf:stories260k"})
+    tasks: Any = build_family(config, "test", 0)
+    make = lambda spec: build_entrants([parse(spec)], {1: tasks}, config, (0,), None)[0].make()
+    batch, lookup = tasks.batch(0, 2), TextLookup.of(tasks)
+    found = make("class-means:backbone=stories260k,pattern=request").curve(batch)
+    pattern, own = of_dataset("intents").find("request"), stories_tokenizer()
+    written = lambda ids: [pattern.asked(text).rstrip() for text in lookup.texts(ids)]
+    rows = lambda ids: torch.nn.utils.rnn.pad_sequence([own.encode([t])[0].long() for t in written(ids)], True)
+    plain = ClassMeans(build("stories260k", outputs=2, seed=0))
+    for task in range(2):
+        support, query = rows(batch.support_x[task])[None], rows(batch.query_x[task])[None]
+        expected = plain.adapt(support, batch.support_y[task : task + 1])(query)
+        torch.testing.assert_close(found[0, task : task + 1], expected, rtol=0, atol=1e-5)
+    with pytest.raises(MetaftError, match="unknown pattern 'requests'; did you mean 'request'"):
+        make("class-means:backbone=stories260k,pattern=requests")
+    with pytest.raises(MetaftError, match="texts are written by it for a pretrained model"):
+        make("class-means:backbone=random,pattern=request")
+
+
+def stories_tokenizer() -> Any:
+    from metaft.data.texts import tokenizer
+
+    return tokenizer.asked("stories260k", ())
