@@ -12,7 +12,8 @@ from torch import Tensor
 from metaft.data.texts.labelled_texts import Text, parts_of
 from metaft.data.texts.tokenizer import Tokenizer
 from metaft.errors import MetaftError
-from metaft.prompting.log_probability import Ids, common_length, log_probabilities
+from metaft.prompting.continuations import branches, numbers
+from metaft.prompting.log_probability import common_length, log_probabilities
 from metaft.prompting.pattern import ANSWER, Pattern, filled
 
 Direction = Literal["direct", "channel"]
@@ -105,31 +106,11 @@ class Prompter:
 
     def _scored(self, asked: Sequence[tuple[str, Sequence[str]]]) -> Tensor:
         """Log-probabilities of continuations of texts, ``[texts, continuations]``; as many behind each text."""
-        texts = [text for text, _ in asked]
-        whole = [text + word for text, words in asked for word in words]
-        prompts, answered = self._ids(texts), iter(self._ids(whole))
-        pairs: list[tuple[Ids, Ids]] = []
-        for prompt, (_, words) in zip(prompts, asked, strict=True):
-            own = [next(answered) for _ in words]
-            # Where a piece spans both, the answer begins with it: the text is read as the model knows it.
-            branch = common_length([prompt, *own])
-            pairs += [(ids[:branch], ids[branch:]) for ids in own]
+        pairs = branches(self.tokenizer, asked)
         found = log_probabilities(self.model, pairs)
         if self.score == "mean":
             found = found / torch.tensor([max(len(continuation), 1) for _, continuation in pairs])
         return found.reshape(len(asked), -1)
-
-    def _ids(self, texts: Sequence[str]) -> list[Ids]:
-        """Texts as numbers, without the special words that end a text."""
-        ids, offsets = self.tokenizer.encode(texts)
-        special = set(self.tokenizer.specials.tolist())
-        found = []
-        for part in ids.tensor_split(offsets[1:-1]):
-            row = part.tolist()
-            while row and row[-1] in special:
-                row.pop()
-            found.append(tuple(row))
-        return found
 
     def fitted(
         self, demonstrations: Sequence[Demonstration], queries: Sequence[Text], words: Sequence[Sequence[str]]
@@ -159,7 +140,7 @@ class Prompter:
             cut = sorted((shortened(query, most) for query in queries), key=lambda text: len("".join(parts_of(text))))
             head = self.head(shown)
             written = [head + filled(self._template, self.pattern.fields(text, longest)) for text in cut[-3:]]
-            return max(map(len, self._ids(written)))
+            return max(map(len, numbers(self.tokenizer, written)))
 
         every = [text for text, _ in demonstrations] + list(queries)
         most = max(len(part.split()) for text in every for part in parts_of(text))

@@ -58,6 +58,9 @@ def test_reading_on_is_reading_all(kind: str, put_in: str | None, tmp_path: Path
     own, after = read_on(model, rows(OWN), shared)
     order = torch.tensor([2, 0, 1, 1])
     further, last = read_on(model, rows(FURTHER), after.rows(order))
+    joined, _ = read_on(model, rows(FURTHER), after.joined().rows(order))
+    torch.testing.assert_close(joined, further, **exact)
+    assert len(after.joined().parts) == len(shared.joined().parts) == 1
     plain = lambda *parts: model.last_states(torch.cat(parts)[None])[0]
     with torch.no_grad():
         for i, text in enumerate(OWN):
