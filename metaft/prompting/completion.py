@@ -101,8 +101,8 @@ def complete(
     if places is not None and longest > places:
         behind = f"{words} words" if longest == len(ids) + words else f"an answer of {longest - len(ids)}"
         raise MetaftError(
-            f"the prompt has {len(ids)} words of the tokenizer, and with {behind} behind it is longer than the {places} "
-            "places that this model has; shorten it"
+            f"the prompt has {len(ids)} words of the tokenizer, and with {behind} behind it is longer than the "
+            f"{places} places that this model has; shorten it"
         )
     special = set(tokenizer.specials.tolist())
     said, ended = list[int](), False

@@ -71,7 +71,7 @@ def _tables(folder: Path) -> dict[str, Any]:
 def _name(cell: dict[str, Any]) -> str:
     """Learner, shots, and the seed if it has one."""
     seed = f", seed {cell['seed']}" if cell.get("seed") is not None else ""
-    return f"{cell.get('label')}, {cell.get('shots')} shots{seed}"
+    return f"{cell.get('label')}, {cell.get('shots')}-shot{seed}"
 
 
 def _without_prompt(learner: Section) -> Section:

@@ -36,8 +36,8 @@ def test_prompts_stand_line_by_line(folder: Path) -> None:
     assert any(prompt.count("\n") > 3 for prompt in prompts.values())
     for (label, seed), prompt in prompts.items():
         indented = "\n".join(f"    {line}" for line in prompt.split("\n"))
-        assert f"  {label}, 1 shots, seed {seed}\n{indented}\n" in done.stdout
-    for said in ("baseline  ", "metaft ", "dataset ", "calibration ", "accuracy"):
+        assert f"  {label}, 1-shot, seed {seed}\n{indented}\n" in done.stdout
+    for said in ("baseline  ", "metaft ", "dataset ", "calibration ", " % on 2 "):
         assert said in done.stdout
     found = json.loads(run("show", str(folder), "--json").stdout)
     assert list(found["prompts, the first that each learner sent"].values()) == list(prompts.values())
