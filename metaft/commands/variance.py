@@ -130,7 +130,9 @@ def variance_in(
     changes = _calibrations(calibrations)
     config = validated(RunConfig, {name: value for name, value in settings.items() if value is not None})
     if config.dataset not in TEXTS:
-        raise MetaftError(f"prompts are made of texts, and {config.dataset} has none; see metaft data for those that do")
+        raise MetaftError(
+            f"prompts are made of texts, and {config.dataset} has none; see metaft data for those that do"
+        )
     network, tokenizer = causal_model(model, seed)
     own = {"tokenizer": tokenizer.name if foreign(model) else model}
     family = build_family(config.model_copy(update=SMALLEST | own), split, seed, networks=[])

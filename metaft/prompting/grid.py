@@ -62,7 +62,13 @@ class Grid:
 
 
 def drawn(
-    classes: Mapping[str, Sequence[Text]], sets: int, orders: int, shots: int, queries: int, seed: int, dataset: str = ""
+    classes: Mapping[str, Sequence[Text]],
+    sets: int,
+    orders: int,
+    shots: int,
+    queries: int,
+    seed: int,
+    dataset: str = "",
 ) -> Grid:
     """Draw support sets that have no text in common, orders, and queries.
 
@@ -182,5 +188,7 @@ def cell_key(
     """
     pattern = prompter.pattern
     form = [pattern.text, pattern.channel, pattern.instruction, pattern.between, prompter.direction, prompter.score]
-    held = json.dumps([1, of, prompter.tokenizer.digest, form, list(shown), list(queries), [list(own) for own in words]])
+    held = json.dumps(
+        [1, of, prompter.tokenizer.digest, form, list(shown), list(queries), [list(own) for own in words]]
+    )
     return hashlib.sha256(held.encode()).hexdigest()

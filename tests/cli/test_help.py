@@ -34,6 +34,7 @@ MISUSED = (
     "evaluate", "evaluate a b", "compare", "compare --tasks", "sweep", "show", "repeat", "runs a b", "tensorboard a b",
     "tensorboard --port many", "data x", "sweep --out x --jobs 0", "evaluate run --tasks", "--help-me", "'' run",
     "analogies", "analogies hf:minilm --seed many", "conflict", "conflict random --tasks 1",
+    "variance", "variance stories260k --orders many",
     "complete", "complete stories260k", "complete stories260k a b", "complete stories260k a --words many",
 )  # fmt: skip
 
