@@ -10,7 +10,7 @@ from metaft.files import write_atomically
 from metaft.learners import build
 from metaft.models import Conv4
 from metaft.settings.config import RunConfig, validated
-from metaft.tables import COMPOSITIONS, META_TRAINED
+from metaft.tables import COMPOSITIONS, FROZEN, META_TRAINED
 
 PAGE = ROOT / "docs" / "methods.md"
 TASKS: dict[str, dict[str, Any]] = {"5-way": {}, "20-way": {"ways": 20}, "mini-ImageNet": {"dataset": "mini-imagenet"},
@@ -30,7 +30,8 @@ def page() -> str:
         papers={name: _paper(name) for name in META_TRAINED},
         kinds=list(TASKS),
         rates=[[f"`{name}`", *(_rate(name, kind) for kind in TASKS)] for name in COMPOSITIONS],
-        metric={name: _what(name) for name in META_TRAINED if name not in COMPOSITIONS},
+        metric={name: _what(META_TRAINED[name]) for name in META_TRAINED if name not in COMPOSITIONS},
+        frozen={name: _what(FROZEN[name]) for name in FROZEN},
     )
 
 
@@ -48,8 +49,8 @@ def _paper(name: str) -> str:
     return source.rstrip(".)") if found else "–"
 
 
-def _what(name: str) -> str:
-    return (inspect.getdoc(META_TRAINED[name]) or "").splitlines()[0].rstrip(".")
+def _what(builder: Any) -> str:
+    return (inspect.getdoc(builder) or "").splitlines()[0].rstrip(".")
 
 
 if __name__ == "__main__":
