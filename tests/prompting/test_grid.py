@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 
 from metaft.errors import MetaftError
 from metaft.prompting.calibration import Contextual, Domain
@@ -82,6 +83,16 @@ def test_answers_are_those_of_prompts_by_themselves() -> None:
     assert {name: list(own) for name, own in told.of.items()} == {
         name: scores.argmax(-1).tolist() for name, scores in expected.items()
     }
+    heard: list[Any] = []
+
+    class Heard(Contextual):
+        def __call__(self, scores: Any, behind: Any, prior: Any) -> Any:
+            heard.append(behind)
+            return scores
+
+    answered(prompter, shown, found.texts, WORDS, {"a": Heard("nothing|none"), "b": Heard("The king sells.")})
+    for behind, texts in zip(heard, (["nothing", "none"], ["The king sells."]), strict=True):
+        torch.testing.assert_close(behind, prompter.scores(shown, texts, WORDS), rtol=0, atol=1e-5)
     assert len(set(map(tuple, told.of.values()))) > 1
     assert told.cut == 0
     keys = {cell_key(prompter, found.shown(0, order, WORDS), found.texts, WORDS, "w") for order in (0, 1, 1)}
