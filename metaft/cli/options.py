@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from metaft.cli.defaults import default_text, help_text, settled
 from metaft.cli.folders import OutFolder
 from metaft.configs import NAMES
 from metaft.plugins import is_import_path, named_part
-from metaft.settings.config import CommandSettings, RunConfig, section_of
+from metaft.settings.config import CommandSettings, RunConfig, section_of, to_json_schema, to_toml
 from metaft.settings.family import is_flag
 from metaft.settings.learner import FLAGS, LearnerSettings
 from metaft.tables import META_TRAINED
@@ -39,10 +40,13 @@ class TrainingCommand(click.Command):
         ctx.meta[LEARNER] = named[-1] if named else ""
         rest = super().parse_args(ctx, args)
         if not ctx.resilient_parsing:
-            from metaft.commands.opening import opening
+            from metaft.commands.opening import opening, settled_settings
 
             how = {name: ctx.params.pop(name) for name in ("file", "out", "resume", "overwrite", "quiet")}
             typed = shlex.join(["metaft", *sys.argv[1:]])
+            if ctx.params.pop("print_config"):
+                click.echo(to_toml(settled_settings(self.kind, how["file"], ctx.params)), nl=False)
+                ctx.exit()
             ctx.params = {"run": opening(self.kind, ctx.params, command=typed, **how)}
         return rest
 
@@ -164,6 +168,17 @@ def training_command(
         click.option("--resume", is_flag=True, help=f"go on with the run in --out, {resume}"),
         click.option("--overwrite", is_flag=True, help=f"replace the run in --out{overwrite}"),
         click.option("--quiet", is_flag=True, help="no progress, no table"),
+        click.option(
+            "--print-config", is_flag=True, help="print all settings as a file for --config, and train nothing"
+        ),
+        click.option(
+            "--print-schema",
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_schema_of(kind),
+            help="print the JSON schema of that file, for editors",
+        ),
         click.option("--help-all", is_flag=True, is_eager=True, expose_value=False, callback=_help_all, hidden=True),
         setting_options(kind=kind),
     )
@@ -182,6 +197,15 @@ def _help_all(ctx: click.Context, param: click.Parameter, asked: bool) -> None:
         ctx.meta[ALL] = True
         click.echo(ctx.get_help())
         ctx.exit()
+
+
+def _schema_of(kind: type[CommandSettings]) -> Callable[[click.Context, click.Parameter, bool], None]:
+    def print_schema(ctx: click.Context, param: click.Parameter, asked: bool) -> None:
+        if asked:
+            click.echo(json.dumps(to_json_schema(kind), indent=2))
+            ctx.exit()
+
+    return print_schema
 
 
 def _offered(name: str, kind: type[CommandSettings]) -> Complete | None:

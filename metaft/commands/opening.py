@@ -50,6 +50,20 @@ class Opening(Generic[C]):
         return dict(vars(self))
 
 
+def settled_settings(kind: type[C], file: str | None, given: Mapping[str, Any]) -> C:
+    """All settings of a new run.
+
+    Args:
+        kind: the command's settings.
+        file: a TOML file with settings; of meta-training also the name of one that comes with metaft.
+        given: setting → value, overriding the file; None means not given.
+
+    Raises:
+        MetaftError: for a bad setting, or a file that cannot be read.
+    """
+    return load_config(find_config(file) if kind is RunConfig else file, given, kind)
+
+
 def opening(
     kind: type[C],
     given: Mapping[str, Any],
@@ -81,8 +95,7 @@ def opening(
     """
     if resume and file is not None:
         raise MetaftError("--resume goes on with the run's own config.toml; leave out --config")
-    file = find_config(file) if kind is RunConfig else file
-    config, at = load_config(file, given, kind), place()
+    config, at = settled_settings(kind, file, given), place()
     folder = Path(out) if out is not None else Path("runs") / config.default_name
     again = resume
     resume, overwrite = after_restart(at, folder, resume, overwrite)

@@ -13,7 +13,7 @@ from metaft.runs.recorded import recorded_config
 from metaft.settings.config import CommandSettings, RunConfig
 from metaft.settings.distill import DistillConfig
 
-MAY_CHANGE = ("iterations", "minutes", "device", "threads", "workers", "checkpoint_every")
+MAY_CHANGE = ("iterations", "minutes", "patience", "device", "threads", "workers", "checkpoint_every")
 """Settings that a resumed run may be given anew: how long, and on what it is computed."""
 
 OF_A_LINE = ("generations", "patience", "device", "threads", "checkpoint_every")

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 from metaft.errors import MetaftError, nearest
 from metaft.plugins import FOREIGN, foreign, found_in_file, named_part, trust
 from metaft.settings.defaults import BY_DATASET, REGRESSIONS, TEXTS
-from metaft.settings.family import FamilySettings, Settings, is_flag, with_dataset
+from metaft.settings.family import RANGES, FamilySettings, Settings, is_flag, with_dataset
 from metaft.settings.learner import FLAGS, OF_LEARNERS, LearnerSettings, ModelSettings, called_now, with_options
 from metaft.settings.published import CHANGES_TEST, method_defaults
 from metaft.settings.teacher import QueryTeacherSettings
@@ -288,3 +288,29 @@ def to_toml(config: CommandSettings) -> str:
                 lines.append(f"{name} = {json.dumps(value, ensure_ascii=False)}".replace("\x7f", "\\u007f"))
         lines.append("")
     return "\n".join(lines)
+
+
+def to_json_schema(kind: type[CommandSettings]) -> dict[str, Any]:
+    """What a TOML file of a command may hold, as JSON Schema has it (draft 2020-12), for editors.
+
+    Args:
+        kind: the command's settings.
+
+    Returns:
+        The schema: a table a section, with types, bounds, defaults and what each setting does.
+    """
+    tables = {section: {**own.model_json_schema(), "title": section} for section, own in kind.sections.items()}
+    settings = {name: told for table in tables.values() for name, told in table["properties"].items()}
+    for name in RANGES:
+        if name in settings:
+            settings[name]["anyOf"] = [
+                {"type": settings[name].pop("type")},
+                {"type": "string", "pattern": r"^\d+-\d+$"},
+            ]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"metaft {kind.command}",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": settings | tables,  # settings may also stand before any heading
+    }

@@ -195,7 +195,7 @@ def generation_config(config: DistillConfig, generation: int, per_epoch: int, te
     Returns:
         The settings; its length in iterations, its seed its own.
     """
-    values = config.model_dump()
+    values = config.model_dump() | {"patience": None}  # it counts generations; each is trained to its end
     if generation == 0:
         for name in TEACHERS:
             values[name] = own if (own := values[f"teacher_{name}"]) is not None else values[name]

@@ -15,6 +15,10 @@ from metaft.seeds import DivisionSeed
 from metaft.settings.defaults import REGRESSIONS, TEXTS
 from metaft.settings.once import require_once
 
+RANGES = ("ways", "shots")
+RANGE = r"^\s*(\d+)\s*-\s*(\d+)\s*$"
+"""Settings that may be a range, and how it is written."""
+
 
 def is_flag(field: FieldInfo) -> bool:
     """Whether a setting is yes or no, or left to the method."""
@@ -123,14 +127,14 @@ class FamilySettings(Settings):
     def _ranges(cls, given: dict[str, Any]) -> dict[str, Any]:
         """``ways = "3-7"`` is the most and the fewest in one; so is a data set with options."""
         given = with_dataset(given)
-        for name in ("ways", "shots"):
-            if found := re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", str(given.get(name))):
+        for name in RANGES:
+            if found := re.fullmatch(RANGE, str(given.get(name))):
                 given = given | {f"fewest_{name}": found[1], name: found[2]}
         return given
 
     @model_validator(mode="after")
     def _rising(self) -> Self:
-        for name in ("ways", "shots"):
+        for name in RANGES:
             fewest, most = getattr(self, f"fewest_{name}"), getattr(self, name)
             if fewest is not None and fewest > most:
                 raise ValueError(f"{name} = {fewest}-{most}: a range should rise")

@@ -13,7 +13,7 @@ from metaft.settings.config import CommandSettings
 from metaft.settings.defaults import BY_DATASET, OF_WORDS, REGRESSIONS, TEXTS
 from metaft.settings.family import FamilySettings, Settings, with_dataset
 from metaft.settings.learner import ModelSettings
-from metaft.settings.train import LoopSettings, with_outer
+from metaft.settings.train import EarlyStopping, LoopSettings, with_outer
 from metaft.tables import WORD_OBJECTIVES
 
 CLASSES = "classes"
@@ -92,15 +92,19 @@ class SupervisedConfig(CommandSettings, ModelSettings, PretrainSettings):
         return self
 
 
+class OnceSettings(PretrainSettings, EarlyStopping):
+    """Training of one network."""
+
+
 SECTIONS: dict[str, type[Settings]] = {
     "family": FamilySettings,
     "model": ModelSettings,
-    "pretrain": PretrainSettings,
+    "pretrain": OnceSettings,
     "passages": PassageSettings,
 }
 
 
-class PretrainConfig(SupervisedConfig, PassageSettings):
+class PretrainConfig(SupervisedConfig, OnceSettings, PassageSettings):
     """Everything ``metaft pretrain`` can be told."""
 
     command = "pretrain"

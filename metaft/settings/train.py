@@ -83,8 +83,6 @@ class LoopSettings(Settings):
     """iterations between validations"""
     validate_tasks: int = Field(200, ge=2, le=10**7)
     """validation tasks"""
-    patience: int | None = Field(None, ge=1)
-    """validations without a better one after which the run ends [to its end]"""
     checkpoint_every: int = Field(250, ge=1)
     """iterations between checkpoints"""
 
@@ -95,7 +93,14 @@ class LoopSettings(Settings):
         return with_outer(given) | ({"iterations": cls.default_iterations} if unlimited else {})
 
 
-class TrainSettings(LoopSettings):
+class EarlyStopping(Settings):
+    """When a run ends before its end."""
+
+    patience: int | None = Field(None, ge=1)
+    """end after so many validations without a better one [never]"""
+
+
+class TrainSettings(LoopSettings, EarlyStopping):
     """The outer loop."""
 
     tasks: int = Field(32, ge=1, le=1_000_000)

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -91,6 +92,10 @@ def test_it_ends_where_no_validation_gets_better(tmp_path: Path, monkeypatch: py
     run(tmp_path / "whole", resume=True, **how)  # it stays ended
     assert json.loads((tmp_path / "whole/run.json").read_text())["iteration"] == 15
 
+    scores_of([1.5, 3.0], monkeypatch)
+    shutil.copytree(tmp_path / "whole", tmp_path / "more")
+    run(tmp_path / "more", resume=True, **{**how, "patience": 4, "iterations": 21})  # unless it is given more
+    assert json.loads((tmp_path / "more/run.json").read_text())["best_iteration"] == 21
     for at, validations in ((7, 2), (13, 4)):  # a signal between two validations
         out, seen = tmp_path / str(at), [1.0, 0.0, 2.0, 2.0, 1.0, 9.0]
         scores_of(seen[:validations], monkeypatch)

@@ -22,7 +22,7 @@ from metaft.settings.pretrain import PretrainConfig
 from metaft.training.loop import meta_train
 from tests.runs.fakes import LinearMaml, Sinusoids
 
-FREE = {"iterations", "minutes", "device", "threads", "workers", "checkpoint_every"}
+FREE = {"iterations", "minutes", "patience", "device", "threads", "workers", "checkpoint_every"}
 LINE = {"generations", "patience", "device", "threads", "checkpoint_every"}
 MARKS = """
 import torch
