@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from metaft import learners
+from metaft.additions.prompt_start import tokenizer_of
 from metaft.assembly.backbone import calibrated, load_backbone
 from metaft.assembly.base_classes import base_feature
 from metaft.assembly.meta_learner import load_run, own_builder, own_learner, require_no_idle_steps, worker_count
@@ -31,7 +32,9 @@ from metaft.learners.learner import Learner
 from metaft.learners.spec import RANDOM, SEED, Spec, labels
 from metaft.models.places import places_of
 from metaft.plugins import FOREIGN, foreign, is_foreign, is_import_path
-from metaft.prompting.pattern_files import find_pattern
+from metaft.prompting.answer_words import AnswerWords
+from metaft.prompting.pattern import Pattern
+from metaft.prompting.pattern_files import Patterns, find_pattern
 from metaft.prompting.text_lookup import TextLookup
 from metaft.runs.recorded import recorded_config
 from metaft.settings.config import RunConfig, validated
@@ -149,6 +152,8 @@ def make_learner(
         known["base"] = base_feature(spec.options["backbone"], model, spec.options, config)
     if "texts" in _unset(spec):
         known["texts"] = TextLookup.of(tasks)
+    if "answers" in _unset(spec) and PATTERN in spec.options and model is not None:
+        known["answers"] = _answers(spec, tasks, family, model)
     settings |= {name: value for name, value in known.items() if name in _unset(spec) and value is not None}
     if spec.kind == "table":
         learner = learners.build(spec.target, model, **settings)
@@ -171,10 +176,20 @@ def _in_own_words(spec: Spec, family: TaskFamily) -> TaskFamily:
                 "another, and a data set of texts"
             )
         return family
-    lookup = TextLookup.of(family)
-    pattern = None if asked is None else find_pattern(asked, lookup.dataset, lookup.pairs)[1]
+    pattern = None if asked is None else _pattern(asked, family)[1]
     own = tokenizer.asked(f"{FOREIGN}{others.name}", ())
     return in_words_of(family, own, places_of(str(spec.options["backbone"])), pattern)
+
+
+def _pattern(asked: str, family: TaskFamily) -> tuple[Patterns, Pattern]:
+    lookup = TextLookup.of(family)
+    return find_pattern(asked, lookup.dataset, lookup.pairs)
+
+
+def _answers(spec: Spec, tasks: TaskFamily, own: TaskFamily, model: nn.Module) -> AnswerWords:
+    """The words of classes behind the pattern that a learner's texts are written by."""
+    patterns, pattern = _pattern(spec.options[PATTERN], tasks)
+    return AnswerWords(TextLookup.of(own), pattern, patterns.words_of(pattern), tokenizer_of(model, spec.text))
 
 
 def _trained(spec: Spec, family: TaskFamily, config: RunConfig, steps: int | None) -> Learner:

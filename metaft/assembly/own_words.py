@@ -34,7 +34,7 @@ def in_words_of(family: TaskFamily, own: Tokenizer, most: int | None, pattern: P
     tokens = tokens_of(family)
     if tokens is None or not tokens.texts or (tokens.words == own.digest and pattern is None):
         return family
-    written = tokens.texts if pattern is None else tuple(pattern.asked(text).rstrip() for text in tokens.texts)
+    written = tokens.texts if pattern is None else tuple(map(pattern.prompt, tokens.texts))
     texts = LabelledTexts(written, tuple(tokens.counts.tolist()), tokens.names, tokens.groups, tokens.shared)
     made: Any = family
     found: TaskFamily = dataclasses.replace(made, images=tokenizer.tokenised(texts, own, most))
