@@ -20,12 +20,13 @@ from metaft.assembly.backbone import calibrated, load_backbone
 from metaft.assembly.base_classes import base_feature
 from metaft.assembly.meta_learner import load_run, own_builder, own_learner, require_no_idle_steps, worker_count
 from metaft.assembly.networks import build_model, with_addition
-from metaft.assembly.own_words import OwnWords, in_words_of
+from metaft.assembly.own_words import OwnWords, in_words_of, open_ended
 from metaft.assembly.tasks import build_family
 from metaft.assembly.unseen import require_unseen
 from metaft.assembly.words import require_words_of, tokens_of
 from metaft.data.splits import ALL
 from metaft.data.texts import tokenizer
+from metaft.data.texts.tokenizer import Tokenizer
 from metaft.errors import MetaftError, nearest
 from metaft.evaluation.benchmark import Entrant, rehearse
 from metaft.learners.learner import Learner
@@ -143,6 +144,8 @@ def make_learner(
     if PATTERN not in learners.options(_builder(spec)):
         settings.pop(PATTERN, None)  # the texts are written by it
     model = _backbone(spec, settings.pop("backbone", None), seed, family, config)
+    if family is not tasks and PATTERN in spec.options and getattr(model, "causal", False) and model is not None:
+        family = open_ended(family, tokenizer_of(model, spec.text))
     put_in = {name: settings.pop(name) for name in PUT_IN if name in settings}
     if put_in:
         model = _with_addition(spec, model, seed, **put_in)
@@ -169,16 +172,25 @@ def _in_own_words(spec: Spec, family: TaskFamily) -> TaskFamily:
     """The tasks as a learner's pretrained network reads them, written by a pattern if it writes no prompts itself."""
     asked = None if PATTERN in learners.options(_builder(spec)) else spec.options.get(PATTERN)
     others, tokens = foreign(spec.options.get("backbone")), tokens_of(family)
+    run = _of_run(spec)
+    if asked is not None and tokens is not None and run:  # its words are the tasks' own
+        return in_words_of(family, Tokenizer(tokens.tokenizer, run), tokens.most, _pattern(asked, family)[1])
     if tokens is None or others is None:
         if asked is not None:
             raise MetaftError(
-                f"pattern = {asked}: texts are written by it for a pretrained model; give backbone=hf:smollm2 or "
-                "another, and a data set of texts"
+                f"pattern = {asked}: texts are written by it for a pretrained model; give backbone=hf:smollm2, another "
+                "or a run, and a data set of texts"
             )
         return family
     pattern = None if asked is None else _pattern(asked, family)[1]
     own = tokenizer.asked(f"{FOREIGN}{others.name}", ())
     return in_words_of(family, own, places_of(str(spec.options["backbone"])), pattern)
+
+
+def _of_run(spec: Spec) -> str:
+    """The run directory that a learner's network comes from; empty where there is none."""
+    backbone = spec.options.get("backbone", RANDOM)
+    return "" if backbone == RANDOM or is_foreign(backbone) else backbone
 
 
 def _pattern(asked: str, family: TaskFamily) -> tuple[Patterns, Pattern]:
@@ -262,9 +274,7 @@ def check_runs(spec: Spec, config: RunConfig, families: Mapping[int, TaskFamily]
         MetaftError: saying which.
     """
     family = next(iter(families.values()))
-    backbone = spec.options.get("backbone", RANDOM)
-    nobodys = backbone == RANDOM or is_foreign(backbone)  # no run, which says what it was trained on
-    for run in [spec.target] if spec.kind == "run" else [] if nobodys else [backbone]:
+    for run in [spec.target] if spec.kind == "run" else filter(None, [_of_run(spec)]):  # says what it was trained on
         require_words_of(run, family)
         require_unseen(run, config, family)
     if spec.kind != "run":

@@ -41,6 +41,33 @@ def in_words_of(family: TaskFamily, own: Tokenizer, most: int | None, pattern: P
     return found
 
 
+def open_ended(family: TaskFamily, own: Tokenizer) -> TaskFamily:
+    """The same tasks without the special words that texts end with: the answer goes on behind the last one.
+
+    Args:
+        family: of texts, in the words of the tokenizer.
+        own: the tokenizer.
+
+    Returns:
+        The family; itself where no text ends with such a word.
+    """
+    tokens = tokens_of(family)
+    if tokens is None:
+        return family
+    begins, lengths = tokens.offsets[:-1], tokens.lengths.clone()
+    while (ends := torch.isin(tokens.ids[begins + lengths - 1], own.specials) & (lengths > 1)).any():
+        lengths -= ends.long()
+    if torch.equal(lengths, tokens.lengths):
+        return family
+    kept = torch.repeat_interleave(lengths, tokens.lengths)  # of its text, for each word
+    place = torch.arange(len(tokens.ids)) - torch.repeat_interleave(begins, tokens.lengths)
+    offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+    made: Any = family
+    cut = dataclasses.replace(tokens, ids=tokens.ids[place < kept], offsets=offsets)
+    found: TaskFamily = dataclasses.replace(made, images=cut)
+    return found
+
+
 class OwnWords:
     """A learner that is given tasks in the words of another tokenizer than its network's.
 

@@ -348,8 +348,8 @@ class FineTuning:
             raise MetaftError("objective 'l2-after' belongs to meta-training by estimator 'implicit'; use 'l2'")
         if self.objective_name == "kl" and self.head == "words":
             raise MetaftError(
-                "objective 'kl' holds the answers of a pretrained head, and head 'words' begins as those of the language "
-                "model; hold what it says of words, by objective 'kl-words'"
+                "objective 'kl' holds the answers of a pretrained head, and head 'words' begins as words' vectors; "
+                "hold what the network says of words, by objective 'kl-words'"
             )
         if self.objective_name == "kl" and self.head != "kept" and not net.in_body:
             raise MetaftError(
