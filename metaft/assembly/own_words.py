@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from metaft.assembly.words import tokens_of
+from metaft.data.notes import counted, say
 from metaft.data.texts import tokenizer
-from metaft.data.texts.labelled_texts import LabelledTexts, LabelledTokens
+from metaft.data.texts.labelled_texts import LabelledTexts, LabelledTokens, Text, parts_of
 from metaft.data.texts.tokenizer import Tokenizer
+from metaft.errors import MetaftError
 from metaft.learners.learner import Learner, Predictor
 from metaft.prompting.pattern import Pattern
+from metaft.prompting.prompt import largest, shortened
 from metaft.prompting.text_lookup import TextLookup
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.family import TaskFamily
@@ -26,19 +30,42 @@ def in_words_of(family: TaskFamily, own: Tokenizer, most: int | None, pattern: P
         family: of texts that are known.
         own: the tokenizer.
         most: how many words a text may have; None for any number.
-        pattern: how texts are written, up to where the answer begins; as they are if None.
+        pattern: how texts are written, up to where the answer begins; as they are if None. It is never cut.
 
     Returns:
         The family; itself where nothing changes, or it has no texts.
+
+    Raises:
+        MetaftError: if the pattern does not take such texts, or is too long without one.
     """
     tokens = tokens_of(family)
     if tokens is None or not tokens.texts or (tokens.words == own.digest and pattern is None):
         return family
-    written = tokens.texts if pattern is None else tuple(map(pattern.prompt, tokens.texts))
+    written = tokens.texts if pattern is None else _written(tokens.texts, own, most, pattern)
     texts = LabelledTexts(written, tuple(tokens.counts.tolist()), tokens.names, tokens.groups, tokens.shared)
     made: Any = family
     found: TaskFamily = dataclasses.replace(made, images=tokenizer.tokenised(texts, own, most))
     return found
+
+
+def _written(texts: Sequence[Text], own: Tokenizer, most: int | None, pattern: Pattern) -> tuple[str, ...]:
+    """Texts in the pattern; of one that is too long the words of the input are left out from behind."""
+    found = [pattern.prompt(text) for text in texts]
+    length = lambda written: int(own.encode([written])[1][-1])
+    spelled = lambda written: len(written.encode()) + len(own.specials)  # there are no more words than that
+    long = [] if most is None else [i for i, written in enumerate(found) if spelled(written) > most < length(written)]
+    for i in long:
+        fits = lambda count, text=texts[i]: length(pattern.prompt(shortened(text, count))) <= most
+        kept = largest(fits, max(len(part.split()) for part in parts_of(texts[i])))
+        if kept < 1:
+            raise MetaftError(
+                f"pattern {pattern.name or pattern.text!r} with one word of a text is longer than the {most} places "
+                "that this model has; take a shorter one"
+            )
+        found[i] = pattern.prompt(shortened(texts[i], kept))
+    if long:
+        say(f"{counted(len(long), 'text')} of {len(texts):,} cut within the pattern: there are {most} places")
+    return tuple(found)
 
 
 def open_ended(family: TaskFamily, own: Tokenizer) -> TaskFamily:

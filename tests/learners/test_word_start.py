@@ -111,6 +111,23 @@ def test_before_the_first_step_scores_are_the_models_own_of_the_words(make: Any)
         same(one.adapt(batch.support_x, batch.support_y)(batch.query_x))
 
 
+def test_a_text_that_is_too_long_is_cut_and_the_pattern_is_not() -> None:
+    long = {name: [f"{text} " + "the red house of the king " * 9 for text in own] for name, own in CLASSES.items()}
+    tasks = Episodes(tokenised(LabelledTexts.of(CLASSES | {"dog": long["dog"]}), words()), ways=3, shots=1, queries=2)
+    whole, cut = (tokens_of(in_words_of(tasks, words(), most, PATTERN)) for most in (None, 40))
+    assert whole is not None
+    assert cut is not None
+    assert int(whole.lengths[:3].min()) > 60
+    assert 36 <= int(cut.lengths[:3].min()) <= int(cut.lengths.max()) <= 40
+    for text, own in zip(tasks.images.texts[:3], cut.texts[:3], strict=True):
+        begin = str(own).removeprefix("Text: ").removesuffix("\nLabel:")
+        assert text.startswith(begin)
+        assert len(begin) > 30
+    assert torch.equal(whole.take(torch.arange(3, 12)), cut.take(torch.arange(3, 12)))
+    with pytest.raises(MetaftError, match="with one word of a text is longer than the 5 places that this model has"):
+        in_words_of(tasks, words(), 5, PATTERN)
+
+
 def test_it_is_in_context_learning_without_demonstrations(tmp_path: Path) -> None:
     assert all(len(words().pieces([f" {word}"])[0]) == 1 for word in ("house", "king", "car", "old"))
     tasks = family()
