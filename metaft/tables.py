@@ -173,7 +173,7 @@ FROZEN: Table[Any] = Table(
         "linearised": "metaft.learners.fine_tuning:linearised",
         "in-context": "metaft.learners.in_context:InContext",
     },
-    supplied=("model", "kind", "workers", "seed", "outputs", "base", "texts"),
+    supplied=("model", "kind", "workers", "seed", "outputs", "base", "texts", "answers"),
     doc="metaft.learners.fine_tuning:FineTuning",
 )
 

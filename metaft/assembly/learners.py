@@ -15,24 +15,28 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from metaft import learners
+from metaft.additions.prompt_start import tokenizer_of
 from metaft.assembly.backbone import calibrated, load_backbone
 from metaft.assembly.base_classes import base_feature
 from metaft.assembly.meta_learner import load_run, own_builder, own_learner, require_no_idle_steps, worker_count
 from metaft.assembly.networks import build_model, with_addition
-from metaft.assembly.own_words import OwnWords, in_words_of
+from metaft.assembly.own_words import OwnWords, in_words_of, open_ended
 from metaft.assembly.tasks import build_family
 from metaft.assembly.unseen import require_unseen
 from metaft.assembly.words import require_words_of, tokens_of
 from metaft.data.splits import ALL
 from metaft.data.texts import tokenizer
+from metaft.data.texts.tokenizer import Tokenizer
 from metaft.errors import MetaftError, nearest
 from metaft.evaluation.benchmark import Entrant, rehearse
 from metaft.learners.learner import Learner
 from metaft.learners.spec import RANDOM, SEED, Spec, labels
 from metaft.models.places import places_of
 from metaft.plugins import FOREIGN, foreign, is_foreign, is_import_path
-from metaft.prompting.pattern_files import find_pattern
-from metaft.prompting.text_lookup import TextLookup
+from metaft.prompting.answer_words import AnswerWords
+from metaft.prompting.pattern import Pattern
+from metaft.prompting.pattern_files import Patterns, find_pattern
+from metaft.prompting.text_lookup import TextLookup, Texts
 from metaft.runs.recorded import recorded_config
 from metaft.settings.config import RunConfig, validated
 from metaft.settings.defaults import REGRESSIONS
@@ -140,6 +144,8 @@ def make_learner(
     if PATTERN not in learners.options(_builder(spec)):
         settings.pop(PATTERN, None)  # the texts are written by it
     model = _backbone(spec, settings.pop("backbone", None), seed, family, config)
+    if family is not tasks and PATTERN in spec.options and getattr(model, "causal", False) and model is not None:
+        family = open_ended(family, tokenizer_of(model, spec.text))
     put_in = {name: settings.pop(name) for name in PUT_IN if name in settings}
     if put_in:
         model = _with_addition(spec, model, seed, **put_in)
@@ -148,7 +154,9 @@ def make_learner(
     if settings.get("centre") == "base" and model is not None and spec.options["backbone"] != RANDOM:
         known["base"] = base_feature(spec.options["backbone"], model, spec.options, config)
     if "texts" in _unset(spec):
-        known["texts"] = getattr(tasks, "lookup", None) or TextLookup.of(tasks)
+        known["texts"] = _lookup(tasks, tasks)
+    if "answers" in _unset(spec) and PATTERN in spec.options and model is not None:
+        known["answers"] = _answers(spec, tasks, family, model)
     settings |= {name: value for name, value in known.items() if name in _unset(spec) and value is not None}
     if spec.kind == "table":
         learner = learners.build(spec.target, model, **settings)
@@ -164,17 +172,42 @@ def _in_own_words(spec: Spec, family: TaskFamily) -> TaskFamily:
     """The tasks as a learner's pretrained network reads them, written by a pattern if it writes no prompts itself."""
     asked = None if PATTERN in learners.options(_builder(spec)) else spec.options.get(PATTERN)
     others, tokens = foreign(spec.options.get("backbone")), tokens_of(family)
+    run = _of_run(spec)
+    if asked is not None and tokens is not None and run:  # its words are the tasks' own
+        return in_words_of(family, Tokenizer(tokens.tokenizer, run), tokens.most, _pattern(asked, family)[1])
     if tokens is None or others is None:
         if asked is not None:
             raise MetaftError(
-                f"pattern = {asked}: texts are written by it for a pretrained model; give backbone=hf:smollm2 or "
-                "another, and a data set of texts"
+                f"pattern = {asked}: texts are written by it for a pretrained model; give backbone=hf:smollm2, another "
+                "or a run, and a data set of texts"
             )
         return family
-    lookup = TextLookup.of(family)
-    pattern = None if asked is None else find_pattern(asked, lookup.dataset, lookup.pairs)[1]
+    pattern = None if asked is None else _pattern(asked, family)[1]
     own = tokenizer.asked(f"{FOREIGN}{others.name}", ())
     return in_words_of(family, own, places_of(str(spec.options["backbone"])), pattern)
+
+
+def _of_run(spec: Spec) -> str:
+    """The run directory that a learner's network comes from; empty where there is none."""
+    backbone = spec.options.get("backbone", RANDOM)
+    return "" if backbone == RANDOM or is_foreign(backbone) else backbone
+
+
+def _pattern(asked: str, family: TaskFamily) -> tuple[Patterns, Pattern]:
+    lookup = TextLookup.of(family)
+    return find_pattern(asked, lookup.dataset, lookup.pairs)
+
+
+def _lookup(tasks: TaskFamily, own: TaskFamily) -> Texts:
+    """From examples to texts: that of the tasks, which may bring one; else of the same in the learner's own words."""
+    brought: Texts | None = getattr(tasks, "lookup", None)
+    return TextLookup.of(own) if brought is None else brought
+
+
+def _answers(spec: Spec, tasks: TaskFamily, own: TaskFamily, model: nn.Module) -> AnswerWords:
+    """The words of classes behind the pattern that a learner's texts are written by."""
+    patterns, pattern = _pattern(spec.options[PATTERN], tasks)
+    return AnswerWords(_lookup(tasks, own), pattern, patterns.words_of(pattern), tokenizer_of(model, spec.text))
 
 
 def _trained(spec: Spec, family: TaskFamily, config: RunConfig, steps: int | None) -> Learner:
@@ -247,9 +280,7 @@ def check_runs(spec: Spec, config: RunConfig, families: Mapping[int, TaskFamily]
         MetaftError: saying which.
     """
     family = next(iter(families.values()))
-    backbone = spec.options.get("backbone", RANDOM)
-    nobodys = backbone == RANDOM or is_foreign(backbone)  # no run, which says what it was trained on
-    for run in [spec.target] if spec.kind == "run" else [] if nobodys else [backbone]:
+    for run in [spec.target] if spec.kind == "run" else filter(None, [_of_run(spec)]):  # says what it was trained on
         require_words_of(run, family)
         require_unseen(run, config, family)
     if spec.kind != "run":

@@ -142,8 +142,8 @@ class FewShotEstimator(BaseEstimator):
         """Take the support set: adapt to it, once."""
         learner, weights = source.make(outputs, self._kind, inputs, x, self._names)
         cut = fitting(inputs, learner)
-        if isinstance(cut, TextInputs) and isinstance(inputs, TextInputs) and cut.most != inputs.most:
-            x = x if cut.most is None or x.shape[-1] <= cut.most else cut.read(self._texts)
+        if isinstance(cut, TextInputs) and (cut.pattern or (cut.most is not None and x.shape[-1] > cut.most)):
+            x = cut.read(self._texts)
         self.inputs_, self.support_x_, self.support_y_ = cut, x, y
         self._made = (learner, weights, learner.adapt(x.unsqueeze(0), y.unsqueeze(0)))
 

@@ -248,7 +248,8 @@ def _inputs(told: Mapping[str, Any], place: Path) -> Inputs:
     options = {name: value for name, value in told.items() if name != "kind"}
     if told.get("kind") == "texts":
         pattern = None if options.get("pattern") is None else of_fields(options["pattern"])
-        return TextInputs(of_file(place, str(options["tokenizer"])), options["most"], pattern)
+        goes_on = bool(options.get("goes_on", False))
+        return TextInputs(of_file(place, str(options["tokenizer"])), options["most"], pattern, goes_on)
     if told.get("kind") == "written texts":
         return WrittenTexts(**options)
     if told.get("kind") == "images":

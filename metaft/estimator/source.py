@@ -133,16 +133,14 @@ class Source:
             own = inputs.tokenizer if isinstance(inputs, TextInputs) else self._tokenizer
             words = None if own is None else no_texts(own)
             of_one = (SHORTEST,) if x is None else tuple(x.shape[1:])
-            lookup = WrittenLookup(tuple(names), inputs.pairs) if isinstance(inputs, WrittenTexts) else None
+            pairs = isinstance(inputs, WrittenTexts) and inputs.pairs
+            lookup = WrittenLookup(tuple(names), pairs) if inputs.kind == "texts" else None
             shape = Shape(outputs, of_one, words, kind, lookup)
         if self.writes_prompts and kind == "regression":
             raise MetaftError(f"learner {self.spec.text} answers with words and predicts no values; use a classifier")
         config = validated(RunConfig, {"workers": 1})
-        spec = self.spec
-        if isinstance(inputs, TextInputs) and inputs.pattern is not None:  # the texts are written by it already
-            spec = dataclasses.replace(spec, options={k: v for k, v in spec.options.items() if k != PATTERN})
         try:
-            learner, weights = make_learner(spec, 0, shape.family, config, None)
+            learner, weights = make_learner(self.spec, 0, shape.family, config, None)
         except MetaftError:
             raise
         except (ArithmeticError, ValueError, TypeError, RuntimeError) as error:
@@ -169,9 +167,9 @@ class Source:
         """
         if self.writes_prompts:
             return WrittenTexts(_are_pairs(given))
-        if self.published is not None and self._tokenizer is not None:
-            written = self.spec.options.get(PATTERN)
-            pattern = None if written is None else find_pattern(written, "", _are_pairs(given))[1]
+        if self._tokenizer is not None:
+            by = self.spec.options.get(PATTERN)
+            pattern = None if by is None else find_pattern(by, "", _are_pairs(given))[1]
             return TextInputs(self._tokenizer, pattern=pattern)
         if self.config is None:
             return self._by_kind(given, how)
@@ -186,8 +184,6 @@ class Source:
     def _of_run(self, how: Reading) -> Inputs:
         assert self.run is not None
         config, shape = self.config, self.shape
-        if self._tokenizer is not None:
-            return TextInputs(self._tokenizer)
         assert shape is not None
         dataset = str(getattr(config, "dataset", ""))
         if shape.images is not None:
@@ -293,7 +289,7 @@ def of_backbone(spec: Spec, run: Path) -> Source:
 
 
 def fitting(inputs: Inputs, learner: Learner) -> Inputs:
-    """Texts are cut to the words that a learner's network has places for.
+    """Texts are cut to the words that a learner's network has places for; and end as it reads them.
 
     Args:
         inputs: as the source says.
@@ -303,7 +299,8 @@ def fitting(inputs: Inputs, learner: Learner) -> Inputs:
         return inputs
     room = next((room for part in modules_of(learner) if (room := room_for_words(part)) is not None), None)
     most = min((limit for limit in (inputs.most, room) if limit is not None), default=None)
-    return dataclasses.replace(inputs, most=most)
+    goes_on = any(getattr(part, "causal", False) for one in modules_of(learner) for part in one.modules())
+    return dataclasses.replace(inputs, most=most, goes_on=goes_on)
 
 
 def modules_of(learner: Any) -> list[nn.Module]:

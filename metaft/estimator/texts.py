@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from metaft.assembly.own_words import without_ends, written
 from metaft.data.texts.labelled_texts import PADDING, LabelledTokens, Text, parts_of
 from metaft.data.texts.tokenizer import Tokenizer
 from metaft.errors import MetaftError
@@ -25,11 +27,13 @@ class TextInputs:
         tokenizer: gives the numbers of words.
         most: how many words a text may have; what is longer is cut, and it is said how many those are. None for any.
         pattern: how texts are written, up to where the answer begins; as they are if None.
+        goes_on: whether what reads them goes on behind their last word, which is then none that ends a text.
     """
 
     tokenizer: Tokenizer
     most: int | None = None
     pattern: Pattern | None = None
+    goes_on: bool = False
     kind = "texts"
 
     def read(self, given: Any) -> Tensor:
@@ -44,18 +48,22 @@ class TextInputs:
         Raises:
             MetaftError: naming the first that is no text, or empty.
         """
-        texts: list[Text] = require_texts(given)
+        texts: Sequence[Text] = require_texts(given)
         if self.pattern is not None:
-            texts = [self.pattern.asked(text).rstrip() for text in texts]
+            texts = written(texts, self.tokenizer, self.most, self.pattern)
         ids, offsets = self.tokenizer.encode(texts, self.most)
         words = self.tokenizer.vocabulary, self.tokenizer.digest
         packed = LabelledTokens(ids, offsets, torch.tensor([len(texts)]), ("all",), *words, most=self.most)
+        if self.pattern is not None and self.goes_on:
+            packed = without_ends(packed, self.tokenizer)
         return packed.take(torch.arange(len(texts)))
 
     def describe(self) -> dict[str, Any]:
         """Its settings; what the words are stands in a file of its own."""
         told = {"kind": self.kind, "tokenizer": self.tokenizer.name, "most": self.most}
-        return told | ({} if self.pattern is None else {"pattern": dataclasses.asdict(self.pattern)})
+        if self.pattern is None:
+            return told
+        return told | {"pattern": dataclasses.asdict(self.pattern), "goes_on": self.goes_on}
 
 
 def require_texts(given: Any) -> list[Text]:

@@ -33,6 +33,7 @@ def stage_path(
     plan: Plan,
     support_x: Tensor,
     *,
+    own: Params | None = None,
     linear: bool = False,
 ) -> Iterator[tuple[Params, Answer]]:
     """Follow a plan on one network: where each step leads, and what is answered there.
@@ -43,34 +44,35 @@ def stage_path(
         support_y: ``[tasks, support]`` labels or ``[tasks, support, outputs]`` values.
         ragged: whether some examples are padding.
         model: the network.
-        start: all its parameters where fine-tuning begins, shared by all tasks.
+        start: all its parameters where fine-tuning begins, shared by all tasks but for `own`.
         adapting: those that adapt where this stage begins, stacked over tasks; a linear model expands about them.
         plan: names that move at each step.
         support_x: ``[tasks, support, *input]``.
+        own: parameters that begin elsewhere in each task, stacked over tasks.
         linear: expand the network to first order.
 
     Yields:
         After 0, 1, … steps: the adapting parameters, and the answers they give.
     """
-    point = adapting
+    point, own = adapting, own or {}
     bend = linearised if linear else lambda answer, point, params: answer(params)
 
-    def value(moved: Params, point: Params, x: Tensor, y: Tensor) -> Tensor:
-        counted = y != IGNORE if ragged else None
+    def value(moved: Params, point: Params, own: Params, x: Tensor, y: Tensor) -> Tensor:
+        counted, begin = y != IGNORE if ragged else None, start | own
 
         def loss(params: Params, x: Tensor, y: Tensor) -> Tensor:
-            forward = lambda p: model(start | p, x, counted=counted)
+            forward = lambda p: model(begin | p, x, counted=counted)
             return _task_loss(bend(forward, point, {name: params[name] for name in moved}), y, ragged)
 
-        return objective(loss, start | moved, start, x, y)
+        return objective(loss, begin | moved, begin, x, y)
 
     def answer(moved: Params, query_x: Tensor, query_counted: Tensor | None) -> Tensor:
         masks = (support_y != IGNORE, query_counted) if query_counted is not None else ()
-        of_one = lambda own, point, *task: bend(lambda p: model.query(start | p, *task), point, own)
-        data = (moved, point, support_x, query_x, *masks)
+        of_one = lambda moved, point, own, *task: bend(lambda p: model.query(start | own | p, *task), point, moved)
+        data = (moved, point, own, support_x, query_x, *masks)
         return over_tasks(of_one, (0,) * len(data))(*data)
 
-    for moved in unroll(value, rule, adapting, plan, (point, support_x, support_y)):
+    for moved in unroll(value, rule, adapting, plan, (point, own, support_x, support_y)):
         yield moved, partial(answer, moved)
 
 

@@ -21,6 +21,7 @@ from metaft.learners.fine_tune_steps import Answer, stage_path
 from metaft.learners.learner import Predictor
 from metaft.learners.schedules import SCHEDULES, Plan
 from metaft.learners.task_network import HeadChoice, TaskNetwork, with_task_head
+from metaft.learners.word_start import WordStart
 from metaft.models.anatomy import anatomy
 from metaft.models.functional import BatchNormMode, Functional
 from metaft.models.heads import head_name
@@ -28,6 +29,7 @@ from metaft.models.text_vector import reads_texts
 from metaft.models.words import words_of
 from metaft.outer.chunks import bounded_size, default_size, map_chunks
 from metaft.parts import told
+from metaft.prompting.answer_words import AnswerWords
 from metaft.seeds import require_seed
 from metaft.tables import OBJECTIVES, RULES
 from metaft.tasks.batch import IGNORE, TaskBatch
@@ -59,7 +61,8 @@ class FineTuning:
             of the scope is ``!head``: "first:2" is the head and two blocks, "none" the head alone.
         schedule: "together", "head-first" or "rotating" (see ``metaft.learners.schedules``).
         head_steps: of head-first, how many of the K steps are the head's alone.
-        head: how a head starts: "zeros", "random", or "kept": no new one, for tasks of the outputs trained on.
+        head: how a head starts: "zeros", "random", "words": as a language model's own scores of the classes' words
+            (see `metaft.learners.word_start`), or "kept": no new one, for tasks of the outputs trained on.
         objective: "task", "l2" (to the start; of a new head, to its own), "kl": the answers of the *pretrained* head
             on the support set are held (Li & Hoiem 2016, with the KL of Yu et al. 2013), or "kl-words": what the
             pretrained network says of words is, on the support set's texts.
@@ -68,6 +71,7 @@ class FineTuning:
         batch_norm: "running" (inductive), "inductive" or "transductive".
         seed: of a random head.
         workers: threads that share a batch's tasks.
+        answers: the words of classes, of head "words".
 
     Raises:
         MetaftError: if an option is unknown or out of range, a scope matches nothing, or the parts do not go together.
@@ -91,6 +95,7 @@ class FineTuning:
         batch_norm: BatchNormMode = "running",
         seed: int = 0,
         workers: int = 1,
+        answers: AnswerWords | None = None,
     ) -> None:
         for what, given, known in (
             ("schedule", schedule, SCHEDULES),
@@ -111,6 +116,7 @@ class FineTuning:
             objective, weight=weight, predict=self._pretrained_answer, words=words_of(model)
         )
         self.weight = float(getattr(self.objective, "weight", 0.0))
+        self._words = WordStart(self.model.module, answers) if head == "words" else None
         self._networks: dict[int, TaskNetwork] = {}
         head_name(model)  # refused where there is none to replace
         self._old_head = anatomy(model).head_names
@@ -200,6 +206,7 @@ class FineTuning:
             "schedule": self.schedule,
             "head_steps": self.head_steps if self.schedule == "head-first" else 0,
             "head": self.head,
+            **({} if self._words is None else self._words.answers.describe()),
             "objective": self.objective_name,
             "objective_weight": self.weight,
             "linearised": self.linearised,
@@ -216,10 +223,12 @@ class FineTuning:
         start = net.start(self.params)
         if net.in_body:
             start, _ = laid_out(start, TaskBatch(support_x, support_y, support_x, support_y))
-        adapting = {name: start[name].expand(len(support_x), *start[name].shape) for name in net.adapts}
+        own = {} if self._words is None else self._words.of_tasks(net.fresh, support_x, support_y)
+        every = lambda name: start[name].expand(len(support_x), *start[name].shape)
+        adapting = {name: own[name] if name in own else every(name) for name in net.adapts}
         plan = SCHEDULES[self.schedule](net.adapts, net.in_head, steps, self.head_steps, net.blocks)
         counted = (support_y != IGNORE,) if ragged else ()
-        stage = partial(stage_path, self.rule, self.objective, support_y, ragged)
+        stage = partial(stage_path, self.rule, self.objective, support_y, ragged, own=own)
         alone = self._head_alone(net, plan)
         if alone:
             of_head = {name: start[name] for name in net.head.params()}
@@ -296,6 +305,8 @@ class FineTuning:
         """How many outputs these tasks ask for."""
         require_support(batch.support_y)
         values, kl = batch.support_y.is_floating_point(), self.objective_name == "kl"
+        if values and self._words is not None:
+            raise MetaftError("head 'words' scores the words of classes, and this is a regression; use head 'zeros'")
         if values and kl:
             raise MetaftError("objective 'kl' compares class probabilities, and this is a regression; use 'l2'")
         if kl and batch.ragged and self.model.normalises and self.model.batch_norm != "running":
@@ -335,6 +346,11 @@ class FineTuning:
             )
         if self.objective_name == "l2-after":
             raise MetaftError("objective 'l2-after' belongs to meta-training by estimator 'implicit'; use 'l2'")
+        if self.objective_name == "kl" and self.head == "words":
+            raise MetaftError(
+                "objective 'kl' holds the answers of a pretrained head, and head 'words' begins as words' vectors; "
+                "hold what the network says of words, by objective 'kl-words'"
+            )
         if self.objective_name == "kl" and self.head != "kept" and not net.in_body:
             raise MetaftError(
                 "objective 'kl' holds the pretrained head's answers, which a new head cannot change; "

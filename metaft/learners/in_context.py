@@ -14,11 +14,12 @@ from metaft.additions.prompt_start import tokenizer_of
 from metaft.data.texts.labelled_texts import Text
 from metaft.errors import MetaftError, nearest
 from metaft.learners.learner import Predictor
+from metaft.models.words import require_goes_on
 from metaft.prompting.calibration import Calibration
 from metaft.prompting.pattern_files import find_pattern
 from metaft.prompting.prompt import Demonstration, Direction, Prompter, Score
 from metaft.prompting.text_lookup import Texts
-from metaft.prompting.verbalizer import words_for
+from metaft.prompting.verbalizer import described, words_for
 from metaft.seeds import require_seed
 from metaft.tables import CALIBRATIONS
 from metaft.tasks.batch import IGNORE, TaskBatch
@@ -86,12 +87,7 @@ class InContext:
         combine: Combine = "average",
         seed: int = 0,
     ) -> None:
-        if not (getattr(model, "causal", False) and getattr(model, "says_words", False)):
-            raise MetaftError(
-                f"this {type(model).__name__} does not go on with a text; in-context needs a network that reads in one "
-                "direction and says words, such as backbone=hf:smollm2, stories260k, or a run of metaft pretrain "
-                "--objective causal"
-            )
+        require_goes_on(model, self.name)
         given = {"order": (order, Order), "score": (score, Score), "direction": (direction, Direction),
                  "combine": (combine, Combine)}  # fmt: skip
         for what, (value, known) in given.items():
@@ -272,11 +268,10 @@ class InContext:
 
     def describe(self) -> dict[str, Any]:
         """Its settings, flat, and the first prompt that it sent."""
-        own = self.patterns.words_of(self.pattern)
         return {
             "learner": self.name,
             "pattern": self.pattern.text,
-            "words": "; ".join(f"{name}: {' or '.join(words)}" for name, words in own.items()) or "the classes' names",
+            "words": described(self.patterns.words_of(self.pattern)),
             **({"instruction": self.pattern.instruction} if self.pattern.instruction else {}),
             "shots": "all" if self.shots is None else self.shots,
             "order": self.order,

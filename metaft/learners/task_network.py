@@ -14,7 +14,7 @@ from metaft.models.anatomy import Anatomy, anatomy
 from metaft.models.functional import BatchNormMode, Functional
 from metaft.models.heads import head_alone, with_new_head, without_head
 
-HeadChoice = Literal["zeros", "random", "kept"]
+HeadChoice = Literal["zeros", "random", "kept", "words"]
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def with_task_head(
         model: the network; left as it is.
         outputs: of the new head.
         scope: what adapts; a new head joins it, unless a part of the scope is ``!head``.
-        head: "zeros", "random", or "kept" for no new one.
+        head: "zeros", "random", "words" (zeros, until a task says its words), or "kept" for no new one.
         seed: of a random head.
         batch_norm: the mode of the whole network.
 
@@ -79,7 +79,7 @@ def with_task_head(
     Raises:
         MetaftError: if the network has no linear head, or a part of the scope matches nothing.
     """
-    renewed = model if head == "kept" else with_new_head(model, outputs, seed, head)
+    renewed = model if head == "kept" else with_new_head(model, outputs, seed, "zeros" if head == "words" else head)
     whole, alone = Functional(renewed, batch_norm), Functional(head_alone(renewed))
     order = tuple(whole.params())
     chosen = set(select(order, spelled_out(scope, renewed)))

@@ -269,6 +269,18 @@ class HuggingFace(nn.Module):
             return words.scores(states)
         return nn.functional.linear(states, words.weight)
 
+    def word_vectors(self, numbers: Tensor) -> Tensor:
+        """What `word_scores` holds states against.
+
+        Args:
+            numbers: of words, ``int64 [words]``.
+
+        Returns:
+            ``[words, width]``.
+        """
+        words = self.embedding
+        return words(numbers) if isinstance(words, QuantisedEmbedding) else words.weight[numbers]
+
     def _run(self, ids: Tensor, **more: Any) -> list[Tensor]:
         """The states that theirs answers with: the last, or those of all layers."""
         shifted = bool(places_before(self.input)) or not kv_cache.begins()

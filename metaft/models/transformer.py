@@ -407,6 +407,17 @@ class Transformer(nn.Module):
         vectors = self.embedding.words.weight
         return nn.functional.linear(states, vectors) if self.word_head is None else self.word_head(states, vectors)
 
+    def word_vectors(self, numbers: Tensor) -> Tensor:
+        """What `word_scores` holds states against.
+
+        Args:
+            numbers: of words, ``int64 [words]``.
+
+        Returns:
+            ``[words, width]``.
+        """
+        return self.embedding.words.weight[numbers]
+
 
 def drawn(layer: nn.Module) -> None:
     """Weights with a deviation of 0.02, biases 0 (Devlin et al. 2019; Radford et al. 2019)."""

@@ -6,11 +6,30 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from metaft.errors import MetaftError
 from metaft.inner.rules import Params
 from metaft.models.functional import Functional
 
 SAYS_WORDS = "says_words"
 """Attribute of a network: whether it has a method ``words(ids) → scores [examples, places, vocabulary]``."""
+
+
+def require_goes_on(model: nn.Module, whose: str) -> None:
+    """Refuse a network that does not go on with a text.
+
+    Args:
+        model: the network.
+        whose: who asks, for the message.
+
+    Raises:
+        MetaftError: if it reads in both directions, or says no words.
+    """
+    if not (getattr(model, "causal", False) and getattr(model, SAYS_WORDS, False)):
+        raise MetaftError(
+            f"this {type(model).__name__} does not go on with a text; {whose} needs a network that reads in one "
+            "direction and says words, such as backbone=hf:smollm2, stories260k, or a run of metaft pretrain "
+            "--objective causal"
+        )
 
 
 def words_of(model: nn.Module) -> WordsOf | None:

@@ -74,7 +74,20 @@ class Pattern:
 
     def asked(self, text: Text) -> str:
         """An input, up to where the answer begins."""
-        return filled(self.text.removesuffix(_place(ANSWER)), self.fields(text))
+        return filled(self._before, self.fields(text))
+
+    def prompt(self, text: Text) -> str:
+        """An input, up to the space before the answer: tokenizers give that to the answer's first word."""
+        return self.asked(text).rstrip(" ")
+
+    @property
+    def gap(self) -> str:
+        """The spaces between `prompt` and the answer."""
+        return self._before[len(self._before.rstrip(" ")) :]
+
+    @property
+    def _before(self) -> str:
+        return self.text.removesuffix(_place(ANSWER))
 
 
 def of_fields(held: Mapping[str, Any]) -> Pattern:

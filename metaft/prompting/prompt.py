@@ -146,7 +146,7 @@ class Prompter:
         most = max(len(part.split()) for text in every for part in parts_of(text))
         if length(most) <= places:
             return list(demonstrations), list(queries), 0
-        most = _largest(lambda most: length(most) <= places, most)
+        most = largest(lambda most: length(most) <= places, most)
         if most < 1:
             raise MetaftError(
                 f"a prompt of {len(demonstrations)} demonstrations is longer than the {places} places that this model "
@@ -174,7 +174,7 @@ def _first(text: str, most: int) -> str:
     return text if len(words) <= most else " ".join(words[:most])
 
 
-def _largest(fits: Callable[[int], bool], most: int) -> int:
+def largest(fits: Callable[[int], bool], most: int) -> int:
     """The largest number below ``most`` that fits, by halving; 0 if none does."""
     low, high = 0, most
     while high - low > 1:

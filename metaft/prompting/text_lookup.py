@@ -75,7 +75,7 @@ class TextLookup:
     @property
     def pairs(self) -> bool:
         """Whether its texts are pairs."""
-        return isinstance(self.tokens.texts[0], tuple)
+        return bool(self.tokens.texts) and isinstance(self.tokens.texts[0], tuple)
 
     def called(self, name: str) -> str:
         """A class without the group before its name: ``banking/pin_change`` is ``pin_change``."""

@@ -58,6 +58,11 @@ def check(verbalizer: Verbalizer, names: Sequence[str] | None = None, whose: str
         raise MetaftError(f"{whose} has no words for class {missing[0]!r}; give them, or leave the verbalizer out")
 
 
+def described(verbalizer: Verbalizer) -> str:
+    """Its words in one line, as a report shows them."""
+    return "; ".join(f"{name}: {' or '.join(words)}" for name, words in verbalizer.items()) or "the classes' names"
+
+
 def plain(name: str) -> str:
     """The name of a class as people write it: ``card_declined`` is "card declined"."""
     return re.sub(r"[\s_./:-]+", " ", name).strip() or name

@@ -83,6 +83,18 @@ def test_a_pattern_is_part_of_what_is_saved(tmp_path: Path) -> None:
         (tmp_path / "away").rename(file)
 
 
+def test_a_head_of_words_begins_as_the_prompt_answers(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text(
+        '[words]\nanimal = "friend"\nsky = "time"\n[[pattern]]\nname = "a"\ntext = "{text} I saw a {answer}"\n'
+    )
+    asked = [f"fine-tuning:backbone=stories260k,head=words,steps=0,pattern={file}", f"{LEARNER},shots=0,pattern={file}"]
+    head, zero_shot = (metaft.load(learner).fit(TEXTS, KINDS) for learner in asked)
+    own = causal_model("stories260k")[1]
+    assert {"▁friend", "▁time"} <= set(own.words)  # one piece each: a head knows a word by its first
+    np.testing.assert_allclose(head.predict_proba(QUERIES[:2]), zero_shot.predict_proba(QUERIES[:2]), atol=1e-5)
+
+
 def test_on_the_command_line(tmp_path: Path) -> None:
     rows = [{"text": text, "label": kind} for text, kind in zip(QUERIES * 2, KINDS, strict=False)]
     (tmp_path / "support.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
