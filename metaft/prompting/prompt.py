@@ -54,8 +54,7 @@ class Prompter:
         Args:
             demonstrations: in order.
         """
-        template = self.pattern.channel if self.direction == "channel" else self.pattern.text
-        written = [filled(template, self.pattern.fields(text, answer)) for text, answer in demonstrations]
+        written = [filled(self.template, self.pattern.fields(text, answer)) for text, answer in demonstrations]
         pieces = [self.pattern.instruction, *written] if self.pattern.instruction else written
         return "".join(piece + self.pattern.between for piece in pieces)
 
@@ -170,13 +169,17 @@ class Prompter:
         places = getattr(self.model, "places", None)
         if places is None or not queries:
             return list(demonstrations), list(queries), 0
-        longest = max((word for own in words for word in own), key=len)
+        flat = [word for own in words for word in own]
+        pieces = dict(zip(flat, map(len, numbers(self.tokenizer, flat)), strict=True))
+        longest = sorted(flat, key=lambda word: pieces[word])[-3:]  # by pieces: a short word may have many
 
         def length(most: int) -> int:
             shown = [(shortened(text, most), answer) for text, answer in demonstrations]
             cut = sorted((shortened(query, most) for query in queries), key=lambda text: len("".join(parts_of(text))))
             head = self.head(shown)
-            written = [head + filled(self._template, self.pattern.fields(text, longest)) for text in cut[-3:]]
+            written = [
+                head + filled(self.template, self.pattern.fields(text, word)) for text in cut[-3:] for word in longest
+            ]
             return max(map(len, numbers(self.tokenizer, written)))
 
         every = [text for text, _ in demonstrations] + list(queries)
@@ -194,7 +197,8 @@ class Prompter:
         return shown, [shortened(query, most) for query in queries], cut
 
     @property
-    def _template(self) -> str:
+    def template(self) -> str:
+        """How an input and its answer are written, in this direction."""
         return self.pattern.channel if self.direction == "channel" else self.pattern.text
 
 

@@ -76,7 +76,7 @@ class Nearest:
         rows = torch.nn.functional.normalize(torch.stack([features(text) for text in candidates.texts]), dim=-1)
 
         def chosen(query: Text) -> Places:
-            near = rows @ torch.nn.functional.normalize(features(query), dim=-1)
+            near = (rows @ torch.nn.functional.normalize(features(query), dim=-1)).round(decimals=9)  # ties stay ties
             places = near.argsort(descending=True, stable=True).tolist()
             kept = candidates.of_classes(places) if self.per_class else [places]
             taken = {place for own in kept for place in own[: self.count]}
