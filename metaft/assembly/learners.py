@@ -149,7 +149,7 @@ def make_learner(
     if settings.get("centre") == "base" and model is not None and spec.options["backbone"] != RANDOM:
         known["base"] = base_feature(spec.options["backbone"], model, spec.options, config)
     if "texts" in _unset(spec):
-        known["texts"] = TextLookup.of(tasks)
+        known["texts"] = getattr(tasks, "lookup", None) or TextLookup.of(tasks)
     settings |= {name: value for name, value in known.items() if name in _unset(spec) and value is not None}
     if spec.kind == "table":
         learner = learners.build(spec.target, model, **settings)

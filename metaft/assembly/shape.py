@@ -15,6 +15,7 @@ from metaft.data.texts.labelled_texts import LabelledTokens
 from metaft.data.texts.tokenizer import Tokenizer, of_file
 from metaft.errors import MetaftError
 from metaft.plugins import is_import_path
+from metaft.prompting.text_lookup import Texts
 from metaft.runs.directory import read_record
 from metaft.runs.reading import dig, entries
 from metaft.settings.config import RunConfig
@@ -34,12 +35,14 @@ class Shape:
         input_shape: of an example.
         images: of texts, no text, but what the numbers of their words mean.
         kind: of the tasks.
+        lookup: from examples to their texts, for a learner that writes prompts.
     """
 
     outputs: int
     input_shape: tuple[int, ...]
     images: LabelledTokens | None = None
     kind: Kind = "classification"
+    lookup: Texts | None = None
 
     @property
     def family(self) -> TaskFamily:

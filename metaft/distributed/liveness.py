@@ -72,7 +72,11 @@ class Liveness:
         # A connection of its own: the main thread may be waiting on the other.
         self._thread = threading.Thread(target=self._beat, args=(connect(at),), name="metaft-beat", daemon=True)
         self._thread.start()
-        self._await_all()
+        try:
+            self._await_all()
+        except MetaftError:
+            self.close()
+            raise
         # From here on a dead meeting point must not hold anybody up for long.
         self.store.set_timeout(timedelta(seconds=PATIENCE / 2))
 
@@ -130,7 +134,7 @@ class Liveness:
     def close(self) -> None:
         """Stop giving signs of life; left to the end of the process, the thread would be cut off inside a call."""
         self._end.set()
-        self._thread.join(timeout=2 * BEAT)
+        self._thread.join(timeout=PATIENCE)
 
     def _beat(self, store: dist.Store) -> None:
         count = 0

@@ -47,6 +47,7 @@ class Ranks(World):
 
     def __init__(self, at: Place, liveness: Liveness) -> None:
         self.place, self._liveness, self._signum, self._parted, self._stuck = at, liveness, 0, "", False
+        self._awaiting = False  # a collective that has not ended
 
     def share(self, batch: TaskBatch) -> Share:
         """As `World`: a stretch of the tasks; lengths differ by one at most."""
@@ -149,11 +150,14 @@ class Ranks(World):
 
         if self._parted:
             raise RankLostError(f"the ranks have parted: {self._parted}")
+        self._awaiting = True
         try:
             self._await(dist.all_reduce(tensor, async_op=True), tensor)
         except RuntimeError:
+            self._awaiting = False
             reason = self._liveness.verdict()
         else:
+            self._awaiting = False
             return tensor
         self._part(reason)
         raise RankLostError(reason)
@@ -198,8 +202,15 @@ class Ranks(World):
                 dist.destroy_process_group()
 
     def close(self) -> None:
-        """At the end of the process: nothing can call off a collective that a silent rank never joined."""
+        """At the end of the process: nothing can call off a collective that a silent rank never joined.
+
+        All other threads end here. One that lets go of a tensor while Python shuts down would abort the process.
+        """
+        import torch.distributed as dist
+
         self._liveness.close()
+        if dist.is_initialized() and not self._awaiting:
+            dist.destroy_process_group()
         if self._stuck:
             sys.stdout.flush()
             sys.stderr.flush()
@@ -224,10 +235,10 @@ def join() -> World:
     from metaft.distributed.liveness import Liveness
 
     liveness = Liveness(at)
+    ranks = Ranks(at, liveness)
+    atexit.register(ranks.close)  # first: what follows may fail
     if not dist.is_initialized():
         store = dist.PrefixStore("group", liveness.store)
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
         dist.init_process_group(backend, store=store, rank=at.rank, world_size=at.size, timeout=NEVER)
-    ranks = Ranks(at, liveness)
-    atexit.register(ranks.close)
     return ranks

@@ -111,6 +111,11 @@ class FewShotEstimator(BaseEstimator):
     def _reading(self) -> Reading:
         return Reading(self.image_size, self.colours, self.ink)
 
+    @property
+    def _names(self) -> list[str]:
+        """Of the classes, as a prompt writes them."""
+        return [str(name) for name in getattr(self, "classes_", ())]
+
     def _source(self) -> Source:
         return saved.source(self.learner) if saved.is_saved(self.learner) else open_source(self.learner)
 
@@ -135,7 +140,7 @@ class FewShotEstimator(BaseEstimator):
 
     def _take(self, source: Source, inputs: Inputs, x: Tensor, y: Tensor, outputs: int) -> None:
         """Take the support set: adapt to it, once."""
-        learner, weights = source.make(outputs, self._kind, inputs, x)
+        learner, weights = source.make(outputs, self._kind, inputs, x, self._names)
         cut = fitting(inputs, learner)
         if isinstance(cut, TextInputs) and isinstance(inputs, TextInputs) and cut.most != inputs.most:
             x = x if cut.most is None or x.shape[-1] <= cut.most else cut.read(self._texts)
@@ -146,7 +151,8 @@ class FewShotEstimator(BaseEstimator):
         """The learner, its weights, and what it has made of the support set; made again after unpickling or loading."""
         if "_made" not in self.__dict__:
             outputs = len(self.classes_) if self._kind == "classification" else self.support_y_.shape[-1]
-            learner, weights = self._source().make(outputs, self._kind, self.inputs_, self.support_x_)
+            source, inputs, x = self._source(), self.inputs_, self.support_x_
+            learner, weights = source.make(outputs, self._kind, inputs, x, self._names)
             predictor = learner.adapt(self.support_x_.unsqueeze(0), self.support_y_.unsqueeze(0))
             self._made = (learner, weights, predictor)
         return self._made
@@ -163,7 +169,7 @@ class FewShotEstimator(BaseEstimator):
 
     def _alike(self, queries: Tensor) -> tuple[Tensor, Tensor]:
         """Support set and queries; texts have as many places in both."""
-        if not isinstance(self.inputs_, TextInputs):
+        if self.inputs_.kind != "texts":
             return self.support_x_, queries
         support, queries = of_one_length(self.support_x_, queries)
         return support, queries

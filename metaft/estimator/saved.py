@@ -13,7 +13,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from metaft.assembly.learners import weights_digest
+from metaft.assembly.learners import PATTERN, weights_digest
 from metaft.assembly.meta_learner import run_config
 from metaft.data.texts.tokenizer import FILE as TOKENIZER
 from metaft.data.texts.tokenizer import of_file
@@ -24,11 +24,14 @@ from metaft.estimator.inputs import Inputs
 from metaft.estimator.numbers import NumberInputs
 from metaft.estimator.source import Source, of_backbone, of_run
 from metaft.estimator.texts import TextInputs
+from metaft.estimator.written_texts import WrittenTexts
 from metaft.files import clear_disk_errors, folder_path, write_atomically
 from metaft.learners.spec import Spec
 from metaft.parts import Asked
 from metaft.plain_json import write_json
 from metaft.plugins import found_in_file
+from metaft.prompting.pattern import of_fields
+from metaft.prompting.pattern_files import is_file
 from metaft.runs import checkpoint
 from metaft.runs.checkpoint import MAX_PART_BYTES, Checkpoint
 from metaft.runs.directory import RunDirectory, read_record
@@ -37,7 +40,7 @@ from metaft.runs.reading import dig, entries, read_bytes, read_json
 from metaft.runs.recorded import recorded_config
 from metaft.tasks.table import COLUMNS, Columns
 
-RECORD, SUPPORT, RUN = "estimator.json", "support.safetensors", "run"
+RECORD, SUPPORT, RUN, PATTERNS = "estimator.json", "support.safetensors", "run", "patterns.toml"
 FORMAT = 1
 """Raised when older programs could no longer read the files."""
 LABELS = ("int", "float", "str", "bool")
@@ -90,12 +93,12 @@ def write(folder: str | Path, fitted: Fitted, source: Source, weights: Mapping[s
     if place.exists() and any(place.iterdir()):
         raise MetaftError(f"{place} is not empty; name a new folder")
     spec, inputs = source.spec, fitted.inputs_
-    record = {
+    record: dict[str, Any] = {
         "program": "metaft",
         "format": FORMAT,
         "estimator": type(fitted).__name__,
         "params": {name: value for name, value in fitted.get_params().items() if name != "learner"},
-        "learner": {"kind": spec.kind, "target": spec.target, "options": spec.options},
+        "learner": {"kind": spec.kind, "target": spec.target, "options": dict(spec.options)},
         "weights_sha256": weights_digest(weights),
         "inputs": inputs.describe(),
         "attributes": _attributes(fitted),
@@ -107,6 +110,10 @@ def write(folder: str | Path, fitted: Fitted, source: Source, weights: Mapping[s
         _copy_run(source.run, place / RUN, source.spec.options.get("weights", "best"))
     if isinstance(inputs, TextInputs):
         write_atomically(place / TOKENIZER, inputs.tokenizer.text.encode())
+    file, sign, name = spec.options.get(PATTERN, "").partition("#")
+    if is_file(file):
+        write_atomically(place / PATTERNS, Path(file).read_bytes())
+        record["learner"]["options"][PATTERN] = f"{PATTERNS}{sign}{name}"
     support = safetensors.torch.save({"x": fitted.support_x_.contiguous(), "y": fitted.support_y_.contiguous()})
     write_atomically(place / SUPPORT, support)
     record["support_sha256"] = hashlib.sha256(support).hexdigest()
@@ -138,6 +145,8 @@ def source(folder: str | Path) -> Source:
         target = str(place / RUN)
     elif has_run:
         own["backbone"] = str(place / RUN)
+    if (place / PATTERNS).exists() and own.get(PATTERN, "").startswith(PATTERNS):
+        own[PATTERN] = str(place / own[PATTERN])
     for value in (target, *own.values()):
         found_in_file(str(value), place / RECORD)
     spec = Spec(str(Asked(str(target), own)), kind, str(target), own)  # type: ignore[arg-type]
@@ -238,7 +247,10 @@ def _restored(told: Mapping[str, Any]) -> dict[str, Any]:
 def _inputs(told: Mapping[str, Any], place: Path) -> Inputs:
     options = {name: value for name, value in told.items() if name != "kind"}
     if told.get("kind") == "texts":
-        return TextInputs(of_file(place, str(options["tokenizer"])), options["most"])
+        pattern = None if options.get("pattern") is None else of_fields(options["pattern"])
+        return TextInputs(of_file(place, str(options["tokenizer"])), options["most"], pattern)
+    if told.get("kind") == "written texts":
+        return WrittenTexts(**options)
     if told.get("kind") == "images":
         return ImageInputs(**options)
     columns = dig(told, "columns")

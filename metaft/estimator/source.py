@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from metaft import learners
 from metaft.assembly.backbone import best_generation
-from metaft.assembly.learners import make_learner, weights_digest
+from metaft.assembly.learners import PATTERN, make_learner, weights_digest
 from metaft.assembly.meta_learner import run_config
 from metaft.assembly.networks import room_for_words
 from metaft.assembly.shape import SHORTEST, Shape, no_texts, of_classifier, of_learner
@@ -19,13 +20,15 @@ from metaft.data.texts import tokenizer
 from metaft.data.texts.tokenizer import Tokenizer
 from metaft.errors import MetaftError
 from metaft.estimator.images import ImageInputs, Ink
-from metaft.estimator.inputs import Inputs, kind_of
+from metaft.estimator.inputs import Inputs, kind_of, listed
 from metaft.estimator.numbers import NumberInputs
 from metaft.estimator.texts import TextInputs
+from metaft.estimator.written_texts import WrittenLookup, WrittenTexts
 from metaft.learners.embedding import Embedding
 from metaft.learners.learner import Learner
 from metaft.learners.spec import RANDOM, Spec, parse
 from metaft.plugins import foreign, is_foreign
+from metaft.prompting.pattern_files import find_pattern
 from metaft.runs.directory import read_record
 from metaft.runs.reading import entries
 from metaft.runs.recorded import recorded_config
@@ -93,7 +96,22 @@ class Source:
         backbone = self.spec.options.get("backbone")
         return backbone if self.spec.kind != "run" and is_foreign(backbone) else None
 
-    def make(self, outputs: int, kind: Kind, inputs: Inputs, x: Tensor | None) -> tuple[Learner, dict[str, Tensor]]:
+    @property
+    def writes_prompts(self) -> bool:
+        """Whether the learner reads the texts themselves."""
+        return self.spec.kind == "table" and "texts" in learners.options(LEARNERS[self.spec.target])
+
+    @property
+    def _tokenizer(self) -> Tokenizer | None:
+        """Of a pretrained network on words."""
+        if (others := foreign(self.published)) is not None:
+            return tokenizer.of_model(others.name)
+        on_words = isinstance(self.config, PretrainConfig) and self.config.on_words
+        return tokenizer.of_file(self.run) if on_words and self.run is not None else None
+
+    def make(
+        self, outputs: int, kind: Kind, inputs: Inputs, x: Tensor | None, names: Sequence[str] = ()
+    ) -> tuple[Learner, dict[str, Tensor]]:
         """Make the learner.
 
         Args:
@@ -101,6 +119,7 @@ class Source:
             kind: of the task.
             inputs: how its examples are read.
             x: ``[examples, *input]``; None where they are not known yet.
+            names: of the classes, for a learner that writes them.
 
         Returns:
             The learner, and all the weights that it stands on.
@@ -111,12 +130,19 @@ class Source:
         if self.spec.kind == "run" and self.shape is not None:
             shape = self.shape
         else:
-            words = no_texts(inputs.tokenizer) if isinstance(inputs, TextInputs) else None
+            own = inputs.tokenizer if isinstance(inputs, TextInputs) else self._tokenizer
+            words = None if own is None else no_texts(own)
             of_one = (SHORTEST,) if x is None else tuple(x.shape[1:])
-            shape = Shape(outputs, of_one, words, kind)
+            lookup = WrittenLookup(tuple(names), inputs.pairs) if isinstance(inputs, WrittenTexts) else None
+            shape = Shape(outputs, of_one, words, kind, lookup)
+        if self.writes_prompts and kind == "regression":
+            raise MetaftError(f"learner {self.spec.text} answers with words and predicts no values; use a classifier")
         config = validated(RunConfig, {"workers": 1})
+        spec = self.spec
+        if isinstance(inputs, TextInputs) and inputs.pattern is not None:  # the texts are written by it already
+            spec = dataclasses.replace(spec, options={k: v for k, v in spec.options.items() if k != PATTERN})
         try:
-            learner, weights = make_learner(self.spec, 0, shape.family, config, None)
+            learner, weights = make_learner(spec, 0, shape.family, config, None)
         except MetaftError:
             raise
         except (ArithmeticError, ValueError, TypeError, RuntimeError) as error:
@@ -141,10 +167,12 @@ class Source:
         Raises:
             MetaftError: for a wish that contradicts the run.
         """
-        if self.published is not None:
-            others = foreign(self.published)
-            assert others is not None
-            return TextInputs(tokenizer.of_model(others.name))
+        if self.writes_prompts:
+            return WrittenTexts(_are_pairs(given))
+        if self.published is not None and self._tokenizer is not None:
+            written = self.spec.options.get(PATTERN)
+            pattern = None if written is None else find_pattern(written, "", _are_pairs(given))[1]
+            return TextInputs(self._tokenizer, pattern=pattern)
         if self.config is None:
             return self._by_kind(given, how)
         found = self._of_run(how)
@@ -158,8 +186,8 @@ class Source:
     def _of_run(self, how: Reading) -> Inputs:
         assert self.run is not None
         config, shape = self.config, self.shape
-        if isinstance(config, PretrainConfig) and config.on_words:
-            return TextInputs(tokenizer.of_file(self.run))
+        if self._tokenizer is not None:
+            return TextInputs(self._tokenizer)
         assert shape is not None
         dataset = str(getattr(config, "dataset", ""))
         if shape.images is not None:
@@ -205,6 +233,11 @@ class Source:
         return ImageInputs({"grey": 1}.get(colours, 3), how.image_size or own or PICTURE_SIZE, ink=how.ink)
 
 
+def _are_pairs(given: Any) -> bool:
+    """Whether examples are pairs of texts, as far as the first one says."""
+    return given is not None and kind_of(given) == "texts" and isinstance(listed(given)[0], tuple)
+
+
 def open_source(text: str | Path) -> Source:
     """Find out what a learner's name stands for; nothing is made yet.
 
@@ -221,11 +254,6 @@ def open_source(text: str | Path) -> Source:
     if spec.kind == "run":
         return of_run(spec, run_config(spec.target))
     where = spec.options.get("backbone")
-    if spec.kind == "table" and "texts" in learners.options(LEARNERS[spec.target]):
-        raise MetaftError(
-            f"learner {spec.target!r} writes its support set into a prompt, which only tasks of a data set can be "
-            f"asked for; take class-means:backbone={where or 'hf:minilm'} for texts of your own"
-        )
     if where == RANDOM:
         raise MetaftError(
             f"learner {spec.text}: backbone={RANDOM} is a control for comparisons and has learned nothing; give a run "

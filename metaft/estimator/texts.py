@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from metaft.data.texts.labelled_texts import PADDING, LabelledTokens, parts_of
+from metaft.data.texts.labelled_texts import PADDING, LabelledTokens, Text, parts_of
 from metaft.data.texts.tokenizer import Tokenizer
 from metaft.errors import MetaftError
 from metaft.estimator.inputs import listed
+from metaft.prompting.pattern import Pattern
 
 
 @dataclass(frozen=True)
@@ -22,10 +24,12 @@ class TextInputs:
     Args:
         tokenizer: gives the numbers of words.
         most: how many words a text may have; what is longer is cut, and it is said how many those are. None for any.
+        pattern: how texts are written, up to where the answer begins; as they are if None.
     """
 
     tokenizer: Tokenizer
     most: int | None = None
+    pattern: Pattern | None = None
     kind = "texts"
 
     def read(self, given: Any) -> Tensor:
@@ -40,12 +44,9 @@ class TextInputs:
         Raises:
             MetaftError: naming the first that is no text, or empty.
         """
-        texts = listed(given)
-        for number, text in enumerate(texts):
-            if not isinstance(text, str) and not (isinstance(text, tuple) and all(isinstance(p, str) for p in text)):
-                raise MetaftError(f"example {number} is {type(text).__name__}, not a text")
-            if not all(part.strip() for part in parts_of(text)):
-                raise MetaftError(f"text {number} is empty; remove it")
+        texts: list[Text] = require_texts(given)
+        if self.pattern is not None:
+            texts = [self.pattern.asked(text).rstrip() for text in texts]
         ids, offsets = self.tokenizer.encode(texts, self.most)
         words = self.tokenizer.vocabulary, self.tokenizer.digest
         packed = LabelledTokens(ids, offsets, torch.tensor([len(texts)]), ("all",), *words, most=self.most)
@@ -53,7 +54,29 @@ class TextInputs:
 
     def describe(self) -> dict[str, Any]:
         """Its settings; what the words are stands in a file of its own."""
-        return {"kind": self.kind, "tokenizer": self.tokenizer.name, "most": self.most}
+        told = {"kind": self.kind, "tokenizer": self.tokenizer.name, "most": self.most}
+        return told | ({} if self.pattern is None else {"pattern": dataclasses.asdict(self.pattern)})
+
+
+def require_texts(given: Any) -> list[Text]:
+    """Texts, or pairs of texts, all of which say something.
+
+    Args:
+        given: a list, array or series.
+
+    Returns:
+        A list.
+
+    Raises:
+        MetaftError: naming the first that is no text, or empty.
+    """
+    texts: list[Text] = listed(given)
+    for number, text in enumerate(texts):
+        if not isinstance(text, str) and not (isinstance(text, tuple) and all(isinstance(p, str) for p in text)):
+            raise MetaftError(f"example {number} is {type(text).__name__}, not a text")
+        if not all(part.strip() for part in parts_of(text)):
+            raise MetaftError(f"text {number} is empty; remove it")
+    return texts
 
 
 def of_one_length(*texts: Tensor) -> tuple[Tensor, ...]:

@@ -19,7 +19,7 @@ from metaft.prompting.calibration import Calibration
 from metaft.prompting.choices import Candidates, Choice
 from metaft.prompting.pattern_files import find_pattern
 from metaft.prompting.prompt import Demonstration, Direction, Prompter, Score
-from metaft.prompting.text_lookup import TextLookup
+from metaft.prompting.text_lookup import Texts
 from metaft.prompting.verbalizer import words_for
 from metaft.seeds import require_seed
 from metaft.tables import CALIBRATIONS, CHOICES
@@ -87,7 +87,7 @@ class InContext:
         self,
         model: nn.Module,
         *,
-        texts: TextLookup | None = None,
+        texts: Texts | None = None,
         pattern: str | None = None,
         shots: int | None = None,
         order: Order = "shuffled",
@@ -322,7 +322,7 @@ class InContext:
         found = self.scores(asked, self._lookup().texts(query_x)).float()
         return torch.nn.functional.pad(found, (0, ways - found.shape[-1]), value=-torch.inf)
 
-    def _lookup(self) -> TextLookup:
+    def _lookup(self) -> Texts:
         if self.texts is None:
             raise MetaftError(
                 "in-context writes texts into its prompts and is given numbers; make it with "

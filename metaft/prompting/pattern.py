@@ -6,6 +6,7 @@ import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from metaft.data.texts.labelled_texts import Text, parts_of
 from metaft.errors import MetaftError, nearest
@@ -74,6 +75,15 @@ class Pattern:
     def asked(self, text: Text) -> str:
         """An input, up to where the answer begins."""
         return filled(self.text.removesuffix(_place(ANSWER)), self.fields(text))
+
+
+def of_fields(held: Mapping[str, Any]) -> Pattern:
+    """A pattern from what ``dataclasses.asdict`` makes of it, read from JSON.
+
+    Args:
+        held: field → value.
+    """
+    return Pattern(**{**held, "words": {name: tuple(words) for name, words in held["words"].items()}})
 
 
 def filled(template: str, fields: Mapping[str, str]) -> str:

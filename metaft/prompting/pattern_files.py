@@ -46,8 +46,7 @@ class Patterns:
                 raise MetaftError(f"none of the patterns {', '.join(self.patterns)} has places {kind}; give one")
             return fitting[0]
         if name not in self.patterns:
-            known = ", ".join(self.patterns)
-            raise MetaftError(f"unknown pattern {name!r}{nearest(name, self.patterns)}; known: {known}")
+            raise MetaftError(f"unknown pattern {name!r}{nearest(name, self.patterns)}")
         return self.patterns[name]
 
     def words_of(self, pattern: Pattern) -> Verbalizer:
@@ -81,9 +80,14 @@ def find_pattern(asked: str | None, dataset: str, pairs: bool) -> tuple[Patterns
         MetaftError: if there is none.
     """
     file, _, name = (asked or "").partition("#")
-    own = file.endswith(".toml") or (bool(file) and Path(file).is_file())
+    own = is_file(file)
     found = read(file) if own else of_dataset(dataset)
     return found, found.find((name or None) if own else asked, pairs)
+
+
+def is_file(asked: str) -> bool:
+    """Whether a pattern is asked for by a file, and not by its name."""
+    return asked.endswith(".toml") or (bool(asked) and Path(asked).is_file())
 
 
 @lru_cache(maxsize=32)

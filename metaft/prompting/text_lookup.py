@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -11,6 +11,27 @@ from torch import Tensor
 from metaft.data.texts.labelled_texts import PADDING, LabelledTokens, Text
 from metaft.errors import MetaftError
 from metaft.tasks.batch import IGNORE
+
+
+class Texts(Protocol):
+    """What writes texts needs to know of tasks, which hold numbers; see `TextLookup`."""
+
+    @property
+    def dataset(self) -> str:
+        """What the data set is called; empty where there is none."""
+
+    @property
+    def pairs(self) -> bool:
+        """Whether its texts are pairs."""
+
+    def texts(self, ids: Tensor) -> list[Text]:
+        """The texts themselves."""
+
+    def classes(self, ids: Tensor, labels: Tensor) -> list[str]:
+        """What the labels of a task are called."""
+
+    def called(self, name: str) -> str:
+        """A class as a prompt writes it."""
 
 
 class TextLookup:

@@ -83,6 +83,8 @@ class LoopSettings(Settings):
     """iterations between validations"""
     validate_tasks: int = Field(200, ge=2, le=10**7)
     """validation tasks"""
+    patience: int | None = Field(None, ge=1)
+    """validations without a better one after which the run ends [to its end]"""
     checkpoint_every: int = Field(250, ge=1)
     """iterations between checkpoints"""
 

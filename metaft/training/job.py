@@ -69,6 +69,18 @@ class Job:
         """The fraction of the run that is behind us, 0 to 1."""
         return fraction_done(at.iteration, self.train.iterations, at.seconds, self.train.minutes)
 
+    def ended_early(self, at: Progress) -> str:
+        """What to say of a run that has had no better validation for too long; empty while it goes on.
+
+        Args:
+            at: where the run stands, after the validation of that iteration if there is one.
+        """
+        patience, best = self.train.patience, at.best_iteration
+        if patience is None or best is None or at.iteration - best < patience * self.train.validate_every:
+            return ""
+        many = "validations" if patience > 1 else "validation"
+        return f"ended after iteration {at.iteration:,}: {patience} {many} without a better one than at {best:,}"
+
     def describe(self) -> dict[str, Any]:
         """Settings, learner and tasks, as plain JSON."""
         told: dict[str, Any] = {"train": self.train.model_dump(), "learner": self.learner.describe()}

@@ -111,7 +111,7 @@ def meta_train(
         command: what to record as the command.
         base: frozen weights that are built again from ``config``, which checkpoints leave out; None for none.
         settings: further fields of ``TrainSettings``: minutes, outer, outer_lr, schedule, warmup, clip, average,
-            device, threads, log_every, validate_every, validate_tasks, checkpoint_every.
+            device, threads, log_every, validate_every, validate_tasks, patience, checkpoint_every.
 
     Returns:
         What the run came to.
@@ -126,6 +126,8 @@ def meta_train(
         given = {name: getattr(config, name) for name in TrainSettings.model_fields}
     s = validated(TrainSettings, given)
     adapters = adapter_files(with_own_adapters(config, out) if config is not None and resume else config)
+    if s.patience is not None and validation is None:
+        raise MetaftError(f"patience = {s.patience} counts validations and there is none; give validation tasks")
     job = Job(learner, family, validation, s, config, base, adapters)
     with ExitStack() as stack:
         world = stack.enter_context(join())
@@ -158,7 +160,8 @@ def meta_train(
         finally:
             learner.params = state.best or state.scored
         signum = world.stopping(stop.signum)
-        if signum and job.done(at) < 1:
+        early = job.ended_early(at)
+        if signum and job.done(at) < 1 and not early:
             record(state="stopped", iteration=at.iteration, seconds=at.seconds)
             hint = f"{program()} {config.command} --resume --out {shlex.quote(str(out))}" if config else "resume=True"
             raise StoppedRun(f"stopped after iteration {at.iteration}, saved; go on with: {hint}", signum)
@@ -178,6 +181,7 @@ def meta_train(
             iteration=at.iteration,
             seconds=at.seconds,
             warning=few or None,
+            ended_early=early or None,
             compile_seconds=round(seconds_compiling() - compiling, 1),
             **{f"best_validation_{job.metric}": best, "best_iteration": at.best_iteration},
         )
@@ -230,7 +234,7 @@ def _train(
     saved, done, compiling = at.iteration, job.done(at), seconds_compiling()
     if done < 1:
         require_first(learner, job.family, validation, batches.peek(at.iteration), device)
-    while done < 1 and not world.stopping(stop.signum):
+    while done < 1 and not job.ended_early(at) and not world.stopping(stop.signum):
         drawn = batches.batch(at.iteration)
         require_fit(drawn, job.family)
         share = world.share(drawn.with_keys(s.seed, at.iteration))
@@ -274,6 +278,8 @@ def _train(
                 metrics.write("validation", at.iteration, row)
             learner.params = state.weights
             display.validated(v.metric, v.ci95)
+            if early := job.ended_early(at):
+                display.say(early)
         if at.iteration % s.checkpoint_every == 0:
             saved = _save(run, state, metrics, job.base)
     if saved != at.iteration:

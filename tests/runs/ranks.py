@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +80,17 @@ def work(out: Path, tasks: int, **settings: Any) -> dict[str, Any]:
     return {**trained.params, "per_task": result.per_task}
 
 
+def nothing_left() -> None:
+    """End the process with another code if threads of the ranks are still there as Python shuts down."""
+    beating = any(thread.name == "metaft-beat" for thread in threading.enumerate())
+    if beating or torch.distributed.is_initialized():
+        print("threads of the ranks outlive the run", file=sys.stderr, flush=True)
+        os._exit(70)
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    atexit.register(nothing_left)  # before the ranks meet, so that it comes after what they leave to the end
     folder, count = Path(sys.argv[1]), int(sys.argv[2])
     try:
         found = work(folder / "run", count, **json.loads(os.environ.get("SETTINGS", "{}")))

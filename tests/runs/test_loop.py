@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import os
@@ -15,6 +16,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from metaft.errors import MetaftError
+from metaft.evaluation.validation import validate
 from metaft.runs import checkpoint
 from metaft.runs.metrics import read_rows
 from metaft.tasks.sinusoid import Sinusoids
@@ -70,6 +72,39 @@ def equal(first: Path, second: Path) -> None:
     assert scalars(first) == scalars(second)
     for key in ("iteration", "best_score", "best_iteration", "window", "window_loss"):
         assert a.progress[key] == b.progress[key]
+
+
+def scores_of(seen: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let validations come out so, one after another."""
+    left = iter(seen)
+    monkeypatch.setattr(loop, "validate", lambda *args: dataclasses.replace(validate(*args), score=next(left)))
+
+
+def test_it_ends_where_no_validation_gets_better(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    how = {"validate_every": 3, "patience": 2, "checkpoint_every": 4}
+    scores_of([1.0, 0.0, 2.0, 2.0, 1.0, 9.0], monkeypatch)  # a tie is no better one
+    run(tmp_path / "whole", **how)
+    record = json.loads((tmp_path / "whole/run.json").read_text())
+    assert (record["state"], record["iteration"], record["best_iteration"]) == ("finished", 15, 9)
+    assert record["ended_early"] == "ended after iteration 15: 2 validations without a better one than at 9"
+    scores_of([], monkeypatch)
+    run(tmp_path / "whole", resume=True, **how)  # it stays ended
+    assert json.loads((tmp_path / "whole/run.json").read_text())["iteration"] == 15
+
+    for at, validations in ((7, 2), (13, 4)):  # a signal between two validations
+        out, seen = tmp_path / str(at), [1.0, 0.0, 2.0, 2.0, 1.0, 9.0]
+        scores_of(seen[:validations], monkeypatch)
+        with pytest.raises(StoppedRun):
+            run(out, Waves(at=at, act=lambda: os.kill(os.getpid(), signal.SIGTERM)), **how)
+        scores_of(seen[validations:], monkeypatch)
+        run(out, resume=True, **how)
+        equal(tmp_path / "whole", out)
+
+
+def test_patience_counts_validations(tmp_path: Path) -> None:
+    with pytest.raises(MetaftError, match="patience = 2 counts validations and there is none"):
+        meta_train(LinearMaml(), Sinusoids(), 4, 2, out=tmp_path / "r", patience=2, progress=False)
+    assert not (tmp_path / "r").exists()
 
 
 def test_matches_plain_torch(tmp_path: Path) -> None:
