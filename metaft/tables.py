@@ -80,6 +80,15 @@ CALIBRATIONS: Table[Any] = Table(
     },
 )
 
+CHOICES: Table[Any] = Table(
+    "choice",
+    "which support examples a prompt shows",
+    {
+        "nearest": "metaft.prompting.choices.nearest:Nearest",
+        "validation": "metaft.prompting.choices.validation:Validation",
+    },
+)
+
 WORD_OBJECTIVES: Table[Any] = Table(
     "objective",
     "what a language model is asked of a passage",
@@ -200,6 +209,7 @@ TABLES: dict[str, Table[Any]] = {
     "estimator": ESTIMATORS,
     "addition": ADDITIONS,
     "calibration": CALIBRATIONS,
+    "choice": CHOICES,
     "words": WORD_OBJECTIVES,
     "outer": OUTER,
     "head": HEADS,

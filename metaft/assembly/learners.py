@@ -29,6 +29,7 @@ from metaft.data.texts import tokenizer
 from metaft.data.texts.tokenizer import Tokenizer
 from metaft.errors import MetaftError, nearest
 from metaft.evaluation.benchmark import Entrant, rehearse
+from metaft.learners.in_context import InContext
 from metaft.learners.learner import Learner
 from metaft.learners.spec import RANDOM, SEED, Spec, labels
 from metaft.models.places import places_of
@@ -165,7 +166,8 @@ def make_learner(
     own = tokens_of(family)
     if family is not tasks and own is not None and "texts" not in settings:
         learner = OwnWords(learner, TextLookup.of(tasks), own)
-    return learner, {**(dict(model.state_dict()) if model is not None else {}), **learner.params}
+    others = learner.other_weights if isinstance(learner, InContext) else {}
+    return learner, {**(dict(model.state_dict()) if model is not None else {}), **learner.params, **others}
 
 
 def _in_own_words(spec: Spec, family: TaskFamily) -> TaskFamily:

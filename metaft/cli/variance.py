@@ -46,6 +46,14 @@ TASKS = ("scheme", "data_root", "split_seed", "min_examples", "split_column")
     shell_complete=words(lambda: ("none", *CALIBRATIONS)),
     help="held against none; may be given several times, or none",
 )  # fmt: skip
+@click.option(
+    "--direction", type=click.Choice(["direct", "channel"]), default="direct", show_default=True,
+    help="channel: how probable the input is behind the answer",
+)  # fmt: skip
+@click.option(
+    "--score", type=click.Choice(["sum", "mean"]), default="sum", show_default=True,
+    help="of the log-probabilities of several words",
+)  # fmt: skip
 @click.option("--split", default="test", show_default=True, help="whose texts: train, val or test")
 @click.option("--seed", type=int, default=1000, show_default=True, metavar="COUNT", help="of sets, orders and queries")
 @click.option("--out", type=OutFolder(), help="folder of the results [default: variance/DATASET]")
@@ -72,7 +80,9 @@ def command(model: str, out: str | None, **options: Any) -> None:
     with _cells() as progress:
         measured = variance_in(folder, model, progress=progress, **options)
     Console().print(screen(measured))
-    learner = f"in-context:backbone={model}"
+    own = {"direction": "direct", "score": "sum"}
+    more = "".join(f",{name}={options[name]}" for name, usual in own.items() if options[name] != usual)
+    learner = f"in-context:backbone={model}{more}"
     leads = ["compare", learner, f"{learner},calibration=contextual,label=calibrated", "--dataset", dataset]
     leads += ["--shots", str(options["shots"])]
     print_facts({"written": folder, "next": f"{program()} {shlex.join(leads)}"})

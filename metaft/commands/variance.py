@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -30,7 +30,7 @@ from metaft.prompting.calibration import Calibration
 from metaft.prompting.grid import NONE, Grid, answered, cell_key, drawn
 from metaft.prompting.pattern import Pattern
 from metaft.prompting.pattern_files import Patterns, of_dataset, read
-from metaft.prompting.prompt import Prompter
+from metaft.prompting.prompt import Direction, Prompter, Score
 from metaft.prompting.text_lookup import TextLookup
 from metaft.prompting.verbalizer import words_for
 from metaft.runs.contents import Contents
@@ -93,6 +93,8 @@ def variance_in(
     shots: int = 4,
     queries: int = 100,
     calibrations: Sequence[str] = ("contextual",),
+    direction: Direction = "direct",
+    score: Score = "sum",
     split: str = "test",
     seed: int = 1000,
     resume: bool = False,
@@ -112,6 +114,8 @@ def variance_in(
         shots: demonstrations of each class.
         queries: how many in all.
         calibrations: as ``metaft parts calibration`` lists them, with options; "none" adds nothing.
+        direction: "direct" or "channel", see `metaft.prompting.Prompter`; all patterns that have a form for it.
+        score: of an answer, or an input, of several words: "sum" or "mean" of log-probabilities.
         split: whose texts.
         seed: of support sets, orders, queries, and of weights that are drawn anew.
         resume: keep the cells that are there.
@@ -128,6 +132,9 @@ def variance_in(
     folder = folder_path(out)
     CONTENTS.check(folder, resume=resume, overwrite=overwrite)
     changes = _calibrations(calibrations)
+    for what, value, known in (("direction", direction, Direction), ("score", score, Score)):
+        if value not in get_args(known):
+            raise MetaftError(f"unknown {what} {value!r}{nearest(value, get_args(known))}")
     config = validated(RunConfig, {name: value for name, value in settings.items() if value is not None})
     if config.dataset not in TEXTS:
         raise MetaftError(
@@ -138,8 +145,8 @@ def variance_in(
     family = build_family(config.model_copy(update=SMALLEST | own), split, seed, networks=[])
     lookup = TextLookup.of(family)
     grid = drawn(_classes(lookup), sets, orders, shots, queries, seed, config.dataset)
-    held, chosen = _patterns(patterns, config.dataset, lookup.pairs)
-    asked = [_asked(Prompter(network, tokenizer, pattern), held, grid) for pattern in chosen]
+    held, chosen = _patterns(patterns, config.dataset, lookup.pairs, direction)
+    asked = [_asked(Prompter(network, tokenizer, pattern, direction, score), held, grid) for pattern in chosen]
     digest = weights_digest(dict(network.state_dict()))
     with locked(folder, "table of variance"):
         if overwrite:
@@ -156,12 +163,15 @@ def variance_in(
             "model": model,
             "weights_sha256": digest,
             "family": {**family.describe(), "ways": len(grid.names), "shots": shots, "queries": queries},
+            "direction": direction,
+            "score": score,
             "sets": sets,
             "orders": [list(order) for order in grid.orders],
-            "patterns": {one.name: {"text": one.prompter.pattern.text, "words": one.words} for one in asked},
+            "patterns": {one.name: {"text": one.prompter.template, "words": one.words} for one in asked},
             "texts_cut": sum(int(cell["cut"]) for cell in cells),
         }
-        _write(folder, measured, f"{model} on {config.dataset} {split}, {shots}-shot", seed, extra)
+        how = "".join(f", {value}" for value in (direction, score) if value not in ("direct", "sum"))
+        _write(folder, measured, f"{model} on {config.dataset} {split}, {shots}-shot{how}", seed, extra)
     return measured
 
 
@@ -184,14 +194,15 @@ def _calibrations(asked: Sequence[str]) -> dict[str, Calibration]:
     return found
 
 
-def _patterns(asked: str, dataset: str, pairs: bool) -> tuple[Patterns, list[Pattern]]:
+def _patterns(asked: str, dataset: str, pairs: bool, direction: Direction) -> tuple[Patterns, list[Pattern]]:
     """All that stand in a file, and those that are meant."""
     file, _, listed = asked.partition("#")
     own = file.endswith(".toml") or Path(file).is_file()
     held = read(file) if own else of_dataset(dataset)
     names = [name.strip() for name in ((listed or ALL) if own else asked).split(",")]
     if names == [ALL]:
-        found = [one for one in held.patterns.values() if one.takes_pairs == pairs]
+        fits = lambda one: one.takes_pairs == pairs and (one.channel or direction == "direct")
+        found = [one for one in held.patterns.values() if fits(one)]
         return held, found or [held.find(None, pairs)]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise MetaftError(f"pattern {twice!r} is asked for twice")

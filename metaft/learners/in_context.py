@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, NoReturn, get_args
 
 import torch
@@ -16,18 +17,21 @@ from metaft.errors import MetaftError, nearest
 from metaft.learners.learner import Predictor
 from metaft.models.words import require_goes_on
 from metaft.prompting.calibration import Calibration
+from metaft.prompting.choices import Candidates, Choice
 from metaft.prompting.pattern_files import find_pattern
 from metaft.prompting.prompt import Demonstration, Direction, Prompter, Score
 from metaft.prompting.text_lookup import Texts
 from metaft.prompting.verbalizer import described, words_for
 from metaft.seeds import require_seed
-from metaft.tables import CALIBRATIONS
+from metaft.tables import CALIBRATIONS, CHOICES
 from metaft.tasks.batch import IGNORE, TaskBatch
 from metaft.tasks.random import generator
 from metaft.validate import require_count
 
 Order = Literal["shuffled", "given", "by-class"]
 Combine = Literal["average", "votes"]
+Prompts = tuple[tuple[Demonstration, ...], ...]
+"""The demonstrations of each prompt, in order."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,18 @@ class Asked:
     """What one task's prompts say, beside its queries.
 
     Args:
-        prompts: demonstrations of each prompt, in order.
+        prompts: of all queries; none where they are chosen.
         words: of each class.
+        chosen: tells the prompts of a query, where they are chosen.
     """
 
-    prompts: tuple[tuple[Demonstration, ...], ...]
+    prompts: Prompts
     words: tuple[tuple[str, ...], ...]
+    chosen: Callable[[Text], Prompts] | None = None
+
+    def of(self, query: Text) -> Prompts:
+        """The prompts that a query stands behind."""
+        return self.prompts if self.chosen is None else self.chosen(query)
 
 
 class InContext:
@@ -59,6 +69,8 @@ class InContext:
             classes' words.
         score: of an answer of several words: "sum" or "mean" of log-probabilities.
         calibration: contextual, domain or batch (``metaft parts calibration``); none if None.
+        choice: of the demonstrations that are shown: nearest or validation (``metaft parts choice``), which says their
+            order too; all if None.
         direction: "direct", or "channel": how probable the query is behind the class (Min et al. 2022).
         prompts: into how many prompts the support set is divided, whose answers are put together.
         combine: their answers: the "average" of probabilities, or "votes".
@@ -82,6 +94,7 @@ class InContext:
         order: Order = "shuffled",
         score: Score = "sum",
         calibration: str | None = None,
+        choice: str | None = None,
         direction: Direction = "direct",
         prompts: int = 1,
         combine: Combine = "average",
@@ -98,12 +111,18 @@ class InContext:
         require_count(prompts, "prompts of in-context", 1)
         if shots == 0 and prompts > 1:
             raise MetaftError("in-context: without shots there is nothing to divide into prompts; leave prompts out")
+        if choice is not None and shots == 0:
+            raise MetaftError(f"in-context: without shots choice={choice} has nothing to choose from; leave one out")
+        if choice is not None and order != "shuffled":
+            raise MetaftError(f"in-context: choice={choice} says the order of what it chooses; leave order={order} out")
         self.model, self.texts, self.params = model.eval(), texts, {}
         self.tokenizer = tokenizer_of(model, self.name)
         self.shots, self.order, self.prompts, self.combine = shots, order, prompts, combine
         self.score, self.direction, self.seed = score, direction, require_seed(seed)
         self.calibration: Calibration | None = None if calibration is None else CALIBRATIONS.make(calibration)
         self.calibrated = calibration
+        self.choice: Choice | None = None if choice is None else CHOICES.make(choice)
+        self.chooses = choice
         dataset, pairs = ("", False) if texts is None else (texts.dataset, texts.pairs)
         self.patterns, self.pattern = find_pattern(pattern, dataset, pairs)
         self.prompter = Prompter(model, self.tokenizer, self.pattern, direction, score)
@@ -113,6 +132,11 @@ class InContext:
     def transductive(self) -> bool:
         """Whether the calibration looks at all queries."""
         return self.calibration is not None and self.calibration.transductive
+
+    @property
+    def other_weights(self) -> dict[str, Tensor]:
+        """Of networks that choose demonstrations, by name."""
+        return {} if self.choice is None else self.choice.weights()
 
     def asked(self, support: Sequence[Text], labels: Sequence[int], names: Sequence[str]) -> Asked:
         """What the prompts of a task say.
@@ -130,6 +154,7 @@ class InContext:
         """
         words = words_for(names, self.patterns.words_of(self.pattern))
         examples = [(text, words[label][0], label) for text, label in zip(support, labels, strict=True)]
+        said = 0
         if self.shots is not None:
             kept, seen = [], [0] * len(names)
             for example in examples:
@@ -144,15 +169,32 @@ class InContext:
             examples = kept
         if self.order == "shuffled":
             examples = sorted(examples, key=lambda example: (example[0], example[1]))
-            said = hashlib.sha256(repr([example[:2] for example in examples]).encode()).digest()  # the task's own
-            place = generator(self.seed, "demonstrations", int.from_bytes(said[:8], "big")).permutation(len(examples))
+            digest = hashlib.sha256(repr([example[:2] for example in examples]).encode()).digest()  # the task's own
+            said = int.from_bytes(digest[:8], "big")
+            place = generator(self.seed, "demonstrations", said).permutation(len(examples))
             examples = [examples[i] for i in place]
         elif self.order == "by-class":
             examples = sorted(examples, key=lambda example: example[1])
-        if self.prompts > max(len(examples), 1):
-            raise MetaftError(f"in-context: {self.prompts} prompts, and {len(examples)} demonstrations; take fewer")
-        shown = tuple((text, word) for text, word, _ in examples)
-        return Asked(tuple(shown[i :: self.prompts] for i in range(self.prompts)), tuple(words))
+        shown = [(text, word) for text, word, _ in examples]
+        if self.choice is None:
+            return Asked(self._divided(shown), tuple(words))
+
+        def ask(places: Sequence[int], others: Sequence[int]) -> Tensor:
+            prompts, texts = self._divided([shown[i] for i in places]), [shown[i][0] for i in others]
+            each = [self._of_prompt([one] * len(texts), texts, words, choosing=True) for one in prompts]
+            return torch.stack(each).log_softmax(-1).logsumexp(0)
+
+        candidates = Candidates(
+            tuple(text for text, _ in shown), tuple(label for _, _, label in examples), self.model, self.tokenizer,
+            ask, generator(self.seed, "choice", said),
+        )  # fmt: skip
+        chooser = self.choice.chooser(candidates)
+        return Asked((), tuple(words), lambda query: self._divided([shown[i] for i in chooser(query)]))
+
+    def _divided(self, shown: Sequence[Demonstration]) -> Prompts:
+        if self.prompts > max(len(shown), 1):
+            raise MetaftError(f"in-context: {self.prompts} prompts, and {len(shown)} demonstrations; take fewer")
+        return tuple(tuple(shown[i :: self.prompts]) for i in range(self.prompts))
 
     def scores(self, asked: Asked, queries: Sequence[Text]) -> Tensor:
         """Answers of one task.
@@ -167,7 +209,8 @@ class InContext:
         Raises:
             MetaftError: if a prompt does not fit into the network's places.
         """
-        each = [self._of_prompt(shown, queries, asked.words) for shown in asked.prompts]
+        shown = [asked.of(query) for query in queries]
+        each = [self._of_prompt([own[i] for own in shown], queries, asked.words) for i in range(self.prompts)]
         if len(each) == 1:
             return each[0]
         together = torch.stack(each)
@@ -179,17 +222,42 @@ class InContext:
         return together.log_softmax(-1).logsumexp(0)
 
     def _of_prompt(
-        self, shown: Sequence[Demonstration], queries: Sequence[Text], words: Sequence[Sequence[str]]
+        self,
+        shown: Sequence[Sequence[Demonstration]],
+        queries: Sequence[Text],
+        words: Sequence[Sequence[str]],
+        choosing: bool = False,
     ) -> Tensor:
-        fitted, texts, cut = self.prompter.fitted(shown, queries, words)
-        self.cut += cut
-        if not self.sent and texts:
-            self.sent = self.prompter.head(fitted) + self.pattern.asked(texts[0])
-        more = [] if self.calibration is None else [self._input(text) for text in self.calibration.asks()]
-        found = self.prompter.scores(fitted, [*texts, *more], words)
-        if self.calibration is None:
-            return found
-        return self.calibration(found[: len(texts)], found[len(texts) :], lambda: self.prompter.prior(words))
+        """Answers of queries behind their demonstrations; nothing is noted while these are being chosen."""
+        fitted, texts = list[tuple[Demonstration, ...]](), list[Text]()
+        for part in self._fitted_together(len(queries)):
+            head, own, cut = self.prompter.fitted(shown[part[0]], [queries[i] for i in part], words)
+            fitted += [tuple(head)] * len(own)
+            texts += own
+            self.cut += 0 if choosing else cut
+        if not self.sent and texts and not choosing:
+            self.sent = self.prompter.head(fitted[0]) + self.pattern.asked(texts[0])
+        calibration = self.calibration
+        if calibration is None or (choosing and calibration.transductive):
+            return self.prompter.scores_each(fitted, texts, words)
+        heads, more = list(dict.fromkeys(fitted)), [self._input(text) for text in calibration.asks()]
+        behind_each = [*fitted, *(head for head in heads for _ in more)]
+        found = self.prompter.scores_each(behind_each, [*texts, *(more * len(heads))], words)
+        scores, behind = found[: len(texts)], found[len(texts) :].unflatten(0, (len(heads), len(more)))
+        prior = cache(lambda: self.prompter.prior(words))
+        if calibration.transductive:  # over all queries, whatever they stand behind
+            return calibration(scores, behind.flatten(0, 1), prior)
+        answers = torch.empty_like(scores)
+        for one, own_behind in zip(heads, behind, strict=True):
+            places = [i for i, held in enumerate(fitted) if held == one]
+            answers[places] = calibration(scores[places], own_behind, prior)
+        return answers
+
+    def _fitted_together(self, queries: int) -> list[list[int]]:
+        """The places of queries whose texts are cut together: those of one prompt."""
+        if self.choice is not None and self.choice.own:
+            return [[i] for i in range(queries)]
+        return [list(range(queries))] if queries else []
 
     def _input(self, text: str) -> Text:
         return (text, text) if self.pattern.takes_pairs else text
@@ -274,7 +342,8 @@ class InContext:
             "words": described(self.patterns.words_of(self.pattern)),
             **({"instruction": self.pattern.instruction} if self.pattern.instruction else {}),
             "shots": "all" if self.shots is None else self.shots,
-            "order": self.order,
+            "order": self.order if self.chooses is None else "chosen",
+            **({} if self.chooses is None else {"choice": self.chooses}),
             "score": self.score,
             "calibration": self.calibrated or "none",
             "direction": self.direction,

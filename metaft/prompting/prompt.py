@@ -54,8 +54,7 @@ class Prompter:
         Args:
             demonstrations: in order.
         """
-        template = self.pattern.channel if self.direction == "channel" else self.pattern.text
-        written = [filled(template, self.pattern.fields(text, answer)) for text, answer in demonstrations]
+        written = [filled(self.template, self.pattern.fields(text, answer)) for text, answer in demonstrations]
         pieces = [self.pattern.instruction, *written] if self.pattern.instruction else written
         return "".join(piece + self.pattern.between for piece in pieces)
 
@@ -75,12 +74,49 @@ class Prompter:
         Raises:
             MetaftError: if a prompt is longer than the model has places, cut or not.
         """
-        head = self.head(demonstrations)
+        return self._behind([self.head(demonstrations)] * len(queries), queries, words)
+
+    def scores_each(
+        self,
+        shown: Sequence[Sequence[Demonstration]],
+        queries: Sequence[Text],
+        words: Sequence[Sequence[str]],
+    ) -> Tensor:
+        """As `scores`, each query behind demonstrations of its own; those of several queries are read once.
+
+        Args:
+            shown: the demonstrations of each query, in order.
+            queries: inputs.
+            words: of each class.
+
+        Returns:
+            Log-probabilities, ``float64 [queries, classes]``.
+
+        Raises:
+            MetaftError: as `scores`.
+        """
+        heads = [self.head(one) for one in shown]
+        of_head: dict[str, list[int]] = {}
+        for i, head in enumerate(heads):
+            of_head.setdefault(head, []).append(i)
+        together, alone = list[list[int]](), list[int]()
+        for places in of_head.values():
+            if len(places) == 1 and self.direction == "direct":
+                alone += places  # nothing to share: they fill one pass
+            else:
+                together.append(places)
+        found = torch.zeros(len(queries), len(words), dtype=torch.float64)
+        for places in [*together, alone] if alone else together:
+            found[places] = self._behind([heads[i] for i in places], [queries[i] for i in places], words)
+        return found
+
+    def _behind(self, heads: Sequence[str], queries: Sequence[Text], words: Sequence[Sequence[str]]) -> Tensor:
         flat = [word for own in words for word in own]
         if self.direction == "channel":
-            found = self._channel(head, queries, flat)
+            found = self._channel(heads, queries, flat)
         else:
-            found = self._scored([(head + self.pattern.asked(query), flat) for query in queries])
+            asked = [head + self.pattern.asked(query) for head, query in zip(heads, queries, strict=True)]
+            found = self._scored([(text, flat) for text in asked])
         ends = torch.tensor([len(own) for own in words]).cumsum(0).tolist()
         begins = [0, *ends]
         return torch.stack([found[:, b:e].logsumexp(-1) for b, e in zip(begins, ends, strict=False)], dim=-1)
@@ -92,11 +128,11 @@ class Prompter:
         found = self._scored([(end, flat)])[0]
         return torch.stack([part.logsumexp(0) for part in found.split([len(own) for own in words])])
 
-    def _channel(self, head: str, queries: Sequence[Text], words: Sequence[str]) -> Tensor:
+    def _channel(self, heads: Sequence[str], queries: Sequence[Text], words: Sequence[str]) -> Tensor:
         """``[queries, words]``: log p(input | answer), the answers' prompts being read once for all inputs."""
         asked = []
         for word in words:
-            for query in queries:
+            for head, query in zip(heads, queries, strict=True):
                 fields = self.pattern.fields(query, word)
                 whole = filled(self.pattern.channel, fields)
                 empty = filled(self.pattern.channel, {**dict.fromkeys(fields, ""), ANSWER: word})
@@ -133,13 +169,17 @@ class Prompter:
         places = getattr(self.model, "places", None)
         if places is None or not queries:
             return list(demonstrations), list(queries), 0
-        longest = max((word for own in words for word in own), key=len)
+        flat = [word for own in words for word in own]
+        pieces = dict(zip(flat, map(len, numbers(self.tokenizer, flat)), strict=True))
+        longest = sorted(flat, key=lambda word: pieces[word])[-3:]  # by pieces: a short word may have many
 
         def length(most: int) -> int:
             shown = [(shortened(text, most), answer) for text, answer in demonstrations]
             cut = sorted((shortened(query, most) for query in queries), key=lambda text: len("".join(parts_of(text))))
             head = self.head(shown)
-            written = [head + filled(self._template, self.pattern.fields(text, longest)) for text in cut[-3:]]
+            written = [
+                head + filled(self.template, self.pattern.fields(text, word)) for text in cut[-3:] for word in longest
+            ]
             return max(map(len, numbers(self.tokenizer, written)))
 
         every = [text for text, _ in demonstrations] + list(queries)
@@ -157,7 +197,8 @@ class Prompter:
         return shown, [shortened(query, most) for query in queries], cut
 
     @property
-    def _template(self) -> str:
+    def template(self) -> str:
+        """How an input and its answer are written, in this direction."""
         return self.pattern.channel if self.direction == "channel" else self.pattern.text
 
 

@@ -96,6 +96,27 @@ def test_tables_page_picture_and_going_on(folder: Path, monkeypatch: pytest.Monk
     assert len((out / "cells.jsonl").read_text().splitlines()) == 4
 
 
+def test_direction_and_score_are_the_learners(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, asked_how = grid.answered, []
+    monkeypatch.setattr(
+        "metaft.commands.variance.answered",
+        lambda prompter, *rest: (asked_how.append(prompter), plain(prompter, *rest))[1],
+    )
+    (folder / "both.toml").write_text(PATTERNS + 'channel = "{answer}: {text}"\n')
+    words = asked(folder, "--out", str(folder / "channel"), "--calibration", "none", "--sets", "1")
+    done = run(*words, "--patterns", str(folder / "both.toml"), "--direction", "channel", "--score", "mean")
+    assert done.exit_code == 0, done.output
+    assert "in-context:backbone=stories260k,direction=channel,score=mean" in done.stdout
+    assert {(one.direction, one.score, one.pattern.name) for one in asked_how} == {("channel", "mean", "two")}
+    held = json.loads((folder / "channel" / "variance.json").read_text())
+    assert (held["direction"], held["score"]) == ("channel", "mean")
+    assert held["patterns"] == {"two": {"text": "{answer}: {text}", "words": [["soft"], ["loud"]]}}
+    asked_how.clear()
+    again = run(*words, "--patterns", str(folder / "both.toml"), "--direction", "channel", "--resume")
+    assert (again.exit_code, len(asked_how)) == (0, 2), again.output  # another score is another cell
+    assert [one.score for one in asked_how] == ["sum", "sum"]
+
+
 def test_what_was_stopped_is_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain, turns = grid.answered, iter(range(3))
 
@@ -122,6 +143,8 @@ def test_what_was_stopped_is_kept(folder: Path, monkeypatch: pytest.MonkeyPatch)
         (["--queries", "60"], "need 32 different texts of each class, and 'cats' has 16"),
         (["--seed", "-1"], "seed = -1"),
         (["--split", "tests"], "'tests'"),
+        (["--direction", "chanel"], "'chanel'"),
+        (["--direction", "channel"], "pattern 'one' has no form for the channel; take direction=direct"),
         (["--resume"], "no table of variance in"),
     ],
 )

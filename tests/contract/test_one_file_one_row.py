@@ -206,8 +206,8 @@ class Hidden(Masked):
 
 def test_every_kind_of_part_is_tried() -> None:
     # Heads are options of feature-extraction; an addition comes with its learner; words have a test of their own, and
-    # calibrations one beside theirs.
-    assert {*TABLES} == {*PARTS, "head", "addition", "words", "calibration"}
+    # calibrations and choices one beside theirs.
+    assert {*TABLES} == {*PARTS, "head", "addition", "words", "calibration", "choice"}
 
 
 TEXT_SET = """

@@ -84,7 +84,18 @@ def test_the_order_is_the_seeds_and_not_the_batchs() -> None:
     assert len(sent) == 6  # every order
 
 
-@pytest.mark.parametrize("options", [{}, {"order": "by-class"}, {"shots": 0}, {"calibration": "batch"}])
+KEPT: list[dict[str, Any]] = [
+    {},
+    {"order": "by-class"},
+    {"shots": 0},
+    {"calibration": "batch"},
+    {"choice": "nearest:count=2"},
+    {"choice": "nearest:count=2,features=model", "calibration": "batch"},
+    {"choice": "validation:count=1,per_class=true,tries=3"},
+]
+
+
+@pytest.mark.parametrize("options", KEPT)
 def test_it_keeps_what_every_learner_keeps_to(options: dict[str, Any]) -> None:
     """As in test_contract.py: orders, labels of queries and other queries change nothing, nor is anything drawn."""
     tasks = family(shots=1 if "order" in options else 2)

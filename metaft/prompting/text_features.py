@@ -1,0 +1,94 @@
+"""Vectors of texts that are held against each other: by their words, or by the states of a network."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metaft.additions.prompt_start import tokenizer_of
+from metaft.data.texts.labelled_texts import Text, parts_of
+from metaft.data.texts.tokenizer import Tokenizer
+from metaft.errors import MetaftError
+from metaft.models.text_vector import TextVector
+
+MOST_KEPT = 2**14
+"""Texts whose vectors a network keeps: few tasks have texts of their own alone."""
+MEAN = TextVector()
+
+Features = Callable[[Text], Tensor]
+"""From a text to its vector, ``[width]``."""
+
+
+def tf_idf(texts: Sequence[Text]) -> Features:
+    """How often each word of some texts stands in one, rare words counting more.
+
+    tf · (ln((1 + n) / (1 + df)) + 1), smoothed as in scikit-learn; n texts, of which df have the word. Words are of
+    letters and digits, in small letters. Words that none of the texts has count nothing.
+
+    Args:
+        texts: whose words are known.
+
+    Returns:
+        The vector of any text, ``float64``.
+    """
+    told = Counter(word for text in texts for word in set(_words(text)))
+    place = {word: i for i, word in enumerate(sorted(told))}
+    weight = {word: math.log((1 + len(texts)) / (1 + count)) + 1 for word, count in told.items()}
+
+    def features(text: Text) -> Tensor:
+        found = torch.zeros(len(place), dtype=torch.float64)
+        for word, count in Counter(_words(text)).items():
+            if word in place:
+                found[place[word]] = count * weight[word]
+        return found
+
+    return features
+
+
+def own_states(model: Any, tokenizer: Tokenizer) -> Features:
+    """The mean over words of a language model's last states.
+
+    Args:
+        model: with ``last_states(ids)``, in evaluation mode.
+        tokenizer: of its words.
+    """
+    return _of_network(lambda ids: MEAN([model.last_states(ids)], ids), model, tokenizer)
+
+
+def of_network(model: Any, whose: str) -> Features:
+    """The vectors that a network makes of texts, see `metaft.models.text_vector`.
+
+    Args:
+        model: the network, in evaluation mode.
+        whose: who asks, for messages.
+
+    Raises:
+        MetaftError: if it makes none, or nobody knows its tokenizer.
+    """
+    if not isinstance(getattr(model, "vector", None), TextVector):
+        raise MetaftError(f"{whose}: this {type(model).__name__} makes no vector of a text; take hf:minilm")
+    return _of_network(lambda ids: model.vector(model.states(ids), ids), model, tokenizer_of(model, whose))
+
+
+def _of_network(read: Callable[[Tensor], Tensor], model: Any, tokenizer: Tokenizer) -> Features:
+    places, device = getattr(model, "places", None), next(model.parameters()).device
+
+    @lru_cache(maxsize=MOST_KEPT)
+    @torch.no_grad()
+    def features(text: Text) -> Tensor:
+        """One at a time: read together, texts would change each other's last digits, and who is nearest."""
+        ids = tokenizer.cut([text], places)[0].long().to(device)
+        return read(ids[None])[0].double().cpu()
+
+    return features
+
+
+def _words(text: Text) -> list[str]:
+    return [word for part in parts_of(text) for word in re.findall(r"\w+", part.lower())]
