@@ -51,9 +51,11 @@ def in_words_of(family: TaskFamily, own: Tokenizer, most: int | None, pattern: P
 def _written(texts: Sequence[Text], own: Tokenizer, most: int | None, pattern: Pattern) -> tuple[str, ...]:
     """Texts in the pattern; of one that is too long the words of the input are left out from behind."""
     found = [pattern.prompt(text) for text in texts]
+    if most is None:
+        return tuple(found)
     length = lambda written: int(own.encode([written])[1][-1])
     spelled = lambda written: len(written.encode()) + len(own.specials)  # there are no more words than that
-    long = [] if most is None else [i for i, written in enumerate(found) if spelled(written) > most < length(written)]
+    long = [i for i, written in enumerate(found) if spelled(written) > most < length(written)]
     for i in long:
         fits = lambda count, text=texts[i]: length(pattern.prompt(shortened(text, count))) <= most
         kept = largest(fits, max(len(part.split()) for part in parts_of(texts[i])))
