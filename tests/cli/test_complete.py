@@ -53,6 +53,15 @@ def test_a_run_of_ones_own_goes_on(tmp_path: Path) -> None:
     done = run(out, "the king", "--words", "3", "--answers", "queen,king")
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith("the king")
+    rows = [f"{name} number {i} sees the house,{name}" for name in ("king", "queen") for i in range(3)]
+    (tmp_path / "own.csv").write_text("\n".join(["text,label", *rows]))
+    words = ["compare", f"in-context:backbone={out},shots=0,pattern=text", "--dataset", "texts", "--data-root",
+             str(tmp_path / "own.csv"), "--tokenizer", out, "--split", "all", "--ways", "2", "--queries", "1",
+             "--tasks", "2", "--seeds", "1", "--out", str(tmp_path / "compared")]  # fmt: skip
+    words.insert(2, f"fine-tuning:backbone={out},pattern=text,head=words,steps=1")
+    compared = CliRunner().invoke(cli, words)
+    assert compared.exit_code == 0, compared.output
+    assert "fine-tuning" in compared.output
     long = run(out, "the king " * 9)
     assert (long.exit_code, long.stdout, long.stderr.count("\n")) == (2, "", 1)
     assert "longer than the 16 places that this model has; shorten it" in long.stderr

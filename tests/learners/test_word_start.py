@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +34,16 @@ WORDS = {"dog": ("house",), "king": ("king", "answer"), "neighbour": ("old",)}  
 
 
 def family(own: Tokenizer | None = None, **more: Any) -> Episodes:
-    options: dict[str, Any] = {"ways": 3, "shots": 1, "queries": 2, **more}
+    options: dict[str, Any] = {"ways": 2, "shots": 1, "queries": 2, **more}
     return Episodes(tokenised(LabelledTexts.of(CLASSES), own or words()), **options)
 
 
+@lru_cache(maxsize=1)
 def ours() -> Any:
     return network(2000)
 
 
+@lru_cache(maxsize=1)
 def llama() -> Any:
     """Hugging Face's, with a tokenizer that ends texts by a word of its own."""
     transformers = pytest.importorskip("transformers", reason="the extra text is not installed")
@@ -104,7 +107,7 @@ def test_before_the_first_step_scores_are_the_models_own_of_the_words(make: Any)
         first, _, queries = said(tasks, batch, task)
         expected.append(torch.stack([plain_scores(model, prompt(text))[first] for text in queries]))
     assert float(torch.stack(expected).std()) > 0.1
-    for options in ({}, {"scope": "none"}, {"scope": "all,!head"}):
+    for options in ({"scope": "none"}, {"scope": "all,!head"}):
         one = learner(model, tasks, steps=0, **options)[0]
         same = lambda found: torch.testing.assert_close(found, torch.stack(expected), rtol=0, atol=1e-5)
         same(one.curve(batch)[0])
@@ -184,7 +187,6 @@ def test_every_schedule_begins_there() -> None:
     for options in (
         {"schedule": "head-first", "head_steps": 1},
         {"schedule": "rotating"},
-        {"linearised": True},
         {"schedule": "head-first", "head_steps": 1, "linearised": True},
     ):
         found = learner(ours(), tasks, steps=2, rate=0.1, **options)[0].curve(batch)
@@ -256,4 +258,4 @@ def test_what_does_not_go_together_is_one_line() -> None:
     ):
         learner(ours(), tasks, objective="kl")
     with pytest.raises(MetaftError, match="head 'words' scores the words of classes, and this is a regression"):
-        learner(ours(), tasks)[0].adapt(batch.support_x, torch.zeros(1, 3, 1))
+        learner(ours(), tasks)[0].adapt(batch.support_x, torch.zeros(1, 2, 1))
