@@ -67,7 +67,7 @@ def test_words_count_as_scikit_learn_counts_them() -> None:
 def test_nearest_are_those_of_numpy(count: int) -> None:
     choose = CHOICES.make(f"nearest:count={count}").chooser(candidates())
     turned = CHOICES.make(f"nearest:count={count},order=nearest-first").chooser(candidates())
-    for query in QUERIES:
+    for query in [*QUERIES, *SENTENCES[1:30:7]]:
         near = cosines(query)
         found = choose(query)
         assert (len(found), turned(query)) == (count, found[::-1])
