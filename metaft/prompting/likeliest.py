@@ -12,8 +12,8 @@ from torch.nn.utils.rnn import pad_sequence
 from metaft.models.kv_cache import KVCache, read_on
 from metaft.prompting.log_probability import Ids, common_length, log_probabilities
 
-AT_ONCE = 4
-"""Answers to a text that are scored in a turn."""
+AT_ONCE = 6
+"""Answers to a text that are scored in the first turn; in each further one twice as many."""
 TEXTS = 32
 
 
@@ -34,18 +34,18 @@ def likeliest(model: Any, asked: Sequence[tuple[Ids, Sequence[Ids]]]) -> Tensor:
     whole, found = bounds.split([len(answers) for _, answers in asked]), torch.zeros(len(asked), dtype=torch.long)
     scores = [own.clone() for own in whole]
     ready = [torch.tensor([len(one) == 1 for one in answers]) for _, answers in asked]
-    todo = list(range(len(asked)))
+    todo, at_once = list(range(len(asked))), AT_ONCE
     while todo:
         turn: list[tuple[int, int]] = []
         for number in todo:
             best = scores[number][ready[number]].max() if ready[number].any() else torch.tensor(-torch.inf)
             open_ = ((~ready[number]) & (scores[number] >= best)).nonzero()[:, 0]
-            order = scores[number][open_].argsort(descending=True, stable=True)[:AT_ONCE]
+            order = scores[number][open_].argsort(descending=True, stable=True)[:at_once]
             turn += [(number, int(answer)) for answer in open_[order]]
         pairs = [(asked[number][0], asked[number][1][answer]) for number, answer in turn]
         for (number, answer), value in zip(turn, log_probabilities(model, pairs), strict=True):
             scores[number][answer], ready[number][answer] = value, True
-        todo = sorted({number for number, _ in turn})
+        todo, at_once = sorted({number for number, _ in turn}), 2 * at_once
     for number, (own, done) in enumerate(zip(scores, ready, strict=True)):
         found[number] = own.where(done, -torch.inf).argmax()
     return found
