@@ -106,12 +106,14 @@ class Asking:
         tokenizer: of its words.
         relation: the facts.
         division: of them.
+        progress: called with what is being done.
     """
 
     model: Any
     tokenizer: Tokenizer
     relation: Relation
     division: Division
+    progress: Callable[[str], object] = lambda text: None
 
     def told(
         self, prompt: str, pattern: Pattern, shown: Sequence[Fact] = (), model: Any = None, begun: float | None = None,
@@ -128,6 +130,7 @@ class Asking:
             facts: more of how it was made.
         """
         start = time.perf_counter() if begun is None else begun
+        self.progress(f"{prompt}: {len(self.division.test)} subjects …")
         network, objects = model or self.model, self.relation.objects
         head = Prompter(network, self.tokenizer, pattern).head(shown)
         asked = [(head + pattern.asked(subject), objects) for subject, _ in self.division.test]
@@ -137,7 +140,9 @@ class Asking:
         labels = [objects.index(one) for _, one in self.division.test]
         freely = leads(network, [row[label] for row, label in zip(rows, labels, strict=True)]).numpy()
         seconds = time.perf_counter() - start
-        return Told(prompt, pattern.text, answers, np.array(answers) == labels, freely, round(seconds, 2), facts)
+        told = Told(prompt, pattern.text, answers, np.array(answers) == labels, freely, round(seconds, 2), facts)
+        self.progress(f"{prompt}: {int(told.right.sum())} of {len(labels)} right")
+        return told
 
     def pairs(self, some: Sequence[Fact], pattern: Pattern) -> list[tuple[Ids, Ids]]:
         """Subjects as texts, each with its own object behind it."""
@@ -201,12 +206,12 @@ def facts_in(
     if shots > train:
         raise MetaftError(f"{shots} shots are shown out of {train} training subjects; ask for fewer, or train on more")
     progress(f"{model} …")
-    asking = Asking(*causal_model(model, seed), held, division)
-    found = _plain(asking, shots, paraphrases, progress)
+    asking = Asking(*causal_model(model, seed), held, division, progress)
+    found = _plain(asking, shots, paraphrases)
     if trigger_length:
-        found.append(_behind_trigger(asking, trigger_length, trigger_steps, seed, progress))
+        found.append(_behind_trigger(asking, trigger_length, trigger_steps, seed))
     if prompt_length:
-        found.append(_behind_soft_prompt(asking, prompt_length, prompt_steps, seed, progress))
+        found.append(_behind_soft_prompt(asking, prompt_length, prompt_steps, seed))
     summary = _summary(asking, found)
     if out is not None:
         extra = {
@@ -223,23 +228,20 @@ def facts_in(
     return found, summary
 
 
-def _plain(asking: Asking, shots: int, paraphrases: int, progress: Callable[[str], object]) -> list[Told]:
+def _plain(asking: Asking, shots: int, paraphrases: int) -> list[Told]:
     """Those for which nothing is trained. Of those without facts of their own answers are compared."""
     usual, *others = (Pattern(text, between=BETWEEN) for text in asking.relation.templates)
-    progress(f"{ZERO} …")
     found = [asking.told(ZERO, usual)]
     for name, count in ((ONE, 1), (f"{shots}-shot", shots)):
         if shots >= count > 0 and name not in [one.prompt for one in found]:
-            progress(f"{name} …")
             shown = asking.division.train[:count]
             found.append(asking.told(name, usual, shown, demonstrations=[list(fact) for fact in shown]))
     for number, pattern in enumerate(others[:paraphrases], start=1):
-        progress(f"paraphrase {number} of {len(others[:paraphrases])} …")
         found.append(asking.told(f"paraphrase {number}", pattern))
     return found
 
 
-def _behind_trigger(asking: Asking, length: int, steps: int, seed: int, progress: Callable[[str], object]) -> Told:
+def _behind_trigger(asking: Asking, length: int, steps: int, seed: int) -> Told:
     start, objects = time.perf_counter(), asking.relation.objects
     label = {one: number for number, one in enumerate(objects)}
     train, validation = (
@@ -248,7 +250,7 @@ def _behind_trigger(asking: Asking, length: int, steps: int, seed: int, progress
     found = search(
         asking.model, asking.tokenizer, TEMPLATE, train, validation, [(one,) for one in objects],
         seed=seed, length=length, steps=steps, without=objects,
-        progress=lambda number, step: progress(
+        progress=lambda number, step: asking.progress(
             f"trigger: step {number} of {steps}, validation loss {step.validation:.3f}, {step.trigger!r} …"
         ),
     )  # fmt: skip
@@ -256,13 +258,13 @@ def _behind_trigger(asking: Asking, length: int, steps: int, seed: int, progress
     return asking.told("trigger", found.pattern, begun=start, **told)
 
 
-def _behind_soft_prompt(asking: Asking, length: int, steps: int, seed: int, progress: Callable[[str], object]) -> Told:
+def _behind_soft_prompt(asking: Asking, length: int, steps: int, seed: int) -> Told:
     start, pattern = time.perf_counter(), Pattern(asking.relation.templates[0], between=BETWEEN)
     losses: list[float] = []
 
     def report(step: int, loss: float) -> None:
         losses.append(loss)
-        progress(f"soft prompt: step {step} of {steps}, validation loss {loss:.3f} …")
+        asking.progress(f"soft prompt: step {step} of {steps}, validation loss {loss:.3f} …")
 
     train, validation = (asking.pairs(some, pattern) for some in (asking.division.train, asking.division.validation))
     network = tuned(asking.model, train, validation, seed=seed, length=length, steps=steps, progress=report)
