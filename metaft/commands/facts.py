@@ -232,10 +232,9 @@ def _plain(asking: Asking, shots: int, paraphrases: int) -> list[Told]:
     """Those for which nothing is trained. Of those without facts of their own answers are compared."""
     usual, *others = (Pattern(text, between=BETWEEN) for text in asking.relation.templates)
     found = [asking.told(ZERO, usual)]
-    for name, count in ((ONE, 1), (f"{shots}-shot", shots)):
-        if shots >= count > 0 and name not in [one.prompt for one in found]:
-            shown = asking.division.train[:count]
-            found.append(asking.told(name, usual, shown, demonstrations=[list(fact) for fact in shown]))
+    for count in sorted({min(shots, 1), shots} - {0}):
+        name, shown = ONE if count == 1 else f"{count}-shot", asking.division.train[:count]
+        found.append(asking.told(name, usual, shown, demonstrations=[list(fact) for fact in shown]))
     for number, pattern in enumerate(others[:paraphrases], start=1):
         found.append(asking.told(f"paraphrase {number}", pattern))
     return found
@@ -254,7 +253,11 @@ def _behind_trigger(asking: Asking, length: int, steps: int, seed: int) -> Told:
             f"trigger: step {number} of {steps}, validation loss {step.validation:.3f}, {step.trigger!r} …"
         ),
     )  # fmt: skip
-    told = {"trigger": found.text, "validation_loss": found.validation, "steps": [vars(step) for step in found.steps]}
+    told: dict[str, Any] = {
+        "trigger": found.text,
+        "validation_loss": found.validation,
+        "steps": [vars(step) for step in found.steps],
+    }
     return asking.told("trigger", found.pattern, begun=start, **told)
 
 
