@@ -43,7 +43,7 @@ def gradient(model: Any, questions: Sequence[Question], given: Questions, length
     begins = torch.tensor([question.begin for question in questions for _ in question.answers], device=like.device)
     places = begins[:, None] + torch.arange(length, device=like.device)
     rows = torch.arange(len(pairs), device=like.device)[:, None].expand_as(places)
-    moved = torch.zeros(length, vectors_width(layer), dtype=like.dtype, device=like.device, requires_grad=True)
+    moved = torch.zeros(length, _width(layer), dtype=like.dtype, device=like.device, requires_grad=True)
 
     def after(_: Any, __: Any, vectors: Tensor) -> Tensor:
         change = torch.zeros_like(vectors).index_put((rows, places), moved.expand(len(pairs), -1, -1))
@@ -76,6 +76,6 @@ def estimates(gradients: Tensor, vectors: Tensor, trigger: Ids) -> Tensor:
     return found - found.gather(1, torch.tensor(trigger, device=found.device)[:, None])
 
 
-def vectors_width(layer: Any) -> int:
+def _width(layer: Any) -> int:
     """How many numbers a word's vector has."""
     return int(layer.embedding_dim)
