@@ -22,6 +22,7 @@ from metaft.errors import MetaftError
 from metaft.evaluation.facts_report import Told, consistency, markdown, results
 from metaft.evaluation.report import write_result
 from metaft.files import folder_path, write_atomically
+from metaft.plain_json import finite
 from metaft.prompting.continuations import branches
 from metaft.prompting.likeliest import leads, likeliest
 from metaft.prompting.log_probability import Ids
@@ -220,7 +221,7 @@ def facts_in(
             "relation": {"name": held.name, "label": held.label, "objects": len(held.objects)},
             "subjects": {name: [subject for subject, _ in some] for name, some in vars(division).items()},
             "right": [one for _, one in division.test],
-            "consistency": consistency([one for one in found if not one.facts]),
+            "consistency": finite(consistency([one for one in found if not one.facts])),
         }
         _write(
             Path(folder_path(out)), found, held.objects, f"{model}: {held.label} ({held.name})", summary, seed, extra

@@ -71,11 +71,12 @@ def test_the_table_the_page_and_the_answers(root: Path, tmp_path: Path) -> None:
     taken = run(*asked, "--out", str(tmp_path / "out"))
     assert (taken.exit_code, taken.stderr.count("\n")) == (2, 1)
     assert "already holds a table of facts; give --overwrite to replace it" in taken.stderr
-    few = ["--shots", "0", "--trigger-length", "0", "--prompt-length", "0", "--overwrite"]
+    few = ["--shots", "0", "--trigger-length", "0", "--prompt-length", "0", "--paraphrases", "0", "--overwrite"]
     again = run(*asked, *few, "--out", str(tmp_path / "out"))
     assert again.exit_code == 0, again.output
-    other = json.loads((tmp_path / "out/facts.json").read_text())["results"]
-    assert list(other) == ["zero-shot", "paraphrase 1"]
+    whole = json.loads((tmp_path / "out/facts.json").read_text())
+    other = whole["results"]
+    assert (list(other), whole["consistency"]) == (["zero-shot"], None)
     assert other["zero-shot"]["answers"] == held["results"]["zero-shot"]["answers"]
 
 
