@@ -33,6 +33,7 @@ COMMANDS = {
     "analogies": ("metaft.cli.analogies", "Answer a : b = c : ? by word vectors, section by section."),
     "complete": ("metaft.cli.complete", "Go on with a prompt; score given answers to it."),
     "variance": ("metaft.cli.variance", "Say how far patterns, examples and orders move a prompt."),
+    "facts": ("metaft.cli.facts", "Ask a model for facts: examples, paraphrases, triggers, soft prompts."),
     "export": ("metaft.cli.export", "Write a run as a folder of peft or Hugging Face."),
     "tensorboard": ("metaft.cli.tensorboard", "Open TensorBoard on runs."),
     "parts": ("metaft.cli.parts", "List the named parts, their options and defaults."),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from metaft.errors import MetaftError, nearest
-from metaft.evaluation.statistics import student_t95
+from metaft.evaluation.statistics import student_t95, wilson
 
 EPSILON = 1e-3
 """Keeps 3CosMul from dividing by zero (Levy & Goldberg 2014, eq. 5)."""
@@ -141,15 +141,7 @@ def share(right: Tensor, pairs: Tensor) -> Share:
     variance = float((rest - rest.mean()).square().sum()) * (len(rest) - 1) / len(rest)
     mean = hits / count
     independent = mean * (1 - mean) / variance if variance > 0 and 0 < mean < 1 else len(names)
-    return Share(hits, count, *_wilson(mean, min(independent, count), student_t95(len(rest) - 1)))
-
-
-def _wilson(mean: float, count: float, z: float) -> tuple[float, float]:
-    """Wilson's interval of a share (Wilson 1927)."""
-    middle = mean + z**2 / (2 * count)
-    half = z * math.sqrt(mean * (1 - mean) / count + z**2 / (4 * count**2))
-    low, high = ((middle + sign * half) / (1 + z**2 / count) for sign in (-1, 1))
-    return max(0.0, low), min(1.0, high)
+    return Share(hits, count, *wilson(mean, min(independent, count), student_t95(len(rest) - 1)))
 
 
 def guessing(questions: Tensor, kinds: Tensor, words: int) -> tuple[float, float]:

@@ -17,6 +17,9 @@ from metaft.errors import MetaftError
 DIVERGED_ABOVE = 50.0
 """A regression task whose mean squared error exceeds this after adapting counts as diverged."""
 
+NORMAL95 = 1.959963984540054
+"""The 97.5% quantile of the normal distribution."""
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -180,6 +183,23 @@ def student_t95(freedom: float) -> float:
     if not freedom >= 1:
         raise MetaftError(f"Student's t needs at least 1 degree of freedom, got {freedom}")
     return float(stdtrit(freedom, 0.975))
+
+
+def wilson(mean: float, count: float, z: float = NORMAL95) -> tuple[float, float]:
+    """Wilson's interval of a share, which is not empty where all are right or none (Wilson 1927).
+
+    Args:
+        mean: the share, in [0, 1].
+        count: how many independent ones it is of, not always whole.
+        z: the quantile; that of a 95% interval of the normal distribution by default.
+
+    Returns:
+        Its lower and its upper end.
+    """
+    middle = mean + z**2 / (2 * count)
+    half = z * math.sqrt(mean * (1 - mean) / count + z**2 / (4 * count**2))
+    low, high = ((middle + sign * half) / (1 + z**2 / count) for sign in (-1, 1))
+    return max(0.0, low), min(1.0, high)
 
 
 def _vector(values: Tensor | Iterable[float]) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ WORDS = 2**10
 
 
 @torch.no_grad()
-def log_probabilities(model: Any, pairs: Sequence[tuple[Ids, Ids]]) -> Tensor:
+def log_probabilities(model: Any, pairs: Sequence[tuple[Ids, Ids]], unscored: Sequence[int] | None = None) -> Tensor:
     """Σ log p(word | all words before it) over each continuation.
 
     What all contexts begin with is read once, and every context once, however many continuations it has: their keys
@@ -27,6 +27,8 @@ def log_probabilities(model: Any, pairs: Sequence[tuple[Ids, Ids]]) -> Tensor:
     Args:
         model: a causal network in evaluation mode with ``last_states(ids)`` and ``word_scores(states)``.
         pairs: a context, of one word at least, and a continuation, perhaps empty.
+        unscored: how many words each continuation begins with that are read, and whose probability does not count;
+            none if None.
 
     Returns:
         ``float64 [pairs]``.
@@ -48,6 +50,7 @@ def log_probabilities(model: Any, pairs: Sequence[tuple[Ids, Ids]]) -> Tensor:
         if continuation:
             of_context.setdefault(context, []).append(i)
     found = torch.zeros(len(pairs), dtype=torch.float64)
+    left_out = torch.zeros(len(pairs), dtype=torch.long) if unscored is None else torch.tensor(unscored)
     for part in _portions([context[shared:] for context in of_context], list(of_context)):
         states, after = read_on(model, rows([context[shared:] for context in part]), before)
         ends = torch.tensor([len(context) - shared - 1 for context in part], device=device)
@@ -55,15 +58,17 @@ def log_probabilities(model: Any, pairs: Sequence[tuple[Ids, Ids]]) -> Tensor:
         here = [(row, i) for row, context in enumerate(part) for i in of_context[context]]
         first = _log_softmax(model.word_scores(last))
         chosen = torch.tensor([[row, pairs[i][1][0]] for row, i in here], device=device)
-        found[[i for _, i in here]] = first[chosen[:, 0], chosen[:, 1]].double().cpu()
+        told = first[chosen[:, 0], chosen[:, 1]].double().cpu()
+        found[[i for _, i in here]] = told.where(left_out[[i for _, i in here]] == 0, 0)
         longer = [(row, i) for row, i in here if len(pairs[i][1]) > 1]
         for some in _portions([pairs[i][1][:-1] for _, i in longer], longer):
             ids = rows([pairs[i][1][:-1] for _, i in some])
             states, _ = read_on(model, ids, after.rows(torch.tensor([row for row, _ in some], device=device)))
             next_ids = rows([pairs[i][1][1:] for _, i in some])
-            real = torch.arange(ids.shape[1], device=device) < torch.tensor(
-                [[len(pairs[i][1]) - 1] for _, i in some], device=device
-            )
+            places = torch.arange(ids.shape[1], device=device)
+            ends_here = torch.tensor([[len(pairs[i][1]) - 1] for _, i in some], device=device)
+            begins = (left_out[[i for _, i in some]] - 1)[:, None].to(device)
+            real = (places < ends_here) & (places >= begins)
             each = _log_softmax(model.word_scores(states[real]))
             said = each.gather(-1, next_ids[real].unsqueeze(-1)).squeeze(-1).double()
             sums = torch.zeros(len(some), dtype=torch.float64, device=device)

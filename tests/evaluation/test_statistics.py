@@ -15,6 +15,7 @@ from metaft.evaluation.statistics import (
     seed_spread,
     student_t95,
     summarise,
+    wilson,
 )
 
 stats = pytest.importorskip("scipy.stats")
@@ -50,6 +51,12 @@ def test_interval_covers_the_truth_19_times_in_20():
     hits = [abs(mean - 3) <= half for mean, half in (mean_interval(draws((4,))) for _ in range(2000))]
     # With a normal quantile in place of Student's the share would be about 0.85.
     assert 0.935 < np.mean(hits) < 0.965
+
+
+@pytest.mark.parametrize(("right", "count"), [(0, 10), (3, 10), (10, 10), (57, 100)])
+def test_a_share_has_wilsons_interval(right, count):
+    expected = stats.binomtest(right, count).proportion_ci(method="wilson")
+    assert wilson(right / count, count) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
 def test_few_values_claim_no_precision():

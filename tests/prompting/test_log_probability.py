@@ -38,6 +38,16 @@ def test_one_context_and_contexts_that_are_beginnings_of_others() -> None:
         torch.testing.assert_close(found, torch.tensor(expected[: len(some)], dtype=torch.float64), rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize("words", [1, 2**10])
+def test_the_first_words_of_a_continuation_may_be_left_out(words: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_probability, "WORDS", words)
+    model, whole = network(), (7, 8, 9, 10, 11, 12)
+    cut = [(whole[:begin], whole[begin:], count) for begin in (1, 2, 4) for count in range(len(whole) - begin + 1)]
+    expected = [probability(model, list(whole), len(before) + count) for before, _, count in cut]
+    found = log_probabilities(model, [(before, rest) for before, rest, _ in cut], [count for *_, count in cut])
+    torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64), rtol=0, atol=1e-9)
+
+
 def test_nothing_to_go_on_from_is_refused() -> None:
     assert log_probabilities(network(), []).shape == (0,)
     with pytest.raises(MetaftError, match="a text that is to be continued has no words"):
