@@ -5,7 +5,9 @@ Command: python -m experiments.prompts   (what is finished already is taken as i
 
 from __future__ import annotations
 
+import shutil
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from experiments.training import HERE
 from metaft.files import write_atomically
 from metaft.prompting import of_dataset
 
+MODEL, PROBES = "hf:smollm2", ("variance", "facts")
 PLAN = tomllib.loads((HERE / "prompts" / "plan.toml").read_text(encoding="utf-8"))
 
 
@@ -26,7 +29,7 @@ PLAN = tomllib.loads((HERE / "prompts" / "plan.toml").read_text(encoding="utf-8"
 @results_option
 @click.option("--seeds", default=3, show_default=True, help="orders of demonstrations, and seeds of what draws")
 @click.option("--tasks", default=20, show_default=True, help="support sets, at each number of shots")
-@click.option("--only", default="", help="data sets joined by commas; all of the plan if empty")
+@click.option("--only", default="", help="data sets joined by commas, variance, facts; all of the plan if empty")
 def main(runs: Path, results: Path, seeds: int, tasks: int, only: str) -> None:
     """Compare on each data set, and write the page of what has been compared so far."""
     for name, data in PLAN["data"].items():
@@ -38,7 +41,35 @@ def main(runs: Path, results: Path, seeds: int, tasks: int, only: str) -> None:
         metaft(*words)
         keep(runs / name, results, f"prompts-{name}")
         write(results, seeds, tasks)
+    for command in PROBES:
+        for name, asked in PLAN[command].items() if not only or command in only.split(",") else ():
+            folder = runs / f"{command}-{name}"
+            probe(command, asked["words"], folder)
+            kept = f"prompts-{command}-{name}"
+            for file in folder.glob(f"{command}.*"):
+                shutil.copy(file, results / f"{kept}{file.suffix}")
+            page = (folder / f"{command}.md").read_text(encoding="utf-8").replace(f"({command}.png)", f"({kept}.png)")
+            write_atomically(results / f"{kept}.md", page.encode())
+            write(results, seeds, tasks)
     click.echo(f"written: {results}/prompts*")
+
+
+def probe(command: str, words: Sequence[str], folder: Path) -> None:
+    """Ask the model on its own; what is finished is taken as it is.
+
+    Args:
+        command: "variance" or "facts".
+        words: of the command.
+        folder: that it fills.
+    """
+    if not (folder / f"{command}.json").exists():
+        again = ["--resume"] if (folder / "cells.jsonl").exists() else []
+        metaft(command, MODEL, *words, "--out", str(folder), *again)
+
+
+def tables(page: Path) -> str:
+    """A page without its title and its command, to stand within another."""
+    return "\n\n".join(part.replace("## ", "### ") for part in page.read_text(encoding="utf-8").split("\n\n")[2:])
 
 
 def write(results: Path, seeds: int, tasks: int) -> None:
@@ -52,7 +83,14 @@ def write(results: Path, seeds: int, tasks: int) -> None:
     files = {name: results / f"prompts-{name}.json" for name in PLAN["data"]}
     found = {name: cells(file) for name, file in files.items() if file.exists()}
     patterns = {name: of_dataset(name).find(None, pairs=name == "rte").text for name in found}
-    how: dict[str, Any] = {"plan": PLAN, "seeds": seeds, "tasks": tasks, "patterns": patterns}
+    probes = {}
+    for command in PROBES:
+        for name, asked in PLAN[command].items():
+            kept = f"prompts-{command}-{name}"
+            if (results / f"{kept}.md").exists():
+                body = tables(results / f"{kept}.md").strip()
+                probes[asked["title"]] = (f"metaft {command} {MODEL} {' '.join(asked['words'])}", body)
+    how: dict[str, Any] = {"plan": PLAN, "probes": probes, "seeds": seeds, "tasks": tasks, "patterns": patterns}
     page = render("experiments/prompts/page.md.j2", found=found, **how)
     write_atomically(results / "prompts.md", page.encode())
 
