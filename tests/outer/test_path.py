@@ -206,13 +206,10 @@ def test_a_start_from_the_support_set_compiles_to_the_same():
     same(without_bias(compiled), without_bias(eager))
 
 
+@pytest.mark.long  # the path is compiled piece by piece above, and other wholes in test_meta_gradient
 @pytest.mark.parametrize(
     "how",
-    [
-        {"begin": True, "per_step": True},
-        pytest.param({"begin": True}, marks=pytest.mark.long),
-        pytest.param({"per_step": True}, marks=pytest.mark.long),
-    ],
+    [{"begin": True, "per_step": True}, {"begin": True}, {"per_step": True}],
     ids=["both", "begin", "per step"],
 )
 def test_the_whole_compiles_to_the_same(how):
