@@ -10,7 +10,7 @@ import torch
 from metaft.errors import MetaftError
 from metaft.prompting.pattern import Pattern
 from metaft.prompting.prompt import Prompter, shortened
-from tests.prompting.small import network, probability, words
+from tests.prompting.small import SENTENCES, network, probability, words
 
 PATTERN = Pattern("Review: {text}\nSentiment: {answer}", "Sentiment: {answer}\nReview: {text}", "Reviews.")
 SHOWN = [("A dog likes the house.", "good"), ("The king sells the car.", "bad")]
@@ -77,3 +77,12 @@ def test_texts_are_cut_alike_and_the_pattern_never() -> None:
     with pytest.raises(MetaftError, match="a prompt of 40 demonstrations is longer than the 200 places"):
         prompter.fitted([("short", "good")] * 40, QUERIES, CLASSES)
     assert shortened(("a b c", "d"), 2) == ("a b", "d")
+
+
+def test_what_fits_is_told_by_the_word_of_most_pieces() -> None:
+    asked = [*((one,) for one in SENTENCES[:3]), ("wgkdwgkdwgkdwgkdwgkdwg",)]  # the shortest has the most pieces
+    assert all(len(one[0]) > len(asked[-1][0]) for one in asked[:-1])
+    prompter = Prompter(network(60), words(), Pattern("{text} {answer}"))
+    for length in (35, 45, 70):
+        shown, texts, _ = prompter.fitted([], [" ".join(["house"] * length)], asked)
+        assert torch.isfinite(prompter.scores(shown, texts, asked)).all()
