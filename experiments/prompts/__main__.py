@@ -89,7 +89,8 @@ def write(results: Path, seeds: int, tasks: int) -> None:
             kept = f"prompts-{command}-{name}"
             if (results / f"{kept}.md").exists():
                 body = tables(results / f"{kept}.md").strip()
-                probes[asked["title"]] = (f"metaft {command} {MODEL} {' '.join(asked['words'])}", body)
+                words = f"metaft {command} {MODEL} {' '.join(asked['words'])}"
+                probes[asked["title"]] = (words, asked["says"].strip(), body)
     how: dict[str, Any] = {"plan": PLAN, "probes": probes, "seeds": seeds, "tasks": tasks, "patterns": patterns}
     page = render("experiments/prompts/page.md.j2", found=found, **how)
     write_atomically(results / "prompts.md", page.encode())
