@@ -29,7 +29,6 @@ from metaft.data.texts import tokenizer
 from metaft.data.texts.tokenizer import Tokenizer
 from metaft.errors import MetaftError, nearest
 from metaft.evaluation.benchmark import Entrant, rehearse
-from metaft.learners.in_context import InContext
 from metaft.learners.learner import Learner
 from metaft.learners.spec import RANDOM, SEED, Spec, labels
 from metaft.models.places import places_of
@@ -145,7 +144,7 @@ def make_learner(
     if PATTERN not in learners.options(_builder(spec)):
         settings.pop(PATTERN, None)  # the texts are written by it
     model = _backbone(spec, settings.pop("backbone", None), seed, family, config)
-    if family is not tasks and PATTERN in spec.options and getattr(model, "causal", False) and model is not None:
+    if model is not None and family is not tasks and PATTERN in spec.options and getattr(model, "causal", False):
         family = open_ended(family, tokenizer_of(model, spec.text))
     put_in = {name: settings.pop(name) for name in PUT_IN if name in settings}
     if put_in:
@@ -166,7 +165,7 @@ def make_learner(
     own = tokens_of(family)
     if family is not tasks and own is not None and "texts" not in settings:
         learner = OwnWords(learner, TextLookup.of(tasks), own)
-    others = learner.other_weights if isinstance(learner, InContext) else {}
+    others = getattr(learner, "other_weights", {})  # of networks beside the one that answers
     return learner, {**(dict(model.state_dict()) if model is not None else {}), **learner.params, **others}
 
 
