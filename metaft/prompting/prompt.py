@@ -95,7 +95,8 @@ class Prompter:
         Raises:
             MetaftError: as `scores`.
         """
-        heads = [self.head(one) for one in shown]
+        written = {one: self.head(one) for one in dict.fromkeys(map(tuple, shown))}
+        heads = [written[tuple(one)] for one in shown]
         of_head: dict[str, list[int]] = {}
         for i, head in enumerate(heads):
             of_head.setdefault(head, []).append(i)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
-from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
@@ -27,10 +24,10 @@ Features = Callable[[Text], Tensor]
 
 
 def tf_idf(texts: Sequence[Text]) -> Features:
-    """How often each word of some texts stands in one, rare words counting more.
+    """How often each word of some texts stands in one, rare words counting more, as scikit-learn smooths it.
 
-    tf · (ln((1 + n) / (1 + df)) + 1), smoothed as in scikit-learn; n texts, of which df have the word. Words are of
-    letters and digits, in small letters. Words that none of the texts has count nothing.
+    tf · (ln((1 + n) / (1 + df)) + 1); n texts, of which df have the word. Words are of letters and digits, in small
+    letters. Words that none of the texts has count nothing.
 
     Args:
         texts: whose words are known.
@@ -38,18 +35,15 @@ def tf_idf(texts: Sequence[Text]) -> Features:
     Returns:
         The vector of any text, ``float64``.
     """
-    told = Counter(word for text in texts for word in set(_words(text)))
-    place = {word: i for i, word in enumerate(sorted(told))}
-    weight = {word: math.log((1 + len(texts)) / (1 + count)) + 1 for word, count in told.items()}
+    from sklearn.feature_extraction.text import TfidfVectorizer
 
-    def features(text: Text) -> Tensor:
-        found = torch.zeros(len(place), dtype=torch.float64)
-        for word, count in Counter(_words(text)).items():
-            if word in place:
-                found[place[word]] = count * weight[word]
-        return found
-
-    return features
+    said = lambda text: " ".join(parts_of(text))
+    told = TfidfVectorizer(token_pattern=r"\w+", norm=None)
+    try:
+        told.fit([said(text) for text in texts])
+    except ValueError:  # signs alone: no text is nearer than another
+        return lambda text: torch.zeros(1, dtype=torch.float64)
+    return lambda text: torch.from_numpy(told.transform([said(text)]).toarray()[0])
 
 
 def own_states(model: Any, tokenizer: Tokenizer) -> Features:
@@ -88,7 +82,3 @@ def _of_network(read: Callable[[Tensor], Tensor], model: Any, tokenizer: Tokeniz
         return read(ids[None])[0].double().cpu()
 
     return features
-
-
-def _words(text: Text) -> list[str]:
-    return [word for part in parts_of(text) for word in re.findall(r"\w+", part.lower())]
