@@ -5,6 +5,7 @@ Command: python -m experiments.prompts   (what is finished already is taken as i
 
 from __future__ import annotations
 
+import json
 import shutil
 import tomllib
 from collections.abc import Sequence
@@ -12,14 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
+from scipy.stats import binomtest
 
 from experiments.jobs import compare_words, keep, metaft
 from experiments.pages import folder_option, render, results_option
 from experiments.text.__main__ import cells
 from experiments.training import HERE
+from metaft.evaluation.report import markdown_table
 from metaft.files import write_atomically
 from metaft.prompting import of_dataset
 
+VERDICT = {(True, True): "better", (True, False): "worse", (False, True): "not told", (False, False): "not told"}
 MODEL, PROBES = "hf:smollm2", ("variance", "facts")
 PLAN = tomllib.loads((HERE / "prompts" / "plan.toml").read_text(encoding="utf-8"))
 
@@ -72,6 +77,30 @@ def tables(page: Path) -> str:
     return "\n\n".join(part.replace("## ", "### ") for part in page.read_text(encoding="utf-8").split("\n\n")[2:])
 
 
+def paired(file: Path) -> str:
+    """Kinds of prompts against the first, subject by subject: exact tests of McNemar (1947), by Holm's correction.
+
+    Args:
+        file: the kept answers of ``metaft facts``.
+
+    Returns:
+        A table.
+    """
+    held = json.loads(file.read_text(encoding="utf-8"))
+    right = {name: np.array(one["answers"]) == np.array(held["right"]) for name, one in held["results"].items()}
+    base, *others = right
+    counts = {name: ((right[name] & ~right[base]).sum(), (right[base] & ~right[name]).sum()) for name in others}
+    p = {name: binomtest(int(more), int(more + less)).pvalue if more + less else 1.0
+         for name, (more, less) in counts.items()}  # fmt: skip
+    corrected, least = {}, 0.0
+    for place, name in enumerate(sorted(p, key=p.__getitem__)):
+        corrected[name] = least = max(least, min(1.0, (len(p) - place) * p[name]))
+    rows = [[name, str(more), str(less), f"{corrected[name]:.3f}" if corrected[name] >= 0.001 else "< 0.001", VERDICT[corrected[name] < 0.05, more > less]]
+            for name, (more, less) in counts.items()]  # fmt: skip
+    heads = (f"against {base}", "right instead", "wrong instead", "p, corrected", "")
+    return markdown_table(heads, rows).rstrip()
+
+
 def write(results: Path, seeds: int, tasks: int) -> None:
     """Write the page.
 
@@ -89,6 +118,8 @@ def write(results: Path, seeds: int, tasks: int) -> None:
             kept = f"prompts-{command}-{name}"
             if (results / f"{kept}.md").exists():
                 body = tables(results / f"{kept}.md").strip()
+                if command == "facts":
+                    body += "\n\n" + paired(results / f"{kept}.json")
                 words = f"metaft {command} {MODEL} {' '.join(asked['words'])}"
                 probes[asked["title"]] = (words, asked["says"].strip(), body)
     how: dict[str, Any] = {"plan": PLAN, "probes": probes, "seeds": seeds, "tasks": tasks, "patterns": patterns}
