@@ -95,7 +95,8 @@ def paired(file: Path) -> str:
     corrected, least = {}, 0.0
     for place, name in enumerate(sorted(p, key=p.__getitem__)):
         corrected[name] = least = max(least, min(1.0, (len(p) - place) * p[name]))
-    rows = [[name, str(more), str(less), f"{corrected[name]:.3f}" if corrected[name] >= 0.001 else "< 0.001", VERDICT[corrected[name] < 0.05, more > less]]
+    shown = {name: f"{value:.3f}" if value >= 0.001 else "< 0.001" for name, value in corrected.items()}
+    rows = [[name, str(more), str(less), shown[name], VERDICT[corrected[name] < 0.05, more > less]]
             for name, (more, less) in counts.items()]  # fmt: skip
     heads = (f"against {base}", "right instead", "wrong instead", "p, corrected", "")
     return markdown_table(heads, rows).rstrip()
