@@ -99,6 +99,16 @@ WORD_OBJECTIVES: Table[Any] = Table(
     },
 )
 
+TUNING: Table[Any] = Table(
+    "objective",
+    "what a language model is tuned by",
+    {
+        "sft": "metaft.preferences.sft:SFT",
+        "reward": "metaft.preferences.reward:Reward",
+        "dpo": "metaft.preferences.dpo:DPO",
+    },
+)
+
 OUTER: Table[Any] = Table(
     "outer optimiser",
     "how a meta-update moves what is meta-trained",
@@ -211,6 +221,7 @@ TABLES: dict[str, Table[Any]] = {
     "calibration": CALIBRATIONS,
     "choice": CHOICES,
     "words": WORD_OBJECTIVES,
+    "tuning": TUNING,
     "outer": OUTER,
     "head": HEADS,
     "model": MODELS,

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from benchmarks.peers import pip
 from metaft.additions import attach
-from metaft.additions.attach import own_parameters
+from metaft.additions.attach import placed
 from metaft.models import build
 
 SHAPE = {
@@ -90,14 +90,15 @@ def compare(python: str, script: str, kind: str, how: str, theirs: tuple[str, di
         network = build(f"hf:{folder}:weights=random", outputs=3, seed=0).eval()
         network.model.save_pretrained(folder)
         added, draw = attach(network, how, seed=1), torch.Generator().manual_seed(2)
-        for site in own_parameters(added, name := how.partition(":")[0]).values():
-            for own in site.values():
+        sites = [part.own() for part in placed(added, how.partition(":")[0]).values()]
+        with torch.no_grad():
+            for own in (own for site in sites for own in site.values()):
                 own += 0.3 * torch.randn(own.shape, generator=draw)
         ids = torch.randint(1, 50, (4, 12), generator=draw)
         ids[0, 7:] = ids[1, 3:] = 0
         found = {
-            f"{number}.{n}": p.clone().contiguous()
-            for number, own in enumerate(own for own in own_parameters(added, name).values() if own)
+            f"{number}.{n}": p.detach().clone().contiguous()
+            for number, own in enumerate(own for own in sites if own)
             for n, p in own.items()
         }
         save_file({**found, "ids": ids}, f"{folder}/given.safetensors")

@@ -9,17 +9,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from metaft import models
 from metaft.assembly.meta_learner import load_run, run_config
-from metaft.assembly.networks import build_classifier, build_model
+from metaft.assembly.networks import build_classifier, build_model, with_addition
 from metaft.assembly.shape import of_classifier, of_learner
 from metaft.data.texts.tokenizer import Tokenizer, of_file
 from metaft.distillation.student import MAP
-from metaft.errors import MetaftError
+from metaft.errors import MetaftError, nearest
 from metaft.inner.adapt import network
 from metaft.language.build import language_model
 from metaft.learners.maml import MAML
 from metaft.learners.metric.episodic import EpisodicLearner
 from metaft.learners.supervised import Supervised
+from metaft.models.pretrained import PACKAGES, STORIES
+from metaft.plugins import FOREIGN, foreign
+from metaft.preferences.policy import VALUE
 from metaft.runs import checkpoint
 from metaft.runs.directory import RunDirectory, read_record
 from metaft.runs.frozen_base import filled
@@ -27,14 +31,15 @@ from metaft.runs.own_adapters import with_own_adapters
 from metaft.runs.recorded import recorded_config
 from metaft.settings.distill import DistillConfig, GenerationConfig
 from metaft.settings.pretrain import PretrainConfig, SupervisedConfig
+from metaft.settings.tune import NOTHING, TuneConfig
 
 
 def load_backbone(path: str | Path, weights: str = "best") -> nn.Module:
     """The network of a run with its trained weights, in evaluation mode.
 
     Args:
-        path: a run directory of ``metaft pretrain``, ``metaft meta-train`` or ``metaft distill`` (its best generation
-            by validation), or of one generation.
+        path: a run directory of ``metaft pretrain``, ``metaft meta-train``, ``metaft tune`` or ``metaft distill`` (its
+            best generation by validation), or of one generation.
         weights: "best" by validation (the last ones of a run that was never validated), or "last".
 
     Returns:
@@ -45,6 +50,8 @@ def load_backbone(path: str | Path, weights: str = "best") -> nn.Module:
         MetaftError: if there is no such run, it has no checkpoint yet, or that does not fit the run's settings.
     """
     config = recorded_config(path)
+    if isinstance(config, TuneConfig):
+        return _tuned(path, config, weights)
     if not isinstance(config, SupervisedConfig):
         return _meta_trained(path, weights)
     if isinstance(config, PretrainConfig) and config.on_words:
@@ -73,6 +80,39 @@ def _language(path: str | Path, config: PretrainConfig, weights: str) -> nn.Modu
     found = model.with_head(config.seed).eval()
     found.tokenizer = Tokenizer(own.text, own.name)
     return found
+
+
+def tuned_network(config: TuneConfig) -> nn.Module:
+    """The network that is tuned, with its initial weights.
+
+    Args:
+        config: the settings.
+
+    Returns:
+        The network, with what is put into it and a head of one output, in evaluation mode.
+
+    Raises:
+        MetaftError: if there is no such network, or it has no place for an addition.
+    """
+    if foreign(config.model):
+        model = models.build(config.model, outputs=1, seed=config.seed)
+    elif Path(config.model).is_dir():
+        model = load_backbone(config.model)
+    else:
+        known = (STORIES, *(f"{FOREIGN}{package}" for package in PACKAGES))
+        raise MetaftError(f"unknown model {config.model!r}{nearest(config.model, known)}; or a run directory")
+    addition = None if config.addition == NOTHING else config.addition
+    return with_addition(model, addition, "nothing", config.seed).eval()
+
+
+def _tuned(path: str | Path, config: TuneConfig, weights: str) -> nn.Module:
+    model = tuned_network(with_own_adapters(config, path))
+    own = dict(model.named_parameters())
+    stored = filled(checkpoint.load_newest(RunDirectory(path).checkpoints), own)
+    chosen = {name: value for name, value in stored.chosen(weights).items() if not name.startswith(VALUE)}
+    checkpoint.require_fit(chosen, own, stored.path)
+    model.load_state_dict(chosen, strict=False)
+    return model
 
 
 def best_generation(path: str | Path) -> Path:

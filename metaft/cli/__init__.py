@@ -21,6 +21,7 @@ from metaft.files import shown
 COMMANDS = {
     "meta-train": ("metaft.cli.meta_train", "Meta-train a learner, into a run directory."),
     "pretrain": ("metaft.cli.pretrain", "Train a classifier, to fine-tune or take features from."),
+    "tune": ("metaft.cli.tune", "Tune a language model: instructions, rewards, preferences."),
     "distill": ("metaft.cli.distill", "Train generations of a classifier, each taught by the last."),
     "evaluate": ("metaft.cli.evaluate", "Score a run on test tasks, with confidence intervals."),
     "predict": ("metaft.cli.predict", "Answer images, texts or rows of your own by a support set of your own."),
@@ -41,7 +42,7 @@ COMMANDS = {
 }
 
 
-DIVIDED = ("meta-train", "pretrain", "evaluate", "compare")
+DIVIDED = ("meta-train", "pretrain", "tune", "evaluate", "compare")
 """Commands that torchrun can start on several ranks."""
 
 

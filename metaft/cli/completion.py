@@ -13,7 +13,8 @@ from click.shell_completion import CompletionItem
 from metaft.cli.defaults import known_datasets
 from metaft.settings.config import CommandSettings
 from metaft.settings.pretrain import CLASSES, PretrainConfig
-from metaft.tables import ADDITIONS, ESTIMATORS, META_TRAINED, MODELS, OBJECTIVES, OUTER, RULES, WORD_OBJECTIVES
+from metaft.settings.tune import TuneConfig
+from metaft.tables import ADDITIONS, ESTIMATORS, META_TRAINED, MODELS, OBJECTIVES, OUTER, RULES, TUNING, WORD_OBJECTIVES
 
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 OF_TABLES = {
@@ -61,5 +62,7 @@ def of_setting(name: str, choices: Collection[str], kind: type[CommandSettings])
     """
     if name == "objective" and kind is PretrainConfig:
         return words(lambda: (CLASSES, *WORD_OBJECTIVES))
+    if name == "objective" and kind is TuneConfig:
+        return words(TUNING)
     known = known_datasets(kind) if name == "dataset" else OF_TABLES.get(name, choices)
     return words(known) if known else None

@@ -19,6 +19,7 @@ from metaft.language.corpus import TokenCorpus
 from metaft.learners.learner import MetaLearner as Learner
 from metaft.settings.config import RunConfig
 from metaft.settings.pretrain import PretrainConfig
+from metaft.settings.tune import TuneConfig
 from metaft.training.loop import TrainResult
 
 
@@ -131,6 +132,29 @@ def show_language(result: TrainResult, config: PretrainConfig, corpus: TokenCorp
             "run directory": str(result.out),
             "next": f"{program()} compare {learners} --dataset intents --tokenizer {where}\n"
             f"{program()} tensorboard {where}",
+        }
+    )
+
+
+def show_tuned(result: TrainResult, config: TuneConfig, learner: Learner) -> None:
+    """Print a table and the next commands.
+
+    Args:
+        result: of the run.
+        config: its settings.
+        learner: what was tuned.
+    """
+    where, told = shlex.quote(str(result.out)), learner.describe()
+    best = "–" if result.best is None else f"{result.best:.4g}, at iteration {result.best_iteration}"
+    onward = f"{program()} complete {where} PROMPT\n" if told["learner"] != "reward" else ""
+    print_facts(
+        {
+            "tuned by": f"{config.dataset}, {config.objective}",
+            "network": f"{config.model}, {told['tuned']:,} of {told['parameters']:,} parameters",
+            "iterations": f"{result.iterations:,} of {config.batch_size} examples in {result.seconds:,.1f} s",
+            f"validation {result.metric} at the lowest loss": best,
+            "run directory": str(result.out),
+            "next": f"{onward}{program()} tensorboard {where}",
         }
     )
 

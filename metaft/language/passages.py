@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -19,6 +19,7 @@ from metaft.evaluation.statistics import mean_interval
 from metaft.evaluation.validation import Validation
 from metaft.language.corpus import TokenCorpus
 from metaft.seeds import require_seed
+from metaft.tasks import epochs
 from metaft.tasks.batch import IGNORE, TaskBatch
 from metaft.tasks.family import Kind
 from metaft.tasks.random import generator
@@ -169,9 +170,7 @@ class Passages:
         """
         purpose = f"{self.corpus.name}/{self.split}/passages"
         count, inner = len(self._spans), self.length - self.objective.special
-        epochs, places = np.divmod(np.arange(index * tasks, (index + 1) * tasks), count)
-        orders = (_order(self.seed, purpose, int(epoch), count)[places[epochs == epoch]] for epoch in np.unique(epochs))
-        rows = np.concatenate(list(orders))
+        rows = epochs.rows(self.seed, purpose, index, tasks, count)
         draw = generator(self.seed, purpose, index)
         spans = self._spans[torch.from_numpy(rows)]
         # A passage begins up to half its length before or after its place, within its document.
@@ -238,12 +237,6 @@ class Passages:
             "length": self.length,
             "seed": self.seed,
         }
-
-
-@lru_cache(maxsize=4)
-def _order(seed: int, purpose: str, epoch: int, count: int) -> np.ndarray:
-    """All passages once, ``int64 [count]``."""
-    return generator(seed, f"{purpose}/epoch", epoch).permutation(count)
 
 
 def unasked(ids: Tensor) -> Tensor:

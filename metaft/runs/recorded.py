@@ -11,8 +11,11 @@ from metaft.runs.reading import printable, read_bytes, read_run
 from metaft.settings.config import CommandSettings, RunConfig, load_config, validated
 from metaft.settings.distill import DistillConfig, GenerationConfig
 from metaft.settings.pretrain import PretrainConfig
+from metaft.settings.tune import TuneConfig
 
-TRAINERS: dict[str, type[CommandSettings]] = {kind.command: kind for kind in (RunConfig, PretrainConfig, DistillConfig)}
+TRAINERS: dict[str, type[CommandSettings]] = {
+    kind.command: kind for kind in (RunConfig, PretrainConfig, DistillConfig, TuneConfig)
+}
 """The commands that make run directories, and the settings each of them takes."""
 
 KINDS = TRAINERS | {GenerationConfig.command: GenerationConfig}

@@ -36,7 +36,7 @@ class EvaluateSettings(Settings):
     """inner steps at test [the method's own; as in training where steps or parts are given]"""
 
 
-class CommandSettings(FamilySettings):
+class CommandSettings(Settings):
     """All that a training command can be told, flat; the sections are only headings of the TOML file."""
 
     command: ClassVar[str]
@@ -50,7 +50,7 @@ class CommandSettings(FamilySettings):
     @property
     def default_name(self) -> str:
         """Of a run directory where none is given."""
-        return f"{self.dataset}-{self.makes}"
+        raise NotImplementedError
 
     @classmethod
     def renewed(cls, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,7 +69,13 @@ SECTIONS: dict[str, type[Settings]] = {
 
 
 class RunConfig(
-    CommandSettings, ModelSettings, LearnerSettings, QueryTeacherSettings, MetaTrainSettings, EvaluateSettings
+    CommandSettings,
+    FamilySettings,
+    ModelSettings,
+    LearnerSettings,
+    QueryTeacherSettings,
+    MetaTrainSettings,
+    EvaluateSettings,
 ):
     """Everything ``metaft meta-train`` can be told."""
 

@@ -56,10 +56,15 @@ class PassageSettings(Settings):
     """share of the words of the text in the loss; the rest is the teacher"""
 
 
-class SupervisedConfig(CommandSettings, ModelSettings, PretrainSettings):
+class SupervisedConfig(CommandSettings, FamilySettings, ModelSettings, PretrainSettings):
     """What training on classes can be told; ways, shots and queries are of the validation tasks."""
 
     counted = "images"
+
+    @property
+    def default_name(self) -> str:
+        """Of a run directory where none is given."""
+        return f"{self.dataset}-{self.makes}"
 
     @property
     def tasks(self) -> int:

@@ -229,6 +229,7 @@ def _train(
 
     batches = Ahead(job.family, s.tasks)
     images = batches.peek(at.iteration).example_layout == "images"
+    watched: Callable[[], dict[str, float]] | None = getattr(learner, "watched", None)
     update = meta_update(learner, state, s.clip, world, images, refuse)
     logged = (time.perf_counter(), at.iteration)
     saved, done, compiling = at.iteration, job.done(at), seconds_compiling()
@@ -245,7 +246,7 @@ def _train(
         clock.tick()
         logs = (at.iteration + 1) % s.log_every == 0
         lr = state.optimiser.rate(done)
-        loss, size, at.seconds, adapting = update(share, lr, clock, stop, look if logs else None)
+        loss, size, at.seconds, adapting = update(share, lr, clock, stop, look if logs and watched is None else None)
         at.window_loss += loss
         at.window += 1
         now = time.perf_counter()
@@ -256,8 +257,12 @@ def _train(
             compiling = seconds_compiling()
         if logs:
             row: dict[str, Any] = {"loss": at.window_loss / at.window}
-            seen = metric_name(job.family.kind)
-            row |= {f"{seen}_before": adapting[0], f"{seen}_after": adapting[-1], f"{seen}_per_step": adapting}
+            if watched is None:
+                seen = metric_name(job.family.kind)
+                row |= {f"{seen}_before": adapting[0], f"{seen}_after": adapting[-1], f"{seen}_per_step": adapting}
+            else:  # a learner that does not adapt tells of its batch what it has seen of it
+                told = watched()
+                row |= dict(zip(told, world.mean(list(told.values()), share), strict=True))
             row |= {"gradient_norm": size, "learning_rate": lr}
             if s.diagnose:
                 row["adjoint_norm_per_step"] = world.mean(learner.adjoint_norms(share.batch), share)

@@ -1,0 +1,218 @@
+"""Instructions and preferences as task families: each example a task without support."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from metaft.distributed.world import ALONE, World
+from metaft.errors import MetaftError
+from metaft.evaluation.statistics import mean_interval
+from metaft.evaluation.validation import Validation
+from metaft.preferences.examples import Answers, Examples, Ids, Pairs, padded
+from metaft.seeds import require_seed
+from metaft.tasks import epochs
+from metaft.tasks.batch import TaskBatch
+from metaft.tasks.family import Kind
+
+TOGETHER = 32
+"""Examples that are scored at once."""
+BINS = 10
+"""Of equal width, in which how sure a reward model is stands beside how often it is right."""
+
+
+class Scored(Protocol):
+    """What tells the loss of examples, see `metaft.preferences.learner`."""
+
+    def scores(self, batch: Any) -> dict[str, Tensor]:
+        """Each ``[examples, …]``."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Family:
+    """Examples in a new order every epoch.
+
+    Args:
+        texts: prompt and answer, as numbers; of pairs one after the other, the chosen one first.
+        places: of the longest text.
+        name: of the data set, for the record.
+        split: "train" or "val".
+        told: what identifies the data, for the record.
+        seed: of the order.
+        files: what a run keeps beside its weights, such as the tokenizer: path → content.
+
+    Raises:
+        MetaftError: if there is no example.
+    """
+
+    texts: Sequence[tuple[Ids, Ids]] = field(repr=False)
+    places: int
+    name: str
+    split: str
+    told: dict[str, object] = field(default_factory=dict, repr=False)
+    seed: int = 0
+    files: dict[str, str] = field(default_factory=dict, repr=False)
+    kind: ClassVar[Kind] = "classification"
+    each: ClassVar[int] = 1
+    answers: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        require_seed(self.seed)
+        if not self.texts:
+            raise MetaftError(f"{self.name} ({self.split}) holds no examples; give more, or another --split-seed")
+
+    def __len__(self) -> int:
+        """Examples of an epoch."""
+        return len(self.texts) // self.answers
+
+    @property
+    def outputs(self) -> int:
+        """A score for each answer."""
+        return self.answers
+
+    @property
+    def run_files(self) -> dict[str, str]:
+        """What a run keeps beside its weights."""
+        return self.files
+
+    def batch(self, index: int, tasks: int) -> Examples:
+        """Draw the index-th minibatch; pure in (seed, split, index, tasks).
+
+        Args:
+            index: which minibatch.
+            tasks: how many examples.
+
+        Returns:
+            The examples, without support.
+        """
+        purpose = f"{self.name}/{self.split}/{type(self).__name__}"
+        return self.of(epochs.rows(self.seed, purpose, index, tasks, len(self)).tolist())
+
+    def of(self, rows: Sequence[int]) -> Examples:
+        """Some examples, by number."""
+        raise NotImplementedError
+
+    def _padded(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
+        chosen = [self.texts[self.answers * row + answer] for row in rows for answer in range(self.answers)]
+        return padded(chosen, self.places)
+
+    def first(self, tasks: int) -> Iterator[Examples]:
+        """The first examples in their own order, some at a time."""
+        count = min(tasks, len(self))
+        return (self.of(range(at, min(at + TOGETHER, count))) for at in range(0, count, TOGETHER))
+
+    def describe(self) -> dict[str, object]:
+        """The settings that identify this family."""
+        return {
+            **self.told,
+            "family": type(self).__name__,
+            "examples": len(self),
+            "places": self.places,
+            "seed": self.seed,
+        }
+
+
+@dataclass(frozen=True)
+class InstructionFamily(_Family):
+    """Prompts with an answer each."""
+
+    metric: ClassVar[str] = "perplexity"
+    counted: ClassVar[str] = "answers"
+    input_shape: ClassVar[tuple[int, ...]] = ()
+
+    def of(self, rows: Sequence[int]) -> Answers:
+        """As `_Family`."""
+        ids, asked = self._padded(rows)
+        words = asked.sum(-1).double()
+        nothing = (ids[:, :0], ids[:, :0])
+        labels = torch.zeros_like(ids)
+        return Answers(*nothing, ids, labels, layout="sequences", asked=asked, weight=(words / words.mean()).float())
+
+    def score(self, learner: Scored, tasks: int, device: torch.device | str, world: World = ALONE) -> Validation:
+        """Perplexity of the answers of the first examples, the same ones every time.
+
+        Args:
+            learner: the language model.
+            tasks: how many examples.
+            device: where it computes.
+            world: the ranks that share them.
+
+        Returns:
+            Perplexity a word of an answer, its interval over answers.
+        """
+
+        def scored(batch: TaskBatch, first: int) -> Tensor:
+            found = learner.scores(batch.to(device))
+            return torch.stack([found["sum"].double().cpu(), found["words"].double().cpu()])
+
+        loss, words = world.map_tasks(scored, self.first(tasks))
+        mean = float(loss.sum() / words.sum())
+        _, ci95 = mean_interval((loss - mean * words) / words.mean())
+        perplexity = math.exp(min(mean, 50.0))
+        return Validation(mean, perplexity, perplexity * ci95, -perplexity)
+
+
+@dataclass(frozen=True)
+class PreferenceFamily(_Family):
+    """Prompts with two answers each, of which people like the first better."""
+
+    metric: ClassVar[str] = "accuracy"
+    counted: ClassVar[str] = "pairs"
+    answers: ClassVar[int] = 2
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Both answers."""
+        return (2, self.places)
+
+    def of(self, rows: Sequence[int]) -> Pairs:
+        """As `_Family`."""
+        ids, asked = (t.unflatten(0, (len(rows), 2)) for t in self._padded(rows))
+        x, y = ids.unsqueeze(1), torch.zeros((len(rows), 1), dtype=torch.long)
+        return Pairs(x[:, :0], y[:, :0], x, y, layout="sequences", asked=asked)
+
+    def score(self, learner: Scored, tasks: int, device: torch.device | str, world: World = ALONE) -> Validation:
+        """How often the better answer of the first pairs has the higher score, the same pairs every time.
+
+        Args:
+            learner: scores answers: a reward model, or a policy by its implicit rewards.
+            tasks: how many pairs.
+            device: where it computes.
+            world: the ranks that share them.
+
+        Returns:
+            Accuracy and its interval over pairs; the weights with the lowest loss are the best. Beside them the mean
+            margin and the calibration error of σ(margin) (Naeini et al. 2015, in ten bins).
+        """
+
+        def scored(batch: TaskBatch, first: int) -> Tensor:
+            found = learner.scores(batch.to(device))
+            return torch.stack([found["loss"].double().cpu(), *found["scores"].double().cpu().unbind(-1)])
+
+        loss, chosen, rejected = world.map_tasks(scored, self.first(tasks))
+        margin = chosen - rejected
+        mean, ci95 = mean_interval((margin > 0).double() + 0.5 * (margin == 0).double())
+        more = {"margin": float(margin.mean()), "chosen": float(chosen.mean()), "rejected": float(rejected.mean())}
+        more["calibration_error"] = calibration_error(margin)
+        return Validation(float(loss.mean()), mean, ci95, -float(loss.mean()), more)
+
+
+def calibration_error(margin: Tensor) -> float:
+    """How far a reward model's certainty is from how often it is right (Naeini et al. 2015).
+
+    Args:
+        margin: ``[pairs]``, the reward of the answer that people like better less that of the other.
+
+    Returns:
+        Σ share · |right − certainty| over bins of equal width between one half and 1.
+    """
+    certainty, right = margin.abs().sigmoid(), (margin > 0).double()
+    place = ((certainty - 0.5) * 2 * BINS).long().clamp(max=BINS - 1)
+    gap = torch.zeros(BINS, dtype=torch.double).index_add(0, place, right - certainty)
+    return float(gap.abs().sum() / len(margin))
