@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Literal
 
 Role = Literal["system", "user", "assistant"]
@@ -70,6 +70,8 @@ def digest(examples: Iterable[Example | Prompt]) -> str:
     """
     total = hashlib.sha256()
     for one in examples:
-        plain = asdict(one) if isinstance(one, Instruction | Preference) else [asdict(turn) for turn in one]
+        prompt = one.prompt if isinstance(one, Instruction | Preference) else one
+        said = [(turn.role, turn.text) for turn in prompt]
+        plain = [said, *(getattr(one, name) for name in ("answer", "chosen", "rejected") if hasattr(one, name))]
         total.update(json.dumps(plain, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n")
     return total.hexdigest()
