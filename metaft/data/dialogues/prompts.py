@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from metaft.data.catalog import dataset
@@ -70,11 +70,11 @@ def _of_file(path: Path) -> Iterable[Prompt]:
     return [fields.prompt(row, f"{path}, line {line}") for line, row in rows.read(path)]
 
 
-def _beginnings(name: str, split: str, root: str | Path | None, words: int) -> list[Sequence[str]]:
+def _beginnings(name: str, split: str, root: str | Path | None, words: int) -> list[list[str]]:
     texts: Iterable[str]
     if name in CORPORA:
-        parts = corpora.SPLITS if split == ALL else (split,)
-        texts = [one.paragraphs[0] for part in parts for one in corpora.load(name, part, root)]
+        own = corpora.SPLITS if split == ALL else (split,)
+        texts = [one.paragraphs[0] for part in own for one in corpora.load(name, part, root)]
     else:
         info = dataset(name)
         assert info.texts is not None
