@@ -22,7 +22,7 @@ from metaft.data.texts import reading
 from metaft.data.texts.labelled_texts import PADDING
 from metaft.data.texts.tokenizer import Tokenizer
 from metaft.errors import MetaftError, first_line, nearest
-from metaft.language.chat_templates import SHIPPED
+from metaft.language.chat_templates import CHATML, SHIPPED
 from metaft.models import gguf, gguf_file
 from metaft.models.pretrained import STORIES, folder_of
 from metaft.plugins import foreign
@@ -164,15 +164,18 @@ class ChatTemplate:
         while len(before) + len(behind) > length and (shorter := _without_oldest(prompt)) != prompt:
             prompt = shorter
             before, behind = self.parts(prompt, answer, tokenizer)
-        head = self._head(prompt, before, tokenizer) if len(before) + len(behind) > length else 0
-        found = cut(before, behind, length, head)
+        marks = self._marks(prompt, before, tokenizer) if len(before) + len(behind) > length else (0, 0)
+        found = cut(before, behind, length, *marks)
         return Cut(found.prompt, found.answer, len(whole) - len(prompt), found.prompt_words, found.answer_words)
 
-    def _head(self, prompt: Prompt, ids: Ids, tokenizer: Tokenizer) -> int:
-        """How many numbers of a prompt stand before what its last turn says."""
-        marked = self.rendered((*prompt[:-1], Turn(prompt[-1].role, _NOWHERE)), opened=True)
-        before = _numbers(marked.partition(_NOWHERE)[0], tokenizer)
-        return next((i for i, (a, b) in enumerate(zip(before, ids, strict=False)) if a != b), len(before))
+    def _marks(self, prompt: Prompt, ids: Ids, tokenizer: Tokenizer) -> tuple[int, int]:
+        """How many numbers of a prompt stand before what its last turn says, and how many behind it."""
+        sides = self.rendered((*prompt[:-1], Turn(prompt[-1].role, _NOWHERE)), opened=True).partition(_NOWHERE)
+        before, behind = _each_numbers(sides[::2], tokenizer)
+        alike = lambda one, other: next(
+            (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), len(one)
+        )
+        return alike(before, ids), alike(behind[::-1], ids[::-1])
 
     def _pieces(self, turns: Prompt, asked: Asked) -> list[str]:
         """The whole text in pieces: something, an answer, something, an answer, and so on."""
@@ -229,7 +232,7 @@ class Cut:
     answer_words: int = 0
 
 
-def cut(prompt_ids: Ids, answer_ids: Ids, length: int, head: int = 0) -> Cut:
+def cut(prompt_ids: Ids, answer_ids: Ids, length: int, head: int = 0, foot: int = 0) -> Cut:
     """Cut a prompt at its beginning and an answer at its end, so that both fit.
 
     Where both are long, each has half; what one does not need is the other's.
@@ -238,7 +241,8 @@ def cut(prompt_ids: Ids, answer_ids: Ids, length: int, head: int = 0) -> Cut:
         prompt_ids: the prompt's numbers.
         answer_ids: the answer's.
         length: the most numbers there may be.
-        head: how many numbers of the prompt stay before what is cut, such as a template's marks.
+        head: how many numbers of the prompt stay before what is cut, such as a template's marks, if there is room.
+        foot: how many stay behind it.
 
     Returns:
         Both, and how many words were lost.
@@ -249,7 +253,7 @@ def cut(prompt_ids: Ids, answer_ids: Ids, length: int, head: int = 0) -> Cut:
     require_count(length, "length", 2)
     answers = min(len(answer_ids), max(length - len(prompt_ids), (length + 1) // 2))
     room = min(len(prompt_ids), length - answers)
-    kept = head if head < room < len(prompt_ids) else 0
+    kept = head if head + foot < room < len(prompt_ids) else 0
     prompt = prompt_ids[:kept] + prompt_ids[len(prompt_ids) - (room - kept) :]
     return Cut(prompt, answer_ids[:answers], 0, len(prompt_ids) - len(prompt), len(answer_ids) - answers)
 
@@ -275,6 +279,8 @@ def template(asked: str | Path | None, model: str, tokenizer: Tokenizer) -> Chat
             return own
         say(f"{model} brings no chat template; 'plain' is taken, Question: … Answer: … (--template)")
         asked = "plain"
+    if asked == "chatml" and tokenizer.find(CHATML[0]) is None:
+        say(f"tokenizer {tokenizer.name} has no word {CHATML[0]!r}: the marks of 'chatml' are many words in it")
     if asked in SHIPPED:
         return _checked(ChatTemplate(str(asked), SHIPPED[str(asked)], *_bounds(tokenizer)))
     path = Path(asked).expanduser()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+CHATML = ("<|im_start|>", "<|im_end|>")
+"""The marks of ``chatml``."""
 SHIPPED = {
     "chatml": (
         "{% for message in messages %}"
