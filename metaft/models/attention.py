@@ -12,6 +12,7 @@ from metaft.data.texts.labelled_texts import PADDING
 from metaft.elementary.packing import current
 from metaft.models import kv_cache
 from metaft.models.added import beside
+from metaft.models.segments import others
 
 
 def attend(
@@ -59,13 +60,14 @@ def attend(
     return found if packing is None else packing.packed(found)
 
 
-def additive_mask(ids: Tensor, causal: bool, dtype: torch.dtype) -> Tensor:
+def additive_mask(ids: Tensor, causal: bool, dtype: torch.dtype, segments: Tensor | None = None) -> Tensor:
     """What is added to scores, so that padding, and what comes later, is not seen.
 
     Args:
         ids: ``int64 [examples, places]``, 0 for padding.
         causal: whether later words are hidden.
         dtype: of the scores.
+        segments: ``int64 [examples, places]``, which of several texts each word is of, which do not see each other.
 
     Returns:
         ``[examples, 1, 1 or places, places]``: 0, or a number so low that its weight is 0. It is finite, so that a text
@@ -75,6 +77,8 @@ def additive_mask(ids: Tensor, causal: bool, dtype: torch.dtype) -> Tensor:
     if causal:
         places = torch.arange(ids.shape[-1], device=ids.device)
         hidden = hidden | (places[None, :] > places[:, None])
+    if segments is not None:
+        hidden = hidden | others(segments)
     return hidden.to(dtype) * (torch.finfo(dtype).min / 2)
 
 

@@ -65,10 +65,8 @@ def contents(file: Path) -> Contents:
     from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
     with file.open("rb") as stream:
-        if stream.read(4) != MAGIC or _number(stream, "I") not in (2, 3):
-            raise MetaftError(f"{file} is no GGUF file of version 2 or 3")
-        count, facts = _number(stream, "Q"), _number(stream, "Q")
-        told = {_text(stream): _value(stream, _number(stream, "I")) for _ in range(facts)}
+        _require_gguf(stream, file)
+        count, told = _number(stream, "Q"), _told(stream)
         listed = []
         for _ in range(count):
             name, axes = _text(stream), _number(stream, "I")
@@ -81,6 +79,38 @@ def contents(file: Path) -> Contents:
         block, size = GGML_QUANT_SIZES[kind]
         tensors[name] = Stored(kind.name, shape, first + offset, math.prod(shape) // block * size)
     return Contents(str(told.get("general.architecture")), tensors)
+
+
+def facts(file: Path) -> dict[str, Any]:
+    """What a GGUF file says of itself, such as its chat template.
+
+    Args:
+        file: the GGUF file, version 2 or 3.
+
+    Returns:
+        Its metadata by GGUF's names; None for lists.
+
+    Raises:
+        MetaftError: if it is none, or damaged.
+    """
+    try:
+        with file.open("rb") as stream:
+            _require_gguf(stream, file)
+            _number(stream, "Q")
+            return _told(stream)
+    except OSError as error:
+        raise MetaftError(f"cannot read {file}: {error.strerror or error}") from None
+    except (struct.error, KeyError, OverflowError, MemoryError):
+        raise MetaftError(f"{file} is no complete GGUF file; fetch it again") from None
+
+
+def _require_gguf(stream: BinaryIO, file: Path) -> None:
+    if stream.read(4) != MAGIC or _number(stream, "I") not in (2, 3):
+        raise MetaftError(f"{file} is no GGUF file of version 2 or 3")
+
+
+def _told(stream: BinaryIO) -> dict[str, Any]:
+    return {_text(stream): _value(stream, _number(stream, "I")) for _ in range(_number(stream, "Q"))}
 
 
 def _number(stream: BinaryIO, form: str) -> Any:

@@ -30,6 +30,7 @@ from metaft.models.hugging_face_files import (
 from metaft.models.number_forms import OURS
 from metaft.models.quantised import pack_layers
 from metaft.models.quantised_layers import QuantisedEmbedding
+from metaft.models.segments import places_within, require_apart
 from metaft.models.text_vector import TextVector
 from metaft.validate import number, require_fraction
 
@@ -224,11 +225,12 @@ class HuggingFace(nn.Module):
         found: Any = self.model.get_input_embeddings()  # type: ignore[operator]
         return found
 
-    def words(self, ids: Tensor) -> Tensor:
+    def words(self, ids: Tensor, segments: Tensor | None = None) -> Tensor:
         """Scores for the word behind each place, of a causal model whose matrix of words is that of its embedding.
 
         Args:
             ids: ``int64 [examples, places]``, 0 for padding.
+            segments: as for `last_states`.
 
         Returns:
             ``[examples, places, vocabulary]``.
@@ -236,19 +238,26 @@ class HuggingFace(nn.Module):
         Raises:
             MetaftError: if it has another matrix, or reads in both directions.
         """
-        return self.word_scores(self.last_states(ids))
+        return self.word_scores(self.last_states(ids, segments))
 
-    def last_states(self, ids: Tensor) -> Tensor:
+    def last_states(self, ids: Tensor, segments: Tensor | None = None) -> Tensor:
         """As the last of `states`, of a text's own places; what is read may go on from a `metaft.models.kv_cache`.
 
         Args:
             ids: ``int64 [examples, places]``, 0 for padding.
+            segments: ``int64 [examples, places]``, which of several texts in a row each word is of: each sees itself
+                alone. None where a row is one text.
 
         Returns:
             ``[examples, places, width]``.
+
+        Raises:
+            MetaftError: if there are segments, and the network or what is put into it cannot keep them apart.
         """
         read = kv_cache.taken_in(self.input, ids)
-        return own_places(self._run(read)[-1], read, ids.shape[-1], self.vocabulary)
+        if segments is not None:
+            require_apart(self, self.causal, ids, read)
+        return own_places(self._run(read, segments)[-1], read, ids.shape[-1], self.vocabulary)
 
     def word_scores(self, states: Tensor) -> Tensor:
         """Scores for words.
@@ -281,20 +290,24 @@ class HuggingFace(nn.Module):
         words = self.embedding
         return words(numbers) if isinstance(words, QuantisedEmbedding) else words.weight[numbers]
 
-    def _run(self, ids: Tensor, **more: Any) -> list[Tensor]:
+    def _run(self, ids: Tensor, segments: Tensor | None = None, **more: Any) -> list[Tensor]:
         """The states that theirs answers with: the last, or those of all layers."""
-        shifted = bool(places_before(self.input)) or not kv_cache.begins()
+        shifted = bool(places_before(self.input)) or not kv_cache.begins() or segments is not None
         if shifted and not self._told_places:
-            raise MetaftError(f"this {type(self.model).__name__} is not told of places, so that none can be left free")
+            raise MetaftError(
+                f"this {type(self.model).__name__} is not told of places, so that none can be left free, nor begin anew"
+            )
         first = kv_cache.words_before() + places_before(self.input)
-        places = torch.arange(ids.shape[-1], device=ids.device)[None] + first
-        end = ids.shape[-1] + (first if isinstance(first, int) else int(first.max()))
+        within = torch.arange(ids.shape[-1], device=ids.device)[None] if segments is None else places_within(segments)
+        places = within + first
+        words = ids.shape[-1] if segments is None else int(within.max()) + 1
+        end = words + (first if isinstance(first, int) else int(first.max()))
         if self.places is not None and end > self.places:
             raise MetaftError(f"a text of {end} words, and this model has {self.places} places; cut it")
         if self.separator is not None:
             more["token_type_ids"] = parts_of_pair(ids, self.separator)
         packed = packing(ids) if self._told_places and word_by_word(self) else None
-        mask = self._mask(ids)
+        mask = self._mask(ids, segments)
         if packed is not None:
             ids, places = packed.packed(ids), packed.packed(places.expand(ids.shape))
             more |= {"token_type_ids": packed.packed(more["token_type_ids"])} if "token_type_ids" in more else {}
@@ -309,8 +322,8 @@ class HuggingFace(nn.Module):
         answer = self.model(input_ids=ids, attention_mask=self._mask(ids) if mask is None else mask, **more)
         return [answer.last_hidden_state] if answer.hidden_states is None else list(answer.hidden_states)
 
-    def _mask(self, ids: Tensor) -> Tensor:
-        mask = additive_mask(ids, self.causal, next(self.model.parameters()).dtype)
+    def _mask(self, ids: Tensor, segments: Tensor | None = None) -> Tensor:
+        mask = additive_mask(ids, self.causal, next(self.model.parameters()).dtype, segments)
         return mask.expand(-1, -1, ids.shape[-1], -1)
 
 

@@ -15,6 +15,7 @@ from metaft.models.added import own_places, own_words, places_before, word_by_wo
 from metaft.models.attention import additive_mask, attend, rotation, turned
 from metaft.models.layers import Combine
 from metaft.models.presets import sizes
+from metaft.models.segments import places_within, require_apart
 from metaft.models.text_vector import Pool, Signs, TextVector
 from metaft.validate import require_count, require_fraction
 
@@ -141,12 +142,13 @@ class Embedding(nn.Module):
         self.segments = nn.Embedding(2, width) if separator is not None else None
         self.norm, self.dropout = norm, nn.Dropout(dropout)
 
-    def forward(self, ids: Tensor, first: int | Tensor = 0) -> Tensor:
+    def forward(self, ids: Tensor, first: int | Tensor = 0, within: Tensor | None = None) -> Tensor:
         """Vectors of words.
 
         Args:
             ids: ``int64 [examples, places]``.
             first: the place of the first word, or that of each text, ``int64 [examples, 1]``.
+            within: how far each word is from that, ``int64 [examples, places]``; one further each if None.
 
         Returns:
             ``[examples, places, width]``.
@@ -156,13 +158,15 @@ class Embedding(nn.Module):
         """
         x = self.words(ids)
         if self.places is not None:
-            end = ids.shape[-1] + (first if isinstance(first, int) else int(first.max()))
+            words = ids.shape[-1] if within is None else int(within.max()) + 1
+            end = words + (first if isinstance(first, int) else int(first.max()))
             if end > self.places.num_embeddings:
                 raise MetaftError(
                     f"a text of {end} words, and this transformer has {self.places.num_embeddings} places; "
                     "cut the text, or give it more: transformer:places=…"
                 )
-            x = x + self.places(torch.arange(ids.shape[-1], device=ids.device) + first)
+            within = torch.arange(ids.shape[-1], device=ids.device) if within is None else within
+            x = x + self.places(within + first)
         if self.segments is not None and self.separator is not None:
             ended = torch.eq(ids, self.separator).long()
             x = x + self.segments((ended.cumsum(-1) - ended).clamp(max=1))
@@ -328,17 +332,24 @@ class Transformer(nn.Module):
         places: int = sized["places"]
         return None if turned else places
 
-    def last_states(self, ids: Tensor) -> Tensor:
+    def last_states(self, ids: Tensor, segments: Tensor | None = None) -> Tensor:
         """As the last of `states`, of a text's own places; what is read may go on from a `metaft.models.kv_cache`.
 
         Args:
             ids: ``int64 [examples, places]``, 0 for padding.
+            segments: ``int64 [examples, places]``, which of several texts in a row each word is of: each sees itself
+                alone. None where a row is one text.
 
         Returns:
             ``[examples, places, width]``.
+
+        Raises:
+            MetaftError: if there are segments, and the network or what is put into it cannot keep them apart.
         """
         read = kv_cache.taken_in(self.input, ids)
-        return own_places(self._states(read)[-1], read, ids.shape[-1], self.vocabulary)
+        if segments is not None:
+            require_apart(self, self.causal, ids, read)
+        return own_places(self._states(read, segments)[-1], read, ids.shape[-1], self.vocabulary)
 
     def states(self, ids: Tensor) -> list[Tensor]:
         """The residual stream after the embedding and after each block.
@@ -351,10 +362,12 @@ class Transformer(nn.Module):
         """
         return self._states(self.input(ids))
 
-    def _states(self, ids: Tensor) -> list[Tensor]:
+    def _states(self, ids: Tensor, segments: Tensor | None = None) -> list[Tensor]:
         first = kv_cache.words_before() + places_before(self.input)
-        x, places = self.embedding(ids, first), torch.arange(ids.shape[-1], device=ids.device)[None] + first
-        mask = additive_mask(ids, self.causal, x.dtype)
+        within = None if segments is None else places_within(segments)
+        x = self.embedding(ids, first, within)
+        places = (torch.arange(ids.shape[-1], device=ids.device)[None] if within is None else within) + first
+        mask = additive_mask(ids, self.causal, x.dtype, segments)
         packed = packing(ids) if word_by_word(self) else None
         if packed is not None:
             x, places = packed.packed(x), packed.packed(places.expand(ids.shape))
@@ -381,7 +394,7 @@ class Transformer(nn.Module):
         read = self.input(ids)
         return self.head(self.vector(self._states(read), own_words(read, self.vocabulary)))
 
-    def words(self, ids: Tensor) -> Tensor:
+    def words(self, ids: Tensor, segments: Tensor | None = None) -> Tensor:
         """Scores for the word at each place, for the one behind it if causal; their matrix is the embedding's.
 
         Press & Wolf 2017, "Using the output embedding to improve language models". What a masked language model does
@@ -389,11 +402,12 @@ class Transformer(nn.Module):
 
         Args:
             ids: ``int64 [examples, places]``, 0 for padding.
+            segments: as for `last_states`.
 
         Returns:
             ``[examples, places, vocabulary]``.
         """
-        return self.word_scores(self.last_states(ids))
+        return self.word_scores(self.last_states(ids, segments))
 
     def word_scores(self, states: Tensor) -> Tensor:
         """Scores for words.

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -102,22 +102,42 @@ OTHER_ENCODING = "give its encoding, texts:encoding={}"
 
 
 def _cells(path: Path, columns: Columns, labelled: bool) -> Iterator[tuple[int, Cells]]:
-    text = decoded(reading.content(path), path, "a table of texts", columns.encoding, OTHER_ENCODING)
-    first = re.match(r'"?sep=(.)"?\r?\n', text)  # as Excel writes it
-    if first:
-        text = text[first.end() :]
-    separator = first[1] if first else "\t" if reading.kind(path) == ".tsv" else _separator(text, columns)
-    header, rows = _parsed(path, text, separator)
-    if not header:
-        raise MetaftError(f"{path} is empty; expected a table whose first line names the columns")
+    header, rows = table(path, columns.encoding, OTHER_ENCODING, [{columns.text, columns.label}])
     for option, name in _needed(columns, labelled):
         if name not in header:
             raise MetaftError(f"{path} has {_absent(option, name, header)}; its first line is to name the columns")
         if header.count(name) > 1:
             raise MetaftError(f"{path}: two columns are called {name!r}")
-    shift = 1 if first else 0
     for line, row in rows:
-        yield line + shift, dict(zip(header, row, strict=True))
+        yield line, dict(zip(header, row, strict=True))
+
+
+def table(
+    path: Path, encoding: str | None = None, otherwise: str = "", wanted: Sequence[Collection[str]] = ()
+) -> tuple[list[str], Lines]:
+    """A file ``.csv`` or ``.tsv``, packed as ``.gz`` or not.
+
+    Args:
+        path: of the file.
+        encoding: as for `metaft.data.text.decoded`.
+        otherwise: likewise.
+        wanted: columns that stand together in such files; the sign that parts them is known by that.
+
+    Returns:
+        The names of the columns, and the rows.
+
+    Raises:
+        MetaftError: if it is no such file, naming the line.
+    """
+    text = decoded(reading.content(path), path, "a table of texts", encoding, otherwise)
+    first = re.match(r'"?sep=(.)"?\r?\n', text)  # as Excel writes it
+    if first:
+        text = text[first.end() :]
+    separator = first[1] if first else "\t" if reading.kind(path) == ".tsv" else _separator(text, wanted)
+    header, rows = _parsed(path, text, separator)
+    if not header:
+        raise MetaftError(f"{path} is empty; expected a table whose first line names the columns")
+    return header, [(line + 1, row) for line, row in rows] if first else rows
 
 
 def _absent(option: str, name: str, known: Iterable[str]) -> str:
@@ -127,12 +147,12 @@ def _absent(option: str, name: str, known: Iterable[str]) -> str:
     return f"no column {name!r}{hint}{there} (texts:{option}=… names another)"
 
 
-def _separator(text: str, columns: Columns) -> str:
+def _separator(text: str, wanted: Sequence[Collection[str]]) -> str:
     """What parts the columns of a CSV file: by which its first line names those asked for, or else most."""
     line = re.split(r"[\r\n]", text.lstrip(), maxsplit=1)[0]
     cells = {sign: [name.strip(' "') for name in line.split(sign)] for sign in SEPARATORS}
-    wanted = [sign for sign, names in cells.items() if {columns.text, columns.label} <= set(names)]
-    return wanted[0] if wanted else max(SEPARATORS, key=lambda sign: len(cells[sign]))
+    fitting = [sign for sign, names in cells.items() if any(set(some) <= set(names) for some in wanted)]
+    return fitting[0] if fitting else max(SEPARATORS, key=lambda sign: len(cells[sign]))
 
 
 def _parsed(path: Path, text: str, separator: str) -> tuple[list[str], Lines]:

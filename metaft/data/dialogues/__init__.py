@@ -1,0 +1,1 @@
+"""Dialogues to tune language models by: instructions, preferences, prompts."""
