@@ -1,0 +1,1 @@
+"""Learning from preferences: what is done with scores of answers."""
