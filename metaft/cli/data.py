@@ -13,11 +13,12 @@ from rich.table import Table
 @click.command("data", epilog="Example:  metaft data --data-root data")
 @click.option("--data-root", type=click.Path(), help="where to look first; then METAFT_DATA, then ./data")
 def command(data_root: str | None) -> None:
-    """List the data sets, then the plain texts to pretrain on.
+    """List the data sets, the plain texts to pretrain on, then the dialogues to tune by.
 
     What they hold, where they were found, how they are split, their licences.
     """
     from metaft.data.catalog import DATASETS
+    from metaft.data.dialogues.sets import SETS
     from metaft.data.texts.corpora import CORPORA
 
     sets: dict[str, dict[str, str | None]] = {}
@@ -29,11 +30,12 @@ def command(data_root: str | None) -> None:
         if info.groups:
             sets[info.name]["within"] = info.groups
         sets[info.name]["licence"] = info.licence
-    for corpus in CORPORA.values():
-        found = corpus.where(data_root)
-        corpora[corpus.name] = {"what": corpus.description, "counts": corpus.counts, "found": found}
-        corpora[corpus.name]["licence"] = corpus.licence
-    for title, entries in (("data set", sets), ("corpus", corpora)):
+    dialogues: dict[str, dict[str, str | None]] = {}
+    for entries, some in ((corpora, CORPORA.values()), (dialogues, SETS.values())):
+        for one in some:
+            entries[one.name] = {"what": one.description, "counts": one.counts, "found": one.where(data_root)}
+            entries[one.name]["licence"] = one.licence
+    for title, entries in (("data set", sets), ("corpus", corpora), ("dialogues", dialogues)):
         Console().print(_listed(title, entries))
 
 

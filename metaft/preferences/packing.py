@@ -88,15 +88,15 @@ def pack(examples: Sequence[Words], length: int) -> Packed:
             word is asked for.
     """
     require_count(length, "length", 1)
-    for place, (ids, asked) in enumerate(examples):
-        if not 0 < len(ids) <= length:
-            raise MetaftError(f"example {place} has {len(ids)} words, and a row has 1 to {length}; cut it")
-        if len(ids) != len(asked) or asked[0] or 0 in ids:
+    for place, (words, mask) in enumerate(examples):
+        if not 0 < len(words) <= length:
+            raise MetaftError(f"example {place} has {len(words)} words, and a row has 1 to {length}; cut it")
+        if len(words) != len(mask) or mask[0] or 0 in words:
             raise MetaftError(
-                f"example {place}: expected as many asked as words ({len(asked)}, {len(ids)}), the first not asked, "
+                f"example {place}: expected as many asked as words ({len(mask)}, {len(words)}), the first not asked, "
                 "and no number 0, which is padding"
             )
-    rows = first_fit_decreasing([len(ids) for ids, _ in examples], length)
+    rows = first_fit_decreasing([len(words) for words, _ in examples], length)
     shape = (len(rows), length)
     ids, segments = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
     asked, owners = torch.zeros(shape, dtype=torch.bool), torch.full(shape, -1)

@@ -53,7 +53,8 @@ def _array(path: Path) -> Iterator[tuple[int, Row]]:
         raise MetaftError(f"{path} is not a JSON list of objects{instead}")
     decoder, counted = json.JSONDecoder(), 0
     at = _space(text, at + 1)
-    while text[at : at + 1] != "]":
+    more = text[at : at + 1] != "]"
+    while more:
         line, counted = line + text.count("\n", counted, at), at
         try:
             row, at = decoder.raw_decode(text, at)
@@ -65,15 +66,14 @@ def _array(path: Path) -> Iterator[tuple[int, Row]]:
             raise MetaftError(f'{path}, line {line}: {type(row).__name__}, not a JSON object such as {{"prompt": …}}')
         yield line, row
         at = _space(text, at)
-        if text[at : at + 1] == ",":
-            at = _space(text, at + 1)
-            if text[at : at + 1] != "]":
-                continue
-        if text[at : at + 1] != "]":
+        more = text[at : at + 1] == ","
+        if not more and text[at : at + 1] != "]":
             broken = text.count("\n", 0, at) + 1
-            raise MetaftError(f"{path}, line {broken}: not JSON (a list that does not end); expected a list of objects")
-    if text[at + 1 :].strip():
-        broken = text.count("\n", 0, _space(text, at + 1)) + 1
+            raise MetaftError(f"{path}, line {broken}: not JSON (the list does not end); expected a list of objects")
+        at = _space(text, at + 1)
+    rest = text[at:] if counted else text[at + 1 :]
+    if rest.strip():
+        broken = text.count("\n", 0, at) + 1
         raise MetaftError(f"{path}, line {broken}: something stands behind the list of objects; remove it")
 
 
