@@ -106,6 +106,7 @@ TUNING: Table[Any] = Table(
         "sft": "metaft.preferences.sft:SFT",
         "reward": "metaft.preferences.reward:Reward",
         "dpo": "metaft.preferences.dpo:DPO",
+        "ppo": "metaft.preferences.ppo.tuning:PPOTuning",
     },
 )
 

@@ -4,31 +4,40 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
 
 from torch import nn
 
 from metaft.additions.prompt_start import tokenizer_of
-from metaft.assembly.backbone import tuned_network
+from metaft.assembly.backbone import load_backbone, tuned_network
 from metaft.assembly.frozen_base import frozen_base
 from metaft.assembly.meta_learner import Parts
 from metaft.assembly.networks import room_for_words
-from metaft.data.dialogues.conversation import Instruction, Preference
+from metaft.data.dialogues.conversation import Instruction, Preference, Turn, digest
 from metaft.data.dialogues.load import described, instructions, preferences
+from metaft.data.dialogues.prompts import prompts
+from metaft.data.texts.corpora import CORPORA
+from metaft.data.texts.labelled_texts import PADDING
+from metaft.data.texts.table import TEXTS
 from metaft.data.texts.tokenizer import Tokenizer
 from metaft.errors import MetaftError
 from metaft.inner.scope import select
 from metaft.language.chat import ChatTemplate, Ids, template
 from metaft.models.anatomy import anatomy
 from metaft.models.words import require_goes_on
-from metaft.preferences.families import InstructionFamily, PreferenceFamily
+from metaft.plugins import is_import_path, load_attribute
+from metaft.preferences.families import InstructionFamily, PreferenceFamily, PromptFamily
 from metaft.preferences.learner import Tuning
 from metaft.preferences.objective import TuningObjective
+from metaft.preferences.ppo.tuning import PPOLearner, PPOTuning
+from metaft.preferences.scorer import OwnReward, RewardModel, Scorer
+from metaft.runs.recorded import recorded_config
 from metaft.settings.tune import NOTHING, TuneConfig
 from metaft.tables import TUNING
 
 log = logging.getLogger("metaft")
-Family = InstructionFamily | PreferenceFamily
+Family = InstructionFamily | PreferenceFamily | PromptFamily
 
 
 def build_tuning(config: TuneConfig) -> Parts[Family, Tuning]:
@@ -50,10 +59,20 @@ def build_tuning(config: TuneConfig) -> Parts[Family, Tuning]:
     for name, p in model.named_parameters():
         p.requires_grad_(name in trains)
     tokenizer = tokenizer_of(model, config.model)
-    chat = template(config.template, config.model, tokenizer)
+    plain = config.dataset in (*CORPORA, *TEXTS)  # their beginnings are to go on as they are
+    chat = template(config.template or ("none" if plain else None), config.model, tokenizer)
     length = min(config.length, room_for_words(model) or config.length)
-    train, val = (_family(config, objective, split, chat, tokenizer, length) for split in ("train", "val"))
-    learner = Tuning(model, trains, objective)
+    learner: Tuning
+    train: Family
+    val: Family
+    if isinstance(objective, PPOTuning):
+        ends = _ends(chat, tokenizer)
+        score = _scorer(str(config.reward), tokenizer, ends)
+        train, val = (_prompts(config, objective, split, chat, tokenizer, length) for split in ("train", "val"))
+        learner = PPOLearner(model, trains, objective, score, ends, config.seed)
+    else:
+        train, val = (_family(config, objective, split, chat, tokenizer, length) for split in ("train", "val"))
+        learner = Tuning(model, trains, objective)
     return Parts(train, val, learner, frozen_base(config.model, model, learner.params))
 
 
@@ -78,7 +97,7 @@ def _trains(model: nn.Module, config: TuneConfig, rewards: bool) -> tuple[str, .
 
 def _family(
     config: TuneConfig, objective: TuningObjective, split: str, chat: ChatTemplate, tokenizer: Tokenizer, length: int
-) -> Family:
+) -> InstructionFamily | PreferenceFamily:
     where: dict[str, Any] = {"root": config.data_root, "seed": config.split_seed}
     told = {**described(config.dataset, **where), "template": chat.name, "tokenizer": tokenizer.name}
     texts: list[tuple[Ids, Ids]] = []
@@ -89,6 +108,59 @@ def _family(
     kind = InstructionFamily if objective.data == "instructions" else PreferenceFamily
     places = max((len(prompt) + len(answer) for prompt, answer in texts), default=0)
     return kind(texts, places, config.dataset, split, told, config.seed, {"template.jinja": chat.text})
+
+
+def _prompts(
+    config: TuneConfig, objective: PPOTuning, split: str, chat: ChatTemplate, tokenizer: Tokenizer, length: int
+) -> PromptFamily:
+    if config.batch_size < objective.minibatches:
+        raise MetaftError(
+            f"batch_size = {config.batch_size}: ppo parts the answers into {objective.minibatches} minibatches; take "
+            "more answers, or ppo:minibatches=1"
+        )
+    own = prompts(config.dataset, split, config.data_root, config.split_seed, config.prompt_words)
+    read = [chat.opened(one, tokenizer) for one in own]
+    short = [ids for ids in read if len(ids) + objective.words <= length]
+    if len(short) < len(read):
+        log.warning(
+            "%s: %d of %d prompts leave no room for %d words within %d, and were left out", split,
+            len(read) - len(short), len(read), objective.words, length,
+        )  # fmt: skip
+    told = {
+        "dataset": config.dataset, "split": split, "split_seed": config.split_seed, "prompts_sha256": digest(own),
+        "template": chat.name, "tokenizer": tokenizer.name, "reward": config.reward,
+    }  # fmt: skip
+    return PromptFamily(
+        [(ids, ()) for ids in short], max(map(len, short), default=0), config.dataset, split, told, config.seed,
+        {"template.jinja": chat.text}, objective.epochs * objective.minibatches, objective.beta,
+    )  # fmt: skip
+
+
+def _ends(chat: ChatTemplate, tokenizer: Tokenizer) -> tuple[int, ...]:
+    """What ends an answer: the template's own mark, if it is a word, and the end of texts."""
+    marked = chat.parts((Turn("user", "A"),), "A", tokenizer)[1]
+    plain = tokenizer.pieces(["A"])[0].tolist()
+    return tuple({tokenizer.bounds()[1], *(marked[-1:] if marked[-1] not in plain else ())} - {PADDING})
+
+
+def _scorer(asked: str, tokenizer: Tokenizer, ends: tuple[int, ...]) -> Scorer:
+    if is_import_path(asked):
+        function = load_attribute(asked)
+        if not callable(function):
+            raise MetaftError(f"reward = {asked}: it is no function of a prompt and an answer")
+        return OwnReward(asked, function, tokenizer, frozenset(ends))
+    if not Path(asked).is_dir():
+        raise MetaftError(f"reward = {asked}: there is no such run, and it is no import path mymodule:function")
+    own = recorded_config(asked)
+    if not isinstance(own, TuneConfig) or not own.objective.startswith("reward"):
+        raise MetaftError(f"reward = {asked}: it is no run of metaft tune --objective reward")
+    model = load_backbone(asked)
+    if (read := tokenizer_of(model, asked)).digest != tokenizer.digest:
+        raise MetaftError(
+            f"reward = {asked}: it reads words of {read.name}, the policy's are {tokenizer.name}; tune a reward model "
+            "that begins from the same network"
+        )
+    return RewardModel(model)
 
 
 def _answers(

@@ -62,6 +62,19 @@ class Pairs(Examples):
         return self.query_x[:, 0]
 
 
+@dataclass(frozen=True)
+class Prompts(Examples):
+    """Texts to go on with: ``query_x`` are words ``int64 [prompts, places]``, ``query_y`` 0 for each.
+
+    Args:
+        number: ``int64 [prompts]``: which of all prompts each is, by which its random numbers are drawn.
+        update: ``int64 [prompts]``: which update of the run they are asked for in, the same for all.
+    """
+
+    number: Tensor = field(kw_only=True)
+    update: Tensor = field(kw_only=True)
+
+
 def padded(texts: Sequence[tuple[Ids, Ids]], places: int) -> tuple[Tensor, Tensor]:
     """Texts side by side.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -14,7 +14,7 @@ from metaft.distributed.world import ALONE, World
 from metaft.errors import MetaftError
 from metaft.evaluation.statistics import mean_interval
 from metaft.evaluation.validation import Validation
-from metaft.preferences.examples import Answers, Examples, Ids, Pairs, padded
+from metaft.preferences.examples import Answers, Examples, Ids, Pairs, Prompts, padded
 from metaft.seeds import require_seed
 from metaft.tasks import epochs
 from metaft.tasks.batch import TaskBatch
@@ -162,7 +162,7 @@ class InstructionFamily(_Family):
 class PreferenceFamily(_Family):
     """Prompts with two answers each, of which people like the first better."""
 
-    metric: ClassVar[str] = "accuracy"
+    metric: ClassVar[str] = "loss"
     counted: ClassVar[str] = "pairs"
     answers: ClassVar[int] = 2
 
@@ -187,8 +187,8 @@ class PreferenceFamily(_Family):
             world: the ranks that share them.
 
         Returns:
-            Accuracy and its interval over pairs; the weights with the lowest loss are the best. Beside them the mean
-            margin and the calibration error of σ(margin) (Naeini et al. 2015, in ten bins).
+            The loss and its interval over pairs, by which the best weights are chosen; the accuracy and its own, the
+            mean margin, and the calibration error of σ(margin) (Naeini et al. 2015, in ten bins).
         """
 
         def scored(batch: TaskBatch, first: int) -> Tensor:
@@ -197,10 +197,68 @@ class PreferenceFamily(_Family):
 
         loss, chosen, rejected = world.map_tasks(scored, self.first(tasks))
         margin = chosen - rejected
-        mean, ci95 = mean_interval((margin > 0).double() + 0.5 * (margin == 0).double())
-        more = {"margin": float(margin.mean()), "chosen": float(chosen.mean()), "rejected": float(rejected.mean())}
-        more["calibration_error"] = calibration_error(margin)
-        return Validation(float(loss.mean()), mean, ci95, -float(loss.mean()), more)
+        mean, ci95 = mean_interval(loss)
+        accuracy, own = mean_interval((margin > 0).double() + 0.5 * (margin == 0).double())
+        more = {"accuracy": accuracy, "accuracy_ci95": own, "margin": float(margin.mean())}
+        more |= {"chosen": float(chosen.mean()), "rejected": float(rejected.mean())}
+        return Validation(mean, mean, ci95, -mean, more | {"calibration_error": calibration_error(margin)})
+
+
+@dataclass(frozen=True)
+class PromptFamily(_Family):
+    """Prompts without an answer; those of one rollout are drawn for all its updates.
+
+    Args:
+        updates: how many updates are made from a rollout.
+        beta: what a nat of divergence costs, for the score.
+    """
+
+    updates: int = 1
+    beta: float = 0.0
+    metric: ClassVar[str] = "reward"
+    counted: ClassVar[str] = "answers"
+    input_shape: ClassVar[tuple[int, ...]] = ()
+
+    def batch(self, index: int, tasks: int) -> Prompts:
+        """As `_Family`, ``index`` being the number of an update."""
+        purpose = f"{self.name}/{self.split}/{type(self).__name__}"
+        rollout = index // self.updates
+        found = self.of(epochs.rows(self.seed, purpose, rollout, tasks, len(self)).tolist())
+        # Two of one rollout may have the same prompt, and are to be answered differently.
+        number = torch.arange(len(found.number)) + rollout * tasks
+        return replace(found, number=number, update=torch.full_like(number, index))
+
+    def of(self, rows: Sequence[int]) -> Prompts:
+        """As `_Family`."""
+        ids, _ = self._padded(rows)
+        number = torch.tensor(list(rows))
+        return Prompts(
+            ids[:, :0], ids[:, :0], ids, torch.zeros_like(ids), layout="sequences", number=number,
+            update=torch.zeros_like(number),
+        )  # fmt: skip
+
+    def score(self, learner: Scored, tasks: int, device: torch.device | str, world: World = ALONE) -> Validation:
+        """What a policy's answers to the first prompts are worth, drawn by the same numbers every time.
+
+        Args:
+            learner: the policy.
+            tasks: how many prompts.
+            device: where it computes.
+            world: the ranks that share them.
+
+        Returns:
+            The mean of score − β · KL, what PPO climbs, and its interval over prompts; both apart, words an answer, and
+            the share of answers that ended.
+        """
+
+        def scored(batch: TaskBatch, first: int) -> Tensor:
+            found = learner.scores(batch.to(device))
+            return torch.stack([found[name].double().cpu() for name in ("score", "kl", "words", "ended")])
+
+        score, kl, words, ended = world.map_tasks(scored, self.first(tasks))
+        mean, ci95 = mean_interval(score - self.beta * kl)
+        more = {"score": float(score.mean()), "kl": float(kl.mean()), "words": float(words.mean())}
+        return Validation(-mean, mean, ci95, mean, more | {"ended": float(ended.mean())})
 
 
 def calibration_error(margin: Tensor) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -52,17 +53,18 @@ class Policy:
         return said.new_zeros(ids.shape).masked_scatter(asked, said)
 
     def scores_and_values(self, params: Params, ids: Tensor, asked: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores for the words that could stand at each asked place, and the value of the text before it.
+        """Scores for the words behind each asked place, and the value of the text so far.
 
         Args:
             params: by name.
-            ids: as `log_probabilities`.
-            asked: likewise.
+            ids: ``int64 [texts, places]``, 0 for padding.
+            asked: ``bool [texts, places]``: at which places the next word is asked for.
 
         Returns:
             ``[asked, vocabulary]`` and ``[asked]``, text by text.
         """
-        scores, values, _ = self._run(params, ids, asked)
+        pad = nn.functional.pad
+        scores, values, _ = self._run(params, pad(ids, (0, 1)), pad(asked, (1, 0)))
         assert values is not None
         return scores, values
 
@@ -79,6 +81,23 @@ class Policy:
         _, _, rewards = self._run(params, ids, None)
         assert rewards is not None
         return rewards
+
+    @contextlib.contextmanager
+    def holding(self, params: Params) -> Iterator[Any]:
+        """The network itself with these parameters, in evaluation mode, for what asks it word by word.
+
+        Args:
+            params: by name.
+        """
+        own = dict(self.module.model.named_parameters())
+        before = {name: p.data for name, p in own.items()}
+        for name, p in own.items():
+            p.data = params[name]
+        try:
+            yield self.module.model.eval()
+        finally:
+            for name, p in own.items():
+                p.data = before[name]
 
     def _run(self, params: Params, ids: Tensor, asked: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
         own = {name if name.startswith(VALUE) else f"model.{name}": value for name, value in params.items()}

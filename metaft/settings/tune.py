@@ -15,8 +15,13 @@ from metaft.settings.train import EarlyStopping, LoopSettings, with_outer
 from metaft.tables import TUNING
 
 NOTHING = "none"
-USUAL = {"sft": "self-instruct+user-oriented", "reward": "dpo-demo", "dpo": "dpo-demo"}
-"""Objective → the data set where none is given."""
+USUAL = {
+    "sft": "self-instruct+user-oriented",
+    "reward": "dpo-demo",
+    "dpo": "dpo-demo",
+    "ppo": "self-instruct+user-oriented",
+}
+"""Objective → the data set where none is given and it is no instructions."""
 OF_TUNING = {"outer": "adamw", "outer_lr": 1e-4, "schedule": "cosine", "clip": 1.0}
 
 
@@ -24,9 +29,15 @@ class TunedBySettings(Settings):
     """What a model is tuned by."""
 
     objective: str = "sft"
-    """what is descended: sft, reward, dpo, or with options: dpo:beta=0.05,form=ipo (metaft parts tuning)"""
+    """what is descended: sft, reward, dpo, ppo, or with options: dpo:beta=0.05,form=ipo (metaft parts tuning)"""
     dataset: str = "self-instruct+user-oriented"
-    """instructions or preferences: a name (metaft data), or your own .jsonl, .json or .csv; several joined by +"""
+    """instructions or preferences: a name (metaft data), or your own .jsonl, .json or .csv; several joined by +; ppo
+    takes prompts: of any of these, a .txt with one a line, or beginnings of plain texts such as tinystories"""
+    reward: str | None = None
+    """ppo: what an answer is worth: a run of metaft tune --objective reward, or your own module:NAME, a function
+    (prompt, answer) → number [needed]"""
+    prompt_words: int = Field(8, ge=1, le=100_000)
+    """ppo: how many words of a plain text are a prompt"""
     data_root: str | None = None
     """folder with the data sets; else METAFT_DATA, else ./data"""
     split_seed: DivisionSeed = 0
@@ -109,8 +120,16 @@ class TuneConfig(CommandSettings, TunedBySettings, TunedModelSettings, TuneLoopS
     def _defaults_of_the_objective(cls, given: dict[str, Any]) -> dict[str, Any]:
         asked = TUNING.asked(str(given.get("objective") or "sft"))
         given = {name: value for name, value in given.items() if value is not None}
-        usual = {"dataset": USUAL.get(asked.name), "threads": cores()}
+        usual: dict[str, Any] = {"threads": cores()}
+        if asked.name in USUAL:
+            usual["dataset"] = USUAL[asked.name]
         if "scope" in given:  # of the network itself; what is put in would lie idle
             usual["addition"] = NOTHING
         # One network, and products large enough for every core.
+        if (given.get("reward") is None) == (asked.name == "ppo"):
+            needs = "needs what an answer is worth: --reward RUN, or --reward mymodule:function"
+            idle = f"{asked.name} asks for no reward; leave it out, or take --objective ppo"
+            raise ValueError(
+                f"objective = ppo: it {needs}" if asked.name == "ppo" else f"reward = {given['reward']}: {idle}"
+            )
         return with_outer(given, {**OF_TUNING, **usual})

@@ -16,6 +16,9 @@ from metaft.tasks.family import TaskFamily
 from metaft.training.schedule import fraction_done
 from metaft.training.state import Progress
 
+LARGER_IS_BETTER = ("accuracy", "reward")
+"""Metrics that are their own score; others are errors."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -68,6 +71,16 @@ class Job:
     def done(self, at: Progress) -> float:
         """The fraction of the run that is behind us, 0 to 1."""
         return fraction_done(at.iteration, self.train.iterations, at.seconds, self.train.minutes)
+
+    def best(self, at: Progress) -> float | None:
+        """The best validation metric so far; of an error, which the score has with a minus, the error itself.
+
+        Args:
+            at: where the run stands.
+        """
+        if at.best_score is None or self.metric in LARGER_IS_BETTER:
+            return at.best_score
+        return -at.best_score
 
     def ended_early(self, at: Progress) -> str:
         """What to say of a run that has had no better validation for too long; empty while it goes on.

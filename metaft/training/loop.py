@@ -138,6 +138,7 @@ def meta_train(
         torch.set_num_threads(s.threads)
         optimiser = OUTER.make(s.outer, lr=s.outer_lr, schedule=s.schedule, warmup=s.warmup)
         state = TrainState.start(learner.params, s.average, device, optimiser)
+        state.kept = getattr(learner, "kept", None)
         run = RunDirectory.open(out, resume=resume, overwrite=overwrite) if world.first else RunDirectory(out)
         stack.callback(run.close)
         metrics = _log(stack, job, run, state, resume, command) if world.first else None
@@ -174,7 +175,7 @@ def meta_train(
         few = few_updates(at.iteration, s.iterations, s.minutes, job.counted)
         if few and world.first:
             log.warning("%s: %s", run.path, few)
-        best = abs(at.best_score) if at.best_score is not None else None
+        best = job.best(at)
         record(
             state="finished",
             ended=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -279,7 +280,7 @@ def _train(
             row = {"loss": v.loss, name: v.metric, "ci95": v.ci95, "best": state.keep_best(v.score), **v.more}
             if metrics:
                 show_episode(metrics, learner, validation, device, at.iteration)
-                metrics.scores(at.iteration, {f"best_validation_{name}": abs(at.best_score or 0.0)})
+                metrics.scores(at.iteration, {f"best_validation_{name}": job.best(at) or 0.0})
                 metrics.write("validation", at.iteration, row)
             learner.params = state.weights
             display.validated(v.metric, v.ci95)

@@ -15,6 +15,9 @@ from metaft.runs.older_names import as_named_now
 from metaft.training.optimisers.adam import Adam
 from metaft.training.optimisers.optimiser import OuterOptimiser, State
 
+KEPT = "kept/"
+"""What names begin with of what a learner keeps, among the entries of a checkpoint."""
+
 
 @dataclass
 class Progress:
@@ -51,6 +54,8 @@ class TrainState:
         optimiser: how an update moves the weights.
         best: the weights of the best validation, or empty.
         progress: where the run stands.
+        kept: what the learner keeps from update to update beside its weights, such as a rollout; its own dictionary,
+            which it changes in place. None if it keeps nothing.
     """
 
     weights: dict[str, Tensor]
@@ -60,6 +65,7 @@ class TrainState:
     optimiser: OuterOptimiser = field(default_factory=Adam)
     best: dict[str, Tensor] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
+    kept: dict[str, Tensor] | None = None
 
     @classmethod
     def start(
@@ -176,6 +182,7 @@ class TrainState:
         for name, kept in self.moments.items():
             for entry, value in kept.items():
                 optimiser[f"{entry}/{name}"] = value.clone() if value._is_view() else value
+        optimiser |= {f"{KEPT}{name}": value for name, value in (self.kept or {}).items()}
         return Checkpoint(asdict(self.progress), self.weights, self.average, self.best, optimiser)
 
     def restore(self, stored: Checkpoint) -> None:
@@ -203,11 +210,17 @@ class TrainState:
                 torch.cuda.set_rng_state(cuda, device)
         except (KeyError, TypeError, RuntimeError):
             raise MetaftError(f"checkpoint {where} has no state of the random numbers") from None
+        kept = {
+            name: optimiser.pop(name) for name in list(optimiser) if name.startswith(KEPT) and self.kept is not None
+        }
         if optimiser:
             raise MetaftError(f"checkpoint {where} has an unknown entry {min(optimiser)!r} of the optimiser")
-        for to, kept in ((self.weights, stored.weights), (self.average, stored.average)):
+        for to, own in ((self.weights, stored.weights), (self.average, stored.average)):
             for name, tensor in to.items():
-                tensor.copy_(kept[name])
+                tensor.copy_(own[name])
+        if self.kept is not None:
+            self.kept.clear()
+            self.kept.update({name.removeprefix(KEPT): value.to(device) for name, value in kept.items()})
         self.best = {name: w.to(device) for name, w in stored.best.items()}
         self.moments = {n: {entry: value.to(device) for entry, value in m.items()} for n, m in moments.items() if m}
         self.progress = progress

@@ -194,4 +194,4 @@ def test_validation_counts_a_tie_as_half() -> None:
         def scores(self, batch: Any) -> dict[str, Tensor]:
             return {"loss": torch.zeros(batch.tasks), "scores": torch.zeros(batch.tasks, 2)}
 
-    assert pairs().score(Even(), 100, "cpu").metric == 0.5
+    assert pairs().score(Even(), 100, "cpu").more["accuracy"] == 0.5
