@@ -74,11 +74,11 @@ def trained(
     control: KLControl | None = None,
     *,
     rollouts: int = 40,
-    texts: int = 1000,
-    lr: float = 0.1,
-    last_lr: float = 1e-3,
+    texts: int = 300,
+    lr: float = 0.3,
+    last_lr: float = 5e-3,
 ) -> Trained:
-    """Proximal policy optimisation of the table, from sampled answers."""
+    """Proximal policy optimisation of the table, from sampled answers; the rate falls from ``lr`` to ``last_lr``."""
     params = {name: value.clone().requires_grad_() for name, value in start.items()}
     control = control or FixedKL(1.0)
     order, beta, told = MinibatchOrder(texts, minibatches=2, epochs=2, seed=0), control.start(), []
