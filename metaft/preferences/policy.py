@@ -53,18 +53,17 @@ class Policy:
         return said.new_zeros(ids.shape).masked_scatter(asked, said)
 
     def scores_and_values(self, params: Params, ids: Tensor, asked: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores for the words behind each asked place, and the value of the text so far.
+        """Scores for the words that could stand at each asked place, and the value of the text before it.
 
         Args:
             params: by name.
-            ids: ``int64 [texts, places]``, 0 for padding.
-            asked: ``bool [texts, places]``: at which places the next word is asked for.
+            ids: as `log_probabilities`.
+            asked: likewise.
 
         Returns:
             ``[asked, vocabulary]`` and ``[asked]``, text by text.
         """
-        pad = nn.functional.pad
-        scores, values, _ = self._run(params, pad(ids, (0, 1)), pad(asked, (1, 0)))
+        scores, values, _ = self._run(params, ids, asked)
         assert values is not None
         return scores, values
 

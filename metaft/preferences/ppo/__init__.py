@@ -5,7 +5,17 @@ One idea a file, all of them pure functions; `metaft.preferences.ppo.ppo` is the
 
 from metaft.preferences.ppo.kl_control import AdaptiveKL, FixedKL
 from metaft.preferences.ppo.minibatches import MinibatchOrder
-from metaft.preferences.ppo.ppo import PPO, Policy, Reference, experience, update
+from metaft.preferences.ppo.ppo import PPO, ActorCritic, Reference, experience, update
 from metaft.preferences.ppo.rollout import Rollout
 
-__all__ = ["PPO", "AdaptiveKL", "FixedKL", "MinibatchOrder", "Policy", "Reference", "Rollout", "experience", "update"]
+__all__ = [
+    "PPO",
+    "ActorCritic",
+    "AdaptiveKL",
+    "FixedKL",
+    "MinibatchOrder",
+    "Reference",
+    "Rollout",
+    "experience",
+    "update",
+]

@@ -21,7 +21,7 @@ def text_means(mask: Tensor, length: float | Tensor | None = None) -> Mean:
     Returns:
         The sum over a text's words, divided by that length.
     """
-    length = mask.sum() / len(mask) if length is None else length
+    length = mask.sum().double() / len(mask) if length is None else length
     return lambda values: values.masked_fill(~mask, 0).sum(-1) / length
 
 

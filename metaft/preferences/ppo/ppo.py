@@ -6,7 +6,6 @@ some updates descend the loss of its minibatches (`update`, `MinibatchOrder`); t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,28 +14,28 @@ from torch import Tensor
 
 from metaft.data.texts.labelled_texts import PADDING
 from metaft.errors import MetaftError
+from metaft.preferences.policy import Params
 from metaft.preferences.ppo.advantages import generalised_advantages, whitened
 from metaft.preferences.ppo.loss import entropies, explained_variance, policy_loss, text_means, value_loss
 from metaft.preferences.ppo.rewards import ESTIMATORS, Estimator, kl_estimates, rewards
 from metaft.preferences.ppo.rollout import Rollout, joined
-from metaft.validate import require_positive
-
-Params = Mapping[str, Tensor]
+from metaft.validate import require_count, require_positive
 
 
-class Policy(Protocol):
-    """A causal language model and its values, as a function of its parameters."""
+class ActorCritic(Protocol):
+    """A causal language model and its values, as `metaft.preferences.policy.Policy.scores_and_values`."""
 
     def __call__(self, params: Params, ids: Tensor, asked: Tensor) -> tuple[Tensor, Tensor]:
-        """What it says next, and what it expects.
+        """What it says, and what it expects.
 
         Args:
             params: by name.
             ids: ``int64 [texts, places]``, 0 for padding, at the end.
-            asked: ``bool [texts, places]``: at which words.
+            asked: ``bool [texts, places]``, not the first place.
 
         Returns:
-            Scores of words, ``[asked places, vocabulary]``, and values, ``[asked places]``, row by row.
+            Scores for the words that could stand at each asked place, ``[asked, vocabulary]``, and the value of the
+            text before it, ``[asked]``, text by text.
         """
         ...
 
@@ -45,7 +44,7 @@ class Reference(Protocol):
     """The model that the policy is to stay near to."""
 
     def __call__(self, ids: Tensor, asked: Tensor) -> Tensor:
-        """Scores of words, ``[asked places, vocabulary]``; arguments as of `Policy`."""
+        """Scores of words, ``[asked, vocabulary]``; arguments as of `ActorCritic`."""
         ...
 
 
@@ -91,7 +90,7 @@ class PPO:
 
 
 def experience(
-    policy: Policy,
+    policy: ActorCritic,
     params: Params,
     reference: Reference,
     prompts: Tensor,
@@ -123,7 +122,7 @@ def experience(
 
 @torch.no_grad()
 def measured(
-    policy: Policy, params: Params, reference: Reference, prompts: Tensor, answers: Tensor, at_once: int = 16
+    policy: ActorCritic, params: Params, reference: Reference, prompts: Tensor, answers: Tensor, at_once: int = 16
 ) -> tuple[Tensor, Tensor, Tensor]:
     """What needs networks: each text by itself, so that ranks can share them. Arguments as of `experience`.
 
@@ -131,7 +130,8 @@ def measured(
         log π, log π_ref and V at each word, ``[texts, places]`` each, 0 at padding.
     """
     parts = []
-    for before, said in zip(prompts.split(at_once), answers.split(at_once), strict=True):
+    for first in range(0, len(prompts), require_count(at_once, "at_once", 1)):
+        before, said = (texts[first : first + at_once] for texts in (prompts, answers))
         (ids, asked), mask = joined(before, said), said != PADDING
         logits, values = policy(params, ids, asked)
         words, scores = said[mask], (logits, reference(ids, asked))
@@ -172,7 +172,7 @@ def credited(
 
 
 def update(
-    policy: Policy, params: Params, rows: Rollout, how: PPO, length: float | Tensor | None = None
+    policy: ActorCritic, params: Params, rows: Rollout, how: PPO, length: float | Tensor | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """What an update descends the mean of: policy's loss + value_weight · values' loss − entropy_weight · entropy.
 

@@ -92,19 +92,20 @@ def _is(value: Tensor, kind: str) -> bool:
 
 
 def joined(prompts: Tensor, answers: Tensor) -> tuple[Tensor, Tensor]:
-    """What a policy reads: answers right behind their prompts, padding at the end.
+    """Whole texts, answers right behind their prompts.
 
     Args:
         prompts: ``int64 [texts, prompt's places]``, 0 for padding, at the end.
         answers: ``int64 [texts, places]``, likewise.
 
     Returns:
-        ``int64 [texts, places]``, all words but the last of an answer as long as the longest; and ``bool`` of that
-        shape: at which words the next is one of the answer's, in the order of those.
+        ``int64 [texts, all places]``, 0 for padding, at the end, as wide as the longest; and ``bool`` of that shape,
+        true at the words of answers.
     """
     lengths, own = (prompts != PADDING).sum(-1), (answers != PADDING).sum(-1)
     ids = torch.cat([prompts, torch.full_like(answers, PADDING)], dim=-1)
-    places = lengths[:, None] + torch.arange(answers.shape[-1], device=answers.device)
-    ids = ids.scatter(-1, places, answers)[:, :-1]
+    ids = ids.scatter(-1, lengths[:, None] + torch.arange(answers.shape[-1], device=answers.device), answers)
+    ends = lengths + own
+    ids = ids[:, : int(ends.max()) if len(ends) else 0]
     place = torch.arange(ids.shape[-1], device=ids.device)
-    return ids, (place >= lengths[:, None] - 1) & (place < (lengths + own)[:, None] - 1)
+    return ids, (place >= lengths[:, None]) & (place < ends[:, None])

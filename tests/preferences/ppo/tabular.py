@@ -9,16 +9,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from metaft.preferences.policy import Params
 from metaft.preferences.ppo.kl_control import FixedKL, KLControl
 from metaft.preferences.ppo.minibatches import MinibatchOrder
-from metaft.preferences.ppo.ppo import PPO, Params, experience, summary, update
+from metaft.preferences.ppo.ppo import PPO, experience, summary, update
 
 PROMPT, END, VOCABULARY = 1, 2, 7
 """Words 3 … 6 are neither; 0 is padding."""
 
 
 def policy(params: Params, ids: Tensor, asked: Tensor) -> tuple[Tensor, Tensor]:
-    last = ids[asked]
+    last = ids[:, :-1][asked[:, 1:]]
     logits = params["words"][last]
     unsaid = torch.zeros(VOCABULARY, dtype=torch.bool)
     unsaid[[0, PROMPT]] = True
@@ -42,7 +43,9 @@ def all_answers(words: int) -> Tensor:
 def probabilities(params: Params, answers: Tensor) -> Tensor:
     """Of whole answers, by the product over their words, ``[answers]``."""
     before = torch.cat([torch.full_like(answers[:, :1], PROMPT), answers[:, :-1]], dim=1)
-    chances = policy(params, before, before >= 0)[0].softmax(-1).reshape(*answers.shape, VOCABULARY)
+    ids = torch.nn.functional.pad(before, (0, 1))
+    asked = torch.nn.functional.pad(torch.ones_like(before, dtype=torch.bool), (1, 0))
+    chances = policy(params, ids, asked)[0].softmax(-1).reshape(*answers.shape, VOCABULARY)
     said = chances.gather(-1, answers[..., None])[..., 0]
     return said.where(answers != 0, 1.0).prod(-1)
 
@@ -74,11 +77,11 @@ def trained(
     control: KLControl | None = None,
     *,
     rollouts: int = 40,
-    texts: int = 1000,
-    lr: float = 0.1,
-    last_lr: float = 1e-3,
+    texts: int = 300,
+    lr: float = 0.3,
+    last_lr: float = 5e-3,
 ) -> Trained:
-    """Proximal policy optimisation of the table, from sampled answers."""
+    """Proximal policy optimisation of the table, from sampled answers; the rate falls from ``lr`` to ``last_lr``."""
     params = {name: value.clone().requires_grad_() for name, value in start.items()}
     control = control or FixedKL(1.0)
     order, beta, told = MinibatchOrder(texts, minibatches=2, epochs=2, seed=0), control.start(), []

@@ -19,14 +19,12 @@ def scores(words: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("how", [PLAIN, PPO(value_weight=1.0)], ids=["plain", "whitened"])
-@pytest.mark.parametrize("beta", [0.4, 1.5])
-@pytest.mark.parametrize("words", [1, 2])
+@pytest.mark.parametrize(("words", "beta"), [(1, 0.4), (2, 0.4), (2, 1.5)])
 def test_the_best_policy_is_found(words: int, beta: float, how: PPO) -> None:
     answers = all_answers(words)
     best = optimum(REFERENCE, answers, scores(words), beta)
     assert distance(best, probabilities(REFERENCE, answers)) > 0.07
     found = trained(REFERENCE, REFERENCE, answers, scores(words), how, FixedKL(beta))
-    print(words, beta, how.whiten, distance(best, probabilities(found.params, answers)))
     assert distance(best, probabilities(found.params, answers)) < 0.02
 
 
@@ -40,17 +38,15 @@ def test_without_scores_a_policy_comes_back_to_the_reference() -> None:
     answers, start = all_answers(2), table(2)
     before = distance(probabilities(REFERENCE, answers), probabilities(start, answers))
     found = trained(start, REFERENCE, answers, torch.zeros(len(answers), dtype=torch.float64), PLAIN)
-    print(before, distance(probabilities(REFERENCE, answers), probabilities(found.params, answers)))
     assert before > 0.3
     assert distance(probabilities(REFERENCE, answers), probabilities(found.params, answers)) < 0.02
 
 
 def test_control_leads_to_the_distance_that_is_wanted() -> None:
-    answers, control = all_answers(2), AdaptiveKL(initial=0.3, target=0.5, gain=0.5)
-    found = trained(REFERENCE, REFERENCE, answers, scores(2), PLAIN, control, last_lr=0.02)
+    answers, control = all_answers(2), AdaptiveKL(initial=0.7, target=0.5)
+    found = trained(REFERENCE, REFERENCE, answers, scores(2), PLAIN, control, rollouts=60, lr=0.2, last_lr=0.01)
     reference, now = probabilities(REFERENCE, answers), probabilities(found.params, answers)
-    kl = float((now * (now / reference).log()).sum())
-    print(kl, found.beta, distance(now, optimum(REFERENCE, answers, scores(2), found.beta)))
-    assert kl == pytest.approx(0.5, rel=0.1)
-    assert abs(found.beta - 0.3) > 0.1
-    assert distance(now, optimum(REFERENCE, answers, scores(2), found.beta)) < 0.02
+    divergence = lambda policy: float((policy * (policy / reference).log()).sum())
+    assert divergence(optimum(REFERENCE, answers, scores(2), control.initial)) > 0.9
+    assert divergence(optimum(REFERENCE, answers, scores(2), found.beta)) == pytest.approx(0.5, rel=0.05)
+    assert divergence(now) == pytest.approx(0.5, rel=0.05)
