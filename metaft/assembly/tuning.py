@@ -17,6 +17,7 @@ from metaft.assembly.networks import room_for_words
 from metaft.data.dialogues.conversation import Instruction, Preference, Turn, digest
 from metaft.data.dialogues.load import described, instructions, preferences
 from metaft.data.dialogues.prompts import prompts
+from metaft.data.dialogues.sets import SETS
 from metaft.data.texts.corpora import CORPORA
 from metaft.data.texts.labelled_texts import PADDING
 from metaft.data.texts.table import TEXTS
@@ -27,11 +28,13 @@ from metaft.language.chat import ChatTemplate, Ids, template
 from metaft.models.anatomy import anatomy
 from metaft.models.words import require_goes_on
 from metaft.plugins import is_import_path, load_attribute
-from metaft.preferences.families import InstructionFamily, PreferenceFamily, PromptFamily
+from metaft.preferences.families import InstructionFamily, PackedInstructions, PreferenceFamily, PromptFamily
 from metaft.preferences.learner import Tuning
 from metaft.preferences.objective import TuningObjective
 from metaft.preferences.ppo.tuning import PPOLearner, PPOTuning
 from metaft.preferences.scorer import OwnReward, RewardModel, Scorer
+from metaft.preferences.sft import SFT
+from metaft.preferences.voice import Voice
 from metaft.runs.recorded import recorded_config
 from metaft.settings.tune import NOTHING, TuneConfig
 from metaft.tables import TUNING
@@ -60,7 +63,7 @@ def build_tuning(config: TuneConfig) -> Parts[Family, Tuning]:
         p.requires_grad_(name in trains)
     tokenizer = tokenizer_of(model, config.model)
     plain = config.dataset in (*CORPORA, *TEXTS)  # their beginnings are to go on as they are
-    chat = template(config.template or ("none" if plain else None), config.model, tokenizer)
+    chat = template(config.template or ("text" if plain else None), config.model, tokenizer)
     length = min(config.length, room_for_words(model) or config.length)
     learner: Tuning
     train: Family
@@ -105,9 +108,12 @@ def _family(
         texts = _answers(instructions(config.dataset, split, **where), chat, tokenizer, length, split)
     else:
         texts = _pairs(preferences(config.dataset, split, **where), chat, tokenizer, length, split)
-    kind = InstructionFamily if objective.data == "instructions" else PreferenceFamily
+    kind: type[InstructionFamily | PreferenceFamily] = PreferenceFamily
     places = max((len(prompt) + len(answer) for prompt, answer in texts), default=0)
-    return kind(texts, places, config.dataset, split, told, config.seed, {"template.jinja": chat.text})
+    if isinstance(objective, SFT):
+        kind, places = (PackedInstructions, length) if objective.packed else (InstructionFamily, places)
+    more: dict[str, Any] = {"files": {"template.jinja": chat.text}, "voice": _voice(config, chat, tokenizer)}
+    return kind(texts, places, config.dataset, split, told, config.seed, **more)
 
 
 def _prompts(
@@ -132,8 +138,15 @@ def _prompts(
     }  # fmt: skip
     return PromptFamily(
         [(ids, ()) for ids in short], max(map(len, short), default=0), config.dataset, split, told, config.seed,
-        {"template.jinja": chat.text}, objective.epochs * objective.minibatches, objective.beta,
+        files={"template.jinja": chat.text}, voice=_voice(config, chat, tokenizer),
+        updates=objective.epochs * objective.minibatches, beta=objective.beta,
     )  # fmt: skip
+
+
+def _voice(config: TuneConfig, chat: ChatTemplate, tokenizer: Tokenizer) -> Voice | None:
+    """What shows answers; None where the data are not to be shown."""
+    offensive = any(name in SETS and SETS[name].offensive for name in config.dataset.split("+"))
+    return None if offensive else Voice(tokenizer, frozenset(_ends(chat, tokenizer)))
 
 
 def _ends(chat: ChatTemplate, tokenizer: Tokenizer) -> tuple[int, ...]:

@@ -39,10 +39,13 @@ class Answers(Examples):
     Args:
         asked: ``bool [texts, places]``: the answer's words.
         weight: ``[texts]``: what a text's mean loss counts, 1 on the mean over the batch.
+        segments: ``int64 [texts, places]``, which of several texts in a row each word is of, see
+            `metaft.preferences.packing`; None if there is one.
     """
 
     asked: Tensor = field(kw_only=True)
     weight: Tensor = field(kw_only=True)
+    segments: Tensor | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -15,6 +16,8 @@ from metaft.errors import MetaftError
 from metaft.evaluation.statistics import mean_interval
 from metaft.evaluation.validation import Validation
 from metaft.preferences.examples import Answers, Examples, Ids, Pairs, Prompts, padded
+from metaft.preferences.packing import Packed, pack
+from metaft.preferences.voice import Voice
 from metaft.seeds import require_seed
 from metaft.tasks import epochs
 from metaft.tasks.batch import TaskBatch
@@ -45,7 +48,8 @@ class _Family:
         split: "train" or "val".
         told: what identifies the data, for the record.
         seed: of the order.
-        files: what a run keeps beside its weights, such as the tokenizer: path → content.
+        files: what a run keeps beside its weights, such as the template: path → content.
+        voice: shows what a learner says to the first prompts; None for nothing.
 
     Raises:
         MetaftError: if there is no example.
@@ -58,6 +62,7 @@ class _Family:
     told: dict[str, object] = field(default_factory=dict, repr=False)
     seed: int = 0
     files: dict[str, str] = field(default_factory=dict, repr=False)
+    voice: Voice | None = field(default=None, repr=False)
     kind: ClassVar[Kind] = "classification"
     each: ClassVar[int] = 1
     answers: ClassVar[int] = 1
@@ -128,11 +133,7 @@ class InstructionFamily(_Family):
 
     def of(self, rows: Sequence[int]) -> Answers:
         """As `_Family`."""
-        ids, asked = self._padded(rows)
-        words = asked.sum(-1).double()
-        nothing = (ids[:, :0], ids[:, :0])
-        labels = torch.zeros_like(ids)
-        return Answers(*nothing, ids, labels, layout="sequences", asked=asked, weight=(words / words.mean()).float())
+        return _answers(*self._padded(rows))
 
     def score(self, learner: Scored, tasks: int, device: torch.device | str, world: World = ALONE) -> Validation:
         """Perplexity of the answers of the first examples, the same ones every time.
@@ -156,6 +157,25 @@ class InstructionFamily(_Family):
         _, ci95 = mean_interval((loss - mean * words) / words.mean())
         perplexity = math.exp(min(mean, 50.0))
         return Validation(mean, perplexity, perplexity * ci95, -perplexity)
+
+
+@dataclass(frozen=True)
+class PackedInstructions(InstructionFamily):
+    """Rows of several prompts with their answers, as many as fit; which are together stays the same."""
+
+    @cached_property
+    def _rows(self) -> Packed:
+        whole = [([*prompt, *answer], [False] * len(prompt) + [True] * len(answer)) for prompt, answer in self.texts]
+        return pack(whole, self.places)
+
+    def __len__(self) -> int:
+        """Rows of an epoch."""
+        return len(self._rows.ids)
+
+    def of(self, rows: Sequence[int]) -> Answers:
+        """As `_Family`."""
+        chosen, own = torch.tensor(list(rows)), self._rows
+        return _answers(own.ids[chosen], own.asked[chosen], own.segments[chosen])
 
 
 @dataclass(frozen=True)
@@ -259,6 +279,14 @@ class PromptFamily(_Family):
         mean, ci95 = mean_interval(score - self.beta * kl)
         more = {"score": float(score.mean()), "kl": float(kl.mean()), "words": float(words.mean())}
         return Validation(-mean, mean, ci95, mean, more | {"ended": float(ended.mean())})
+
+
+def _answers(ids: Tensor, asked: Tensor, segments: Tensor | None = None) -> Answers:
+    words, nothing = asked.sum(-1).double(), ids[:, :0]
+    weight = (words / words.mean()).float()
+    return Answers(
+        nothing, nothing, ids, torch.zeros_like(ids), layout="sequences", asked=asked, weight=weight, segments=segments
+    )
 
 
 def calibration_error(margin: Tensor) -> float:

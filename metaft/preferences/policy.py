@@ -37,18 +37,19 @@ class Policy:
         """All parameters, by the network's own names; those of values begin with `VALUE`."""
         return {name.removeprefix("model."): p.detach() for name, p in self.module.named_parameters()}
 
-    def log_probabilities(self, params: Params, ids: Tensor, asked: Tensor) -> Tensor:
+    def log_probabilities(self, params: Params, ids: Tensor, asked: Tensor, segments: Tensor | None = None) -> Tensor:
         """log p of each asked word behind all words before it (Rafailov et al. 2023, §3).
 
         Args:
             params: by name.
             ids: ``int64 [texts, places]``, 0 for padding.
             asked: ``bool [texts, places]``, not the first place.
+            segments: ``int64 [texts, places]``, which of several texts in a row each word is of; None if there is one.
 
         Returns:
             ``[texts, places]``, 0 where none is asked for.
         """
-        scores, _, _ = self._run(params, ids, asked)
+        scores, _, _ = self._run(params, ids, asked, segments)
         said = scores.log_softmax(-1).gather(-1, ids[asked].unsqueeze(-1)).squeeze(-1)
         return said.new_zeros(ids.shape).masked_scatter(asked, said)
 
@@ -98,9 +99,11 @@ class Policy:
             for name, p in own.items():
                 p.data = before[name]
 
-    def _run(self, params: Params, ids: Tensor, asked: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def _run(
+        self, params: Params, ids: Tensor, asked: Tensor | None, segments: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         own = {name if name.startswith(VALUE) else f"model.{name}": value for name, value in params.items()}
-        found: tuple[Tensor, Tensor | None, Tensor | None] = functional_call(self.module, own, (ids, asked))
+        found: tuple[Tensor, Tensor | None, Tensor | None] = functional_call(self.module, own, (ids, asked, segments))
         return found
 
 
@@ -116,11 +119,14 @@ class _Answering(nn.Module):
             nn.init.zeros_(self.value.weight)
             nn.init.zeros_(self.value.bias)
 
-    def forward(self, ids: Tensor, asked: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def forward(
+        self, ids: Tensor, asked: Tensor | None, segments: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         if asked is None:
             return ids, None, self.model(ids).squeeze(-1)
         # What a place says is the word behind it; the last place is not read.
-        states = self.model.last_states(ids[:, :-1])[asked[:, 1:]]
+        apart = () if segments is None else (segments[:, :-1],)
+        states = self.model.last_states(ids[:, :-1], *apart)[asked[:, 1:]]
         values = None if self.value is None else self.value(states).squeeze(-1)
         scores = self.model.word_scores(states)
         return scores.float() if scores.dtype in (torch.bfloat16, torch.float16) else scores, values, None

@@ -13,12 +13,12 @@ from metaft.errors import MetaftError
 from metaft.parts import NEEDED
 from metaft.preferences import policy as policies
 from metaft.preferences.dpo import DPO
-from metaft.preferences.families import calibration_error
+from metaft.preferences.families import PackedInstructions, calibration_error
 from metaft.preferences.objective import TuningObjective
 from metaft.preferences.reward import Reward
 from metaft.preferences.sft import SFT
 from metaft.tables import TUNING
-from tests.preferences.small import answers, pairs, texts, tuning
+from tests.preferences.small import PLACES, answers, pairs, texts, tuning
 
 OBJECTIVES: dict[str, TuningObjective] = {
     "sft": SFT(),
@@ -195,3 +195,14 @@ def test_validation_counts_a_tie_as_half() -> None:
             return {"loss": torch.zeros(batch.tasks), "scores": torch.zeros(batch.tasks, 2)}
 
     assert pairs().score(Even(), 100, "cpu").more["accuracy"] == 0.5
+
+
+def test_packed_rows_are_the_texts_alone() -> None:
+    """The sum over all words, and the slopes of its mean, however texts lie in rows."""
+    alone, packed = answers(), PackedInstructions(texts(), PLACES, "small", "train")
+    assert len(packed) < len(alone)
+    learner = tuning(SFT())
+    one, other = (learner.meta_gradient(family.of(range(len(family)))) for family in (alone, packed))
+    assert float(one.loss) == pytest.approx(float(other.loss), rel=1e-6)  # weights are float32
+    assert all(torch.allclose(one.grads[name], other.grads[name], rtol=1e-5, atol=1e-9) for name in one.grads)
+    assert alone.score(learner, 100, "cpu").metric == pytest.approx(packed.score(learner, 100, "cpu").metric, rel=1e-9)

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
     find(STORIES, None, lambda root: root / STORIES if (root / STORIES).is_dir() else None) is None,
     reason="there is no folder stories260k in the data root",
 )
-OBJECTIVES = ("sft", "reward", "dpo:beta=0.5", "ppo:words=4,epochs=2,minibatches=2")
+OBJECTIVES = ("sft", "sft:packed=true", "reward", "dpo:beta=0.5", "ppo:words=4,epochs=2,minibatches=2")
 SMALL = ("--model", "stories260k", "--template", "none", "--batch-size", "4", "--threads", "1", "--validate-every", "2",
          "--log-every", "1", "--validate-tasks", "4", "--length", "40")  # fmt: skip
 
@@ -125,7 +125,7 @@ def test_a_stopped_run_goes_on_to_the_same_end(
 
 def test_a_reward_model_is_what_ppo_climbs(here: Path, tmp_path: Path) -> None:
     assert tune(here, "reward", tmp_path / "reward", iterations=2).exit_code == 0
-    found = tune(here, OBJECTIVES[3], tmp_path / "ppo", "--reward", str(tmp_path / "reward"), iterations=2)
+    found = tune(here, OBJECTIVES[-1], tmp_path / "ppo", "--reward", str(tmp_path / "reward"), iterations=2)
     assert found.exit_code == 0, found.output
 
 
@@ -183,6 +183,6 @@ def test_ppo_needs_a_reward(here: Path, tmp_path: Path) -> None:
 
 def test_many_answers_are_given_at_once_to_a_function_that_takes_them(here: Path, tmp_path: Path) -> None:
     for name in ("long", "many"):
-        assert tune(here, OBJECTIVES[3], tmp_path / name, "--reward", f"rewarding:{name}", iterations=2).exit_code == 0
+        assert tune(here, OBJECTIVES[-1], tmp_path / name, "--reward", f"rewarding:{name}", iterations=2).exit_code == 0
     one, other = (checkpoint.load_newest(tmp_path / name / "checkpoints") for name in ("long", "many"))
     assert all(torch.equal(value, other.weights[name]) for name, value in one.weights.items())

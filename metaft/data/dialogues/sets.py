@@ -26,6 +26,7 @@ class DialogueSet:
         licence: and whose.
         file: its place below a data root.
         read: reads it.
+        offensive: whether what it says is not to be shown.
     """
 
     name: str
@@ -35,6 +36,7 @@ class DialogueSet:
     licence: str
     file: str
     read: Callable[[Path], Found]
+    offensive: bool = False
 
     def where(self, root: str | Path | None) -> str | None:
         """The file, in words; None where it is not found."""
@@ -97,6 +99,7 @@ SETS = {
             licence="MIT (Anthropic)",
             file="preferences/hh_harmless_test.jsonl.gz",
             read=human_assistant.read,
+            offensive=True,
         ),
         DialogueSet(
             name="dpo-demo",

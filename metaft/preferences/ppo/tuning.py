@@ -169,6 +169,11 @@ class PPOLearner(Tuning):
         before = self.kept.get(BETA)
         beta = control.start() if before is None else float(before)
         found = self.rolled(prompts, self.params, draws.stream(self.seed, number), beta)
+        if bool((found.mask.sum(-1) == 1).all()) and bool(torch.isin(found.answers[:, 0].cpu(), self._stops()).all()):
+            raise MetaftError(
+                "the policy has collapsed: all its answers are empty; look at what the reward likes, try a smaller "
+                "rate (--outer-lr) or a larger ppo:beta=…"
+            )
         distance = summary(found)["kl"]
         if distance > how.limit:
             raise MetaftError(
@@ -220,13 +225,15 @@ class PPOLearner(Tuning):
         """
         found = self.rolled(_prompts(batch), params or self.params, draws.stream(self.seed, -1), self.objective.beta)
         last = found.answers.gather(-1, found.mask.sum(-1, keepdim=True) - 1)[:, 0]
-        ends = torch.tensor(sorted(self.ends), device=last.device)
         return {
             "score": found.scores,
             "kl": (found.log_probs - found.reference_log_probs).sum(-1),
             "words": found.mask.sum(-1).to(found.scores.dtype),
-            "ended": torch.isin(last, ends).to(found.scores.dtype),
+            "ended": torch.isin(last, self._stops().to(last.device)).to(found.scores.dtype),
         }
+
+    def _stops(self) -> Tensor:
+        return torch.tensor(sorted(self.ends), dtype=torch.long)
 
     def curve(self, batch: TaskBatch, steps: int | None = None) -> Tensor:
         """A place for each prompt; what it answers is drawn, see `scores`.
