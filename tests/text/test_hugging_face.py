@@ -155,7 +155,7 @@ def test_what_is_dropped_in_training_can_be_said() -> None:
 
 def test_a_model_whose_answers_hang_on_padding_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small("bert").save_pretrained(tmp_path)  # type: ignore[operator]
-    nothing = lambda ids, causal, dtype: torch.zeros(len(ids), 1, 1, ids.shape[-1], dtype=dtype)
+    nothing = lambda ids, causal, dtype, segments: torch.zeros(len(ids), 1, 1, ids.shape[-1], dtype=dtype)
     monkeypatch.setattr("metaft.models.hugging_face.additive_mask", nothing)
     with pytest.raises(MetaftError, match="answers otherwise where a text is padded"):
         build(f"hf:{tmp_path}:weights=random", outputs=3, seed=0)
