@@ -43,11 +43,12 @@ log = logging.getLogger("metaft")
 Family = InstructionFamily | PreferenceFamily | PromptFamily
 
 
-def build_tuning(config: TuneConfig) -> Parts[Family, Tuning]:
+def build_tuning(config: TuneConfig, splits: tuple[str, str] = ("train", "val")) -> Parts[Family, Tuning]:
     """Examples, those that the weights are chosen by, and the network with its initial weights.
 
     Args:
         config: the settings.
+        splits: of the examples, and of those that are scored.
 
     Returns:
         The parts.
@@ -71,10 +72,10 @@ def build_tuning(config: TuneConfig) -> Parts[Family, Tuning]:
     if isinstance(objective, PPOTuning):
         ends = _ends(chat, tokenizer)
         score = _scorer(str(config.reward), tokenizer, ends)
-        train, val = (_prompts(config, objective, split, chat, tokenizer, length) for split in ("train", "val"))
+        train, val = (_prompts(config, objective, split, chat, tokenizer, length) for split in splits)
         learner = PPOLearner(model, trains, objective, score, ends, config.seed)
     else:
-        train, val = (_family(config, objective, split, chat, tokenizer, length) for split in ("train", "val"))
+        train, val = (_family(config, objective, split, chat, tokenizer, length) for split in splits)
         learner = Tuning(model, trains, objective)
     return Parts(train, val, learner, frozen_base(config.model, model, learner.params))
 

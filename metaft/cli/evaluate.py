@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 
 from metaft.cli.defaults import description
 from metaft.cli.options import setting_options
+from metaft.errors import MetaftError
 from metaft.settings.config import RunConfig
 
 OF_THE_RUN = {
@@ -41,13 +44,51 @@ OF_THE_RUN = {
 def command(run: str, **options: Any) -> None:
     """Score the learner in RUN on tasks over unseen classes: mean ± 95% interval after each inner step.
 
-    Settings are the run's own unless given here; another --dataset shows transfer.
+    Settings are the run's own unless given here; another --dataset shows transfer. A run of metaft tune is scored
+    beside its start on examples of its own data that it has not seen; --tasks, --split, --weights and --json hold for
+    it too.
     """
     from metaft.cli.summary import task_progress
     from metaft.commands.evaluate import evaluate_run
     from metaft.evaluation.report import result_table
+    from metaft.runs.recorded import recorded_config
 
+    if recorded_config(run).command == "tune":
+        _tuned(run, options)
+        return
     with task_progress() as progress:
         result, json_path, plot_path = evaluate_run(run, progress=progress, **options)
     Console(soft_wrap=True).print(result_table(result))
     click.echo(f"written: {json_path}\n         {plot_path}")
+
+
+OF_TUNED = {"test_tasks": "--tasks", "split": "--split", "weights": "--weights", "json_file": "--json"}
+"""What is asked of a run of ``metaft tune``."""
+
+
+def _tuned(run: str, options: dict[str, Any]) -> None:
+    from metaft.cli.screen import print_table
+    from metaft.commands.evaluate_tuned import evaluate_tuned
+
+    context = click.get_current_context()
+    given = [name for name in options if context.get_parameter_source(name) is not ParameterSource.DEFAULT]
+    if other := next((name for name in given if name not in OF_TUNED), None):
+        flag = f"--{other.replace('_', '-')}"
+        raise MetaftError(f"{flag}: a run of metaft tune has no tasks; it takes {', '.join(OF_TUNED.values())}")
+    tasks = options["test_tasks"]
+    if tasks is not None and not str(tasks).isdigit():
+        raise MetaftError(f"--tasks {tasks}: a whole number of examples")
+    metric, found, file = evaluate_tuned(
+        run, int(tasks or 600), options["split"], options["weights"], options["json_file"]
+    )
+    names = list(dict.fromkeys(name for one in found.values() for name in one.more if not name.endswith("_ci95")))
+    rows = []
+    for label, one in found.items():
+        told = {name: f"{one.more[name]:.4g}" for name in names if name in one.more}
+        for name in told:
+            if (ci95 := one.more.get(f"{name}_ci95")) is not None:
+                told[name] += f" ± {ci95:.2g}"
+        whole = f"{one.metric:.4g} ± {one.ci95:.2g}" if math.isfinite(one.metric) else "–"
+        rows.append([label, whole, *(told.get(name, "–") for name in names)])
+    print_table(["", metric, *names], rows)
+    click.echo(f"written: {file}")

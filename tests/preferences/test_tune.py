@@ -186,3 +186,26 @@ def test_many_answers_are_given_at_once_to_a_function_that_takes_them(here: Path
         assert tune(here, OBJECTIVES[-1], tmp_path / name, "--reward", f"rewarding:{name}", iterations=2).exit_code == 0
     one, other = (checkpoint.load_newest(tmp_path / name / "checkpoints") for name in ("long", "many"))
     assert all(torch.equal(value, other.weights[name]) for name, value in one.weights.items())
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_run_is_scored_beside_its_start(objective: str, here: Path, tmp_path: Path) -> None:
+    assert tune(here, objective, tmp_path / "run", "--outer-lr", "0.01").exit_code == 0
+    for split in ("val", "test"):
+        words = ["evaluate", str(tmp_path / "run"), "--tasks", "20", "--split", split]
+        found = CliRunner().invoke(cli, words, catch_exceptions=False)
+        assert found.exit_code == 0, found.output
+    scores = json.loads((tmp_path / "run" / "evaluation-val.json").read_text())["scores"]
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    best = max((row for row in rows if row["kind"] == "validation"), key=lambda row: (row["best"], row["iteration"]))
+    name = {"sft": "perplexity", "rew": "loss", "dpo": "loss", "ppo": "reward"}[objective[:3]]
+    assert scores["tuned"]["metric"] == pytest.approx(best[name], rel=1e-5)
+    if objective.startswith("dpo"):
+        assert scores["start"]["metric"] == pytest.approx(0.693147, rel=1e-5)
+        assert scores["longer"]["more"]["accuracy"] == 0.0  # "was happy." is shorter than "was sad now."
+
+
+def test_a_tuned_run_has_no_ways(here: Path, tmp_path: Path) -> None:
+    assert tune(here, "sft", tmp_path / "run", iterations=1).exit_code == 0
+    found = CliRunner().invoke(cli, ["evaluate", str(tmp_path / "run"), "--ways", "3"])
+    assert "--ways: a run of metaft tune has no tasks" in found.output + str(found.exception)
