@@ -1,0 +1,1 @@
+"""Tuning by preferences: makes results/preferences*.{md,json,png}."""
