@@ -16,7 +16,7 @@ from experiments.jobs import metaft
 from experiments.pages import folder_option, render, results_option
 from experiments.preferences.curves import curves, draw
 from experiments.training import HERE
-from metaft.environment import versions
+from metaft.environment import environment
 from metaft.files import write_atomically
 
 PLAN = tomllib.loads((HERE / "preferences" / "plan.toml").read_text(encoding="utf-8"))
@@ -40,7 +40,7 @@ def main(runs: Path, results: Path, seeds: int, only: str) -> None:
             draw(kept[name], results / "preferences.png")
         else:
             kept[name] = [tuned(name, runs / f"{name}-{seed}", seed) for seed in range(seeds)]
-        kept["versions"] = versions()
+        kept["environment"] = environment()
         write_atomically(file, json.dumps(kept, indent=1).encode())
         write_atomically(
             results / "preferences.md", render("experiments/preferences/page.md.j2", plan=PLAN, **kept).encode()

@@ -173,8 +173,8 @@ def draw(found: Mapping[str, Any], file: Path) -> None:
         file: where to.
     """
     figure = blank(8.4, 3.6)
-    for axes, name, title in zip(figure.subplots(1, 2, sharey=True), ("proxy", "gold"),
-                                 ("the reward that is climbed", "a better judge, which nobody climbs"), strict=True):  # fmt: skip
+    titles = {"proxy": "the reward that is climbed", "gold": "a better judge, which nobody climbs"}
+    for axes, (name, title) in zip(figure.subplots(1, 2, sharey=True), titles.items(), strict=True):
         for number, method in enumerate(("ppo", "dpo", "best of")):
             points = _points(found, method, name)
             style = {"color": COLOURS[number], "marker": MARKERS[number], "markersize": 4, "linewidth": 1.4}
