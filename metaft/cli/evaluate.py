@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import click
@@ -51,9 +52,9 @@ def command(run: str, **options: Any) -> None:
     from metaft.cli.summary import task_progress
     from metaft.commands.evaluate import evaluate_run
     from metaft.evaluation.report import result_table
-    from metaft.runs.recorded import recorded_config
+    from metaft.runs.reading import known
 
-    if recorded_config(run).command == "tune":
+    if known(Path(run) / "run.json").get("kind") == "tune":
         _tuned(run, options)
         return
     with task_progress() as progress:

@@ -205,9 +205,9 @@ class Hidden(Masked):
 
 
 def test_every_kind_of_part_is_tried() -> None:
-    # Heads are options of feature-extraction; an addition comes with its learner; words have a test of their own, and
-    # calibrations and choices one beside theirs.
-    assert {*TABLES} == {*PARTS, "head", "addition", "words", "calibration", "choice"}
+    # Heads are options of feature-extraction; an addition comes with its learner; words have a test of their own, and so have
+    # objectives of tuning, calibrations and choices, beside theirs.
+    assert {*TABLES} == {*PARTS, "head", "addition", "words", "tuning", "calibration", "choice"}
 
 
 TEXT_SET = """

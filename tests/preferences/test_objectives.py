@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -206,3 +207,24 @@ def test_packed_rows_are_the_texts_alone() -> None:
     assert float(one.loss) == pytest.approx(float(other.loss), rel=1e-6)  # weights are float32
     assert all(torch.allclose(one.grads[name], other.grads[name], rtol=1e-5, atol=1e-9) for name in one.grads)
     assert alone.score(learner, 100, "cpu").metric == pytest.approx(packed.score(learner, 100, "cpu").metric, rel=1e-9)
+
+
+def test_an_objective_is_one_file_and_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SLiC's hinge (Zhao et al. 2023), as somebody else would add it."""
+    (tmp_path / "one_objective.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from metaft.preferences.dpo import DPO\n\n\n"
+        "@dataclass(frozen=True, kw_only=True)\n"
+        "class Hinge(DPO):\n"
+        '    """max(0, width − β · margin).\n\n    Args:\n        width: of the margin that is enough.\n    """\n\n'
+        "    width: float = 1.0\n\n"
+        "    def loss(self, ratio):\n"
+        "        return (self.width - self.beta * (ratio[:, 0] - ratio[:, 1])).clamp(min=0)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(TUNING.rows, "hinge", "one_objective:Hinge")  # type: ignore[arg-type]
+    assert "width" in TUNING.options("hinge")
+    learner = tuning(TUNING.make("hinge:width=3,beta=0.5"))
+    found = learner.meta_gradient(pairs().of(range(4)))
+    assert float(found.loss) == pytest.approx(3.0)
+    assert any(bool(g.any()) for g in found.grads.values())
