@@ -205,8 +205,8 @@ class Hidden(Masked):
 
 
 def test_every_kind_of_part_is_tried() -> None:
-    # Heads are options of feature-extraction; an addition comes with its learner; words have a test of their own, and so have
-    # objectives of tuning, calibrations and choices, beside theirs.
+    # Heads are options of feature-extraction; an addition comes with its learner; words have a test of their own, and
+    # so have objectives of tuning, calibrations and choices, beside theirs.
     assert {*TABLES} == {*PARTS, "head", "addition", "words", "tuning", "calibration", "choice"}
 
 
