@@ -19,6 +19,7 @@ from metaft.plain_json import finite
 from metaft.runs.events import EventFile
 from metaft.runs.own_files import SCORES
 from metaft.runs.reading import read_rows
+from metaft.runs.scalars import scalars
 
 __all__ = ["Metrics", "read_rows"]
 
@@ -58,12 +59,8 @@ class Metrics:
         with self._clear_errors():
             self._file.write(json.dumps(finite(row), allow_nan=False).encode() + b"\n")
             self._file.flush()
-            for name, value in values.items():
-                if isinstance(value, list):
-                    for step, entry in enumerate(value):
-                        self._board.scalar(f"{kind}_{name}/step_{step}", entry, iteration)
-                elif isinstance(value, int | float) and not isinstance(value, bool):
-                    self._board.scalar(f"{kind}/{name}", value, iteration)
+            for tag, value in scalars(kind, values):
+                self._board.scalar(tag, value, iteration)
             self._board.flush()
 
     def settings(self, values: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from metaft.parts import Asked
 from metaft.seeds import Seed
+from metaft.settings.callbacks import asked_callbacks
 from metaft.settings.family import Settings
 from metaft.settings.once import require_once
 from metaft.tables import OUTER
@@ -85,10 +86,14 @@ class LoopSettings(Settings):
     """validation tasks"""
     checkpoint_every: int = Field(250, ge=1)
     """iterations between checkpoints"""
+    callbacks: str | None = None
+    """what is told of the run as it goes: csv, wandb, mlflow, or your own module:NAME; with options as in
+    wandb:project=birds; several joined by + (metaft parts callback) [none]"""
 
     @model_validator(mode="before")
     @classmethod
     def _default_length(cls, given: dict[str, Any]) -> dict[str, Any]:
+        asked_callbacks(given.get("callbacks"))
         unlimited = all(given.get(name) is None for name in cls.lengths)
         return with_outer(given) | ({"iterations": cls.default_iterations} if unlimited else {})
 
