@@ -74,8 +74,8 @@ class LoopSettings(Settings):
     """decay of the weights' moving average used for scores; 0: off"""
     seed: Seed = 0
     """of the initial weights and the tasks"""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """where to compute"""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """where to compute; auto: cuda where it is, else cpu"""
     threads: int = Field(1, ge=1, le=1024)
     """threads inside an operator; small networks gain from workers"""
     log_every: int = Field(20, ge=1)

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from metaft.device import device_of_name
 from metaft.distributed.ranks import join
 from metaft.distributed.share import Share
 from metaft.distributed.world import World
@@ -138,7 +139,7 @@ def meta_train(
     with ExitStack() as stack:
         world = stack.enter_context(join())
         told = Callbacks(given_callbacks, world)
-        device = world.device(_device(s.device))
+        device = world.device(device_of_name(s.device))
         stack.enter_context(torch.random.fork_rng(devices=[]))
         torch.manual_seed(s.seed)
         stack.callback(torch.set_num_threads, torch.get_num_threads())
@@ -321,9 +322,3 @@ def _save(
         folder = checkpoint.save(folder, left_out(state.checkpoint(), base))
     told.checkpoint(iteration, folder)
     return iteration
-
-
-def _device(name: str) -> torch.device:
-    if name == "cuda" and not torch.cuda.is_available():
-        raise MetaftError("device = 'cuda': no CUDA device is available; use --device cpu")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
