@@ -19,7 +19,7 @@ from metaft.plain_json import finite
 from metaft.runs.events import EventFile
 from metaft.runs.own_files import SCORES
 from metaft.runs.reading import read_rows
-from metaft.runs.scalars import scalars
+from metaft.runs.scalars import layout, scalars
 
 __all__ = ["Metrics", "read_rows"]
 
@@ -62,6 +62,16 @@ class Metrics:
             for tag, value in scalars(kind, values):
                 self._board.scalar(tag, value, iteration)
             self._board.flush()
+
+    def layout(self, seen: str, score: str) -> None:
+        """Say which curves TensorBoard's custom dashboard shows side by side.
+
+        Args:
+            seen: what training measures before and after adapting, such as "accuracy".
+            score: what validation measures.
+        """
+        with self._clear_errors():
+            self._board.layout(layout(seen, score))
 
     def settings(self, values: dict[str, Any]) -> None:
         """Show settings in TensorBoard's HParams dashboard, beside the scores that `scores` gives."""

@@ -215,6 +215,7 @@ def _log(
     stack.callback(metrics.close)
     metrics.settings(_settings(job))
     if at.iteration == 0:
+        metrics.layout(metric_name(job.family.kind), job.metric)
         metrics.text("config", to_toml(config) if config else str(job.train.model_dump()))
         metrics.text("parameters", markdown_table(SCOPE_HEADS, job.learner.scope_rows()))
     return metrics
