@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from metaft.distributed.world import World
 from metaft.errors import MetaftError
 from metaft.parts import load
 from metaft.runs.reading import read_rows
@@ -18,7 +19,9 @@ from metaft.tables import CALLBACKS
 from metaft.tasks.sinusoid import Sinusoids
 from metaft.training.callbacks import RunView, Stop
 from metaft.training.callbacks.callback import MEMORY, METHODS
+from metaft.training.callbacks.callbacks import Callbacks
 from metaft.training.loop import meta_train
+from tests.distributed.threads import on_ranks
 from tests.runs.fakes import LinearMaml, Waves
 
 HOW: dict[str, Any] = {"log_every": 2, "validate_every": 3, "validate_tasks": 2, "checkpoint_every": 4}
@@ -189,6 +192,24 @@ def test_what_is_refused(tmp_path: Path, callback: object, says: str) -> None:
     assert says in str(caught.value)
     if not isinstance(callback, Ends):
         assert not (tmp_path / "run").exists()
+
+
+def test_of_several_ranks_the_first_alone_calls_them_and_all_stop(tmp_path: Path) -> None:
+    told = [Told(), Told()]
+
+    def job(world: World) -> list[str]:
+        given = [told[world.place.rank], Ends("on_validation", Stop("enough"))]
+        callbacks = Callbacks(given, world)
+        callbacks.start(RunView(tmp_path, 0, {}, "mse", LinearMaml()))
+        callbacks.update(2, {"loss": 1.0})
+        before = callbacks.stopped
+        callbacks.validation(3, {"loss": 1.0})
+        callbacks.end(None)
+        return [before, callbacks.stopped]
+
+    assert on_ranks(2, job) == 2 * [["", "ended after iteration 3 by callback 'Ends': enough"]]
+    assert [entry[0] for entry in told[0].said] == ["start", "update", "validation", "end"]
+    assert told[1].said == []
 
 
 OWN = """
