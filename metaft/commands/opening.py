@@ -50,7 +50,13 @@ class Opening(Generic[C]):
 
     @property
     def how(self) -> dict[str, Any]:
-        """As keyword arguments of a function that trains."""
+        """As keyword arguments of a function that trains.
+
+        Raises:
+            MetaftError: if nothing is to be trained.
+        """
+        if self.dry_run:
+            raise MetaftError(f"metaft {self.config.command} has no --dry-run")
         return {name: value for name, value in vars(self).items() if name not in ("dry_run", "taken")}
 
 

@@ -33,6 +33,9 @@ from metaft.training.state import TrainState
 from metaft.training.stopping import StopRequest
 from metaft.training.update import meta_update
 
+TRAINED = ("meta-trained", "trained", "tuned")
+"""What learners call a parameter that is."""
+
 
 @dataclass(frozen=True)
 class DryRun:
@@ -114,7 +117,7 @@ def dry_run(
         stored = left_out(state.checkpoint(), base)
         tensors = [tensor for part in PARTS for tensor in getattr(stored, part).values()]
     own = learner.params
-    trained = {row[0] for row in learner.scope_rows() if row[3] in ("meta-trained", "trained")}
+    trained = {row[0] for row in learner.scope_rows() if row[3] in TRAINED}
     adapting, shapes = learner.describe().get("adapts"), {name: tuple(getattr(batch, name).shape) for name in FIELDS}
     limits = [None if s.iterations is None else seconds * s.iterations, None if s.minutes is None else 60 * s.minutes]
     return DryRun(
