@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 
 from metaft.cli import cli
+from metaft.commands.opening import Opening
 from metaft.device import device_of_name
 from metaft.errors import MetaftError
 from metaft.settings.config import RunConfig, validated
@@ -115,6 +116,11 @@ def test_a_classifier(here: Path, monkeypatch: pytest.MonkeyPatch, command: str)
     assert ("generation 1" in done.stdout) == (command == "distill")
     assert {path.suffix for path in here.iterdir() if path.is_file()} == {".py"}
     assert not (here / "runs").exists()
+
+
+def test_a_command_without_one_trains_nothing(tmp_path: Path) -> None:
+    with pytest.raises(MetaftError, match="metaft meta-train has no --dry-run"):
+        _ = Opening(config(), tmp_path, dry_run=True).how
 
 
 @pytest.mark.parametrize(
