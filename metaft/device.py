@@ -25,7 +25,7 @@ def device_of_name(name: str) -> torch.device:
     """
     if name not in get_args(DeviceName):
         raise MetaftError(f"unknown device {name!r}{nearest(name, get_args(DeviceName))}")
-    there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
-    if name in there and not there[name]():
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(name, True):
         raise MetaftError(f"device = {name!r}: no {name.upper()} device is available; use --device cpu")
     return torch.device("cuda" if name == "auto" and torch.cuda.is_available() else name.replace("auto", "cpu"))

@@ -63,11 +63,11 @@ class Metrics:
                 self._board.scalar(tag, value, iteration)
             self._board.flush()
 
-    def layout(self, seen: str, score: str) -> None:
+    def layout(self, seen: str | None, score: str) -> None:
         """Say which curves TensorBoard's custom dashboard shows side by side.
 
         Args:
-            seen: what training measures before and after adapting, such as "accuracy".
+            seen: what training measures before and after adapting, such as "accuracy"; None for what does not adapt.
             score: what validation measures.
         """
         with self._clear_errors():

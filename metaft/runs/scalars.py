@@ -10,6 +10,7 @@ SCORES = {
     "accuracy": "share of right answers, 0 to 1",
     "mse": "mean squared error",
     "perplexity": "e to the mean loss of a word",
+    "reward": "mean reward of the answers",
 }
 """What a validation can measure."""
 
@@ -31,9 +32,10 @@ DESCRIPTIONS = {
     "validation/entropy": "mean entropy of the answers, in nats",
     "validation/agreement": "share of examples on which student and teacher choose the same class",
     "validation/unanswered": "examples with an answer that is not finite",
-    "validation/margin": "mean of the better answer's score less the worse one's",
-    "validation/chosen": "mean score of the better answers",
-    "validation/rejected": "mean score of the worse answers",
+    "train/{score}": "{what}, of the latest update's examples",
+    "{kind}/margin": "mean of the better answer's score less the worse one's",
+    "{kind}/chosen": "mean score of the better answers",
+    "{kind}/rejected": "mean score of the worse answers",
     "validation/calibration_error": "expected calibration error of the sigmoid of the margin, ten bins",
     "validation/words_right": "share of the asked words that were guessed",
     "validation/order_right": "share of pairs of segments whose order was told",
@@ -44,7 +46,7 @@ DESCRIPTIONS = {
 }
 """Tag, with places for what differs → what the number is."""
 
-_PLACES = {"score": "|".join(SCORES), "step": r"\d+", "things": r"\w+"}
+_PLACES = {"kind": "train|validation", "score": "|".join(SCORES), "step": r"\d+", "things": r"\w+"}
 _PATTERNS = {
     re.compile(re.sub(r"\\{(\w+)\\}", lambda found: f"(?P<{found[1]}>{_PLACES[found[1]]})", re.escape(tag))): text
     for tag, text in DESCRIPTIONS.items()
@@ -67,20 +69,20 @@ def description(tag: str) -> str:
     return ""
 
 
-def layout(seen: str, score: str) -> dict[str, dict[str, list[Any]]]:
+def layout(seen: str | None, score: str) -> dict[str, dict[str, list[Any]]]:
     """The charts that TensorBoard's custom dashboard shows side by side.
 
     Args:
-        seen: what training measures before and after adapting, such as "accuracy".
+        seen: what training measures before and after adapting, such as "accuracy"; None for what does not adapt.
         score: what validation measures.
 
     Returns:
         Category → chart → kind and tags, as ``torch.utils.tensorboard`` takes it.
     """
-    training = {
-        "loss": ["Multiline", ["^train/loss$"]],
-        f"{seen} before and after adapting": ["Multiline", [f"^train/{seen}_before$", f"^train/{seen}_after$"]],
-    }
+    training = {"loss": ["Multiline", ["^train/loss$"]]}
+    if seen is not None:
+        both = [f"^train/{seen}_before$", f"^train/{seen}_after$"]
+        training[f"{seen} before and after adapting"] = ["Multiline", both]
     validation = {
         score: ["Multiline", [f"^validation/{score}$"]],
         "loss": ["Multiline", ["^validation/loss$"]],

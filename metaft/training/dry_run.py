@@ -110,6 +110,9 @@ def dry_run(
         memory = stack.enter_context(peak_memory())
         state = TrainState.start(learner.params, s.average, device, optimiser)
         learner.params = state.weights
+        state.kept = getattr(learner, "kept", None)
+        if state.kept is not None:
+            stack.callback(_put_back, state.kept, dict(state.kept))
         batch = family.batch(0, s.tasks)
         require_first(learner, family, validation, batch, device)
         compiling, seconds = _updates(job, state, device)
@@ -135,6 +138,12 @@ def dry_run(
         checkpoint=sum(tensor.numel() * tensor.element_size() for tensor in tensors),
         device=device.type,
     )
+
+
+def _put_back(kept: dict[str, torch.Tensor], before: dict[str, torch.Tensor]) -> None:
+    """What a learner keeps from update to update, as it was."""
+    kept.clear()
+    kept.update(before)
 
 
 def _updates(job: Job, state: TrainState, device: torch.device) -> tuple[float, float]:

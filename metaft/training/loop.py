@@ -114,7 +114,7 @@ def meta_train(
             iterations, tasks, seed and ``settings``.
         command: what to record as the command.
         base: frozen weights that are built again from ``config``, which checkpoints leave out; None for none.
-        callbacks: objects that are told of the run as it goes (``metaft.training.callbacks``), or names, such as
+        callbacks: objects that are calls of the run as it goes (``metaft.training.callbacks``), or names, such as
             "csv+wandb:project=birds"; those of ``config`` come before them.
         settings: further fields of ``TrainSettings``: minutes, outer, outer_lr, schedule, warmup, clip, average,
             device, threads, log_every, validate_every, validate_tasks, patience, checkpoint_every.
@@ -138,7 +138,7 @@ def meta_train(
     given_callbacks = [*filter(None, [s.callbacks]), *([callbacks] if isinstance(callbacks, str) else callbacks)]
     with ExitStack() as stack:
         world = stack.enter_context(join())
-        told = Callbacks(given_callbacks, world)
+        calls = Callbacks(given_callbacks, world)
         device = world.device(device_of_name(s.device))
         stack.enter_context(torch.random.fork_rng(devices=[]))
         torch.manual_seed(s.seed)
@@ -159,11 +159,11 @@ def meta_train(
             display.preparing("compiling (half a minute or so; --engine eager starts at once)")
         compiling = seconds_compiling()
         stop = stack.enter_context(StopRequest())
-        stack.callback(told.close)
+        stack.callback(calls.close)
         record: Callable[..., None] = run.write_record if world.first else lambda **values: None
         try:
-            told.start(RunView(run.path, at.iteration, _settings(job), job.metric, learner))
-            _train(job, state, run, metrics, display, stop, device, world, told)
+            calls.start(RunView(run.path, at.iteration, _settings(job), job.metric, learner))
+            _train(job, state, run, metrics, display, stop, device, world, calls)
         except Exception as error:
             with contextlib.suppress(MetaftError):  # The disk may be full; the first error says so.
                 record(state="failed", reason=str(error), iteration=at.iteration)
@@ -171,7 +171,7 @@ def meta_train(
         finally:
             learner.params = state.best or state.scored
         signum = world.stopping(stop.signum)
-        early = job.ended_early(at) or told.stopped
+        early = job.ended_early(at) or calls.stopped
         if signum and job.done(at) < 1 and not early:
             record(state="stopped", iteration=at.iteration, seconds=at.seconds)
             hint = f"{program()} {config.command} --resume --out {shlex.quote(str(out))}" if config else "resume=True"
@@ -197,7 +197,7 @@ def meta_train(
             **{f"best_validation_{job.metric}": best, "best_iteration": at.best_iteration},
         )
         result = TrainResult(run.path, at.iteration, at.seconds, job.metric, best, at.best_iteration)
-        told.end(result)
+        calls.end(result)
         return result
 
 
@@ -215,7 +215,8 @@ def _log(
     stack.callback(metrics.close)
     metrics.settings(_settings(job))
     if at.iteration == 0:
-        metrics.layout(metric_name(job.family.kind), job.metric)
+        adapts = not hasattr(job.learner, "watched")
+        metrics.layout(metric_name(job.family.kind) if adapts else None, job.metric)
         metrics.text("config", to_toml(config) if config else str(job.train.model_dump()))
         metrics.text("parameters", markdown_table(SCOPE_HEADS, job.learner.scope_rows()))
     return metrics
@@ -235,7 +236,7 @@ def _train(
     stop: StopRequest,
     device: torch.device,
     world: World,
-    told: Callbacks,
+    calls: Callbacks,
 ) -> None:
     at, name, s, learner, validation = state.progress, job.metric, job.train, job.learner, job.validation
     clock = Clock(at.seconds)
@@ -255,7 +256,7 @@ def _train(
     saved, done, compiling = at.iteration, job.done(at), seconds_compiling()
     if done < 1:
         require_first(learner, job.family, validation, batches.peek(at.iteration), device)
-    while done < 1 and not (job.ended_early(at) or told.stopped or world.stopping(stop.signum)):
+    while done < 1 and not (job.ended_early(at) or calls.stopped or world.stopping(stop.signum)):
         drawn = batches.batch(at.iteration)
         require_fit(drawn, job.family)
         share = world.share(drawn.with_keys(s.seed, at.iteration))
@@ -291,7 +292,7 @@ def _train(
             row["seconds"] = at.seconds
             if metrics:
                 metrics.write("train", at.iteration, row)
-            told.update(at.iteration, row)
+            calls.update(at.iteration, row)
             at.window_loss, at.window, logged = 0.0, 0, (now, at.iteration)
         clock.tick()
         if validation is not None and (at.iteration % s.validate_every == 0 or done >= 1):
@@ -305,21 +306,21 @@ def _train(
                 metrics.write("validation", at.iteration, row)
             learner.params = state.weights
             display.validated(v.metric, v.ci95)
-            told.validation(at.iteration, row)
+            calls.validation(at.iteration, row)
         if at.iteration % s.checkpoint_every == 0:
-            saved = _save(run, state, metrics, job.base, told)
-    if early := job.ended_early(at) or told.stopped:
+            saved = _save(run, state, metrics, job.base, calls)
+    if early := job.ended_early(at) or calls.stopped:
         display.say(early)
     if saved != at.iteration:
-        _save(run, state, metrics, job.base, told)
+        _save(run, state, metrics, job.base, calls)
 
 
 def _save(
-    run: RunDirectory, state: TrainState, metrics: Metrics | None, base: FrozenBase | None, told: Callbacks
+    run: RunDirectory, state: TrainState, metrics: Metrics | None, base: FrozenBase | None, calls: Callbacks
 ) -> int:
     folder, iteration = run.checkpoints, state.progress.iteration
     if metrics:
         state.progress.metrics_offset = metrics.sync()
         folder = checkpoint.save(folder, left_out(state.checkpoint(), base))
-    told.checkpoint(iteration, folder)
+    calls.checkpoint(iteration, folder)
     return iteration
