@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from metaft.cli.screen import print_facts
 from metaft.commands.opening import Opening
-from metaft.settings.config import CommandSettings
 from metaft.training.dry_run import DryRun
 
 
-def show_dry_run(found: DryRun, run: Opening[CommandSettings], title: str = "") -> None:
+def show_dry_run(found: DryRun, run: Opening[Any], title: str = "") -> None:
     """Print a table.
 
     Args:

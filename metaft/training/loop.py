@@ -114,7 +114,7 @@ def meta_train(
             iterations, tasks, seed and ``settings``.
         command: what to record as the command.
         base: frozen weights that are built again from ``config``, which checkpoints leave out; None for none.
-        callbacks: objects that are calls of the run as it goes (``metaft.training.callbacks``), or names, such as
+        callbacks: objects that are told of the run as it goes (``metaft.training.callbacks``), or names, such as
             "csv+wandb:project=birds"; those of ``config`` come before them.
         settings: further fields of ``TrainSettings``: minutes, outer, outer_lr, schedule, warmup, clip, average,
             device, threads, log_every, validate_every, validate_tasks, patience, checkpoint_every.
