@@ -21,13 +21,14 @@ def show_dry_run(found: DryRun, run: Opening[Any], title: str = "") -> None:
     adapting = "" if found.adapting is None else f"; {found.adapting:,} adapt"
     compiled = f", after {found.compiling:,.0f} s of compiling" if found.compiling else ""
     memory = "–" if found.memory is None or found.added is None else f"{_size(found.memory)}"
+    speed = f"{found.speed:,.0f}" if found.speed >= 100 else f"{found.speed:.3g}"
     iterations = getattr(run.config, "iterations", None)
     length = f"{iterations:,} iterations" if iterations else "limited by minutes"
     facts = {
         "one batch": shapes,
         "parameters": f"{found.parameters:,}, of which {found.trained:,} are trained{adapting}",
         "peak memory": memory if found.added is None else f"{memory}, of which the updates added {_size(found.added)}",
-        "speed": f"{found.speed:,.0f} {found.counted}/s on {found.device}, {found.seconds:.3g} s an update{compiled}",
+        "speed": f"{speed} {found.counted}/s on {found.device}, {found.seconds:.3g} s an update{compiled}",
         "time to the end": f"{_clock(found.left)} ({length}), without validation and compiling",
         "checkpoint": f"{_size(found.checkpoint)}; the last two are kept",
         "run directory": f"{run.out}, taken: {run.taken}" if run.taken else f"{run.out}, free",
