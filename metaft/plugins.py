@@ -88,6 +88,11 @@ def _path(text: str) -> str:
     return name if is_import_path(name) and not is_foreign(text) else ""
 
 
+def _paths(text: str) -> set[str]:
+    """The import paths that a text names; parts that are joined by ``+``, such as callbacks, name one each."""
+    return {path for piece in (text, *text.split("+")) if (path := _path(piece))}
+
+
 def load_attribute(path: str) -> Any:
     """Import what an import path names; modules of the current directory are found too, after all installed ones.
 
@@ -125,7 +130,7 @@ def found_in_file(text: str, file: object) -> None:
         text: a setting's value.
         file: where it stands, for the message.
     """
-    if path := _path(text):
+    for path in _paths(text):
         _from_files.setdefault(path, str(file))
 
 
@@ -135,7 +140,8 @@ def trust(text: str) -> None:
     Args:
         text: a setting's value.
     """
-    _from_files.pop(_path(text), None)
+    for path in _paths(text):
+        _from_files.pop(path, None)
 
 
 def require_trust(text: str) -> None:
@@ -149,12 +155,12 @@ def require_trust(text: str) -> None:
     """
     from metaft.data import cache
 
-    path = _path(text)
-    if path in _from_files and not cache.noted(_fact(path)) and os.environ.get("METAFT_OWN_CODE", "0") in ("", "0"):
-        raise MetaftError(
-            f"{_from_files[path]} names code that would be imported and run, {path}; if you trust it, set "
-            "METAFT_OWN_CODE=1 (once; it is remembered)"
-        )
+    for path in _paths(text) if os.environ.get("METAFT_OWN_CODE", "0") in ("", "0") else ():
+        if path in _from_files and not cache.noted(_fact(path)):
+            raise MetaftError(
+                f"{_from_files[path]} names code that would be imported and run, {path}; if you trust it, set "
+                "METAFT_OWN_CODE=1 (once; it is remembered)"
+            )
 
 
 def _fact(path: str) -> str:

@@ -122,6 +122,16 @@ OUTER: Table[Any] = Table(
     },
 )  # fmt: skip
 
+CALLBACKS: Table[Any] = Table(
+    "callback",
+    "what is told of a run as it goes",
+    {
+        "csv": "metaft.training.callbacks.csv_table:CsvTable",
+        "wandb": "metaft.training.callbacks.weights_and_biases:WeightsAndBiases",
+        "mlflow": "metaft.training.callbacks.mlflow_run:MlflowRun",
+    },
+)
+
 MODELS: Table[Any] = Table(
     "model",
     "networks",
@@ -224,6 +234,7 @@ TABLES: dict[str, Table[Any]] = {
     "words": WORD_OBJECTIVES,
     "tuning": TUNING,
     "outer": OUTER,
+    "callback": CALLBACKS,
     "head": HEADS,
     "model": MODELS,
 }

@@ -14,7 +14,18 @@ from metaft.cli.defaults import known_datasets
 from metaft.settings.config import CommandSettings
 from metaft.settings.pretrain import CLASSES, PretrainConfig
 from metaft.settings.tune import TuneConfig
-from metaft.tables import ADDITIONS, ESTIMATORS, META_TRAINED, MODELS, OBJECTIVES, OUTER, RULES, TUNING, WORD_OBJECTIVES
+from metaft.tables import (
+    ADDITIONS,
+    CALLBACKS,
+    ESTIMATORS,
+    META_TRAINED,
+    MODELS,
+    OBJECTIVES,
+    OUTER,
+    RULES,
+    TUNING,
+    WORD_OBJECTIVES,
+)
 
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 OF_TABLES = {
@@ -24,6 +35,7 @@ OF_TABLES = {
     "objective": OBJECTIVES,
     "estimator": ESTIMATORS,
     "outer": OUTER,
+    "callbacks": CALLBACKS,
     "model": MODELS,
 }
 """Setting → the table its names stand in."""

@@ -25,11 +25,17 @@ def command(run: Opening[DistillConfig]) -> None:
     --resume goes on to the same end.
     """
     from metaft.cli.distill_summary import say, show_report
+    from metaft.cli.dry_run import show_dry_run
     from metaft.cli.summary import preparing
     from metaft.commands.distill.distill import distill, prepare
+    from metaft.commands.distill.dry_runs import dry_runs
 
     with preparing(run):
         prepared = prepare(run.to_build)
+    if run.dry_run:
+        for title, found in dry_runs(run.config, prepared):
+            show_dry_run(found, run, title)
+        return
     report = distill(prepared=prepared, watch=say if run.progress else lambda text: None, **run.how)
     if run.progress:
         show_report(report)

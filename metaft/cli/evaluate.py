@@ -10,11 +10,13 @@ import click
 from click.core import ParameterSource
 from rich.console import Console
 
+from metaft.cli.completion import words
 from metaft.cli.defaults import description
 from metaft.cli.options import setting_options
 from metaft.errors import MetaftError
 from metaft.settings.config import RunConfig
 
+DEVICES = ("auto", "cpu", "cuda", "mps")
 OF_THE_RUN = {
     "dataset": "tasks of another data set, to show transfer [the run's own]",
     "scheme": "{} [the run's own; with another data set: that one's]",
@@ -41,6 +43,7 @@ OF_THE_RUN = {
 @click.option("--runs", type=click.Path(), help="folder or zip with run01 … run20, for --protocol lake")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False), help="where to write the result [in the run]")
 @click.option("--plot", "plot_file", type=click.Path(dir_okay=False), help="where to draw it, PNG [in the run]")
+@click.option("--device", metavar="NAME", shell_complete=words(DEVICES), help="auto, cpu, cuda or mps [cpu]")
 @setting_options(*OF_THE_RUN, text=lambda name: OF_THE_RUN[name].format(description(name, RunConfig)[0]))
 def command(run: str, **options: Any) -> None:
     """Score the learner in RUN on tasks over unseen classes: mean ± 95% interval after each inner step.

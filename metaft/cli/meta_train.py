@@ -19,12 +19,17 @@ def command(run: Opening[RunConfig]) -> None:
     chosen on validation classes only. Ctrl-C stops with a checkpoint, --resume goes on.
     """
     from metaft.assembly.teaching import build_taught, check_teacher
+    from metaft.cli.dry_run import show_dry_run
     from metaft.cli.summary import preparing, show, show_scope
+    from metaft.training.dry_run import dry_run
     from metaft.training.loop import meta_train
 
     check_teacher(run.config, run.out)
     with preparing(run):
         parts = build_taught(run.to_build)
+    if run.dry_run:
+        show_dry_run(dry_run(parts.learner, parts.train, parts.validation, run.config, parts.base), run)
+        return
     if run.progress:
         show_scope(parts.learner)
     result = meta_train(parts.learner, parts.train, validation=parts.validation, base=parts.base, **run.how)

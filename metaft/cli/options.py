@@ -42,7 +42,7 @@ class TrainingCommand(click.Command):
         if not ctx.resilient_parsing:
             from metaft.commands.opening import opening, settled_settings
 
-            how = {name: ctx.params.pop(name) for name in ("file", "out", "resume", "overwrite", "quiet")}
+            how = {name: ctx.params.pop(name) for name in ("file", "out", "resume", "overwrite", "quiet", "dry_run")}
             typed = shlex.join(["metaft", *sys.argv[1:]])
             if ctx.params.pop("print_config"):
                 click.echo(to_toml(settled_settings(self.kind, how["file"], ctx.params)), nl=False)
@@ -168,6 +168,7 @@ def training_command(
         click.option("--resume", is_flag=True, help=f"go on with the run in --out, {resume}"),
         click.option("--overwrite", is_flag=True, help=f"replace the run in --out{overwrite}"),
         click.option("--quiet", is_flag=True, help="no progress, no table"),
+        click.option("--dry-run", is_flag=True, help="make one update, say what the run would need, and write nothing"),
         click.option(
             "--print-config", is_flag=True, help="print all settings as a file for --config, and train nothing"
         ),

@@ -22,11 +22,16 @@ def command(run: Opening[TuneConfig]) -> None:
     --resume goes on.
     """
     from metaft.assembly.tuning import build_tuning
+    from metaft.cli.dry_run import show_dry_run
     from metaft.cli.summary import preparing, show_tuned
     from metaft.commands.tune import tune
+    from metaft.training.dry_run import dry_run
 
     with preparing(run):
         parts = build_tuning(run.to_build)
+    if run.dry_run:
+        show_dry_run(dry_run(parts.learner, parts.train, parts.validation, run.config, parts.base), run)
+        return
     result = tune(parts=parts, **run.how)
     if run.progress:
         show_tuned(result, run.config, parts.learner)

@@ -9,12 +9,15 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from metaft.assembly.meta_learner import load_run, require_no_idle_steps, run_config
 from metaft.assembly.tasks import build_family
 from metaft.assembly.unseen import require_unseen
 from metaft.assembly.words import require_words_of
 from metaft.commands.transfer import evaluation_config
 from metaft.data.splits import ALL
+from metaft.device import device_of_name
 from metaft.distributed.place import place
 from metaft.errors import MetaftError, nearest
 from metaft.evaluation import plots
@@ -39,6 +42,7 @@ def evaluate_run(
     json_file: str | Path | None = None,
     plot_file: str | Path | None = None,
     progress: Progress | None = None,
+    device: str | None = None,
     **overrides: Any,
 ) -> tuple[Result, Path, Path]:
     """Score a run's learner.
@@ -52,6 +56,7 @@ def evaluate_run(
         json_file: where to write the result; by default in the run directory.
         plot_file: where to draw it; by default beside.
         progress: called with tasks done and tasks in all.
+        device: where to compute, "auto", "cpu", "cuda" or "mps"; the CPU if None.
         overrides: settings that differ from the run's; None means as in the run.
 
     Returns:
@@ -68,13 +73,13 @@ def evaluate_run(
         raise MetaftError("--protocol lake and --runs PATH (the folder or zip with run01 … run20) go together")
     require_place("--json", json_file)
     require_place("--plot", plot_file)
-    own = run_config(path)
+    place_of_work, own = device_of_name(device or "cpu"), run_config(path)
     config = evaluation_config(own, overrides)
     require_no_idle_steps(own, overrides.get("test_steps"))
     if runs is not None:
-        result, what = _lake(path, weights, config, runs, progress)
+        result, what = _lake(path, weights, config, runs, progress, place_of_work)
     else:
-        result, what = _episodes(path, weights, config, split, progress)
+        result, what = _episodes(path, weights, config, split, progress, place_of_work)
     stem = Path(path) / "evaluations" / what
     json_path = Path(json_file or stem.with_name(f"{what}.json"))
     plot_path = Path(plot_file or stem.with_name(f"{what}.png"))
@@ -87,13 +92,14 @@ def evaluate_run(
 
 
 def _episodes(
-    path: str | Path, weights: str, config: RunConfig, split: str, progress: Progress | None
+    path: str | Path, weights: str, config: RunConfig, split: str, progress: Progress | None, device: torch.device
 ) -> tuple[Result, str]:
     family = build_family(config, split, config.seed)
     require_words_of(path, family)
     if split in ("test", ALL):
         require_unseen(path, config, family)
     _, learner = load_run(path, weights, family, batch_norm=config.batch_norm)
+    learner.params = {name: value.to(device) for name, value in learner.params.items()}
     result = evaluate(learner, family, config.test_tasks, steps=config.test_steps, progress=progress)
     return result, _file_name(result, weights)
 
@@ -118,13 +124,14 @@ def _file_name(result: Result, weights: str) -> str:
 
 
 def _lake(
-    path: str | Path, weights: str, config: RunConfig, runs: str | Path, progress: Progress | None
+    path: str | Path, weights: str, config: RunConfig, runs: str | Path, progress: Progress | None, device: torch.device
 ) -> tuple[Result, str]:
     batch = read_runs(runs, config.image_size)
     ways = int(batch.support_y.max()) + 1
     if config.ways != ways and config.method not in ANY_WAYS:
         raise MetaftError(f"the benchmark is {ways}-way, the run {config.ways}-way; train one with --ways {ways}")
     _, learner = load_run(path, weights, batch_norm=config.batch_norm)
+    learner.params = {name: value.to(device) for name, value in learner.params.items()}
     family = {"family": "lake", "dataset": "omniglot", "split": "one-shot runs", "ways": ways, "shots": 1}
     pieces = [batch[i : i + 5] for i in range(0, batch.tasks, 5)]
     result = evaluate_batches(learner, pieces, batch.tasks, family=family, steps=config.test_steps, progress=progress)

@@ -30,6 +30,8 @@ class Opening(Generic[C]):
         overwrite: replace it.
         progress: show it on standard error, and a table at the end.
         command: what the user typed.
+        dry_run: only say what the run would need.
+        taken: why the run directory cannot be taken, where that is asked for; empty if it can.
     """
 
     config: C
@@ -38,6 +40,8 @@ class Opening(Generic[C]):
     overwrite: bool = False
     progress: bool = True
     command: str | None = None
+    dry_run: bool = False
+    taken: str = ""
 
     @property
     def to_build(self) -> C:
@@ -46,8 +50,14 @@ class Opening(Generic[C]):
 
     @property
     def how(self) -> dict[str, Any]:
-        """As keyword arguments of a function that trains."""
-        return dict(vars(self))
+        """As keyword arguments of a function that trains.
+
+        Raises:
+            MetaftError: if nothing is to be trained.
+        """
+        if self.dry_run:
+            raise MetaftError(f"metaft {self.config.command} has no --dry-run")
+        return {name: value for name, value in vars(self).items() if name not in ("dry_run", "taken")}
 
 
 def settled_settings(kind: type[C], file: str | None, given: Mapping[str, Any]) -> C:
@@ -74,6 +84,7 @@ def opening(
     overwrite: bool,
     quiet: bool,
     command: str,
+    dry_run: bool = False,
 ) -> Opening[C]:
     """Settle what a command that trains was asked for, before any data is read; nothing is written.
 
@@ -86,6 +97,7 @@ def opening(
         overwrite: replace it.
         quiet: show nothing.
         command: what the user typed.
+        dry_run: only say what a new run would need; a folder that is taken is no error then.
 
     Returns:
         The settings, the folder and what to do there.
@@ -93,16 +105,24 @@ def opening(
     Raises:
         MetaftError: for a bad setting, a folder that is taken, or a run of other settings or another command.
     """
+    if resume and dry_run:
+        raise MetaftError("--dry-run is of a new run; leave out --resume")
     if resume and file is not None:
         raise MetaftError("--resume goes on with the run's own config.toml; leave out --config")
     config, at = settled_settings(kind, file, given), place()
     folder = Path(out) if out is not None else Path("runs") / config.default_name
     again = resume
     resume, overwrite = after_restart(at, folder, resume, overwrite)
+    taken = ""
     if at.first:
-        RunDirectory(folder).check(resume=resume, overwrite=overwrite)
+        try:
+            RunDirectory(folder).check(resume=resume, overwrite=overwrite)
+        except MetaftError as error:
+            if not dry_run:
+                raise
+            taken = str(error)
     if again:
         require_made_by(folder, kind)
         config = load_config(folder / "config.toml", given, kind)
         require_same_config(folder, config)
-    return Opening(config, folder, resume, overwrite, at.first and not quiet, command)
+    return Opening(config, folder, resume, overwrite, at.first and not quiet, command, dry_run, taken)

@@ -83,7 +83,7 @@ def _resumed(record: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[s
     for earlier in record.get("history") or ():
         for name in MAY_CHANGE if isinstance(earlier, dict) else ():
             now = dig(record, "settings", "train", name)
-            if name in earlier and name != "checkpoint_every" and earlier[name] != now:
+            if name in earlier and name not in ("checkpoint_every", "callbacks") and earlier[name] != now:
                 yield f"it was begun with {name} = {printable(earlier[name])} and resumed with {values.get(name)}"
 
 

@@ -15,9 +15,15 @@ STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 @dataclass
 class Peak:
-    """What was measured; ``added`` is in bytes, None until the work is done or where it cannot be measured."""
+    """What was measured, in bytes; None until the work is done or where it cannot be measured.
+
+    Args:
+        added: to what the process held before.
+        high: the most that it held in all.
+    """
 
     added: int | None = None
+    high: int | None = None
 
 
 @contextlib.contextmanager
@@ -40,7 +46,8 @@ def peak_memory() -> Iterator[Peak]:
     yield peak
     with contextlib.suppress(OSError):
         high = _resident("VmHWM")
-        peak.added = None if before is None or high is None else max(high - before, 0)
+        if before is not None and high is not None:
+            peak.added, peak.high = max(high - before, 0), high
 
 
 def _resident(field: str) -> int | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import time
 from pathlib import Path
 from typing import Any
+
+from metaft.runs.scalars import description
 
 
 class EventFile:
@@ -18,11 +21,12 @@ class EventFile:
     """
 
     def __init__(self, folder: Path, first: int) -> None:
-        from tensorboard.compat.proto import event_pb2
+        from tensorboard.compat.proto import event_pb2, summary_pb2
         from tensorboard.summary.writer.record_writer import RecordWriter
         from torch.utils.tensorboard import summary
 
-        self._proto, self._summary = event_pb2, summary
+        self._proto, self._summary, self._metadata = event_pb2, summary, summary_pb2.SummaryMetadata
+        self._described = set[str]()
         folder.mkdir(parents=True, exist_ok=True)
         name = f"events.out.tfevents.{_next_stamp(folder):010d}.{socket.gethostname()}.{os.getpid()}.0"
         self._file = open(folder / name, "xb")  # noqa: SIM115 -- held until close()
@@ -32,8 +36,17 @@ class EventFile:
         self._write(first, session_log=start)
 
     def scalar(self, tag: str, value: float, step: int) -> None:
-        """One point of a curve."""
-        self._write(step, summary=self._summary.scalar(tag, value))
+        """One point of a curve; the first says what the curve is."""
+        point = self._summary.scalar(tag, value)
+        if tag not in self._described and (text := description(tag)):
+            plugin = self._metadata.PluginData(plugin_name="scalars")
+            point.value[0].metadata.CopyFrom(self._metadata(summary_description=text, plugin_data=plugin))
+        self._described.add(tag)
+        self._write(step, summary=point)
+
+    def layout(self, charts: dict[str, dict[str, list[Any]]]) -> None:
+        """What the custom dashboard shows: category → chart → kind and tags."""
+        self._write(0, summary=self._summary.custom_scalars(charts))
 
     def text(self, tag: str, content: str, step: int) -> None:
         """A text in Markdown."""
@@ -47,11 +60,10 @@ class EventFile:
         """What a run was made with, for the HParams dashboard, where its scalars become columns to sort by.
 
         Args:
-            values: text, numbers and booleans by name; others are written as text, None is left out.
+            values: text, numbers and booleans by name; others are written as text, text that is a number as that, None
+                is left out.
         """
-        plain = {
-            k: v if isinstance(v, bool | int | float | str) else str(v) for k, v in values.items() if v is not None
-        }
+        plain = {name: _plain(value) for name, value in values.items() if value is not None}
         # Without torch's list of columns: TensorBoard makes it of all runs that it sees, of whatever command.
         self._write(0, summary=self._summary.hparams(plain, {})[1])
 
@@ -75,6 +87,17 @@ class EventFile:
     def _write(self, step: int, **content: Any) -> None:
         event = self._proto.Event(wall_time=time.time(), step=step, **content)
         self._records.write(event.SerializeToString())
+
+
+def _plain(value: Any) -> bool | float | str:
+    """A column of numbers can be filtered by a range, one of text by its words."""
+    if isinstance(value, bool | int | float):
+        return value
+    try:
+        number = float(str(value))
+    except ValueError:
+        return str(value)
+    return number if math.isfinite(number) else str(value)
 
 
 def _next_stamp(folder: Path) -> int:

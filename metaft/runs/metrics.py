@@ -19,6 +19,7 @@ from metaft.plain_json import finite
 from metaft.runs.events import EventFile
 from metaft.runs.own_files import SCORES
 from metaft.runs.reading import read_rows
+from metaft.runs.scalars import layout, scalars
 
 __all__ = ["Metrics", "read_rows"]
 
@@ -58,13 +59,19 @@ class Metrics:
         with self._clear_errors():
             self._file.write(json.dumps(finite(row), allow_nan=False).encode() + b"\n")
             self._file.flush()
-            for name, value in values.items():
-                if isinstance(value, list):
-                    for step, entry in enumerate(value):
-                        self._board.scalar(f"{kind}_{name}/step_{step}", entry, iteration)
-                elif isinstance(value, int | float) and not isinstance(value, bool):
-                    self._board.scalar(f"{kind}/{name}", value, iteration)
+            for tag, value in scalars(kind, values):
+                self._board.scalar(tag, value, iteration)
             self._board.flush()
+
+    def layout(self, seen: str | None, score: str) -> None:
+        """Say which curves TensorBoard's custom dashboard shows side by side.
+
+        Args:
+            seen: what training measures before and after adapting, such as "accuracy"; None for what does not adapt.
+            score: what validation measures.
+        """
+        with self._clear_errors():
+            self._board.layout(layout(seen, score))
 
     def settings(self, values: dict[str, Any]) -> None:
         """Show settings in TensorBoard's HParams dashboard, beside the scores that `scores` gives."""

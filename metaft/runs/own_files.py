@@ -30,6 +30,8 @@ FILES = (
     "soft_labels.png",
     "config.toml",
     "metrics.jsonl",
+    "metrics.csv",
+    "callbacks.json",
     "episode.png",
 )
 _GENERATION, _CANDIDATE = re.compile(r"generation-\d+"), re.compile(r"temperature-[\w.+-]+")

@@ -13,10 +13,10 @@ from metaft.runs.recorded import recorded_config
 from metaft.settings.config import CommandSettings, RunConfig
 from metaft.settings.distill import DistillConfig
 
-MAY_CHANGE = ("iterations", "minutes", "patience", "device", "threads", "workers", "checkpoint_every")
-"""Settings that a resumed run may be given anew: how long, and on what it is computed."""
+MAY_CHANGE = ("iterations", "minutes", "patience", "device", "threads", "workers", "checkpoint_every", "callbacks")
+"""Settings that a resumed run may be given anew: how long, on what it is computed, and what is told of it."""
 
-OF_A_LINE = ("generations", "patience", "device", "threads", "checkpoint_every")
+OF_A_LINE = ("generations", "patience", "device", "threads", "checkpoint_every", "callbacks")
 """The same of a distillation, whose generations are finished one by one."""
 
 

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from metaft.parts import Asked
 from metaft.seeds import Seed
+from metaft.settings.callbacks import asked_callbacks
 from metaft.settings.family import Settings
 from metaft.settings.once import require_once
 from metaft.tables import OUTER
@@ -73,8 +74,8 @@ class LoopSettings(Settings):
     """decay of the weights' moving average used for scores; 0: off"""
     seed: Seed = 0
     """of the initial weights and the tasks"""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """where to compute"""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """where to compute; auto: cuda where it is, else cpu"""
     threads: int = Field(1, ge=1, le=1024)
     """threads inside an operator; small networks gain from workers"""
     log_every: int = Field(20, ge=1)
@@ -85,10 +86,14 @@ class LoopSettings(Settings):
     """validation tasks"""
     checkpoint_every: int = Field(250, ge=1)
     """iterations between checkpoints"""
+    callbacks: str | None = None
+    """what is told of the run as it goes: csv, wandb, mlflow, or your own module:NAME; with options as in
+    wandb:project=birds; several joined by + (metaft parts callback) [none]"""
 
     @model_validator(mode="before")
     @classmethod
     def _default_length(cls, given: dict[str, Any]) -> dict[str, Any]:
+        asked_callbacks(given.get("callbacks"))
         unlimited = all(given.get(name) is None for name in cls.lengths)
         return with_outer(given) | ({"iterations": cls.default_iterations} if unlimited else {})
 

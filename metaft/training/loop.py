@@ -6,7 +6,7 @@ import contextlib
 import logging
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from metaft.device import device_of_name
 from metaft.distributed.ranks import join
 from metaft.distributed.share import Share
 from metaft.distributed.world import World
@@ -38,6 +39,8 @@ from metaft.tables import OUTER
 from metaft.tasks.check import require_fit
 from metaft.tasks.family import TaskFamily
 from metaft.tasks.prefetch import Ahead
+from metaft.training.callbacks.callback import RunView
+from metaft.training.callbacks.callbacks import Callbacks
 from metaft.training.clock import Clock, few_updates
 from metaft.training.first_batch import require_first
 from metaft.training.job import Job
@@ -87,6 +90,7 @@ def meta_train(
     config: CommandSettings | None = None,
     command: str | None = None,
     base: FrozenBase | None = None,
+    callbacks: str | Sequence[object] = (),
     **settings: Any,
 ) -> TrainResult:
     """Train a learner's meta-parameters with an outer optimiser on the meta-gradient, into a run directory.
@@ -110,6 +114,8 @@ def meta_train(
             iterations, tasks, seed and ``settings``.
         command: what to record as the command.
         base: frozen weights that are built again from ``config``, which checkpoints leave out; None for none.
+        callbacks: objects that are told of the run as it goes (``metaft.training.callbacks``), or names, such as
+            "csv+wandb:project=birds"; those of ``config`` come before them.
         settings: further fields of ``TrainSettings``: minutes, outer, outer_lr, schedule, warmup, clip, average,
             device, threads, log_every, validate_every, validate_tasks, patience, checkpoint_every.
 
@@ -118,7 +124,7 @@ def meta_train(
 
     Raises:
         MetaftError: for a bad setting, a run directory that is taken, a loss or gradient that is not finite,
-            a full disk, or another rank that is gone; the last good checkpoint stays.
+            a callback that fails, a full disk, or another rank that is gone; the last good checkpoint stays.
         StoppedRun: after SIGINT or SIGTERM, once the iteration is finished and a checkpoint written.
     """
     given = {"iterations": iterations, "tasks": tasks, "seed": seed, **settings}
@@ -129,9 +135,11 @@ def meta_train(
     if s.patience is not None and validation is None:
         raise MetaftError(f"patience = {s.patience} counts validations and there is none; give validation tasks")
     job = Job(learner, family, validation, s, config, base, adapters)
+    given_callbacks = [*filter(None, [s.callbacks]), *([callbacks] if isinstance(callbacks, str) else callbacks)]
     with ExitStack() as stack:
         world = stack.enter_context(join())
-        device = world.device(_device(s.device))
+        calls = Callbacks(given_callbacks, world)
+        device = world.device(device_of_name(s.device))
         stack.enter_context(torch.random.fork_rng(devices=[]))
         torch.manual_seed(s.seed)
         stack.callback(torch.set_num_threads, torch.get_num_threads())
@@ -151,9 +159,11 @@ def meta_train(
             display.preparing("compiling (half a minute or so; --engine eager starts at once)")
         compiling = seconds_compiling()
         stop = stack.enter_context(StopRequest())
+        stack.callback(calls.close)
         record: Callable[..., None] = run.write_record if world.first else lambda **values: None
         try:
-            _train(job, state, run, metrics, display, stop, device, world)
+            calls.start(RunView(run.path, at.iteration, _settings(job), job.metric, learner))
+            _train(job, state, run, metrics, display, stop, device, world, calls)
         except Exception as error:
             with contextlib.suppress(MetaftError):  # The disk may be full; the first error says so.
                 record(state="failed", reason=str(error), iteration=at.iteration)
@@ -161,7 +171,7 @@ def meta_train(
         finally:
             learner.params = state.best or state.scored
         signum = world.stopping(stop.signum)
-        early = job.ended_early(at)
+        early = job.ended_early(at) or calls.stopped
         if signum and job.done(at) < 1 and not early:
             record(state="stopped", iteration=at.iteration, seconds=at.seconds)
             hint = f"{program()} {config.command} --resume --out {shlex.quote(str(out))}" if config else "resume=True"
@@ -186,7 +196,9 @@ def meta_train(
             compile_seconds=round(seconds_compiling() - compiling, 1),
             **{f"best_validation_{job.metric}": best, "best_iteration": at.best_iteration},
         )
-        return TrainResult(run.path, at.iteration, at.seconds, job.metric, best, at.best_iteration)
+        result = TrainResult(run.path, at.iteration, at.seconds, job.metric, best, at.best_iteration)
+        calls.end(result)
+        return result
 
 
 def _log(
@@ -198,14 +210,21 @@ def _log(
     write_run_record(run, job, resume, command, (lambda: None) if stored is None else lambda: state.restore(stored))
     if stored is not None and stored.path is not None:
         checkpoint.give_up_after(run.checkpoints, stored.path)
-    at, config, train = state.progress, job.config, job.train.model_dump()
+    at, config = state.progress, job.config
     metrics = Metrics(run.metrics, run.tensorboard, at.metrics_offset, at.iteration)
     stack.callback(metrics.close)
-    metrics.settings(config.model_dump() if config else {**job.learner.describe(), **train})
+    metrics.settings(_settings(job))
     if at.iteration == 0:
-        metrics.text("config", to_toml(config) if config else str(train))
+        adapts = not hasattr(job.learner, "watched")
+        metrics.layout(metric_name(job.family.kind) if adapts else None, job.metric)
+        metrics.text("config", to_toml(config) if config else str(job.train.model_dump()))
         metrics.text("parameters", markdown_table(SCOPE_HEADS, job.learner.scope_rows()))
     return metrics
+
+
+def _settings(job: Job) -> dict[str, Any]:
+    """What the run was made with, flat."""
+    return job.config.model_dump() if job.config else {**job.learner.describe(), **job.train.model_dump()}
 
 
 def _train(
@@ -217,6 +236,7 @@ def _train(
     stop: StopRequest,
     device: torch.device,
     world: World,
+    calls: Callbacks,
 ) -> None:
     at, name, s, learner, validation = state.progress, job.metric, job.train, job.learner, job.validation
     clock = Clock(at.seconds)
@@ -236,7 +256,7 @@ def _train(
     saved, done, compiling = at.iteration, job.done(at), seconds_compiling()
     if done < 1:
         require_first(learner, job.family, validation, batches.peek(at.iteration), device)
-    while done < 1 and not job.ended_early(at) and not world.stopping(stop.signum):
+    while done < 1 and not (job.ended_early(at) or calls.stopped or world.stopping(stop.signum)):
         drawn = batches.batch(at.iteration)
         require_fit(drawn, job.family)
         share = world.share(drawn.with_keys(s.seed, at.iteration))
@@ -269,8 +289,10 @@ def _train(
                 row["adjoint_norm_per_step"] = world.mean(learner.adjoint_norms(share.batch), share)
             speed = s.tasks * job.each * (at.iteration - logged[1]) / (now - logged[0])
             row["tasks_per_second" if job.each == 1 else f"{job.counted}_per_second"] = speed
+            row["seconds"] = at.seconds
             if metrics:
-                metrics.write("train", at.iteration, row | {"seconds": at.seconds})
+                metrics.write("train", at.iteration, row)
+            calls.update(at.iteration, row)
             at.window_loss, at.window, logged = 0.0, 0, (now, at.iteration)
         clock.tick()
         if validation is not None and (at.iteration % s.validate_every == 0 or done >= 1):
@@ -284,22 +306,21 @@ def _train(
                 metrics.write("validation", at.iteration, row)
             learner.params = state.weights
             display.validated(v.metric, v.ci95)
-            if early := job.ended_early(at):
-                display.say(early)
+            calls.validation(at.iteration, row)
         if at.iteration % s.checkpoint_every == 0:
-            saved = _save(run, state, metrics, job.base)
+            saved = _save(run, state, metrics, job.base, calls)
+    if early := job.ended_early(at) or calls.stopped:
+        display.say(early)
     if saved != at.iteration:
-        _save(run, state, metrics, job.base)
+        _save(run, state, metrics, job.base, calls)
 
 
-def _save(run: RunDirectory, state: TrainState, metrics: Metrics | None, base: FrozenBase | None) -> int:
+def _save(
+    run: RunDirectory, state: TrainState, metrics: Metrics | None, base: FrozenBase | None, calls: Callbacks
+) -> int:
+    folder, iteration = run.checkpoints, state.progress.iteration
     if metrics:
         state.progress.metrics_offset = metrics.sync()
-        checkpoint.save(run.checkpoints, left_out(state.checkpoint(), base))
-    return state.progress.iteration
-
-
-def _device(name: str) -> torch.device:
-    if name == "cuda" and not torch.cuda.is_available():
-        raise MetaftError("device = 'cuda': no CUDA device is available; use --device cpu")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+        folder = checkpoint.save(folder, left_out(state.checkpoint(), base))
+    calls.checkpoint(iteration, folder)
+    return iteration

@@ -55,7 +55,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("meta-train --resume", "no run in"),
         ("meta-train --resume --overwrite", "exclude each other"),
         ("meta-train --dataset sinusoid --learner fomaml --estimator exact", "not 'exact'"),
-        ("meta-train --dataset sinusoid --device tpu", "device = tpu: should be 'auto', 'cpu' or 'cuda'"),
+        ("meta-train --dataset sinusoid --device tpu", "device = tpu: should be 'auto', 'cpu', 'cuda' or 'mps'"),
         ("evaluate absent", "no run in absent"),
         ("evaluate", "Missing argument 'RUN'"),
         ("evaluate absent --split tset", "unknown split 'tset'; did you mean 'test'?"),

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from metaft.cli import cli
-from metaft.tables import ESTIMATORS, METRIC, MODELS, OBJECTIVES, OUTER, RULES, TABLES, WORD_OBJECTIVES
+from metaft.tables import CALLBACKS, ESTIMATORS, METRIC, MODELS, OBJECTIVES, OUTER, RULES, TABLES, WORD_OBJECTIVES
 
 PARTS = {
     "rule": (RULES, "Shrinking", "share", "halved:share=0.5", """
@@ -204,10 +204,44 @@ class Hidden(Masked):
     assert (wrong.exit_code, "did you mean 'times'" in wrong.stderr) == (2, True), wrong.output
 
 
+def test_a_callback_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "one_callback_file.py").write_text("""
+from dataclasses import dataclass
+
+from metaft.training.callbacks import Stop
+
+
+@dataclass
+class Enough:
+    \"\"\"Ends a run.
+
+    Args:
+        after: so many updates.
+    \"\"\"
+
+    after: int = 10
+
+    def on_update(self, run, iteration, values):
+        return Stop("enough") if iteration >= self.after else None
+""")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(CALLBACKS.rows, "enough", "one_callback_file:Enough")
+    words = ["--model", "mlp", "--hidden", "4", "--image-size", "16", *QUICK, "--log-every", "1"]
+    run = lambda *more: CliRunner().invoke(cli, ["meta-train", *words, *more])
+    done = run("--callbacks", "csv+enough:after=1", "--out", "run")
+    assert done.exit_code == 0, done.output
+    assert "csv+enough:after=1" in (tmp_path / "run/config.toml").read_text()
+    assert (tmp_path / "run/metrics.csv").read_text().count("\ntrain,") == 1
+    assert "after" in CliRunner().invoke(cli, ["parts", "callback", "enough"]).stdout
+    wrong = run("--callbacks", "enough:afterx=3", "--out", "wrong")
+    assert (wrong.exit_code, "did you mean 'after'" in wrong.stderr) == (2, True), wrong.output
+
+
 def test_every_kind_of_part_is_tried() -> None:
-    # Heads are options of feature-extraction; an addition comes with its learner; words have a test of their own, and
-    # so have objectives of tuning, calibrations and choices, beside theirs.
-    assert {*TABLES} == {*PARTS, "head", "addition", "words", "tuning", "calibration", "choice"}
+    # Heads are options of feature-extraction; an addition comes with its learner; words and callbacks have a test of
+    # their own, and tuning, calibrations and choices one beside theirs.
+    assert {*TABLES} == {*PARTS, "head", "addition", "words", "callback", "tuning", "calibration", "choice"}
 
 
 TEXT_SET = """

@@ -22,8 +22,8 @@ from metaft.settings.pretrain import PretrainConfig
 from metaft.training.loop import meta_train
 from tests.runs.fakes import LinearMaml, Sinusoids
 
-FREE = {"iterations", "minutes", "patience", "device", "threads", "workers", "checkpoint_every"}
-LINE = {"generations", "patience", "device", "threads", "checkpoint_every"}
+FREE = {"iterations", "minutes", "patience", "device", "threads", "workers", "checkpoint_every", "callbacks"}
+LINE = {"generations", "patience", "device", "threads", "checkpoint_every", "callbacks"}
 MARKS = """
 import torch
 from metaft.data.images import LabelledImages
