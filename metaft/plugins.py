@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from metaft.errors import MetaftError, nearest
 from metaft.parts import Asked, read, read_options
+from metaft.tables import BACKBONES
 
 FOREIGN = "hf:"
 """Begins the names of models of Hugging Face."""
@@ -20,11 +21,13 @@ PRETRAINED = ("stories260k",)
 
 # What the process has read from files: import paths are not to be followed from there unasked.
 _from_files: dict[str, str] = {}
+_JOINED = re.compile(r"\+(?=\w+=)")
+"""Between options; in a file's name a + stays as it is."""
 _PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 
 
 def is_import_path(name: str) -> bool:
-    """Whether a name is an import path ``package.module:Name`` rather than an entry of one of our tables.
+    """Whether a name is an import path ``package.module:Name`` rather than an entry of a table.
 
     Args:
         name: as given to ``--dataset``, ``--model`` or ``--learner``.
@@ -32,7 +35,7 @@ def is_import_path(name: str) -> bool:
     Returns:
         True for Python names joined by dots, a colon and one more Python name.
     """
-    return _PATH.fullmatch(name) is not None
+    return _PATH.fullmatch(name) is not None and name.partition(":")[0] not in BACKBONES
 
 
 def named_part(text: str, kind: str) -> Asked:
@@ -48,6 +51,8 @@ def named_part(text: str, kind: str) -> Asked:
     Raises:
         MetaftError: if an option is malformed or given twice.
     """
+    if others := image_network(text):
+        return others
     path = _path(text)
     if path:
         return Asked(path, read_options(f"{kind} {text!r}", text[len(path) + 1 :]))
@@ -80,6 +85,31 @@ def foreign(text: str | None) -> Asked | None:
 def is_foreign(text: str | None) -> bool:
     """Whether a name asks for a pretrained model and for no run or network of a table."""
     return text is not None and (text.startswith(FOREIGN) or text.partition(":")[0] in PRETRAINED)
+
+
+def image_network(text: str | None) -> Asked | None:
+    """The published network of images that a name asks for.
+
+    Args:
+        text: ``torchvision:NAME`` or ``timm:NAME``, with options as in ``torchvision:resnet18:size=64,layer=layer3``;
+            they are joined by commas, or by ``+`` where the name is itself an option of something.
+
+    Returns:
+        ``torchvision:NAME``, and options; None for another kind of name.
+
+    Raises:
+        MetaftError: if an option is malformed or given twice.
+    """
+    library, _, asked = str(text).partition(":")
+    if text is None or library not in BACKBONES:
+        return None
+    network, _, rest = asked.partition(":")
+    return Asked(f"{library}:{network}", read_options(f"model {text!r}", _JOINED.sub(",", rest)))
+
+
+def is_network(text: str | None) -> bool:
+    """Whether a name asks for a network that is no run's: a published one, or one of the user's own code."""
+    return text is not None and (is_foreign(text) or image_network(text) is not None or bool(_path(text)))
 
 
 def _path(text: str) -> str:

@@ -144,6 +144,17 @@ MODELS: Table[Any] = Table(
     supplied=("inputs", "outputs", "channels", "size"),
 )
 
+BACKBONES: Table[Any] = Table(
+    "backbone",
+    "libraries of networks of images that others have trained: torchvision:resnet18:size=64",
+    {
+        "torchvision": "metaft.models.backbones.through_torchvision:Torchvision",
+        "timm": "metaft.models.backbones.through_timm:Timm",
+    },
+    supplied=("network",),
+    doc="metaft.models.backbones.source:Source",
+)
+
 HEADS: Table[Any] = Table(
     "head",
     "what feature-extraction fits to the features",
@@ -237,5 +248,6 @@ TABLES: dict[str, Table[Any]] = {
     "callback": CALLBACKS,
     "head": HEADS,
     "model": MODELS,
+    "backbone": BACKBONES,
 }
 """Kind of part → its table."""

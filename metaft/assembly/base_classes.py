@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from metaft.assembly.tasks import SMALLEST, build_family
 from metaft.errors import MetaftError
 from metaft.learners.class_means import base_mean
-from metaft.plugins import is_foreign
+from metaft.plugins import is_network
 from metaft.runs.recorded import recorded_config
 from metaft.settings.config import RunConfig
 from metaft.settings.learner import ModelSettings
@@ -34,7 +34,7 @@ def base_feature(path: str | Path, model: nn.Module, options: Mapping[str, str],
     Raises:
         MetaftError: if the run was not trained on classes, these are absent, or its network has no running statistics.
     """
-    own = config if is_foreign(str(path)) else recorded_config(path)
+    own = config if is_network(str(path)) else recorded_config(path)
     network = own.model if isinstance(own, ModelSettings) and own is not config else str(path)
     if isinstance(own, PretrainConfig) and own.on_words:
         own = config

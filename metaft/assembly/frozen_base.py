@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from metaft.learners.metric.episodic import NETWORK
-from metaft.plugins import foreign
+from metaft.models.backbones.source import NONE
+from metaft.plugins import foreign, image_network
 from metaft.runs.frozen_base import FrozenBase, digest
 
 
@@ -25,8 +26,10 @@ def frozen_base(asked: str, model: nn.Module, params: Mapping[str, Tensor]) -> F
     Returns:
         The base; None where there is none, or it could not be built again anywhere.
     """
-    others = foreign(asked)
-    if others is None or others.options.get("weights", "pretrained") != "pretrained":
+    others, of_images = foreign(asked), image_network(asked)
+    if of_images is not None and of_images.options.get("weights") == NONE:
+        return None
+    if of_images is None and (others is None or others.options.get("weights", "pretrained") != "pretrained"):
         return None
     frozen = {name: p for name, p in model.named_parameters() if not p.requires_grad}
     own = {name: value for name, value in params.items() if _same(value, frozen.get(name.removeprefix(NETWORK)))}

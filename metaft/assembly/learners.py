@@ -31,8 +31,9 @@ from metaft.errors import MetaftError, nearest
 from metaft.evaluation.benchmark import Entrant, rehearse
 from metaft.learners.learner import Learner
 from metaft.learners.spec import RANDOM, SEED, Spec, labels
+from metaft.models.backbones.source import NONE
 from metaft.models.places import places_of
-from metaft.plugins import FOREIGN, foreign, is_foreign, is_import_path
+from metaft.plugins import FOREIGN, foreign, image_network, is_foreign, is_import_path, is_network
 from metaft.prompting.answer_words import AnswerWords
 from metaft.prompting.pattern import Pattern
 from metaft.prompting.pattern_files import Patterns, find_pattern
@@ -112,8 +113,8 @@ def _has_randomness(spec: Spec) -> bool:
     if spec.kind == "run":
         return SEED in spec.text
     backbone = spec.options.get("backbone")
-    others = foreign(backbone)
-    drawn = backbone == RANDOM or (others is not None and others.options.get("weights") == RANDOM)
+    others = foreign(backbone) or image_network(backbone)
+    drawn = backbone == RANDOM or (others is not None and others.options.get("weights") in (RANDOM, NONE))
     return drawn or "addition" in spec.options or SEED in spec.text or "seed" in _unset(spec)
 
 
@@ -191,7 +192,7 @@ def _in_own_words(spec: Spec, family: TaskFamily) -> TaskFamily:
 def _of_run(spec: Spec) -> str:
     """The run directory that a learner's network comes from; empty where there is none."""
     backbone = spec.options.get("backbone", RANDOM)
-    return "" if backbone == RANDOM or is_foreign(backbone) else backbone
+    return "" if backbone == RANDOM or is_network(backbone) else backbone
 
 
 def _pattern(asked: str, family: TaskFamily) -> tuple[Patterns, Pattern]:
@@ -236,14 +237,17 @@ def _backbone(
         if learners.needs_model(_builder(spec)):
             raise MetaftError(
                 f"learner {spec.target!r} needs a network; give backbone=DIRECTORY, of a run, "
-                f"backbone=hf:minilm, a pretrained model, or backbone={RANDOM}"
+                "backbone=torchvision:resnet18, a published network of images, backbone=hf:minilm, a pretrained model "
+                f"of texts, or backbone={RANDOM}"
             )
         return None
-    if is_foreign(where):
+    if is_network(where):
         return build_model(config.model_copy(update={"model": where}), family, seed or 0).eval()
     if where != RANDOM:
         return load_backbone(where)
-    drawn = {"weights": RANDOM} if is_foreign(config.model) else {}
+    drawn = (
+        {"weights": RANDOM} if is_foreign(config.model) else {"weights": NONE} if image_network(config.model) else {}
+    )
     model = build_model(config, family, seed or 0, **drawn)
     if family.kind == "regression":
         return model

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Container, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from metaft import tasks
 from metaft.data import catalog
 from metaft.data.class_lists import require_disjoint
 from metaft.data.images import LabelledImages, together
+from metaft.data.notes import say
 from metaft.data.splits import ALL, SPLITS
 from metaft.errors import MetaftError
 from metaft.models.places import places_of
@@ -21,6 +22,7 @@ from metaft.tasks import episodes_of
 from metaft.tasks.episodes import Episodes
 from metaft.tasks.family import TaskFamily
 
+S = TypeVar("S", bound=FamilySettings)
 CHANNELS = {"grey": 1, "rgb": 3, None: None}
 
 NETWORKS = ("model", "teacher_model")
@@ -66,6 +68,10 @@ def build_family(
             f"min_examples = {settings.min_examples}: data set {settings.dataset} leaves out no class; "
             "folder, table, texts and trec do"
         )
+    if settings.folds is not None and "folds" not in info.options:
+        raise MetaftError(
+            f"folds = {settings.folds}: data set {settings.dataset} is divided in its own way; folds are of folder"
+        )
     own = _own_options(settings, info)
     if settings.dataset == "sinusoid":
         if split == ALL:
@@ -104,6 +110,41 @@ def build_family(
     return drawn(most)
 
 
+def fitting_tasks(settings: S, given: Container[str], split: str, most_shots: int) -> S:
+    """Settings whose tasks a small folder suffices for, where nobody says how many ways and queries; said aloud.
+
+    Args:
+        settings: which tasks.
+        given: the settings that somebody said.
+        split: whose classes.
+        most_shots: support examples a class, at most.
+
+    Returns:
+        The settings, ways and queries no more than there are; as they are for other data sets.
+
+    Raises:
+        MetaftError: if a class has not enough examples for one query.
+    """
+    if settings.dataset != "folder":
+        return settings
+    family = build_family(settings.model_copy(update=SMALLEST), split, seed=0)
+    assert isinstance(family, Episodes)
+    images = family.images
+    fewest, small = int(images.counts.min()), images.names[int(images.counts.argmin())]
+    changed: dict[str, Any] = {}
+    if "ways" not in given and 2 <= images.classes < settings.ways:
+        changed["ways"] = images.classes
+        say(f"ways = {images.classes}, not {settings.ways}: folder ({split}) has no more classes")
+    if "queries" not in given and 1 <= fewest - most_shots < settings.queries:
+        changed["queries"] = fewest - most_shots
+        more = "" if settings.min_examples else ", and --min-examples leaves out classes of few"
+        say(
+            f"queries = {fewest - most_shots} a class, not {settings.queries}: class {small!r} has only {fewest} "
+            f"images; --queries asks for another number{more}"
+        )
+    return settings.model_copy(update=changed)
+
+
 def _own_options(settings: FamilySettings, info: catalog.DatasetInfo) -> dict[str, Any]:
     """The options that a data set of texts alone has, converted."""
     if settings.dataset_options is None:
@@ -123,7 +164,7 @@ def image_options(settings: FamilySettings, known: Container[str]) -> dict[str, 
     Returns:
         Option → value.
     """
-    same = ("scheme", "rotations", "split_seed", "min_examples", "split_column")
+    same = ("scheme", "rotations", "split_seed", "min_examples", "split_column", "folds", "fold")
     names = {name: name for name in same} | {"size": "image_size"}
     return {option: getattr(settings, name) for option, name in names.items() if option in known}
 

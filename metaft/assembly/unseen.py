@@ -49,6 +49,8 @@ def require_unseen(run: str | Path, config: RunConfig, tests: TaskFamily) -> Non
     texts = config.dataset in TEXTS
     options = catalog.dataset(config.dataset).options if texts else ("scheme", "split_seed", "min_examples")
     division: dict[str, Any] = {name: trained[name] for name in options if name in trained}
+    if config.folds is not None or trained.get("folds") is not None:
+        division |= {name: trained.get(name) for name in ("folds", "fold")}
     now = {name: told.get(name) if texts else getattr(config, name) for name in division}
     alike = told.get("split") != ALL and now == division
     if not alike and (trained.get("shared_classes") or told.get("shared_classes")):

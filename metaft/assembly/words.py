@@ -11,7 +11,7 @@ from metaft.data.texts import tokenizer
 from metaft.data.texts.labelled_texts import LabelledTokens
 from metaft.errors import MetaftError
 from metaft.learners.spec import RANDOM, Spec
-from metaft.plugins import FOREIGN, foreign, is_foreign
+from metaft.plugins import FOREIGN, foreign, is_network
 from metaft.runs.directory import read_record
 from metaft.runs.reading import entries
 from metaft.runs.recorded import recorded_config
@@ -106,7 +106,7 @@ def networks_of(specs: Iterable[Spec], config: ModelSettings) -> list[str]:
         where = spec.target if spec.kind == "run" else spec.options.get("backbone")
         if where is None:
             continue
-        if where == RANDOM or is_foreign(where):
+        if where == RANDOM or is_network(where):
             found.append(config.model if where == RANDOM else where)
             continue
         with contextlib.suppress(MetaftError):

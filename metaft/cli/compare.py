@@ -13,7 +13,7 @@ from metaft.cli.defaults import help_text
 from metaft.cli.folders import OutFolder
 from metaft.cli.options import setting_options
 from metaft.settings.config import RunConfig
-from metaft.settings.family import FamilySettings
+from metaft.settings.family import FamilySettings, with_dataset
 from metaft.tables import LEARNERS
 
 TASKS = tuple(name for name in FamilySettings.model_fields if not name.startswith("fewest") and name != "shots")
@@ -60,15 +60,16 @@ def command(learners: tuple[str, ...], out: str | None, **options: Any) -> None:
 
     A LEARNER is a name with options (nearest-neighbour:metric=cosine), a run directory (runs/om-{seed}, where {seed}
     stands for each of --seeds) or an import path (mypackage.mymodule:MyLearner:option=value). Options of all:
-    label=NAME; of those with a network: backbone=RUN, backbone=hf:minilm or
-    another pretrained model, or backbone=random, and addition=lora:rank=4;alpha=8
-    (frozen=nothing lets the rest adapt too); of runs: batch_norm, steps, weights.
+    label=NAME; of those with a network: backbone=RUN, backbone=torchvision:resnet18
+    (images), backbone=hf:minilm (texts) or another published network, or backbone=random, and
+    addition=lora:rank=4;alpha=8 (frozen=nothing lets the rest adapt too); of runs: batch_norm, steps, weights.
     """
     from metaft.cli.summary import task_progress
     from metaft.commands.compare.compare import compare_in
     from metaft.evaluation.comparison_report import screen
 
-    folder = Path(out) if out is not None else Path("comparisons") / str(options["dataset"] or "glyphs")
+    dataset = with_dataset({"dataset": options["dataset"]})["dataset"] or "glyphs"
+    folder = Path(out) if out is not None else Path("comparisons") / str(dataset)
     with task_progress() as progress:
         comparison = compare_in(folder, learners, progress=progress, **options)
     console = Console()

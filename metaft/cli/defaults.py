@@ -14,7 +14,7 @@ from metaft.settings.defaults import BY_DATASET, BY_METHOD, KINDS, REGRESSIONS, 
 from metaft.settings.published import MANY
 
 DATASETS = tuple(KINDS)
-NO_IMAGES = "sinusoid, table, intents and others of texts (see metaft data), texts (your own)"
+NO_IMAGES = "sinusoid, table, intents and others of texts (see metaft data), texts:PATH (your own)"
 """What the help of ``dataset`` has that only meta-training takes."""
 ALL_TEXTS = "all texts"
 """Stands for all data sets of texts."""

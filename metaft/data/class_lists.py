@@ -16,6 +16,7 @@ from metaft.data.split_names import splits_among, told, usual
 from metaft.data.splits import SPLITS
 from metaft.data.text import decoded, lines
 from metaft.errors import MetaftError, nearest
+from metaft.validate import require_count
 
 SHARES = {"train": 0.64, "val": 0.16, "test": 0.20}
 """The proportions of miniImageNet."""
@@ -142,7 +143,60 @@ def _class_of(line: str, same: Mapping[str, str], file: Path, number: int) -> st
     )
 
 
-def by_seed(names: Sequence[str], seed: int, what: str = "classes", otherwise: str = "") -> ClassLists:
+@dataclass(frozen=True)
+class Fold:
+    """One of several divisions of the same classes, in which each class is for the test once.
+
+    Args:
+        folds: groups of classes.
+        fold: the test's, from 0; the next one, cyclically, is the validation's, and the rest are for training.
+
+    Raises:
+        MetaftError: if there are fewer than three groups, or none of that number.
+    """
+
+    folds: int
+    fold: int
+
+    def __post_init__(self) -> None:
+        require_count(self.folds, "folds", len(SPLITS))
+        require_count(self.fold, "fold")
+        if self.fold >= self.folds:
+            raise MetaftError(f"fold = {self.fold}: with folds = {self.folds} the groups are 0 to {self.folds - 1}")
+
+    @classmethod
+    def of(cls, folds: int | None, fold: int) -> Fold | None:
+        """None where no groups are asked for.
+
+        Args:
+            folds: as above, or None.
+            fold: as above.
+
+        Raises:
+            MetaftError: if a group is asked for and not how many there are.
+        """
+        if folds is None and fold:
+            raise MetaftError(f"fold = {fold}: say of how many groups, such as folds = 3")
+        return None if folds is None else cls(folds, fold)
+
+    def divided(self, order: Sequence[str]) -> ClassLists:
+        """Names in their order, dealt out to the groups one by one.
+
+        Args:
+            order: at least as many as there are groups.
+        """
+        groups = [order[first :: self.folds] for first in range(self.folds)]
+        held = self.fold, (self.fold + 1) % self.folds
+        train = [name for place, group in enumerate(groups) if place not in held for name in group]
+        return {
+            split: tuple(sorted(part))
+            for split, part in zip(SPLITS, (train, *(groups[i] for i in held[::-1])), strict=True)
+        }
+
+
+def by_seed(
+    names: Sequence[str], seed: int, what: str = "classes", otherwise: str = "", fold: Fold | None = None
+) -> ClassLists:
     """Divide names at random, 64 : 16 : 20; the same on every platform and in whatever order they come.
 
     Args:
@@ -150,19 +204,24 @@ def by_seed(names: Sequence[str], seed: int, what: str = "classes", otherwise: s
         seed: which division.
         what: they are, for the message.
         otherwise: what else can be done with fewer, for the message.
+        fold: of groups of like size, in place of those shares.
 
     Returns:
         The lists, each in alphabetical order and none of them empty.
 
     Raises:
-        MetaftError: if there are fewer than three names.
+        MetaftError: if there are fewer than three names, or fewer than groups.
     """
+    if fold is not None and len(names) < fold.folds:
+        raise MetaftError(f"{len(names)} {what} cannot be divided into {fold.folds} groups; ask for fewer folds")
     if len(names) < len(SPLITS):
         raise MetaftError(
             f"{len(names)} {what} cannot be divided into {', '.join(SPLITS)}; at least 3 are needed"
             f"{otherwise and '; '}{otherwise}"
         )
     order = sorted(names, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
+    if fold is not None:
+        return fold.divided(order)
     train, val, _ = sizes(len(order))
     parts = {"train": order[:train], "val": order[train : train + val], "test": order[train + val :]}
     return {split: tuple(sorted(part)) for split, part in parts.items()}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from metaft.data.class_lists import by_seed, from_files, list_files, require_disjoint
+from metaft.data.class_lists import ClassLists, Fold, by_seed, from_files, list_files, require_disjoint
 from metaft.data.folder_files import IMAGES, FileKind, files_below, files_in, subfolders
 from metaft.data.notes import counted, say
 from metaft.data.split_names import split_of, splits_among, told, usual
@@ -15,6 +15,8 @@ from metaft.errors import MetaftError
 from metaft.validate import require_count
 
 WAY_OUT = "learners that train nothing can be compared on all classes together: metaft compare … --split all"
+SHOWN = 5
+"""Classes of a split that are told."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,14 @@ class Layout:
     shared: bool = False
 
 
-def layout(base: Path, seed: int, least: int | None = None, kind: FileKind = IMAGES, may_share: bool = False) -> Layout:
+def layout(
+    base: Path,
+    seed: int,
+    least: int | None = None,
+    kind: FileKind = IMAGES,
+    may_share: bool = False,
+    fold: Fold | None = None,
+) -> Layout:
     """Find the class folders of all splits.
 
     Args:
@@ -43,6 +52,7 @@ def layout(base: Path, seed: int, least: int | None = None, kind: FileKind = IMA
         least: classes of fewer files are left out before anything is divided; None keeps all.
         kind: what the class folders hold.
         may_share: whether all splits may have the same classes.
+        fold: which groups of the classes are for what, if the seed is to divide them into groups.
 
     Returns:
         The classes and how they are divided.
@@ -53,14 +63,21 @@ def layout(base: Path, seed: int, least: int | None = None, kind: FileKind = IMA
     """
     found = subfolders(base)
     named = _splits(base, found, kind, may_share)
+    if fold is not None and (named or list_files(base)):
+        raise MetaftError(
+            f"folds = {fold.folds}: {base} says itself, by folders or lists of {', '.join(SPLITS)}, which class is for "
+            "what; leave folds out, or put all class folders side by side without lists"
+        )
     if named:
         return _inside(base, found, named, least, kind, may_share)
     known = _large_enough(_class_folders(base, found, kind), least, kind)
     lists = from_files(base, list(found))
     if lists is None:
         _say_unread(base)
-        lists = by_seed(list(known), seed, f"class folders in {base}", WAY_OUT)
-        return Layout({split: {name: known[name] for name in names} for split, names in lists.items()}, _by(seed), True)
+        lists = by_seed(list(known), seed, f"class folders in {base}", WAY_OUT, fold)
+        _say_divided(base, lists, _by(seed, fold))
+        folders = {split: {name: known[name] for name in names} for split, names in lists.items()}
+        return Layout(folders, _by(seed, fold), True)
     folders = {split: {name: known[name] for name in names if name in known} for split, names in lists.items()}
     files = ", ".join(file.name for file in list_files(base).values())
     return Layout(_none_empty(base, folders, kind), f"as {files} say")
@@ -87,8 +104,16 @@ def all_classes(base: Path, least: int | None = None, kind: FileKind = IMAGES) -
     return _large_enough(_class_folders(base, found, kind), least, kind)
 
 
-def _by(seed: int) -> str:
-    return f"at random, 64 : 16 : 20, by split_seed = {seed}"
+def _by(seed: int, fold: Fold | None) -> str:
+    share = "64 : 16 : 20" if fold is None else f"group {fold.fold} of {fold.folds} for test"
+    return f"at random, {share}, by split_seed = {seed}"
+
+
+def _say_divided(base: Path, lists: ClassLists, how: str) -> None:
+    told = [
+        f"{split}: {', '.join(names[:SHOWN])}{', …' if len(names) > SHOWN else ''}" for split, names in lists.items()
+    ]
+    say(f"{base}: {sum(map(len, lists.values()))} classes divided {how}; {'; '.join(told)}")
 
 
 def _splits(base: Path, found: dict[str, Path], kind: FileKind, may_share: bool = False) -> dict[str, str]:

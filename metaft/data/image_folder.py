@@ -11,6 +11,7 @@ import torch
 
 from metaft.data import cache, decode
 from metaft.data.blank import require_pictures
+from metaft.data.class_lists import Fold
 from metaft.data.folder_files import IMAGES, files_below, kinds, say_passed_over
 from metaft.data.folder_layout import all_classes, layout
 from metaft.data.images import LabelledImages
@@ -32,6 +33,8 @@ def load(
     rotations: bool = False,
     split_seed: int = 0,
     min_examples: int | None = None,
+    folds: int | None = None,
+    fold: int = 0,
 ) -> LabelledImages:
     """Load one split of a folder of class folders, from the cache where nothing has changed.
 
@@ -47,6 +50,9 @@ def load(
         rotations: add each class turned by 90, 180 and 270 degrees as classes of their own.
         split_seed: of the random division.
         min_examples: leave classes of fewer images out, before anything is divided; None for none.
+        folds: divide the classes into so many groups by the seed, so that each is the test's once; None for 64 : 16 :
+            20.
+        fold: the group that is the test's, from 0; the next one is the validation's.
 
     Returns:
         ``uint8 [examples, 3, size, size]``, red, green and blue, 255 = full brightness.
@@ -58,7 +64,10 @@ def load(
     if root is None:
         raise MetaftError("data set 'folder' needs the folder of class folders: give it as --data-root PATH")
     base = Path(os.path.expanduser(root))
-    folders = all_classes(base, min_examples) if split == ALL else layout(base, split_seed, min_examples).folders[split]
+    if split == ALL:
+        folders = all_classes(base, min_examples)
+    else:
+        folders = layout(base, split_seed, min_examples, fold=Fold.of(folds, fold)).folders[split]
     held = read("folder", files_of(folders), size)
     return held.with_rotations() if rotations else held
 
@@ -74,6 +83,8 @@ def division(
     root: str | Path | None = None,
     split_seed: int = 0,
     min_examples: int | None = None,
+    folds: int | None = None,
+    fold: int = 0,
     **others: object,
 ) -> Division:
     """How many classes there are in each split, for messages.
@@ -83,6 +94,8 @@ def division(
         root: the folder.
         split_seed: of the random division.
         min_examples: classes of fewer images are left out.
+        folds: as for `load`.
+        fold: as for `load`.
         others: options that change no division.
 
     Returns:
@@ -91,7 +104,7 @@ def division(
     base = Path(os.path.expanduser(str(root)))
     if split == ALL:
         return Division({ALL: len(all_classes(base, min_examples))}, "all together", by_seed=False)
-    found = layout(base, split_seed, min_examples)
+    found = layout(base, split_seed, min_examples, fold=Fold.of(folds, fold))
     return Division({split: len(classes) for split, classes in found.folders.items()}, found.divided, found.by_seed)
 
 

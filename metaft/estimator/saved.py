@@ -27,15 +27,17 @@ from metaft.estimator.texts import TextInputs
 from metaft.estimator.written_texts import WrittenTexts
 from metaft.files import clear_disk_errors, folder_path, write_atomically
 from metaft.learners.spec import Spec
+from metaft.models.backbones.source import stored, with_weights
 from metaft.parts import Asked
 from metaft.plain_json import write_json
-from metaft.plugins import found_in_file
+from metaft.plugins import found_in_file, image_network
 from metaft.prompting.pattern import of_fields
 from metaft.prompting.pattern_files import is_file
 from metaft.runs import checkpoint
 from metaft.runs.checkpoint import MAX_PART_BYTES, Checkpoint
 from metaft.runs.directory import RunDirectory, read_record
 from metaft.runs.own_adapters import adapter_files, with_own_adapters
+from metaft.runs.own_files import BACKBONE
 from metaft.runs.reading import dig, entries, read_bytes, read_json
 from metaft.runs.recorded import recorded_config
 from metaft.tasks.table import COLUMNS, Columns
@@ -108,6 +110,9 @@ def write(folder: str | Path, fitted: Fitted, source: Source, weights: Mapping[s
         place.mkdir(parents=True, exist_ok=True)
     if source.run is not None:
         _copy_run(source.run, place / RUN, source.spec.options.get("weights", "best"))
+    if source.images is not None and (own := stored(source.images)) is not None:
+        write_atomically(place / BACKBONE, own)
+        record["learner"]["options"]["backbone"] = with_weights(source.images, Path(BACKBONE))
     if isinstance(inputs, TextInputs):
         write_atomically(place / TOKENIZER, inputs.tokenizer.text.encode())
     file, sign, name = spec.options.get(PATTERN, "").partition("#")
@@ -145,6 +150,8 @@ def source(folder: str | Path) -> Source:
         target = str(place / RUN)
     elif has_run:
         own["backbone"] = str(place / RUN)
+    elif (place / BACKBONE).is_file() and image_network(own.get("backbone")) is not None:
+        own["backbone"] = with_weights(own["backbone"], place / BACKBONE)
     if (place / PATTERNS).exists() and own.get(PATTERN, "").startswith(PATTERNS):
         own[PATTERN] = str(place / own[PATTERN])
     for value in (target, *own.values()):

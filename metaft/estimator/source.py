@@ -27,7 +27,8 @@ from metaft.estimator.written_texts import WrittenLookup, WrittenTexts
 from metaft.learners.embedding import Embedding
 from metaft.learners.learner import Learner
 from metaft.learners.spec import RANDOM, Spec, parse
-from metaft.plugins import foreign, is_foreign
+from metaft.models.backbones.source import source as image_source
+from metaft.plugins import foreign, image_network, is_foreign, is_network
 from metaft.prompting.pattern_files import find_pattern
 from metaft.runs.directory import read_record
 from metaft.runs.reading import entries
@@ -42,6 +43,8 @@ from metaft.tasks.table import COLUMNS, Columns
 
 DRAWN = ("characters", "digits")
 """Kinds of data sets whose images are bright ink on black paper."""
+PUBLISHED_SIZE = 224
+"""Likewise for a published network, which most are trained with."""
 PICTURE_SIZE = int(BY_DATASET["folder"]["image_size"])
 """Pixels to which pictures are scaled where no run says it."""
 
@@ -86,6 +89,8 @@ class Source:
     @property
     def reads(self) -> str | None:
         """The kind of its inputs; None where it takes several."""
+        if self.images is not None:
+            return "images"
         if self.config is None and self.published is None:
             return None
         return self.inputs(None, Reading()).kind
@@ -95,6 +100,12 @@ class Source:
         """The pretrained model that it stands on, as it was asked for."""
         backbone = self.spec.options.get("backbone")
         return backbone if self.spec.kind != "run" and is_foreign(backbone) else None
+
+    @property
+    def images(self) -> str | None:
+        """The published network of images that it stands on, as it was asked for."""
+        backbone = self.spec.options.get("backbone")
+        return backbone if self.spec.kind != "run" and image_network(backbone) is not None else None
 
     @property
     def writes_prompts(self) -> bool:
@@ -132,7 +143,8 @@ class Source:
         else:
             own = inputs.tokenizer if isinstance(inputs, TextInputs) else self._tokenizer
             words = None if own is None else no_texts(own)
-            of_one = (SHORTEST,) if x is None else tuple(x.shape[1:])
+            of_none = (inputs.channels, inputs.size, inputs.size) if isinstance(inputs, ImageInputs) else (SHORTEST,)
+            of_one = of_none if x is None else tuple(x.shape[1:])
             pairs = isinstance(inputs, WrittenTexts) and inputs.pairs
             lookup = WrittenLookup(tuple(names), pairs) if inputs.kind == "texts" else None
             shape = Shape(outputs, of_one, words, kind, lookup)
@@ -220,13 +232,14 @@ class Source:
                 f"learner {self.spec.text}: texts without a network are numbers of words, which are not near or far; "
                 f"give a network that reads them, {self.spec.target}:backbone=hf:minilm or backbone=RUN"
             )
-        if kind == "numbers":
+        if kind == "numbers" and self.images is None:
             return NumberInputs(None, exact)
         shape = tuple(getattr(given, "shape", ()))
         own = shape[-2] if len(shape) == 4 and shape[-1] in (1, 3, 4) else shape[-1] if len(shape) > 2 else None
         grey = len(shape) == 3 or (len(shape) == 4 and 1 in (shape[1], shape[-1]))
         colours = how.colours or ("grey" if grey else "rgb")
-        return ImageInputs({"grey": 1}.get(colours, 3), how.image_size or own or PICTURE_SIZE, ink=how.ink)
+        wanted = PICTURE_SIZE if self.images is None else image_source(self.images).size or PUBLISHED_SIZE
+        return ImageInputs({"grey": 1}.get(colours, 3), how.image_size or own or wanted, ink=how.ink)
 
 
 def _are_pairs(given: Any) -> bool:
@@ -253,9 +266,9 @@ def open_source(text: str | Path) -> Source:
     if where == RANDOM:
         raise MetaftError(
             f"learner {spec.text}: backbone={RANDOM} is a control for comparisons and has learned nothing; give a run "
-            "(backbone=RUN) or a published model (backbone=hf:minilm)"
+            "(backbone=RUN) or a published model (backbone=hf:minilm, backbone=torchvision:resnet18)"
         )
-    return Source(spec) if where is None or is_foreign(where) else of_backbone(spec, Path(where))
+    return Source(spec) if where is None or is_network(where) else of_backbone(spec, Path(where))
 
 
 def of_run(spec: Spec, config: RunConfig) -> Source:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Literal, get_args
 
 import torch
@@ -22,7 +23,7 @@ Normalise = Literal["none", "l2"]
 MOST_VALUES, MOST_WORDS = 2**18, 2**13
 """Input values, or places of texts, in one forward pass on a CPU, whatever the number of tasks: it bounds memory."""
 MOST_KEPT = 2**25
-"""Numbers of the texts' features that are kept for tasks to come: 128 MiB of float32."""
+"""Numbers of the texts' or images' features that are kept for tasks to come: 128 MiB of float32."""
 
 
 class Embedding:
@@ -68,7 +69,8 @@ class Embedding:
         self._known: dict[bytes, Tensor] = {}
         self._width = 0
         self._blind_to_padding = RAW not in self.features and reads_texts(model)
-        told = getattr(model, "identity", None) if self._blind_to_padding else None
+        self._keeps_images = RAW not in self.features and getattr(model, "is_published", False)
+        told = getattr(model, "identity", None) if self._blind_to_padding or self._keeps_images else None
         self._identity = f"{told()} {self.features} {combine}" if told is not None else ""
 
     @torch.no_grad()
@@ -149,11 +151,28 @@ class Embedding:
         flat = x.flatten(0, 1)
         if self._blind_to_padding and not flat.is_floating_point() and flat.device.type == "cpu":
             return self._texts(params, flat).unflatten(0, x.shape[:2])
-        size = max(1, MOST_VALUES // max(flat[0].numel(), 1)) if x.device.type == "cpu" else len(flat)
-        return torch.cat([self.network(params, part) for part in flat.split(size)]).unflatten(0, x.shape[:2])
+        if self._keeps_images and flat.device.type == "cpu":
+            return self._images(params, flat).unflatten(0, x.shape[:2])
+        return self._apart(params, flat).unflatten(0, x.shape[:2])
 
-    def _texts(self, params: Params, ids: Tensor) -> Tensor:
-        """Each text is computed once, though it stands in many tasks; texts of like length together."""
+    def _apart(self, params: Params, flat: Tensor) -> Tensor:
+        """Features of examples, as many at a time as memory bears."""
+        size = max(1, MOST_VALUES // max(flat[0].numel(), 1)) if flat.device.type == "cpu" else len(flat)
+        return torch.cat([self.network(params, part) for part in flat.split(size)])
+
+    def _images(self, params: Params, images: Tensor) -> Tensor:
+        """Each image is computed once, though it stands in many tasks: published networks are large."""
+        known = self._kept(params)
+        names = [hashlib.sha256(image.contiguous().numpy().data).digest() for image in images]
+        new = {name: i for i, name in enumerate(names) if name not in known}
+        if new:
+            found = self._apart(params, images[torch.tensor(list(new.values()))])
+            self._width = found.shape[-1]
+            known |= dict(zip(new, found, strict=True))
+        return torch.stack([known[name] for name in names])
+
+    def _kept(self, params: Params) -> dict[bytes, Tensor]:
+        """What is known of examples that were seen, while the weights are the same."""
         now = [(value, value._version) for value in params.values()]  # a change in place counts a version on
         alike = len(now) == len(self._weights) and all(
             value is other and version == before
@@ -161,10 +180,15 @@ class Embedding:
         )
         if not alike:
             weights = {**params, **packed_weights(self.network.module)}
+            weights |= self.network.buffers if self._keeps_images else {}
             self._weights, self._known = now, kept_features(self._identity, weights)
         if len(self._known) * self._width > MOST_KEPT:
             self._known.clear()
-        known = self._known
+        return self._known
+
+    def _texts(self, params: Params, ids: Tensor) -> Tensor:
+        """Each text is computed once, though it stands in many tasks; texts of like length together."""
+        known = self._kept(params)
         different, places = torch.unique(ids, dim=0, return_inverse=True)
         lengths = (different != PADDING).sum(-1)
         names = [row[:length].tobytes() for row, length in zip(different.numpy(), lengths.tolist(), strict=True)]

@@ -1,4 +1,4 @@
-"""Features of texts that learners of one process share: those on one pretrained network need them once."""
+"""Features of texts and images that learners of one process share: those on one pretrained network need them once."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def kept_features(identity: str, weights: Mapping[str, Tensor]) -> dict[bytes, T
     """Where the features of a network are kept.
 
     Args:
-        identity: all that they depend on beside the weights and the words; empty if nobody says it: then nothing is
+        identity: all that they depend on beside the weights and the examples; empty if nobody says it: then nothing is
             shared.
         weights: of the network; their content counts.
 
     Returns:
-        Words → feature, to be filled; the same for the same network.
+        Words, or an image's digest → feature, to be filled; the same for the same network.
     """
     if not identity:
         return {}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
 from torch import nn
 
 from metaft.errors import MetaftError
+from metaft.models.backbones.source import source
 from metaft.models.conv4 import Conv4
 from metaft.models.examples import INPUT_SHAPE
 from metaft.models.functional import Functional
@@ -16,9 +18,9 @@ from metaft.models.mlp import MLP
 from metaft.models.pretrained import STORIES, folder_of
 from metaft.models.resnet12 import ResNet12
 from metaft.parts import Asked, convert
-from metaft.plugins import call, foreign, is_import_path, load_attribute, named_part
+from metaft.plugins import call, foreign, image_network, is_import_path, load_attribute, named_part
 from metaft.seeds import require_seed
-from metaft.tables import MODELS
+from metaft.tables import BACKBONES, MODELS
 
 __all__ = ["MLP", "MODELS", "Conv4", "Functional", "ResNet12", "build"]
 
@@ -32,7 +34,8 @@ def build(name: str, *, outputs: int, input_shape: tuple[int, ...] = (), seed: i
 
     Args:
         name: "conv4", "mlp", "resnet12" or "transformer", with options as in "conv4:pool=max,hidden=32"; "hf:minilm"
-            or "hf:FOLDER", a pretrained model of Hugging Face's; "stories260k", one of ours; or the import path of a
+            or "hf:FOLDER", a pretrained model of Hugging Face's; "stories260k", one of ours; "torchvision:resnet18" or
+            "timm:NAME", a published network of images (see ``metaft.models.backbones``); or the import path of a
             module's class, or of a function that makes one, called with ``outputs``, ``input_shape`` and the options,
             which may stand behind the path as well.
         outputs: how many numbers it answers with.
@@ -48,6 +51,8 @@ def build(name: str, *, outputs: int, input_shape: tuple[int, ...] = (), seed: i
     """
     if others := foreign(name):
         return _foreign(others, outputs, input_shape, seed, options)
+    if image_network(name):
+        return _of_images(name, outputs, input_shape, seed, options)
     found = named_part(name, "model")
     if is_import_path(found.name):
         own = _own(found.name, seed, {"outputs": outputs, "input_shape": input_shape, **options}, found.options)
@@ -78,6 +83,8 @@ def require_known(name: str) -> None:
     """
     if others := foreign(name):
         folder_of(others.name)
+    elif image_network(name):
+        source(name).require()
     elif not is_import_path(named_part(name, "model").name):
         MODELS.asked(name)
 
@@ -93,6 +100,20 @@ def _foreign(asked: Asked, outputs: int, input_shape: tuple[int, ...], seed: int
         from metaft.models.hugging_face import HuggingFace
 
         return HuggingFace.fitting(outputs, input_shape, path=asked.name, **{**options, **asked.options})
+
+
+def _of_images(
+    name: str, outputs: int, input_shape: tuple[int, ...], seed: int, options: Mapping[str, Any]
+) -> nn.Module:
+    """A published network of images."""
+    found = source(name)
+    if options:
+        found = replace(found, **convert(f"model {name!r}", type(found), options, BACKBONES.supplied))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(require_seed(seed))
+        model = found.fitting(outputs, input_shape)
+    setattr(model, INPUT_SHAPE, tuple(input_shape) or (3, model.preparation.size, model.preparation.size))
+    return model
 
 
 def _own(path: str, seed: int, arguments: dict[str, Any], options: Mapping[str, str]) -> nn.Module:

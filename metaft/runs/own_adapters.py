@@ -1,4 +1,4 @@
-"""What a run keeps of the folders of peft that it begins from, so that it needs them no longer."""
+"""What a run keeps of the files of others that its network begins from, so that it needs them no longer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import TypeVar
 
 from metaft.additions.attach import read
 from metaft.additions.peft_folder import CONFIG, WEIGHTS
-from metaft.runs.own_files import ADDITIONS
+from metaft.models.backbones.source import stored, with_weights
+from metaft.plugins import image_network
+from metaft.runs.own_files import ADDITIONS, BACKBONE
 from metaft.runs.reading import read_bytes
 from metaft.settings.config import CommandSettings
 from metaft.settings.distill import GenerationConfig
@@ -19,7 +21,7 @@ Config = TypeVar("Config", bound=CommandSettings)
 
 
 def adapter_files(config: object) -> dict[str, bytes]:
-    """The files of the folders that a network's additions begin from.
+    """The weights that a published network of images has, and the folders that its additions begin from.
 
     Args:
         config: settings, of a network or not.
@@ -30,7 +32,9 @@ def adapter_files(config: object) -> dict[str, bytes]:
     Raises:
         MetaftError: if a file cannot be read.
     """
-    return {
+    asked = getattr(config, "model", None)
+    weights = None if image_network(asked) is None else stored(str(asked))
+    return ({} if weights is None else {BACKBONE: weights}) | {
         f"{ADDITIONS}/{place}/{name}": read_bytes(folder / name, most=2**32)
         for place, folder in _folders(getattr(config, "addition", None))
         for name in (CONFIG, WEIGHTS)
@@ -39,7 +43,7 @@ def adapter_files(config: object) -> dict[str, bytes]:
 
 
 def with_own_adapters(config: Config, folder: str | Path) -> Config:
-    """Settings that name the run's own copies of such folders.
+    """Settings that name the run's own copies of such files.
 
     Args:
         config: a run's settings.
@@ -48,14 +52,18 @@ def with_own_adapters(config: Config, folder: str | Path) -> Config:
     Returns:
         The settings; what the run has no copy of is named as before.
     """
-    asked = getattr(config, "addition", None)
+    asked, model = getattr(config, "addition", None), getattr(config, "model", None)
     parts = read(asked) if asked is not None else []
     runs = [Path(folder), *(Path(folder).parents[:2] if isinstance(config, GenerationConfig) else ())]
     for place, _ in _folders(asked):
         own = next((own for run in runs if _whole(own := run / ADDITIONS / str(place))), None)
         parts[place] = parts[place] if own is None else f"{PEFT}:{own}"
-    found = "+".join(parts) or None
-    return config if found == asked else config.model_copy(update={"addition": found})
+    found, changed = "+".join(parts) or None, dict[str, str | None]()
+    if found != asked:
+        changed["addition"] = found
+    if image_network(model) is not None and (weights := [run / BACKBONE for run in runs if (run / BACKBONE).is_file()]):
+        changed["model"] = with_weights(str(model), weights[0])
+    return config.model_copy(update=changed) if changed else config
 
 
 def _folders(asked: str | None) -> Iterator[tuple[int, Path]]:

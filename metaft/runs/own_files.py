@@ -23,7 +23,11 @@ SCORES = "scores"
 ADDITIONS = "additions"
 """Folder of what additions begin from: a folder each, by number."""
 
+BACKBONE = "backbone.safetensors"
+"""The weights of a published network of images that a run began from."""
+
 FILES = (
+    BACKBONE,
     "tokenizer.json",
     "columns.json",
     "distillation.json",

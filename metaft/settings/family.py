@@ -40,7 +40,8 @@ def with_dataset(given: Mapping[str, Any]) -> dict[str, Any]:
     """Settings in which the options of a data set stand beside its name.
 
     Args:
-        given: setting → value; ``dataset`` may have options, as in ``omniglot:scheme=vinyals,size=84``.
+        given: setting → value; ``dataset`` may have options, as in ``omniglot:scheme=vinyals,size=84``; those of the
+            user's own begin with their place, as in ``folder:PATH,size=84``.
 
     Returns:
         The same apart; options that texts alone have are joined under ``dataset_options``.
@@ -48,7 +49,7 @@ def with_dataset(given: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         MetaftError: if an option is unknown, or given in both ways.
     """
-    asked = named_part(str(given.get("dataset") or "glyphs"), "data set")
+    asked = named_part(_with_place(str(given.get("dataset") or "glyphs")), "data set")
     if not asked.options:
         return dict(given)
     moved, own = dict[str, str](), dict[str, str]()
@@ -67,6 +68,14 @@ def with_dataset(given: Mapping[str, Any]) -> dict[str, Any]:
     return {**given, "dataset": asked.name, **moved}
 
 
+def _with_place(text: str) -> str:
+    """``folder:PATH`` in full, ``folder:root=PATH``."""
+    name, _, rest = text.partition(":")
+    return f"{name}:root={rest}" if name in PLACED and rest and "=" not in rest.partition(",")[0] else text
+
+
+PLACED = ("folder", "table", "texts")
+"""Data sets of the user's own: their place may stand behind the name."""
 OWN = "dataset_options"
 """The setting that holds options which a data set of texts alone has."""
 ALIASES = {"size": "image_size", "root": "data_root"}
@@ -77,8 +86,8 @@ class FamilySettings(Settings):
     """Which tasks are drawn."""
 
     dataset: str = "glyphs"
-    """glyphs, omniglot, mini-imagenet, cifar-fs, folder, sinusoid, table, intents and others of texts (see metaft
-    data), texts (your own), or your own module:NAME; or with options: omniglot:scheme=vinyals"""
+    """glyphs, omniglot, mini-imagenet, cifar-fs, folder:PATH, sinusoid, table, intents and others of texts (see
+    metaft data), texts:PATH (your own), or your own module:NAME; or with options: omniglot:scheme=vinyals"""
     dataset_options: str | None = None
     """options that a data set of texts alone has, as in form=phrases; or behind its name, sst2:form=phrases [none]"""
     scheme: str = "alphabets"
@@ -111,6 +120,11 @@ class FamilySettings(Settings):
     """how classes (folder, texts) or groups (table) are divided"""
     min_examples: int | None = Field(None, ge=1, le=10**9)
     """leave out classes (folder, texts; trec, fewer than 16 anyway) or groups (table) of fewer examples [none]"""
+    folds: int | None = Field(None, ge=3, le=1000)
+    """folder: divide the classes into so many groups by split_seed, of which --fold is the test's, the next one the
+    validation's, and the rest are for training [64 : 16 : 20]"""
+    fold: int = Field(0, ge=0, le=999)
+    """which group is the test's, from 0"""
     group: str | None = None
     """table: the column that tells tasks apart"""
     target: str | None = None

@@ -17,8 +17,8 @@ class ModelSettings(Settings):
     """Which network is adapted."""
 
     model: str = "conv4"
-    """network: conv4, resnet12, mlp, transformer (texts), hf:minilm, hf:smollm2, hf:FOLDER or stories260k (pretrained,
-    texts), or your own: package.module:NAME"""
+    """network: conv4, resnet12, mlp, transformer (texts), torchvision:NAME or timm:NAME (pretrained, images),
+    hf:minilm, hf:smollm2, hf:FOLDER or stories260k (pretrained, texts), or your own: package.module:NAME"""
     hidden: int = Field(64, ge=1, le=65_536)
     """channels or units of a hidden layer, or of the first block"""
     pool: Literal["stride", "max"] = "stride"

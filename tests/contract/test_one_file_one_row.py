@@ -241,7 +241,7 @@ class Enough:
 def test_every_kind_of_part_is_tried() -> None:
     # Heads are options of feature-extraction; an addition comes with its learner; words and callbacks have a test of
     # their own, and tuning, calibrations and choices one beside theirs.
-    assert {*TABLES} == {*PARTS, "head", "addition", "words", "callback", "tuning", "calibration", "choice"}
+    assert {*TABLES} == {*PARTS, "head", "addition", "words", "callback", "tuning", "calibration", "choice", "backbone"}
 
 
 TEXT_SET = """

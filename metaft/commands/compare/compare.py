@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from metaft.assembly.learners import build_entrants
-from metaft.assembly.tasks import build_family
+from metaft.assembly.tasks import build_family, fitting_tasks
 from metaft.assembly.words import in_own_words, networks_of
 from metaft.commands.compare.files import (
     CELLS,
@@ -110,6 +110,7 @@ def compare_in(
         raise MetaftError(
             f"split = {split!r}: learners are compared on 'test' classes, or on {ALL!r} if they train none"
         )
+    config = fitting_tasks(config, given, split, max(counts or (config.shots,)))
     networks = networks_of([spec.at(read_seeds(seeds)[0]) for spec in specs], config)
     families = with_shots(build_family(config, split, config.seed, networks=networks), counts)
     entrants = build_entrants(specs, families, config, read_seeds(seeds), config.test_steps)

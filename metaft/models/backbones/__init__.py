@@ -1,0 +1,1 @@
+"""Networks of images that others have trained, from the libraries that have them."""
