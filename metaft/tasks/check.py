@@ -156,7 +156,8 @@ def require_fit(batch: TaskBatch, family: Any, first: int = 0) -> None:
         for name in ("support_x", "query_x"):
             x = getattr(batch, name)
             # A batch of texts is as long as the longest of them.
-            shorter = batch.layout == "sequences" and x.dim() == 3 and len(shape) == 1 and x.shape[2] <= shape[0]
+            texts = batch.layout == "sequences" and not x.is_floating_point() and x.dim() == 2 + len(shape)
+            shorter = texts and tuple(x.shape[2:-1]) == tuple(shape[:-1]) and x.shape[-1] <= shape[-1]
             if x.shape[1] and not shorter and tuple(x.shape[2:]) != tuple(shape):
                 raise MetaftError(
                     f"{name} has examples of shape {list(x.shape[2:])}, and the family says input_shape = "
