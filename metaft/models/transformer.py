@@ -297,8 +297,8 @@ class Transformer(nn.Module):
         """
         if input_shape[:-1] not in ((), (2,)):
             raise MetaftError(
-                f"a transformer reads texts, int64 [places], or pairs of them; these examples are {list(input_shape)}: use conv4, "
-                "resnet12 or mlp"
+                f"a transformer reads texts, int64 [places], or pairs of them; these examples are {list(input_shape)}: "
+                "use conv4, resnet12 or mlp"
             )
         return cls(vocabulary, outputs, **options)
 

@@ -94,8 +94,8 @@ class MixedTastes(Tastes):
         needed = 2 * SPARE * (self.shots + self.queries)
         if needed > len(self.images):
             raise MetaftError(
-                f"{self.shots} shots + {self.queries} queries need {needed} texts to draw pairs from, and {self.dataset} "
-                f"({self.split}) has {len(self.images)}; ask for fewer"
+                f"{self.shots} shots + {self.queries} queries need {needed} texts to draw pairs from, and "
+                f"{self.dataset} ({self.split}) has {len(self.images)}; ask for fewer"
             )
 
     def indices(self, index: int, tasks: int) -> np.ndarray:

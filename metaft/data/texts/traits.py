@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 
 from metaft.data.texts.labelled_texts import LabelledTokens, Text, parts_of
 
-QUESTIONS = frozenset("what what's when where which who who's whose why how is are do does did am was were".split())
-SELF = frozenset("i i'm i'd i've i'll me my mine we our us".split())
-POLITE = frozenset("please can could would may kindly thanks".split())
+QUESTIONS = {
+    "what", "what's", "when", "where", "which", "who", "who's", "whose", "why", "how",
+    "is", "are", "do", "does", "did", "am", "was", "were",
+}  # fmt: skip
+SELF = {"i", "i'm", "i'd", "i've", "i'll", "me", "my", "mine", "we", "our", "us"}
+POLITE = {"please", "can", "could", "would", "may", "kindly", "thanks"}
 COUNTED = ("length", "long words", "question", "about oneself", "polite", "digits")
 
 
@@ -43,10 +46,10 @@ def traits(texts: LabelledTokens) -> tuple[NDArray[np.float64], tuple[str, ...]]
         ``[texts, traits]``, and what they are called. Where all splits have the same classes, such as positive and
         negative, a text's class is a trait too.
     """
-    found, names = np.array([counted(text) for text in texts.texts]).reshape(len(texts.texts), -1), COUNTED
+    found, names = np.array([counted(text) for text in texts.texts]).reshape(len(texts.texts), -1), list(COUNTED)
     if texts.shared:
         labels, classes = texts.labels.numpy(), texts.names[:-1]
         found = np.concatenate([found, labels[:, None] == np.arange(len(classes))], axis=1)
         names += classes
     spread = found.std(0)
-    return (found - found.mean(0)) / np.where(spread > 0, spread, 1), names
+    return (found - found.mean(0)) / np.where(spread > 0, spread, 1), tuple(names)
