@@ -14,6 +14,7 @@ import click
 
 from experiments.jobs import metaft
 from experiments.pages import folder_option, render, results_option
+from experiments.preferences import rows
 from experiments.preferences.curves import curves, draw
 from experiments.training import HERE
 from metaft.environment import environment
@@ -42,9 +43,8 @@ def main(runs: Path, results: Path, seeds: int, only: str) -> None:
             kept[name] = [tuned(name, runs / f"{name}-{seed}", seed) for seed in range(seeds)]
         kept["environment"] = environment()
         write_atomically(file, json.dumps(kept, indent=1).encode())
-        write_atomically(
-            results / "preferences.md", render("experiments/preferences/page.md.j2", plan=PLAN, **kept).encode()
-        )
+        page = render("experiments/preferences/page.md.j2", plan=PLAN, found=kept, rows=rows)
+        write_atomically(results / "preferences.md", page.encode())
     click.echo(f"written: {results}/preferences.*")
 
 

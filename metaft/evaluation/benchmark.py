@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, cast
 
-from torch import nn
+from torch import Tensor, nn
 
 from metaft.errors import MetaftError
 from metaft.evaluation.comparison import EVALUATION, Cell, Comparison, require_baseline
 from metaft.evaluation.evaluate import BLOCK, Progress, device_of, draw, evaluate_batches, last_answers, score
 from metaft.evaluation.peak_memory import peak_memory
+from metaft.evaluation.shown_episodes import kept_answers
 from metaft.learners.learner import Learner
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.digest import digest
@@ -192,9 +193,15 @@ def _evaluate(
             seen.update(digest(batch).encode())
             yield batch
 
+    answers: list[list[float | None]] = []
+
+    def look(first: int, batch: TaskBatch, predictions: Tensor) -> None:
+        if not first:
+            answers.extend(kept_answers(batch, predictions[-1]))
+
     with peak_memory() as peak:
         result = evaluate_batches(
-            learner, noted(), tasks, family=family.describe(), every_step=every_step, progress=progress
+            learner, noted(), tasks, family=family.describe(), every_step=every_step, progress=progress, look=look
         )
     if "parameters" not in result.learner:
         result.learner["parameters"] = _numbers_held(learner)
@@ -202,7 +209,9 @@ def _evaluate(
     if len(result.steps) > 1:
         # The evaluation answers after every step, which may take longer than the steps themselves.
         once = _seconds_per_task(learner, next(draw(family, min(tasks, BLOCK))))
-    cell = Cell(entrant.label, entrant.seed, shots, seen.hexdigest(), once, peak.added, result, entrant.origin)
+    cell = Cell(
+        entrant.label, entrant.seed, shots, seen.hexdigest(), once, peak.added, result, entrant.origin, answers=answers
+    )
     # As it will be read back, so that a resumed comparison says exactly what an uninterrupted one says.
     return Cell.from_json(cell.to_json())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,8 @@ class Cell:
         result: the scores.
         origin: the entrant's.
         evaluation: the version of the evaluation that made it.
+        answers: to the queries of the first tasks, task by task, as `metaft.evaluation.shown_episodes` keeps them;
+            empty where they were not kept.
     """
 
     label: str
@@ -47,6 +49,7 @@ class Cell:
     result: Result
     origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     evaluation: int = EVALUATION
+    answers: Sequence[Sequence[float | None]] = ()
 
     @property
     def deterministic(self) -> bool:

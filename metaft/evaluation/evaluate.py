@@ -26,6 +26,7 @@ BLOCK = 50
 """Evaluation task i is task ``i % BLOCK`` of ``family.batch(i // BLOCK, BLOCK)``, whatever the batch size."""
 
 Progress = Callable[[int, int], object]
+Look = Callable[[int, TaskBatch, Tensor], object]
 
 
 class Answering(Protocol):
@@ -104,6 +105,7 @@ def evaluate_batches(
     steps: int | None = None,
     every_step: bool = True,
     progress: Progress | None = None,
+    look: Look | None = None,
 ) -> Result:
     """Score a learner on tasks that exist already, such as the published runs of a benchmark.
 
@@ -115,6 +117,8 @@ def evaluate_batches(
         steps: as in `evaluate`.
         every_step: as in `evaluate`.
         progress: as in `evaluate`.
+        look: called with each batch: the number of its first task, the batch, and the learner's answers to it,
+            ``[steps + 1, tasks, queries, outputs]``; under torchrun on the rank that has it.
 
     Returns:
         The result.
@@ -136,6 +140,8 @@ def evaluate_batches(
         predictions = require_answers(answers, batch, f"learner {learner.name!r}: its answer").detach().cpu()
         spent = (time.perf_counter() - batch_begin) / batch.tasks
         metric, scores, bad = score(predictions, batch.query_y.cpu(), batch.support_y.cpu())
+        if look is not None:
+            look(first, batch, predictions)
         if progress is not None and world.first:
             progress(min(first + batch.tasks * world.size, tasks), tasks)
         return torch.cat([scores, bad.double(), torch.full((1, batch.tasks), spent, dtype=torch.float64)])
