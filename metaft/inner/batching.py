@@ -80,8 +80,7 @@ def is_heavy(batch: TaskBatch, params: dict[str, Tensor]) -> bool:
     x = batch.query_x
     if x.device.type != "cpu" or images_on_cpu(batch):
         return images_on_cpu(batch)
-    places = x.shape[2:3] if x.is_floating_point() else x.shape[2:]  # of words, those of both texts of a pair
-    rows = x.shape[1] * (math.prod(places) if batch.example_layout == "sequences" else 1)
+    rows = x.shape[1] * (x.shape[2] if batch.example_layout == "sequences" else 1)
     return rows * max((p.numel() for p in params.values() if p.dim() == 2), default=0) >= 2**23
 
 
