@@ -1,45 +1,22 @@
-"""A comparison as one page of HTML that needs nothing beside itself, and as a piece of a notebook."""
+"""A comparison as one page of HTML that needs nothing beside itself."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from matplotlib.figure import Figure
 
 from metaft.evaluation import html
 from metaft.evaluation.comparison import Comparison, Row
-from metaft.evaluation.comparison_plots import ranked
-from metaft.evaluation.comparison_records import told_best
 from metaft.evaluation.comparison_report import KEPT, note, table_rows
-from metaft.evaluation.report import describe_family, format_score
+from metaft.evaluation.comparison_tables import told_best
+from metaft.evaluation.html import Cell, Line, Table
 from metaft.evaluation.shown_episodes import Episode
+from metaft.evaluation.wording import describe_family
 
 LEFT = ("learner", "mode")
-
-
-class Cell(NamedTuple):
-    """A cell of a table: its text, and the number by which it is sorted (NaN for none there, None: by its text)."""
-
-    text: str
-    key: float | None
-
-
-class Line(NamedTuple):
-    """A row of a table."""
-
-    cells: Sequence[Cell]
-    best: bool
-
-
-class Table(NamedTuple):
-    """A table, and which of its columns are text."""
-
-    title: str
-    heads: Sequence[str]
-    rows: Sequence[Line]
-    left: Sequence[int]
 
 
 def page(
@@ -66,7 +43,7 @@ def page(
     return html.render(
         "comparison.html.j2",
         title=describe_family(comparison.family),
-        summary=summary(comparison),
+        summary=repr(comparison)[len("Comparison(") : -1],
         tables=tables(comparison),
         note=note(comparison),
         drawings={caption: html.drawing(figure, f"f{n}") for n, (caption, figure) in enumerate(figures.items())},
@@ -77,44 +54,6 @@ def page(
         facts=_facts(comparison, made),
         more=more,
     )
-
-
-def fragment(comparison: Comparison, figures: Mapping[str, Figure]) -> str:
-    """A comparison as a notebook shows it: tables and pictures.
-
-    Args:
-        comparison: what to show.
-        figures: by caption.
-
-    Returns:
-        HTML without scripts.
-    """
-    return html.render(
-        "fragment.html.j2",
-        summary=summary(comparison),
-        tables=tables(comparison),
-        drawings={caption: html.drawing(figure, f"f{n}") for n, (caption, figure) in enumerate(figures.items())},
-    )
-
-
-def summary(comparison: Comparison) -> str:
-    """A comparison in one line: how many learners and tasks, and the best at every number of shots."""
-    learners, shots = len(comparison.labels), comparison.shots
-    counted = f"{learners} {'learner' if learners == 1 else 'learners'} on {comparison.tasks} tasks"
-    return f"{counted}{' at each number of shots' if len(shots) > 1 else ''}; best: {best_scores(comparison)}"
-
-
-def best_scores(comparison: Comparison) -> str:
-    """The best score at every number of shots, such as ``protonet 98.73 ± 0.24 at 1 shot``."""
-    found = []
-    for shots in comparison.shots:
-        rows = {row.label: row for row in comparison.rows(shots)}
-        sign = -1 if comparison.metric == "accuracy" else 1
-        order = sorted(ranked(comparison), key=lambda label: _last_if_nan(sign * rows[label].score.mean))
-        score = format_score(rows[order[0]].score.mean, rows[order[0]].score.ci95, comparison.metric)
-        at = f" at {shots} {'shot' if shots == 1 else 'shots'}" if len(comparison.shots) > 1 else ""
-        found.append(f"{order[0]} {score}{at}")
-    return ", ".join(found)
 
 
 def tables(comparison: Comparison) -> list[Table]:
@@ -163,7 +102,3 @@ def _facts(comparison: Comparison, made: Mapping[str, Any]) -> dict[str, str]:
         "date": made.get("date", ""),
     }
     return {name: str(value) for name, value in told.items() if value not in (None, "")}
-
-
-def _last_if_nan(score: float) -> float:
-    return score if math.isfinite(score) else math.inf

@@ -14,6 +14,7 @@ from metaft.distributed.ranks import join
 from metaft.errors import MetaftError
 from metaft.evaluation.result import Result
 from metaft.evaluation.statistics import Summary, diverged_errors, summarise
+from metaft.evaluation.task_progress import shown
 from metaft.learners.answering import last_answers
 from metaft.seeds import require_seed
 from metaft.tasks.answers import answered, present
@@ -63,7 +64,7 @@ def evaluate(
     batch_size: int | None = None,
     seed: int | None = None,
     every_step: bool = True,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = True,
 ) -> Result:
     """Score a learner on tasks of a family, by default the usual 600.
 
@@ -79,7 +80,8 @@ def evaluate(
         batch_size: tasks adapted at once (`BLOCK` by default): memory grows with it, results do not change.
         seed: draw with this seed in place of the family's own.
         every_step: score the answers after every inner step; otherwise after the last alone, which is quicker.
-        progress: called with ``(tasks done, tasks)`` after each batch.
+        progress: True for a live line on a terminal and in a notebook, False for none; or a function that is called
+            with ``(tasks done, tasks)`` after each batch.
 
     Returns:
         The result.
@@ -92,8 +94,9 @@ def evaluate(
     if seed is not None:
         family = _reseeded(family, require_seed(seed))
     batches = fitting(family, draw(family, tasks, BLOCK if batch_size is None else batch_size))
-    return evaluate_batches(learner, batches, tasks, family=family.describe(), steps=steps, every_step=every_step,
-                            progress=progress)  # fmt: skip
+    with shown(progress) as told:
+        return evaluate_batches(learner, batches, tasks, family=family.describe(), steps=steps, every_step=every_step,
+                                progress=told)  # fmt: skip
 
 
 def evaluate_batches(
@@ -116,7 +119,7 @@ def evaluate_batches(
         family: flat settings that say what the tasks are.
         steps: as in `evaluate`.
         every_step: as in `evaluate`.
-        progress: as in `evaluate`.
+        progress: called with ``(tasks done, tasks)`` after each batch.
         look: called with each batch: the number of its first task, the batch, and the learner's answers to it,
             ``[steps + 1, tasks, queries, outputs]``; under torchrun on the rank that has it.
 

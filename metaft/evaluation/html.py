@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -13,6 +14,29 @@ from matplotlib.figure import Figure
 from metaft.evaluation.style import inline_svg
 
 _TEMPLATES = Path(__file__).with_name("templates")
+
+
+class Cell(NamedTuple):
+    """A cell of a table: its text, and the number by which it is sorted; NaN for none, None to sort by the text."""
+
+    text: str
+    key: float | None = None
+
+
+class Line(NamedTuple):
+    """A row of a table, bold or not."""
+
+    cells: Sequence[Cell]
+    best: bool = False
+
+
+class Table(NamedTuple):
+    """A table, and which of its columns are text."""
+
+    title: str
+    heads: Sequence[str]
+    rows: Sequence[Line]
+    left: Sequence[int] = ()
 
 
 def render(template: str, **values: Any) -> str:

@@ -22,6 +22,13 @@ COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
+class Picture(Figure):
+    """A figure that a notebook shows by itself, without a drawing back end."""
+
+    def _repr_png_(self) -> bytes:
+        return _bytes(self, "png", 100)
+
+
 def blank(width: float, height: float) -> Figure:
     """An empty figure that renders without a display.
 
@@ -32,7 +39,7 @@ def blank(width: float, height: float) -> Figure:
     Returns:
         A figure outside of pyplot's bookkeeping, so that dropping it frees it.
     """
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    figure = Picture(figsize=(width, height), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 

@@ -14,7 +14,7 @@ import torch
 import metaft
 from metaft.evaluation import comparison_html, comparison_plots
 from metaft.evaluation.comparison import Cell, Comparison
-from metaft.evaluation.comparison_records import csv_text, latex, latex_table, records, told_best
+from metaft.evaluation.comparison_tables import csv_text, latex, latex_table, told_best
 from metaft.evaluation.shown_episodes import NOTHING, Episode, episodes, kept_answers
 from metaft.evaluation.shown_fits import fit_figure
 from metaft.evaluation.statistics import summarise
@@ -65,7 +65,7 @@ def test_the_best_is_told_where_every_interval_says_so() -> None:
 
 def test_records_are_what_the_tables_say() -> None:
     compared = comparison()
-    found = {(one["learner"], one["shots"]): one for one in records(compared)}
+    found = {(one["learner"], one["shots"]): one for one in compared.records()}
     assert len(found) == 6
     row, walker = compared.rows(5)[1], found["walker", 5]
     assert (walker["mean"], walker["ci95"], walker["seeds"]) == (row.score.mean, row.score.ci95, 2)
@@ -73,7 +73,7 @@ def test_records_are_what_the_tables_say() -> None:
     assert (walker["difference"], walker["difference_ci95"]) == (row.gap.mean, row.gap.ci95)
     assert found["flat", 5]["difference"] is None
     read = list(csv.DictReader(io.StringIO(csv_text(compared))))
-    assert [float(one["mean"]) for one in read] == [one["mean"] for one in records(compared)]
+    assert [float(one["mean"]) for one in read] == [one["mean"] for one in compared.records()]
     assert read[0]["difference"] == ""
 
 

@@ -17,8 +17,8 @@ from metaft.commands.compare.files import (
 )
 from metaft.evaluation import comparison_html, comparison_plots
 from metaft.evaluation.comparison import Comparison
-from metaft.evaluation.comparison_records import csv_text, latex_table
 from metaft.evaluation.comparison_report import markdown
+from metaft.evaluation.comparison_tables import csv_text, latex_table
 from metaft.evaluation.shown_episodes import episodes
 from metaft.evaluation.shown_fits import fit_figure
 from metaft.evaluation.style import save

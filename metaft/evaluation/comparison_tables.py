@@ -1,11 +1,10 @@
-"""A comparison as plain records, for CSV and data frames, and as a LaTeX table."""
+"""A comparison as CSV and as a LaTeX table, and which learner is told as the best."""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
-from typing import Any
 
 from metaft.evaluation.comparison import Comparison, Row
 from metaft.evaluation.difference import WEIGHTS
@@ -18,19 +17,6 @@ _SPECIAL = {
 }  # fmt: skip
 
 
-def records(comparison: Comparison) -> list[dict[str, Any]]:
-    """All rows of all tables as plain values.
-
-    Args:
-        comparison: what to tell.
-
-    Returns:
-        A record a learner and number of shots, all with the same names: scores and differences as they are (an
-        accuracy in [0, 1]), seconds, bytes. None where there is no such number.
-    """
-    return [_record(comparison, row) for shots in comparison.shots for row in comparison.rows(shots)]
-
-
 def csv_text(comparison: Comparison) -> str:
     """The records as CSV, with a line of heads.
 
@@ -40,7 +26,7 @@ def csv_text(comparison: Comparison) -> str:
     Returns:
         Lines; what is None is empty.
     """
-    page, rows = io.StringIO(), records(comparison)
+    page, rows = io.StringIO(), comparison.records()
     write = csv.DictWriter(page, list(rows[0]), lineterminator="\n")
     write.writeheader()
     write.writerows(rows)
@@ -58,13 +44,11 @@ def told_best(comparison: Comparison, shots: int) -> str | None:
         The label of the best score, if the 95% interval of its paired difference to each other learner excludes 0;
         None otherwise, or if it is alone.
     """
-    rows = [row for row in comparison.rows(shots) if math.isfinite(row.score.mean)]
-    if len(rows) < 2:
+    (best, score), *others = comparison.ranking(shots)
+    if not others or not math.isfinite(score.mean):
         return None
     higher = comparison.metric == "accuracy"
-    best = max(rows, key=lambda row: row.score.mean if higher else -row.score.mean).label
-    others = (label for label in comparison.labels if label != best)
-    clear = all(comparison.gap(best, other, shots).verdict(higher) == "better" for other in others)
+    clear = all(comparison.gap(best, other, shots).verdict(higher) == "better" for other, _ in others)
     return best if clear else None
 
 
@@ -118,47 +102,3 @@ def _latex_score(row: Row, comparison: Comparison, bold: bool) -> str:
     text = format_score(row.score.mean, row.score.ci95, comparison.metric)
     mean, sign, half = text.partition(" ± ")
     return (rf"\textbf{{{mean}}}" if bold else mean) + (rf" $\pm$ {half}" if sign else "")
-
-
-def _record(comparison: Comparison, row: Row) -> dict[str, Any]:
-    gap, seeds = row.gap, row.seeds
-    return {
-        "learner": row.label,
-        "shots": row.shots,
-        "metric": comparison.metric,
-        "mean": _finite(row.score.mean),
-        "ci95": _finite(row.score.ci95),
-        "median": _finite(row.score.median),
-        "tasks": comparison.tasks,
-        "diverged": row.score.diverged,
-        "seeds": 1 if seeds is None else seeds.seeds,
-        "worst_seed": None if seeds is None else _finite(_worst(comparison, row)),
-        "best_seed": None if seeds is None else _finite(_best(comparison, row)),
-        "baseline": comparison.baseline,
-        "difference": None if gap is None else _finite(gap.mean),
-        "difference_ci95": None if gap is None else _finite(gap.ci95),
-        "verdict": row.verdict or None,
-        "verdict_about": None if gap is None else gap.about,
-        "interval_over": None if gap is None else gap.ranges_over,
-        "mode": row.mode,
-        "adapts": row.adapts,
-        "parameters": row.parameters,
-        "bytes_per_task": row.bytes_per_task,
-        "seconds_per_task": row.seconds_per_task,
-        "peak_bytes": row.peak_bytes,
-        "tasks_sha256": comparison.checksums[row.shots],
-    }
-
-
-def _worst(comparison: Comparison, row: Row) -> float:
-    assert row.seeds is not None
-    return row.seeds.low if comparison.metric == "accuracy" else row.seeds.high
-
-
-def _best(comparison: Comparison, row: Row) -> float:
-    assert row.seeds is not None
-    return row.seeds.high if comparison.metric == "accuracy" else row.seeds.low
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
