@@ -78,16 +78,18 @@ class Tastes(Episodes):
 class MixedTastes(Tastes):
     """Users who weigh the traits of a text, each in a direction of their own, and prefer what has the larger sum.
 
-    Weights are drawn from a normal distribution, user by user. Texts may be of any class.
+    Weights are drawn from a normal distribution of deviation 1, user by user. Texts may be of any class.
 
     Args:
         traits: ``[texts, traits]``, see `metaft.data.texts.traits`.
+        common: the mean of each weight over all users.
 
     Raises:
         MetaftError: as `Tastes`, or if there are too few texts.
     """
 
     traits: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 1)), repr=False, hash=False, compare=False)
+    common: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -111,7 +113,7 @@ class MixedTastes(Tastes):
         draw = generator(self.seed, f"{self.dataset}/{self.split}/mix", index)
         pairs = self.shots + self.queries
         rows = distinct(draw, tasks, len(self.images), 2 * SPARE * pairs).reshape(tasks, 2, -1)
-        weights = draw.standard_normal((tasks, self.traits.shape[1]))
+        weights = self.common + draw.standard_normal((tasks, self.traits.shape[1]))
         worth = np.einsum("nspt,nt->nsp", self.traits[rows], weights)
         gain = worth[:, 0] - worth[:, 1]
         kept = np.argsort(gain == 0, axis=1, kind="stable")[:, :pairs]
@@ -124,7 +126,7 @@ def tastes(images: LabelledTokens, details: Mapping[str, object], **how: Any) ->
 
     Args:
         images: the texts of one split.
-        details: the data set's options; ``users`` says which users, see `metaft.data.texts.tastes`.
+        details: the data set's options ``users`` and ``common``, see `metaft.data.texts.tastes`.
         how: ``ways``, ``shots``, ``queries``, ``seed``, ``dataset`` and ``split``, as of `Tastes`.
 
     Returns:
@@ -134,5 +136,6 @@ def tastes(images: LabelledTokens, details: Mapping[str, object], **how: Any) ->
         MetaftError: as `Tastes`.
     """
     if details.get("users") == "mix":
-        return MixedTastes(images, **how, details=details, traits=traits(images)[0])
+        common = float(str(details.get("common", 0)))
+        return MixedTastes(images, **how, details=details, traits=traits(images)[0], common=common)
     return Tastes(images, **how, details=details)

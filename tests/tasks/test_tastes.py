@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import lru_cache
 from typing import Any
 
@@ -152,6 +153,11 @@ def test_a_mixed_user_weighs_traits_alike_in_all_pairs() -> None:
 
     assert all(weights(own) for own in better)
     assert not weights(better.reshape(-1, better.shape[-1]))  # one user is not another
+    agreed = dataclasses.replace(tasks, common=1e3)
+    rows = agreed.indices(0, 4)
+    better = agreed.traits[rows[:, 0]] - agreed.traits[rows[:, 1]]
+    assert (better.sum(-1) > -1).all()  # all weights are much alike
+    assert (better.sum(-1) > 0).mean() > 0.95
 
 
 def test_traits_of_a_text() -> None:
@@ -190,6 +196,8 @@ def test_pairs_in_the_words_of_another_tokenizer_are_the_same_texts() -> None:
         ({"users": "mixed"}, "did you mean 'mix'"),
         ({"of": "nothing"}, "no texts of 'nothing'"),
         ({"of": "rte"}, "users=mix"),
+        ({"common": 1.0}, "with users=mix"),
+        ({"common": -1.0, "users": "mix"}, "from 0 on"),
         ({"within": "domain"}, "no episodes"),
         ({"shots": (1, 3)}, "no range"),
         ({"users": "mix", "shots": 2000}, "ask for fewer"),

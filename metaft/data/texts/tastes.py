@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from metaft.errors import MetaftError, nearest
 USERS = ("classes", "mix")
 
 
-def load(split: str, *, root: str | Path | None = None, of: str = "intents", users: str = "classes") -> LabelledTexts:
+def load(
+    split: str, *, root: str | Path | None = None, of: str = "intents", users: str = "classes", common: float = 0.0
+) -> LabelledTexts:
     """Load the texts of one split.
 
     Args:
@@ -22,6 +25,7 @@ def load(split: str, *, root: str | Path | None = None, of: str = "intents", use
         root: where files are looked for first.
         of: the data set that has them, such as "intents", "newsgroups20" or "sst2".
         users: "classes": a user prefers one class to another; "mix": a user weighs what can be counted of a text.
+        common: of "mix", the mean of a weight over all users, beside a deviation of 1: how far they agree.
 
     Returns:
         The texts.
@@ -34,6 +38,8 @@ def load(split: str, *, root: str | Path | None = None, of: str = "intents", use
     check_split(split)
     if users not in USERS:
         raise MetaftError(f"tastes: unknown users {users!r}{nearest(users, USERS)}; known: {', '.join(USERS)}")
+    if not (math.isfinite(common) and common >= 0) or (common and users != "mix"):
+        raise MetaftError(f"tastes: common = {common}: expected a number from 0 on, with users=mix")
     known = [name for name, row in TEXTS.items() if not row.tasks and not row.division]
     if of not in known:
         raise MetaftError(f"tastes: no texts of {of!r}{nearest(of, known)}; known: {', '.join(known)}")
