@@ -15,9 +15,8 @@ from metaft.assembly.frozen_base import frozen_base
 from metaft.assembly.meta_learner import Parts
 from metaft.assembly.networks import room_for_words
 from metaft.data.dialogues.conversation import Instruction, Preference, Turn, digest
-from metaft.data.dialogues.load import described, instructions, preferences
+from metaft.data.dialogues.load import described, instructions, is_offensive, preferences
 from metaft.data.dialogues.prompts import prompts
-from metaft.data.dialogues.sets import SETS
 from metaft.data.texts.corpora import CORPORA
 from metaft.data.texts.labelled_texts import PADDING
 from metaft.data.texts.table import TEXTS
@@ -105,15 +104,19 @@ def _family(
     where: dict[str, Any] = {"root": config.data_root, "seed": config.split_seed}
     told = {**described(config.dataset, **where), "template": chat.name, "tokenizer": tokenizer.name}
     texts: list[tuple[Ids, Ids]] = []
+    more: dict[str, Any] = {"files": {"template.jinja": chat.text}, "voice": _voice(config, chat, tokenizer)}
     if objective.data == "instructions":
         texts = _answers(instructions(config.dataset, split, **where), chat, tokenizer, length, split)
     else:
-        texts = _pairs(preferences(config.dataset, split, **where), chat, tokenizer, length, split)
+        own = preferences(config.dataset, split, **where)
+        if getattr(objective, "soft_labels", False) and any(one.probability is not None for one in own):
+            more["targets"] = [one.likelier_first[2] for one in own]
+            own = [Preference(one.prompt, *one.likelier_first[:2]) for one in own]
+        texts = _pairs(own, chat, tokenizer, length, split)
     kind: type[InstructionFamily | PreferenceFamily] = PreferenceFamily
     places = max((len(prompt) + len(answer) for prompt, answer in texts), default=0)
     if isinstance(objective, SFT):
         kind, places = (PackedInstructions, length) if objective.packed else (InstructionFamily, places)
-    more: dict[str, Any] = {"files": {"template.jinja": chat.text}, "voice": _voice(config, chat, tokenizer)}
     return kind(texts, places, config.dataset, split, told, config.seed, **more)
 
 
@@ -146,8 +149,7 @@ def _prompts(
 
 def _voice(config: TuneConfig, chat: ChatTemplate, tokenizer: Tokenizer) -> Voice | None:
     """What shows answers; None where the data are not to be shown."""
-    offensive = any(name in SETS and SETS[name].offensive for name in config.dataset.split("+"))
-    return None if offensive else Voice(tokenizer, frozenset(_ends(chat, tokenizer)))
+    return None if is_offensive(config.dataset) else Voice(tokenizer, frozenset(_ends(chat, tokenizer)))
 
 
 def _ends(chat: ChatTemplate, tokenizer: Tokenizer) -> tuple[int, ...]:
