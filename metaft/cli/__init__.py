@@ -22,6 +22,8 @@ COMMANDS = {
     "meta-train": ("metaft.cli.meta_train", "Meta-train a learner, into a run directory."),
     "pretrain": ("metaft.cli.pretrain", "Train a classifier, to fine-tune or take features from."),
     "tune": ("metaft.cli.tune", "Tune a language model: instructions, rewards, preferences."),
+    "judge": ("metaft.cli.judge", "Let a model say which answers are better, by principles."),
+    "revise": ("metaft.cli.revise", "Let a model criticise its answers and write them anew."),
     "distill": ("metaft.cli.distill", "Train generations of a classifier, each taught by the last."),
     "evaluate": ("metaft.cli.evaluate", "Score a run on test tasks, with confidence intervals."),
     "predict": ("metaft.cli.predict", "Answer images, texts or rows of your own by a support set of your own."),

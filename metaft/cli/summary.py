@@ -40,14 +40,28 @@ def task_progress() -> Iterator[Callable[[int, int], None]]:
     Yields:
         To be called with tasks done and tasks in all.
     """
+    with counting("tasks") as report:
+        yield report
+
+
+@contextlib.contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """As `task_progress`, of something else.
+
+    Args:
+        what: is counted, in the plural.
+
+    Yields:
+        To be called with how many are done and how many there are in all.
+    """
     console, start = Console(stderr=True), time.perf_counter()
-    count, speed = "{task.completed:,.0f} of {task.total:,.0f} tasks", "{task.fields[speed]}"
+    count, speed = f"{{task.completed:,.0f}} of {{task.total:,.0f}} {what}", "{task.fields[speed]}"
     columns = (BarColumn(24), TextColumn(count), TextColumn(speed), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         row = bar.add_task("", visible=False, speed="")
 
         def report(done: int, total: int) -> None:
-            speed = f"{done / max(time.perf_counter() - start, 1e-9):,.0f} tasks/s"
+            speed = f"{done / max(time.perf_counter() - start, 1e-9):,.0f} {what}/s"
             bar.update(row, completed=done, total=total, speed=speed, visible=True)
 
         yield report
