@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
+from metaft.evaluation.line_names import spread
 from metaft.evaluation.style import COLOURS, blank, tidy
 
 DASHES = ("-", "--", ":")
@@ -53,43 +54,10 @@ def curves_figure(curves: Mapping[str, np.ndarray], title: str, metric: str) -> 
     return figure
 
 
-def spread(heights: np.ndarray, least: float) -> np.ndarray:
-    """Move labels apart, as little as needed.
-
-    Args:
-        heights: ``[labels]``, where they would like to be.
-        least: the smallest distance between two.
-
-    Returns:
-        ``[labels]`` from 0 to 1 (if there is room), in the same order from bottom to top.
-    """
-    order = np.argsort(heights, kind="stable")
-    # Blocks of labels that touch; each lies where the mean distance from the wishes is least.
-    blocks: list[list[float]] = []
-    for wish in heights[order]:
-        blocks.append([wish])
-        while len(blocks) > 1 and _centre(blocks[-2]) + least * (len(blocks[-2]) + len(blocks[-1])) / 2 > _centre(
-            blocks[-1]
-        ):
-            blocks[-2:] = [blocks[-2] + blocks[-1]]
-    placed = np.concatenate([
-        _centre(block) + least * (np.arange(len(block)) - (len(block) - 1) / 2) for block in blocks
-    ])  # fmt: skip
-    room = least * np.arange(len(placed))
-    placed = np.maximum(np.minimum(placed, 1 - room[::-1]), room)
-    found = np.empty_like(placed)
-    found[order] = placed
-    return found
-
-
 def _some(value: float, _: int) -> str:
     """Tick labels between powers of ten: 2 and 5 alone."""
     text = np.format_float_positional(float(f"{value:.3g}"), trim="-")
     return text if text.strip("0.")[:1] in ("2", "5") else ""
-
-
-def _centre(block: list[float]) -> float:
-    return sum(block) / len(block)
 
 
 def _label_ends(axes: Axes, curves: Mapping[str, np.ndarray], metric: str) -> None:

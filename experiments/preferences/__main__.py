@@ -14,37 +14,40 @@ import click
 
 from experiments.jobs import metaft
 from experiments.pages import folder_option, render, results_option
+from experiments.preferences import rows
 from experiments.preferences.curves import curves, draw
+from experiments.preferences.judging import judging
 from experiments.training import HERE
 from metaft.environment import environment
 from metaft.files import write_atomically
 
 PLAN = tomllib.loads((HERE / "preferences" / "plan.toml").read_text(encoding="utf-8"))
-TUNED = ("sft", "reward", "dpo")
+TUNED = ("reward", "dpo", "sft")
 
 
 @click.command()
 @folder_option("runs", "runs/preferences", "work folder")
 @results_option
 @click.option("--seeds", default=3, show_default=True, help="of what is drawn, and of orders")
-@click.option("--only", default="", help="curves, sft, reward, dpo, joined by commas; all if empty")
+@click.option("--only", default="", help="curves, sft, reward, dpo, judge, joined by commas; all if empty")
 def main(runs: Path, results: Path, seeds: int, only: str) -> None:
     """Tune, score on what was not seen, and write the page of what is finished."""
     file = results / "preferences.json"
     kept: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    for name in ("curves", *TUNED):
+    for name in ("curves", *TUNED, "judge"):
         if only and name not in only.split(","):
             continue
         if name == "curves":
             kept[name] = json.loads(json.dumps(curves(PLAN[name], runs / name, seeds)))
             draw(kept[name], results / "preferences.png")
+        elif name == "judge":
+            kept[name] = judging(PLAN[name], runs / name, seeds)
         else:
             kept[name] = [tuned(name, runs / f"{name}-{seed}", seed) for seed in range(seeds)]
         kept["environment"] = environment()
         write_atomically(file, json.dumps(kept, indent=1).encode())
-        write_atomically(
-            results / "preferences.md", render("experiments/preferences/page.md.j2", plan=PLAN, **kept).encode()
-        )
+        page = render("experiments/preferences/page.md.j2", plan=PLAN, found=kept, rows=rows)
+        write_atomically(results / "preferences.md", page.encode())
     click.echo(f"written: {results}/preferences.*")
 
 
@@ -66,7 +69,7 @@ def tuned(name: str, out: Path, seed: int) -> dict[str, Any]:
     elif state != "finished":
         metaft("tune", "--resume", "--out", str(out), "--quiet")
     if not scores.exists():
-        metaft("evaluate", str(out), "--tasks", "200")
+        metaft("evaluate", str(out), "--tasks", "100")
     found: dict[str, Any] = json.loads(scores.read_text(encoding="utf-8"))
     return found | {"seconds": json.loads(record.read_text(encoding="utf-8"))["seconds"]}
 

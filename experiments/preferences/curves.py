@@ -16,6 +16,7 @@ from metaft.assembly.backbone import load_backbone
 from metaft.assembly.causal_model import causal_model
 from metaft.data.dialogues.conversation import Prompt
 from metaft.data.dialogues.prompts import prompts
+from metaft.data.splits import ALL
 from metaft.evaluation.statistics import mean_interval
 from metaft.evaluation.style import COLOURS, MARKERS, blank, tidy
 from metaft.files import write_atomically
@@ -29,6 +30,8 @@ TOGETHER = 256
 """Answers that are drawn at once."""
 ROLLOUT, UPDATES = 64, 4
 """Answers of a rollout, and updates that are made from it."""
+TRAINING, HELD = "training.txt", "held-out.txt"
+"""Prompts, one a line."""
 
 
 class Said:
@@ -75,7 +78,7 @@ class Said:
 
     def pairs(self, file: Path, seed: int) -> None:
         """Two answers of the start to each prompt, the better by the proxy chosen: what DPO is tuned by."""
-        own = prompts(self.plan["dataset"], "train", words=8)
+        own = prompts(file.parent / TRAINING, "train")
         count = self.plan["answers"] // 2
         chosen = [own[i] for i in np.random.default_rng(seed).integers(0, len(own), count)]
         read = self.read(chosen)
@@ -87,6 +90,24 @@ class Said:
                 better, worse = (first, second) if worth[0][i] > worth[1][i] else (second, first)
                 rows.append({"prompt": prompt[0].text, "chosen": better.strip(), "rejected": worse.strip()})
         write_atomically(file, "\n".join(map(json.dumps, rows)).encode())
+
+
+def parted(plan: Mapping[str, Any], runs: Path) -> tuple[Path, Path]:
+    """Write the beginnings of a corpus' passages to two files.
+
+    Args:
+        plan: the part of the plan.
+        runs: work folder.
+
+    Returns:
+        The file of what is trained with (a tenth of it chooses weights), and of what is held out, drawn by seed 0.
+    """
+    runs.mkdir(parents=True, exist_ok=True)
+    own = [one[0].text for one in prompts(plan["dataset"], ALL, words=8)]
+    order = np.random.default_rng(0).permutation(len(own))
+    for name, chosen in ((HELD, order[: plan["prompts"]]), (TRAINING, order[plan["prompts"] :])):
+        write_atomically(runs / name, "\n".join(own[i] for i in sorted(chosen)).encode())
+    return runs / TRAINING, runs / HELD
 
 
 def curves(plan: Mapping[str, Any], runs: Path, seeds: int) -> dict[str, Any]:
@@ -101,32 +122,36 @@ def curves(plan: Mapping[str, Any], runs: Path, seeds: int) -> dict[str, Any]:
         What is kept: by method and β, a score for each seed and prompt; the best of n.
     """
     said = Said(plan)
-    held = said.read(prompts(plan["dataset"], "val", words=8))[100:]
+    training, held_out = parted(plan, runs)
+    held = said.read(prompts(held_out, ALL))
     for seed in range(seeds):
         for beta in plan["ppo"]:
             out = runs / f"ppo-{beta}-{seed}"
             how = f"ppo:beta={beta},words={plan['words']},epochs=2,minibatches=2"
-            _tune(out, how, plan, seed, ROLLOUT, UPDATES * plan["answers"] // ROLLOUT, "--dataset", plan["dataset"],
-                  "--reward", "experiments.preferences.sentiment:proxy")  # fmt: skip
+            _tune(out, how, plan, seed, ROLLOUT, UPDATES * plan["answers"] // ROLLOUT, "--dataset", str(training),
+                  "--template", "text", "--reward", "experiments.preferences.sentiment:proxy")  # fmt: skip
         file = runs / f"pairs-{seed}.jsonl"
         if not file.exists():
-            runs.mkdir(parents=True, exist_ok=True)
             said.pairs(file, seed)
         for beta in plan["dpo"]:
             _tune(runs / f"dpo-{beta}-{seed}", f"dpo:beta={beta}", plan, seed, 16, plan["answers"] // 16,
                   "--dataset", str(file), "--template", "text")  # fmt: skip
-    found: dict[str, Any] = {"accuracy": {which: accuracy(which) for which in ("proxy", "gold")}, "methods": {}}
+    found: dict[str, Any] = {
+        "accuracy": {which: accuracy(which) for which in ("proxy", "gold")},
+        "methods": {},
+        "seconds": {},
+    }
     for method in ("ppo", "dpo"):
         for beta in plan[method]:
-            scores = [
-                _kept(runs / f"{method}-{beta}-{seed}", said, held[: plan["prompts"]], seed) for seed in range(seeds)
+            scores = [_kept(runs / f"{method}-{beta}-{seed}", said, held, seed) for seed in range(seeds)]
+            found["seconds"][f"{method} {beta}"] = [
+                json.loads((runs / f"{method}-{beta}-{seed}" / "run.json").read_text(encoding="utf-8"))["seconds"]
+                for seed in range(seeds)
             ]
             found["methods"][f"{method} {beta}"] = [
                 {name: mean_interval(torch.tensor(one[name], dtype=torch.double)) for name in one} for one in scores
             ]
-    found["best of"] = [
-        best_of_start(said, held[: plan["best_of_prompts"]], plan["samples"], seed) for seed in range(seeds)
-    ]
+    found["best of"] = [best_of_start(said, held, plan["samples"], seed) for seed in range(seeds)]
     return found
 
 

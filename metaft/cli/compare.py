@@ -64,9 +64,9 @@ def command(learners: tuple[str, ...], out: str | None, **options: Any) -> None:
     (images), backbone=hf:minilm (texts) or another published network, or backbone=random, and
     addition=lora:rank=4;alpha=8 (frozen=nothing lets the rest adapt too); of runs: batch_norm, steps, weights.
     """
-    from metaft.cli.summary import task_progress
     from metaft.commands.compare.compare import compare_in
     from metaft.evaluation.comparison_report import screen
+    from metaft.evaluation.task_progress import task_progress
 
     dataset = with_dataset({"dataset": options["dataset"]})["dataset"] or "glyphs"
     folder = Path(out) if out is not None else Path("comparisons") / str(dataset)

@@ -52,9 +52,9 @@ def command(run: str, **options: Any) -> None:
     beside its start on examples of its own data that it has not seen; --tasks, --split, --weights and --json hold for
     it too.
     """
-    from metaft.cli.summary import task_progress
     from metaft.commands.evaluate import evaluate_run
     from metaft.evaluation.report import result_table
+    from metaft.evaluation.task_progress import task_progress
     from metaft.runs.reading import known
 
     if known(Path(run) / "run.json").get("kind") == "tune":

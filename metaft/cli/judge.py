@@ -71,13 +71,13 @@ def command(out: str | None, overwrite: bool, **options: Any) -> None:
     .txt with a prompt a line.
     """
     from metaft.cli.screen import print_facts, print_line, print_table
-    from metaft.cli.summary import counting
     from metaft.commands.judge import JudgeSettings, judge
     from metaft.environment import program
+    from metaft.evaluation.task_progress import task_progress
 
     settings = JudgeSettings(**options)
     typed = shlex.join(["metaft", *sys.argv[1:]])
-    with counting("pairs") as progress:
+    with task_progress("pairs") as progress:
         found = judge(settings, out, overwrite=overwrite, command=typed, progress=progress)
     if found.agreement:
         print_table(

@@ -39,12 +39,12 @@ def command(out: str, overwrite: bool, **options: Any) -> None:
     PROMPTS are of instructions or preferences (metaft data), a .txt with one a line, or a file of your own.
     """
     from metaft.cli.screen import print_facts
-    from metaft.cli.summary import counting
     from metaft.commands.revise import ReviseSettings, revise
     from metaft.environment import program
+    from metaft.evaluation.task_progress import task_progress
 
     settings = ReviseSettings(**options)
-    with counting("prompts") as progress:
+    with task_progress("prompts") as progress:
         found = revise(
             settings, out, overwrite=overwrite, command=shlex.join(["metaft", *sys.argv[1:]]), progress=progress
         )

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-import time
-from collections.abc import Callable, Iterator
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from metaft.cli.screen import print_facts, print_table
 from metaft.commands.opening import Opening
@@ -31,40 +28,6 @@ def preparing(run: Opening[Any]) -> contextlib.AbstractContextManager[object]:
     """
     console, text = Console(stderr=True), f"preparing {run.config.dataset} (what was read or drawn once is kept) …"
     return console.status(text) if run.progress and console.is_terminal else contextlib.nullcontext()
-
-
-@contextlib.contextmanager
-def task_progress() -> Iterator[Callable[[int, int], None]]:
-    """A live line with tasks done, tasks/s and time left on a terminal; nothing elsewhere.
-
-    Yields:
-        To be called with tasks done and tasks in all.
-    """
-    with counting("tasks") as report:
-        yield report
-
-
-@contextlib.contextmanager
-def counting(what: str) -> Iterator[Callable[[int, int], None]]:
-    """As `task_progress`, of something else.
-
-    Args:
-        what: is counted, in the plural.
-
-    Yields:
-        To be called with how many are done and how many there are in all.
-    """
-    console, start = Console(stderr=True), time.perf_counter()
-    count, speed = f"{{task.completed:,.0f}} of {{task.total:,.0f}} {what}", "{task.fields[speed]}"
-    columns = (BarColumn(24), TextColumn(count), TextColumn(speed), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        row = bar.add_task("", visible=False, speed="")
-
-        def report(done: int, total: int) -> None:
-            speed = f"{done / max(time.perf_counter() - start, 1e-9):,.0f} {what}/s"
-            bar.update(row, completed=done, total=total, speed=speed, visible=True)
-
-        yield report
 
 
 def show_scope(learner: Learner) -> None:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 @training_command(TuneConfig, "metaft tune --objective dpo:beta=0.1 --dataset dpo-demo --minutes 20 --out runs/dpo-0")
 def command(run: Opening[TuneConfig]) -> None:
-    """Tune a language model: by instructions (sft), as a reward model of people's preferences (reward), or by the
-    preferences themselves (dpo).
+    """Tune a language model: by instructions (sft), as a reward model of people's preferences (reward), by the
+    preferences themselves (dpo), or by a reward that its own answers earn (ppo).
 
     Writes a run directory as meta-train does, which is a model for metaft complete, for --model here, and a backbone
     elsewhere. What moves is what is put into the model, LoRA by default; the reference policy is the start. Every so

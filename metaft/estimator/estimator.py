@@ -304,6 +304,24 @@ class FewShotClassifier(ClassifierMixin, FewShotEstimator):
         scores = self._scores(X)
         return self._classes_of(scores), self._probabilities_of(scores)
 
+    def plot(self, X: Any, y: Any = None) -> Any:
+        """A picture of images with their answers, the support set above.
+
+        Args:
+            X: queries, as for ``fit``.
+            y: their labels, where they are known.
+
+        Returns:
+            A ``matplotlib.figure.Figure``; a notebook shows it.
+
+        Raises:
+            MetaftError: as ``predict``, or for examples other than images.
+        """
+        from metaft.estimator.picture import picture  # matplotlib is loaded where something is drawn
+
+        check_is_fitted(self)
+        return picture(self, X, y)
+
     def _classes_of(self, scores: Tensor) -> np.ndarray:
         return np.asarray(self.classes_[answered(scores)[0].numpy()])
 

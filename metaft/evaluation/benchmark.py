@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, cast
 
-from torch import nn
+from torch import Tensor, nn
 
 from metaft.errors import MetaftError
-from metaft.evaluation.comparison import EVALUATION, Cell, Comparison, require_baseline
+from metaft.evaluation.cell import EVALUATION, Cell
+from metaft.evaluation.comparison import Comparison, require_baseline
 from metaft.evaluation.evaluate import BLOCK, Progress, device_of, draw, evaluate_batches, last_answers, score
 from metaft.evaluation.peak_memory import peak_memory
+from metaft.evaluation.shown_episodes import kept_answers
+from metaft.evaluation.task_progress import shown
 from metaft.learners.learner import Learner
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.digest import digest
@@ -49,7 +52,7 @@ def compare(
     baseline: str | None = None,
     *,
     paired_seeds: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = True,
 ) -> Comparison:
     """Evaluate learners on the same tasks.
 
@@ -61,7 +64,8 @@ def compare(
         baseline: the learner that others are held against, the first by default.
         paired_seeds: hold the n-th seed of a method against the n-th of the baseline, for methods that share what a
             seed stands for, such as the pretrained network; by default seeds of two methods are independent.
-        progress: called with tasks done and tasks in all.
+        progress: True for a live line on a terminal and in a notebook, False for none; or a function that is called
+            with tasks done and tasks in all.
 
     Returns:
         The comparison.
@@ -79,7 +83,8 @@ def compare(
     families = with_shots(family, shots)
     for entrant in entrants:
         rehearse(entrant.label, entrant.make(), families)
-    cells = tuple(run(entrants, families, tasks, progress=progress))
+    with shown(progress) as told:
+        cells = tuple(run(entrants, families, tasks, progress=told))
     return Comparison(cells, baseline or next(iter(learners)), paired_seeds)
 
 
@@ -192,9 +197,15 @@ def _evaluate(
             seen.update(digest(batch).encode())
             yield batch
 
+    answers: list[list[float | None]] = []
+
+    def look(first: int, batch: TaskBatch, predictions: Tensor) -> None:
+        if not first:
+            answers.extend(kept_answers(batch, predictions[-1]))
+
     with peak_memory() as peak:
         result = evaluate_batches(
-            learner, noted(), tasks, family=family.describe(), every_step=every_step, progress=progress
+            learner, noted(), tasks, family=family.describe(), every_step=every_step, progress=progress, look=look
         )
     if "parameters" not in result.learner:
         result.learner["parameters"] = _numbers_held(learner)
@@ -202,7 +213,9 @@ def _evaluate(
     if len(result.steps) > 1:
         # The evaluation answers after every step, which may take longer than the steps themselves.
         once = _seconds_per_task(learner, next(draw(family, min(tasks, BLOCK))))
-    cell = Cell(entrant.label, entrant.seed, shots, seen.hexdigest(), once, peak.added, result, entrant.origin)
+    cell = Cell(
+        entrant.label, entrant.seed, shots, seen.hexdigest(), once, peak.added, result, entrant.origin, answers=answers
+    )
     # As it will be read back, so that a resumed comparison says exactly what an uninterrupted one says.
     return Cell.from_json(cell.to_json())
 

@@ -3,111 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from metaft.errors import MetaftError, nearest
+from metaft.evaluation.cell import BYTES, Cell, Row, record
 from metaft.evaluation.difference import Difference, difference
-from metaft.evaluation.result import Result
-from metaft.evaluation.statistics import Spread, Summary, seed_spread, summarise
-
-BYTES = 4
-"""Of a number, float32."""
-EVALUATION = 2
-"""Raised whenever equal learners on equal tasks come to other scores than before; 1 said nothing of itself."""
-
-
-@dataclass(frozen=True, eq=False)
-class Cell:
-    """One learner of one seed, at one number of shots.
-
-    Args:
-        label: the learner's.
-        seed: the learner's; None where nothing is random.
-        shots: support examples a class (or points).
-        tasks_sha256: of the tasks that the learner was given.
-        seconds_per_task: to adapt and to answer once, after the last inner step.
-        peak_bytes: memory added at the peak, the tasks included; None where it cannot be measured.
-        result: the scores.
-        origin: the entrant's.
-        evaluation: the version of the evaluation that made it.
-    """
-
-    label: str
-    seed: int | None
-    shots: int
-    tasks_sha256: str
-    seconds_per_task: float
-    peak_bytes: int | None
-    result: Result
-    origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    evaluation: int = EVALUATION
-
-    @property
-    def deterministic(self) -> bool:
-        """Whether nothing about the learner is random: neither weights nor a seed, so that it stands for all seeds."""
-        return self.seed is None and has_no_randomness(self.result.learner)
-
-    @property
-    def scores(self) -> Tensor:
-        """``float64 [tasks]``; a diverged regression is NaN."""
-        values = self.result.per_task.clone()
-        if self.result.metric == "mse":
-            values[list(self.result.diverged_tasks)] = torch.nan
-        return values
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values, exactly as they will be read back."""
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        page = {**fields, "origin": dict(self.origin), "result": self.result.to_json()}
-        return dict(json.loads(json.dumps(page, allow_nan=False)))
-
-    @classmethod
-    def from_json(cls, page: Mapping[str, Any]) -> Cell:
-        """What `to_json` gave."""
-        return cls(**{"evaluation": 1, **page, "result": Result.from_json(page["result"])})
-
-
-@dataclass(frozen=True)
-class Row:
-    """One learner at one number of shots, over all its seeds.
-
-    Args:
-        label: the learner's.
-        shots: support examples a class (or points).
-        score: over tasks, of each task's mean over seeds; a regression's tasks that diverged with any seed are left
-            out, a classification's count as wrong where an answer is NaN or +inf. Both are counted.
-        seeds: of the seeds' means; None where there are no seeds.
-        gap: difference to the baseline on the same tasks, and what its interval ranges over; None for the baseline.
-        verdict: "better" or "worse" than the baseline where the gap's 95% interval excludes 0, else ""; of what is
-            said by ``gap.about``: "the method", or "these weights" alone.
-        mode: "transductive" or "inductive".
-        adapts: how many numbers change per task; None if the learner does not say.
-        bytes_per_task: of a file that holds them, beside one network for all tasks; None likewise.
-        parameters: how many numbers the learner holds.
-        seconds_per_task: mean over seeds.
-        peak_bytes: the largest over seeds; None where it cannot be measured.
-        steps: ``(mean, half width of the 95% interval over tasks)`` after each inner step, means over seeds.
-    """
-
-    label: str
-    shots: int
-    score: Summary
-    seeds: Spread | None
-    gap: Difference | None
-    verdict: str
-    mode: str
-    adapts: int | None
-    bytes_per_task: int | None
-    parameters: int
-    seconds_per_task: float
-    peak_bytes: int | None
-    steps: tuple[tuple[float, float], ...]
+from metaft.evaluation.frame import frame
+from metaft.evaluation.statistics import Summary, seed_spread, summarise
+from metaft.evaluation.wording import describe_family, spoken_score
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +45,73 @@ class Comparison:
                 raise MetaftError(f"learners were given different tasks at {shots} shots; make the comparison anew")
         if len({cell.result.metric for cell in self.cells}) > 1:
             raise MetaftError("accuracies and errors cannot be compared")
+
+    def __repr__(self) -> str:
+        learners, shots = len(self.labels), self.shots
+        counted = f"{learners} {'learner' if learners == 1 else 'learners'} on {self.tasks} tasks"
+        where = f"{describe_family(self.family)}{' at each number of shots' if len(shots) > 1 else ''}"
+        return f"Comparison({counted} of {where}; best: {self._best()})"
+
+    def _best(self) -> str:
+        """The best score at every number of shots, such as ``protonet with accuracy 98.73 ± 0.24 % at 1 shot``."""
+        found = []
+        for shots in self.shots:
+            label, score = self.ranking(shots)[0]
+            at = f" at {shots} {'shot' if shots == 1 else 'shots'}" if len(self.shots) > 1 else ""
+            found.append(f"{label} with {spoken_score(score.mean, score.ci95, self.metric)}{at}")
+        return ", ".join(found)
+
+    def records(self) -> list[dict[str, Any]]:
+        """All rows of all tables as plain records.
+
+        Returns:
+            A record a learner and number of shots: scores and differences as they are (an accuracy in [0, 1]),
+            seconds, bytes. None where there is no such number.
+        """
+        more = {"tasks": self.tasks, "baseline": self.baseline}
+        return [
+            record(row, self.metric, **more, tasks_sha256=self.checksums[shots])
+            for shots in self.shots
+            for row in self.rows(shots)
+        ]
+
+    def to_frame(self) -> Any:
+        """`records` as a data frame.
+
+        Returns:
+            A ``pandas.DataFrame``.
+
+        Raises:
+            MetaftError: if pandas is not installed.
+        """
+        return frame(self.records())
+
+    def plot(self, against: Literal["shots", "steps", "time"] = "shots") -> Any:
+        """The scores as a picture.
+
+        Args:
+            against: the number of shots, inner steps, or the time that a task takes.
+
+        Returns:
+            A ``matplotlib.figure.Figure``; a notebook shows it.
+
+        Raises:
+            MetaftError: if no learner has inner steps, and it is those that are asked for.
+        """
+        from metaft.evaluation import comparison_plots as plots  # matplotlib is loaded where something is drawn
+
+        drawers = {"shots": plots.against_shots, "steps": plots.against_steps, "time": plots.against_time}
+        if against not in drawers:
+            raise MetaftError(f"against = {against!r}{nearest(str(against), drawers)}")
+        figure = drawers[against](self)
+        if figure is None:
+            raise MetaftError("against = 'steps': no learner takes inner steps; 'shots' and 'time' can be drawn")
+        return figure
+
+    def _repr_html_(self) -> str:
+        from metaft.evaluation.notebook import comparison_html
+
+        return comparison_html(self)
 
     @property
     def labels(self) -> list[str]:
@@ -183,6 +159,16 @@ class Comparison:
         """``float64 [seeds, tasks]``; NaN where a regression diverged."""
         return torch.stack([cell.scores for cell in self.of(label, shots)])
 
+    def ranking(self, shots: int) -> list[tuple[str, Summary]]:
+        """The learners with their scores, best first; those without a score last.
+
+        Args:
+            shots: at which number.
+        """
+        sign = -1 if self.metric == "accuracy" else 1
+        scores = [(row.label, row.score) for row in self.rows(shots)]
+        return sorted(scores, key=lambda one: sign * one[1].mean if math.isfinite(one[1].mean) else math.inf)
+
     def gap(self, label: str, other: str, shots: int) -> Difference:
         """How much higher one learner scores than another, and what the interval of that ranges over.
 
@@ -227,18 +213,6 @@ class Comparison:
             peak_bytes=max(peaks, default=None),
             steps=tuple((mean, half) for mean, half in steps.tolist()),
         )
-
-
-def has_no_randomness(told: Mapping[str, Any]) -> bool:
-    """Whether a learner says that it holds no weights and no seed.
-
-    Args:
-        told: its description, with the ``parameters`` that it holds.
-
-    Returns:
-        False too where it does not say how many it holds.
-    """
-    return told.get("parameters") == 0 and not any(name.endswith("seed") for name in told)
 
 
 def require_baseline(baseline: str | None, labels: Iterable[str]) -> None:

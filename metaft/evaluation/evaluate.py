@@ -14,6 +14,7 @@ from metaft.distributed.ranks import join
 from metaft.errors import MetaftError
 from metaft.evaluation.result import Result
 from metaft.evaluation.statistics import Summary, diverged_errors, summarise
+from metaft.evaluation.task_progress import shown
 from metaft.learners.answering import last_answers
 from metaft.seeds import require_seed
 from metaft.tasks.answers import answered, present
@@ -26,6 +27,7 @@ BLOCK = 50
 """Evaluation task i is task ``i % BLOCK`` of ``family.batch(i // BLOCK, BLOCK)``, whatever the batch size."""
 
 Progress = Callable[[int, int], object]
+Look = Callable[[int, TaskBatch, Tensor], object]
 
 
 class Answering(Protocol):
@@ -62,7 +64,7 @@ def evaluate(
     batch_size: int | None = None,
     seed: int | None = None,
     every_step: bool = True,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = True,
 ) -> Result:
     """Score a learner on tasks of a family, by default the usual 600.
 
@@ -78,7 +80,8 @@ def evaluate(
         batch_size: tasks adapted at once (`BLOCK` by default): memory grows with it, results do not change.
         seed: draw with this seed in place of the family's own.
         every_step: score the answers after every inner step; otherwise after the last alone, which is quicker.
-        progress: called with ``(tasks done, tasks)`` after each batch.
+        progress: True for a live line on a terminal and in a notebook, False for none; or a function that is called
+            with ``(tasks done, tasks)`` after each batch.
 
     Returns:
         The result.
@@ -91,8 +94,9 @@ def evaluate(
     if seed is not None:
         family = _reseeded(family, require_seed(seed))
     batches = fitting(family, draw(family, tasks, BLOCK if batch_size is None else batch_size))
-    return evaluate_batches(learner, batches, tasks, family=family.describe(), steps=steps, every_step=every_step,
-                            progress=progress)  # fmt: skip
+    with shown(progress) as told:
+        return evaluate_batches(learner, batches, tasks, family=family.describe(), steps=steps, every_step=every_step,
+                                progress=told)  # fmt: skip
 
 
 def evaluate_batches(
@@ -104,6 +108,7 @@ def evaluate_batches(
     steps: int | None = None,
     every_step: bool = True,
     progress: Progress | None = None,
+    look: Look | None = None,
 ) -> Result:
     """Score a learner on tasks that exist already, such as the published runs of a benchmark.
 
@@ -114,7 +119,9 @@ def evaluate_batches(
         family: flat settings that say what the tasks are.
         steps: as in `evaluate`.
         every_step: as in `evaluate`.
-        progress: as in `evaluate`.
+        progress: called with ``(tasks done, tasks)`` after each batch.
+        look: called with each batch: the number of its first task, the batch, and the learner's answers to it,
+            ``[steps + 1, tasks, queries, outputs]``; under torchrun on the rank that has it.
 
     Returns:
         The result.
@@ -136,6 +143,8 @@ def evaluate_batches(
         predictions = require_answers(answers, batch, f"learner {learner.name!r}: its answer").detach().cpu()
         spent = (time.perf_counter() - batch_begin) / batch.tasks
         metric, scores, bad = score(predictions, batch.query_y.cpu(), batch.support_y.cpu())
+        if look is not None:
+            look(first, batch, predictions)
         if progress is not None and world.first:
             progress(min(first + batch.tasks * world.size, tasks), tasks)
         return torch.cat([scores, bad.double(), torch.full((1, batch.tasks), spent, dtype=torch.float64)])

@@ -6,12 +6,15 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor
 
+from metaft.errors import MetaftError
+from metaft.evaluation.frame import frame
 from metaft.evaluation.statistics import Summary
+from metaft.evaluation.wording import describe_family, spoken_score
 from metaft.plain_json import finite
 
 
@@ -77,6 +80,62 @@ class Result:
     def mode(self) -> str:
         """``"transductive"`` or ``"inductive"``, to be printed beside every score."""
         return "transductive" if self.transductive else "inductive"
+
+    def __repr__(self) -> str:
+        told = [f"{spoken_score(self.mean, self.ci95, self.metric)} over {self.tasks} tasks", self.mode]
+        told += [f"{self.diverged} diverged"] if self.diverged else []
+        return f"Result({self.learner.get('name')} on {describe_family(self.family)}: {'; '.join(told)})"
+
+    def records(self, by: Literal["steps", "tasks"] = "steps") -> list[dict[str, Any]]:
+        """The scores as plain records.
+
+        Args:
+            by: "steps", a record an inner step; or "tasks", a record a task.
+
+        Returns:
+            Records of the same names; accuracies in [0, 1].
+
+        Raises:
+            MetaftError: if `by` is neither.
+        """
+        who = {"learner": self.learner.get("name"), "metric": self.metric, "mode": self.mode}
+        if by == "tasks":
+            bad = set(self.diverged_tasks)
+            return [who | {"task": task, "score": score, "diverged": task in bad}
+                    for task, score in enumerate(self.per_task.tolist())]  # fmt: skip
+        if by != "steps":
+            raise MetaftError(f"by = {by!r}: should be 'steps' or 'tasks'")
+        return [who | {"step": step, "tasks": self.tasks, **dataclasses.asdict(one)}
+                for step, one in enumerate(self.steps)]  # fmt: skip
+
+    def to_frame(self, by: Literal["steps", "tasks"] = "steps") -> Any:
+        """The scores as a data frame.
+
+        Args:
+            by: as in `records`.
+
+        Returns:
+            A ``pandas.DataFrame``.
+
+        Raises:
+            MetaftError: if pandas is not installed.
+        """
+        return frame(self.records(by))
+
+    def plot(self) -> Any:
+        """The score after each inner step, with its 95% interval.
+
+        Returns:
+            A ``matplotlib.figure.Figure``; a notebook shows it.
+        """
+        from metaft.evaluation.plots import accuracy_per_step  # matplotlib is loaded where something is drawn
+
+        return accuracy_per_step(self)
+
+    def _repr_html_(self) -> str:
+        from metaft.evaluation.notebook import result_html
+
+        return result_html(self)
 
     def to_json(self) -> dict[str, Any]:
         """Everything as plain JSON values; what is not a finite number becomes ``None``."""

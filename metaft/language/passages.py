@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -168,7 +169,7 @@ class Passages:
         Returns:
             The passages, without support.
         """
-        purpose = f"{self.corpus.name}/{self.split}/passages"
+        purpose = f"{Path(self.corpus.name).name}/{self.split}/passages"  # the same wherever a file lies
         count, inner = len(self._spans), self.length - self.objective.special
         rows = epochs.rows(self.seed, purpose, index, tasks, count)
         draw = generator(self.seed, purpose, index)

@@ -96,7 +96,7 @@ class _Family:
         Returns:
             The examples, without support.
         """
-        purpose = f"{self.name}/{self.split}/{type(self).__name__}"
+        purpose = f"{self.split}/{type(self).__name__}"
         return self.of(epochs.rows(self.seed, purpose, index, tasks, len(self)).tolist())
 
     def of(self, rows: Sequence[int]) -> Examples:
@@ -247,7 +247,7 @@ class PromptFamily(_Family):
 
     def batch(self, index: int, tasks: int) -> Prompts:
         """As `_Family`, ``index`` being the number of an update."""
-        purpose = f"{self.name}/{self.split}/{type(self).__name__}"
+        purpose = f"{self.split}/{type(self).__name__}"
         rollout = index // self.updates
         found = self.of(epochs.rows(self.seed, purpose, rollout, tasks, len(self)).tolist())
         # Two of one rollout may have the same prompt, and are to be answered differently.

@@ -21,12 +21,16 @@ from metaft.preferences.objective import TuningObjective
 from metaft.preferences.policy import Params, Policy, portions
 from metaft.tasks.batch import TaskBatch
 
+EXAMPLES, REFERENCE, DIGEST = "examples", "reference", 20
+"""What digests of examples, and what the reference said of each, are kept as; bytes of a digest."""
+
 
 class Tuning:
     """A network that is tuned by an objective, in a scope of its parameters.
 
-    The reference policy is the same network with what moves as it was at the start: frozen weights are held once, and
-    what the reference says of an example is asked once.
+    The reference policy is the same network with what moves as it was at the start: frozen weights are held once. What
+    the reference says of an example is asked once and kept in ``kept``, which a checkpoint holds: asked again beside
+    other examples, it would be rounded otherwise.
 
     Args:
         model: the network; its weights are not copied, and never change.
@@ -48,7 +52,7 @@ class Tuning:
         self.params = self.policy.params
         self.start = {name: self.params[name].clone() for name in self.trains}
         self._draws = any(isinstance(part, nn.Dropout) and part.p > 0 for part in model.modules())
-        self._referred: dict[bytes, Tensor] = {}
+        self.kept: dict[str, Tensor] = {}
         self._watched: dict[str, float] = {}
 
     def meta_gradient(self, batch: TaskBatch) -> MetaGradient:
@@ -121,15 +125,25 @@ class Tuning:
         if not self.objective.has_reference:
             return None
         keys = [hashlib.sha1(row.cpu().numpy().tobytes(), usedforsecurity=False).digest() for row in batch.query_x]
-        missing = torch.tensor([i for i, key in enumerate(keys) if key not in self._referred], dtype=torch.long)
+        known = self._known()
+        missing = torch.tensor([i for i, key in enumerate(keys) if key not in known], dtype=torch.long)
         start = {**self.params, **{name: value.to(batch.query_x.device) for name, value in self.start.items()}}
         for rows, places in portions(batch.query_x[missing]) if len(missing) else ():
             part = _cut(batch, missing[rows], places)
-            for row, value in zip(
-                missing[rows].tolist(), self.objective.referred(self.policy, start, part), strict=True
-            ):
-                self._referred[keys[row]] = value.cpu()
-        return torch.stack([self._referred[key] for key in keys]).to(batch.query_x.device)
+            said = self.objective.referred(self.policy, start, part).cpu()
+            known |= {keys[row]: value for row, value in zip(missing[rows].tolist(), said, strict=True)}
+        if len(missing):
+            digests = torch.tensor(list(b"".join(known)), dtype=torch.uint8).view(-1, DIGEST)
+            self.kept.update({EXAMPLES: digests, REFERENCE: torch.stack(list(known.values()))})
+        return torch.stack([known[key] for key in keys]).to(batch.query_x.device)
+
+    def _known(self) -> dict[bytes, Tensor]:
+        """Digest of an example → what the reference said of it."""
+        if not self.kept:
+            return {}
+        digests = bytes(self.kept[EXAMPLES].flatten().tolist())
+        each = (digests[at : at + DIGEST] for at in range(0, len(digests), DIGEST))
+        return dict(zip(each, self.kept[REFERENCE].cpu(), strict=True))
 
     def _losses(
         self, params: Params, batch: Examples, rows: Tensor, places: int, reference: Tensor | None

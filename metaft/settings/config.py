@@ -85,7 +85,7 @@ class RunConfig(
     older = OF_LEARNERS
     common = (
         "dataset", "scheme", "ways", "shots", "queries", "data_root", "model", "hidden", "addition", "learner",
-        "steps", "inner_lr", "scope", "engine", "workers", "iterations", "minutes", "outer_lr", "tasks", "seed",
+        "steps", "inner_lr", "scope", "engine", "iterations", "minutes", "outer_lr", "tasks", "seed",
         "device", "validate_every",
     )  # fmt: skip
 

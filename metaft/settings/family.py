@@ -86,8 +86,8 @@ class FamilySettings(Settings):
     """Which tasks are drawn."""
 
     dataset: str = "glyphs"
-    """glyphs, omniglot, mini-imagenet, cifar-fs, folder:PATH, sinusoid, table, intents and others of texts (see
-    metaft data), texts:PATH (your own), or your own module:NAME; or with options: omniglot:scheme=vinyals"""
+    """glyphs, omniglot, sinusoid, intents, … (see metaft data), folder:PATH, table:PATH, texts:PATH, or your own
+    module:NAME; with options: omniglot:scheme=vinyals"""
     dataset_options: str | None = None
     """options that a data set of texts alone has, as in form=phrases; or behind its name, sst2:form=phrases [none]"""
     scheme: str = "alphabets"

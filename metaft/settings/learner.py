@@ -17,8 +17,8 @@ class ModelSettings(Settings):
     """Which network is adapted."""
 
     model: str = "conv4"
-    """network: conv4, resnet12, mlp, transformer (texts), torchvision:NAME or timm:NAME (pretrained, images),
-    hf:minilm, hf:smollm2, hf:FOLDER or stories260k (pretrained, texts), or your own: package.module:NAME"""
+    """network: conv4, resnet12, mlp, transformer (texts); pretrained: torchvision:NAME, timm:NAME (images),
+    hf:minilm, hf:smollm2, hf:FOLDER, stories260k (texts); or your own: package.module:NAME"""
     hidden: int = Field(64, ge=1, le=65_536)
     """channels or units of a hidden layer, or of the first block"""
     pool: Literal["stride", "max"] = "stride"
@@ -95,8 +95,8 @@ class LearnerSettings(Settings):
     inner_lr: float | None = Field(2.0, gt=0, le=1e6)
     """inner learning rate on the mean support loss"""
     scope: str | None = None
-    """what adapts: all, head, body, biases, attention, query, key, value, output, feed-forward, norms, embedding,
-    first:K, last:K or a name pattern [the method's own]"""
+    """what adapts: all, head, body, biases, attention and other roles, first:K, last:K or a name pattern [the
+    method's own]"""
     meta_scope: str | None = None
     """what is meta-trained, likewise; rates: what the rule learns [all,rates]"""
     rule: str | None = None

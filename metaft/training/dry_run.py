@@ -29,7 +29,7 @@ from metaft.training.callbacks.callbacks import Callbacks
 from metaft.training.first_batch import require_first
 from metaft.training.job import Job
 from metaft.training.record import not_finite
-from metaft.training.state import TrainState
+from metaft.training.state import TrainState, kept_as_it_was
 from metaft.training.stopping import StopRequest
 from metaft.training.update import meta_update
 
@@ -111,8 +111,7 @@ def dry_run(
         state = TrainState.start(learner.params, s.average, device, optimiser)
         learner.params = state.weights
         state.kept = getattr(learner, "kept", None)
-        if state.kept is not None:
-            stack.callback(_put_back, state.kept, dict(state.kept))
+        stack.enter_context(kept_as_it_was(state.kept))
         batch = family.batch(0, s.tasks)
         require_first(learner, family, validation, batch, device)
         compiling, seconds = _updates(job, state, device)
@@ -138,12 +137,6 @@ def dry_run(
         checkpoint=sum(tensor.numel() * tensor.element_size() for tensor in tensors),
         device=device.type,
     )
-
-
-def _put_back(kept: dict[str, torch.Tensor], before: dict[str, torch.Tensor]) -> None:
-    """What a learner keeps from update to update, as it was."""
-    kept.clear()
-    kept.update(before)
 
 
 def _updates(job: Job, state: TrainState, device: torch.device) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from metaft.learners.learner import MetaLearner as Learner
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.check import require_answers, require_fit, require_sound
 from metaft.tasks.family import TaskFamily
+from metaft.training.state import kept_as_it_was
 
 
 def require_first(
@@ -19,7 +20,8 @@ def require_first(
     """Refuse tasks that do not fit their family, and a learner that does not fit its tasks, before any update.
 
     Args:
-        learner: with its initial weights; it answers for one task, and torch's random state is left as it was.
+        learner: with its initial weights; it answers for one task; torch's random state, and what the learner
+            keeps, are left as they were.
         family: the training tasks.
         validation: the validation tasks, if there are any.
         batch: the first of the training tasks.
@@ -36,7 +38,7 @@ def require_first(
     if not one.tasks or not one.query_x.shape[1]:
         return
     devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
+    with torch.random.fork_rng(devices=devices), kept_as_it_was(getattr(learner, "kept", None)):
         try:
             answers = learner.curve(one.to(device))
         except MetaftError:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -17,6 +18,22 @@ from metaft.training.optimisers.optimiser import OuterOptimiser, State
 
 KEPT = "kept/"
 """What names begin with of what a learner keeps, among the entries of a checkpoint."""
+
+
+@contextmanager
+def kept_as_it_was(kept: dict[str, Tensor] | None) -> Iterator[None]:
+    """Put back what a learner keeps from update to update: what is tried in between leaves no trace.
+
+    Args:
+        kept: its own dictionary; None if it keeps nothing.
+    """
+    before = dict(kept or {})
+    try:
+        yield
+    finally:
+        if kept is not None:
+            kept.clear()
+            kept.update(before)
 
 
 @dataclass

@@ -182,3 +182,21 @@ def test_what_was_saved_is_checked(runs: dict[str, Path], files: tuple[list[Path
     with pytest.raises(MetaftError, match="METAFT_OWN_CODE"):
         metaft.load(tmp_path / "strange").predict(files[1])
     assert weights.is_file()
+
+
+def test_a_picture_of_answers() -> None:
+    shades = np.array([np.full((8, 8), level, np.uint8) for level in (10, 20, 200, 210)])
+    made = metaft.load("nearest-neighbour", image_size=8, colours="grey").fit(shades, ["low", "low", "high", "high"])
+    figure = made.plot(shades[[0, 3, 1]], ["low", "high", "high"])
+    said = [text.get_text() for text in figure.axes[0].texts]
+    assert "queries: 2 of 3 right" in said
+    assert sum(text.startswith("low\n") for text in said) == 2
+    drawn = [image.get_array() for image in figure.axes[0].get_images()]
+    assert len(drawn) == 4 + 3
+    np.testing.assert_allclose(drawn[-1], 255 - 20, atol=1)
+    assert "2 classes × 2 support examples" in made._repr_html_()
+    with pytest.raises(MetaftError, match="3 queries and 1 labels"):
+        made.plot(shades[:3], ["low"])
+    rows = metaft.load("nearest-neighbour").fit([[0.0], [1.0]], ["a", "b"])
+    with pytest.raises(MetaftError, match="plot draws images, and this learner reads numbers"):
+        rows.plot([[0.5]])

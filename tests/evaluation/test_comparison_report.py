@@ -113,17 +113,9 @@ def test_pictures_show_the_rows() -> None:
 
 def test_pictures_at_one_number_of_shots_and_without_steps() -> None:
     single = plots.against_shots(comparison(shots=(5,)))
-    assert [text.get_text() for text in single.axes[0].get_yticklabels()] == ["flat", "walker, transductive"]
+    shown = [text.get_text().split("  ")[0] for text in single.axes[0].get_yticklabels()]
+    assert shown == ["walker, transductive", "flat"], "the best above"
     assert plots.against_steps(metaft.compare({"nn": NearestNeighbour()}, Blobs(), tasks=3)) is None
-
-
-def test_fourteen_learners_are_told_apart() -> None:
-    cells = tuple(
-        dataclasses.replace(cell("flat", None, s, 0.5, [1.0]), label=f"n{n}") for n in range(14) for s in (1, 5)
-    )
-    (axes,) = plots.against_shots(Comparison(cells, "n0")).axes
-    looks = {(line.get_color(), line.get_marker(), line.get_linestyle()) for line in axes.get_lines()}
-    assert len(looks) == 14
 
 
 def test_errors_get_a_logarithmic_axis_when_they_span_much() -> None:

@@ -145,15 +145,21 @@ def test_episodes_that_cannot_be_drawn(draw):
         draw()
 
 
-def test_figures_are_saved_whole_as_png(tmp_path):
+def test_figures_are_saved_whole(tmp_path):
     figure = accuracy_per_step(evaluate(LineFitter(), Lines(), tasks=3))
     save(figure, tmp_path / "a" / "steps.png", dpi=50)
     with Image.open(tmp_path / "a" / "steps.png") as picture:
         assert picture.size == (320, 210)
         assert len(set(picture.convert("L").tobytes())) > 10
     assert os.listdir(tmp_path / "a") == ["steps.png"]
-    with pytest.raises(MetaftError, match=r"ending \.png"):
-        save(figure, tmp_path / "steps.pdf")
+    for ending, begin in ((".pdf", b"%PDF"), (".svg", b"<?xml")):
+        for again in ("one", "two"):
+            save(figure, (tmp_path / again).with_suffix(ending))
+        one = (tmp_path / "one").with_suffix(ending).read_bytes()
+        assert one.startswith(begin)
+        assert one == (tmp_path / "two").with_suffix(ending).read_bytes(), "equal figures, equal files"
+    with pytest.raises(MetaftError, match=r"ending \.png, \.pdf or \.svg"):
+        save(figure, tmp_path / "steps.jpg")
 
 
 def test_an_episode_with_few_columns_has_room_for_its_text(recwarn):

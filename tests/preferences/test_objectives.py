@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -228,3 +229,8 @@ def test_an_objective_is_one_file_and_one_row(tmp_path: Path, monkeypatch: pytes
     found = learner.meta_gradient(pairs().of(range(4)))
     assert float(found.loss) == pytest.approx(3.0)
     assert any(bool(g.any()) for g in found.grads.values())
+
+
+def test_the_order_is_the_same_wherever_a_file_lies() -> None:
+    here, there = (replace(pairs(), name=f"{folder}/pairs.jsonl") for folder in ("here", "there"))
+    assert torch.equal(here.batch(3, 5).query_x, there.batch(3, 5).query_x)

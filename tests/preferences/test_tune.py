@@ -118,6 +118,9 @@ def test_a_stopped_run_goes_on_to_the_same_end(
     whole, parted = (checkpoint.load_newest(tmp_path / name / "checkpoints") for name in ("whole", "parted"))
     assert whole.progress["iteration"] == parted.progress["iteration"] == 4
     assert all(torch.equal(value, parted.weights[name]) for name, value in whole.weights.items())
+    kept = {name for name in whole.optimiser if name.startswith("kept/")}
+    assert bool(kept) == objective.startswith(("dpo", "ppo"))  # a reference is asked once, also by a run that goes on
+    assert all(torch.equal(whole.optimiser[name], parted.optimiser[name]) for name in kept)
     assert all(
         torch.equal(value, parted.optimiser[name]) for name, value in whole.optimiser.items() if "rand" not in name
     )

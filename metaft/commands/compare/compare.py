@@ -17,32 +17,29 @@ from metaft.assembly.words import in_own_words, networks_of
 from metaft.commands.compare.files import (
     CELLS,
     COMPARISON,
-    EVENTS,
-    PAGE,
     PICTURES,
     TABLES,
     clear,
-    draw_board,
     lines_of,
     newest,
     parse_cells,
     read_cells,
 )
+from metaft.commands.compare.report import write_files
 from metaft.commands.sweep.record import RECORD, chosen_learner
 from metaft.data.splits import ALL
 from metaft.distributed.place import place
 from metaft.distributed.ranks import join
 from metaft.errors import MetaftError
-from metaft.evaluation import comparison_plots as plots
 from metaft.evaluation.benchmark import Entrant, run, with_shots
 from metaft.evaluation.comparison import Cell, Comparison, require_baseline
-from metaft.evaluation.comparison_report import markdown, results
+from metaft.evaluation.comparison_report import results
 from metaft.evaluation.report import write_result
-from metaft.evaluation.style import save
-from metaft.files import clear_disk_errors, folder_path, write_atomically
+from metaft.files import folder_path, write_atomically
 from metaft.learners.spec import labels, parse, read_numbers, read_seeds
 from metaft.runs.directory import locked
 from metaft.settings.config import RunConfig, validated
+from metaft.tasks.family import TaskFamily
 from metaft.training.stopping import StoppedRun
 
 __all__ = ["CELLS", "PICTURES", "compare_in", "newest", "read_cells"]
@@ -123,7 +120,7 @@ def compare_in(
         cells = _evaluate(folder, entrants, families, config.test_tasks, stored, every_step, progress)
         comparison = Comparison(tuple(cells), chosen or names[0], paired_seeds)
         if first:
-            _write(folder, comparison, config, read_seeds(seeds), swept)
+            _write(folder, comparison, families, config, read_seeds(seeds), swept)
     return comparison
 
 
@@ -155,7 +152,12 @@ def _evaluate(
 
 
 def _write(
-    folder: Path, comparison: Comparison, config: RunConfig, seeds: Sequence[int], swept: Mapping[str, str]
+    folder: Path,
+    comparison: Comparison,
+    families: Mapping[int, TaskFamily],
+    config: RunConfig,
+    seeds: Sequence[int],
+    swept: Mapping[str, str],
 ) -> None:
     command = shlex.join(["metaft", *sys.argv[1:]])
     extra = {
@@ -168,13 +170,4 @@ def _write(
         "chosen_on_validation_classes_by_sweep": dict(swept),
     }
     write_result(folder / TABLES, results(comparison), command, seeds, extra)
-    figures = (plots.against_shots(comparison), plots.against_steps(comparison), plots.against_time(comparison))
-    drawn = {}
-    for (caption, name), figure in zip(PICTURES.items(), figures, strict=True):
-        (folder / name).unlink(missing_ok=True)
-        if figure is not None:
-            save(figure, folder / name)
-            drawn[caption] = name
-    write_atomically(folder / PAGE, markdown(comparison, command, drawn).encode())
-    with clear_disk_errors(str(folder / EVENTS)):
-        draw_board(folder, comparison, drawn)
+    write_files(folder, comparison, families[comparison.shots[0]], command)

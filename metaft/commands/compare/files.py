@@ -20,12 +20,28 @@ from metaft.runs.own_files import remove_events
 from metaft.runs.reading import dig, read_json, read_rows
 
 CELLS, TABLES, PAGE, EVENTS = "results.jsonl", "comparison.json", "comparison.md", "tensorboard"
+REPORT, RECORDS, LATEX = "comparison.html", "comparison.csv", "comparison.tex"
 BOARD = "comparison"
 PICTURES = {
     "score against shots": "against_shots.png",
     "score against inner steps": "against_steps.png",
     "score against time": "against_time.png",
 }
+PRINTS = (".pdf", ".svg")
+"""In which form pictures lie there too, for papers and slides."""
+
+
+def forms(picture: str) -> list[str]:
+    """The files of a picture: as PNG, as PDF and as SVG.
+
+    Args:
+        picture: its name as PNG.
+    """
+    return [picture, *(str(Path(picture).with_suffix(ending)) for ending in PRINTS)]
+
+
+WRITTEN = (TABLES, PAGE, REPORT, RECORDS, LATEX, *(name for picture in PICTURES.values() for name in forms(picture)))
+"""Files that are made of the evaluations."""
 
 
 def _is_ours(folder: Path) -> bool:
@@ -42,7 +58,7 @@ def _is_ours(folder: Path) -> bool:
 COMPARISON = Contents(
     "comparison",
     CELLS,
-    (CELLS, TABLES, PAGE, EVENTS, *PICTURES.values()),
+    (CELLS, EVENTS, *WRITTEN),
     is_ours=_is_ours,
     is_free=lambda names: all(name.startswith(".") for name in names),
 )
@@ -59,7 +75,7 @@ def clear(folder: Path) -> None:
     """
     with clear_disk_errors(str(folder)):
         clear_board(folder, _labels(folder))
-        for name in (TABLES, PAGE, *PICTURES.values(), CELLS):
+        for name in (*WRITTEN, CELLS):
             (folder / name).unlink(missing_ok=True)
 
 

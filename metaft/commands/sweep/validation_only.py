@@ -9,7 +9,7 @@ import torch
 from pydantic import FiniteFloat
 
 from metaft.errors import MetaftError
-from metaft.evaluation.comparison import has_no_randomness
+from metaft.evaluation.cell import has_no_randomness
 from metaft.evaluation.evaluate import Answering, Progress, evaluate
 from metaft.evaluation.statistics import DIVERGED_ABOVE, mean_interval
 from metaft.tasks.family import TaskFamily

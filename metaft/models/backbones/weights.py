@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,13 +61,13 @@ def read_weights(path: Path, whose: str) -> dict[str, Tensor]:
         if path.suffix == SAFE:
             return safetensors.torch.load_file(path)
         found: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
+    except (OSError, RuntimeError, EOFError, ValueError, safetensors.SafetensorError) as error:
+        raise MetaftError(f"{whose}: the weights {path} cannot be read: {first_line(error)}") from None
+    except torch.serialization.pickle.UnpicklingError:
         raise MetaftError(
             f"{whose}: {path} holds Python objects beside tensors, which are not loaded, as that could run code; save "
             "the weights alone: torch.save(model.state_dict(), FILE), or as safetensors"
         ) from None
-    except (OSError, RuntimeError, EOFError, ValueError, safetensors.SafetensorError) as error:
-        raise MetaftError(f"{whose}: the weights {path} cannot be read: {first_line(error)}") from None
     found = next((found[name] for name in HOLDERS if _is_dict(found) and _is_dict(found.get(name))), found)
     if not _is_dict(found) or not all(isinstance(value, Tensor) for value in found.values()) or not found:
         raise MetaftError(f"{whose}: {path} holds no weights: expected tensors by name, as model.state_dict() has them")

@@ -11,6 +11,7 @@ import pytest
 from metaft.assembly.tasks import build_family
 from metaft.assembly.unseen import require_unseen
 from metaft.commands.compare.compare import PICTURES, compare_in, read_cells
+from metaft.commands.compare.files import clear
 from metaft.errors import MetaftError
 from metaft.settings.config import RunConfig, validated
 from tests.runs.comparing.shared import WAVES, metaft
@@ -33,11 +34,21 @@ def test_runs_and_a_random_start_on_waves() -> None:
     scores = {cell.seed: cell.result.mean for cell in cells if (cell.label, cell.shots) == ("waves", 10)}
     assert scores[0] != scores[1]
     assert all((Path("c1") / name).read_bytes()[:4] == b"\x89PNG" for name in PICTURES.values())
+    assert len([*Path("c1").glob("against_*.svg"), *Path("c1").glob("against_*.pdf")]) == 2 * len(PICTURES)
+    report = Path("c1/comparison.html").read_text()
+    assert report.count("<svg") == len(PICTURES) + 1, "and the curves as they were fitted"
+    assert report.count('class="sortable"') == 2
+    assert Path("c1/comparison.csv").read_text().count("\n") == 1 + 3 * 2
+    assert r"\toprule" in Path("c1/comparison.tex").read_text()
     assert "| longer |" in Path("c1/comparison.md").read_text()
     assert {folder.name for folder in Path("c1/tensorboard").iterdir()} == {"waves", "longer", "maml", "comparison"}
     assert all(len(list(folder.iterdir())) == 1 for folder in Path("c1/tensorboard").iterdir())
+    Path("c1/notes.html").touch()
+    clear(Path("c1"))
+    assert {path.name for path in Path("c1").iterdir()} == {".lock", "notes.html"}, "nothing of the user's"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_scores_as_evaluate_says() -> None:
     assert metaft("compare", "waves-0", *WAVES, "--out", "c2").exit_code == 0
     told = metaft("evaluate", "waves-0", "--tasks", 8, "--seed", 1000, "--json", "alone.json")
@@ -48,6 +59,7 @@ def test_a_run_scores_as_evaluate_says() -> None:
     assert cell.seed is None, "nothing is random about a run without {seed}"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_takes_the_steps_that_it_has_for_the_test() -> None:
     shutil.copytree("waves-0", "waves-more")
     config = Path("waves-more/config.toml")
@@ -79,6 +91,7 @@ def test_published_steps_of_one_method_are_not_those_of_every_learner(
             compare_in("none", ["nearest-neighbour"], dataset=dataset, test_steps=given)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_images_and_a_learner_of_ones_own() -> None:
     call = ["compare", "own_compared:Mine:scale=2", "nearest-neighbour", "--dataset", "own_compared:marks"]
     result = metaft(*call, "--ways", 3, "--queries", 2, "--tasks", 6, "--shots", "1,4", "--seeds", "4,2", "--out", "c3")
@@ -90,6 +103,7 @@ def test_images_and_a_learner_of_ones_own() -> None:
     assert cells[0].result.per_task.tolist() == cells[-2].result.per_task.tolist(), "the same rule"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_interrupted_then_resumed() -> None:
     call = ["compare", "own_compared:Mine", "nearest-neighbour", "--dataset", "own_compared:marks", "--ways", 3]
     call += ["--queries", 2, "--tasks", 6, "--seeds", 2, "--out"]

@@ -1,0 +1,90 @@
+"""Rows of the tables of results/preferences.md, from what is kept of the runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+Row = list[str]
+CURVES = ("", "√KL, nats", "reward", "by the other classifier", "reward of each seed", "seconds")
+TUNED = ("", "score", "score of each seed", "loss", "calibration error")
+JUDGE = ("", "agrees with people, %", "95% interval", "of each seed's pairs")
+SHOWN = (1, 4, 16, 64)
+"""Numbers of answers of which the best is taken that have a row."""
+
+
+def of_curves(found: Mapping[str, Any]) -> list[Row]:
+    """A row for each method and β, then for the best of some n.
+
+    Args:
+        found: as `experiments.preferences.curves.curves`, from JSON.
+    """
+    rows = []
+    for name, seeds in found["methods"].items():
+        kl = max(float(np.mean([one["kl"][0] for one in seeds])), 0.0)
+        each = [one["proxy"][0] for one in seeds]
+        rows.append([name.replace(" ", ", β = "), f"{kl**0.5:.2f}", _over(seeds, "proxy"), _over(seeds, "gold"),
+                     _listed(each), f"{np.mean(found['seconds'][name]):.0f}"])  # fmt: skip
+    for n in map(str, SHOWN):
+        seeds = [one[n] for one in found["best of"]]
+        each = [one["proxy"] for one in seeds]
+        gold = np.mean([one["gold"] for one in seeds])
+        kl = seeds[0]["kl"] ** 0.5
+        rows.append([f"best of {n}", f"{kl:.2f}", f"{np.mean(each):.2f}", f"{gold:.2f}", _listed(each), "–"])
+    return rows
+
+
+def of_tuned(seeds: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """A row for the start, one for what was tuned, and one for each way of guessing.
+
+    Args:
+        seeds: what `metaft evaluate` wrote of the runs; the start and the guesses are the same in all.
+    """
+    rows = []
+    for name in seeds[0]["scores"]:
+        own = [_scored(one["scores"][name]) for one in seeds]
+        each = [one["score"] for one in own]
+        tuned = name == "tuned"
+        rows.append([name, f"{np.mean(each):.2f} ± {own[0]['ci95']:.2f}", _listed(each) if tuned else "–",
+                     _known(own, "loss"), _known(own, "calibration_error")])  # fmt: skip
+    return rows
+
+
+def of_judge(found: Mapping[str, Any]) -> list[Row]:
+    """A row for the judge, then for each rule, over the pairs of all seeds.
+
+    Args:
+        found: of a data set, as `experiments.preferences.judging.judging`.
+    """
+    rows = []
+    for name, one in found["all"]["agreement"].items():
+        each = ", ".join(f"{100 * seed['agreement'][name]['mean']:.1f}" for seed in found["seeds"])
+        interval = f"{100 * one['low']:.1f} – {100 * one['high']:.1f}"
+        rows.append([name, f"{100 * one['mean']:.1f}", interval, each])
+    return rows
+
+
+def _scored(one: Mapping[str, Any]) -> dict[str, float]:
+    """Pairs: the share that is told right, in %; answers: perplexity."""
+    more = one["more"]
+    if "accuracy" in more:
+        own = {"score": 100 * more["accuracy"], "ci95": 100 * more["accuracy_ci95"]}
+    else:
+        own = {"score": one["metric"], "ci95": one["ci95"]}
+    return {**own, "loss": one["loss"], "calibration_error": more.get("calibration_error", float("nan"))}
+
+
+def _known(own: Sequence[Mapping[str, float]], name: str) -> str:
+    mean = float(np.mean([one[name] for one in own]))
+    return "–" if np.isnan(mean) else f"{mean:.3f}"
+
+
+def _over(seeds: Sequence[Mapping[str, Any]], name: str) -> str:
+    """The mean over seeds, with the mean half width over prompts of one."""
+    return f"{np.mean([one[name][0] for one in seeds]):.2f} ± {np.mean([one[name][1] for one in seeds]):.2f}"
+
+
+def _listed(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.2f}" for value in values)
