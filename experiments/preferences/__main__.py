@@ -21,7 +21,7 @@ from metaft.environment import environment
 from metaft.files import write_atomically
 
 PLAN = tomllib.loads((HERE / "preferences" / "plan.toml").read_text(encoding="utf-8"))
-TUNED = ("sft", "reward", "dpo")
+TUNED = ("reward", "dpo", "sft")
 
 
 @click.command()
@@ -66,7 +66,7 @@ def tuned(name: str, out: Path, seed: int) -> dict[str, Any]:
     elif state != "finished":
         metaft("tune", "--resume", "--out", str(out), "--quiet")
     if not scores.exists():
-        metaft("evaluate", str(out), "--tasks", "200")
+        metaft("evaluate", str(out), "--tasks", "100")
     found: dict[str, Any] = json.loads(scores.read_text(encoding="utf-8"))
     return found | {"seconds": json.loads(record.read_text(encoding="utf-8"))["seconds"]}
 

@@ -78,7 +78,7 @@ def room_for_words(model: nn.Module) -> int | None:
 
 def _require_places(model: nn.Module, family: TaskFamily) -> None:
     """Refuse texts for which an addition leaves too few places, before anything is trained."""
-    most, room, longest = getattr(model, "places", None), room_for_words(model), family.input_shape[0]
+    most, room, longest = getattr(model, "places", None), room_for_words(model), family.input_shape[-1]
     if isinstance(most, int) and room is not None and room < most and longest > room:
         raise MetaftError(
             f"texts of up to {longest} words, and {most - room} of the network's {most} places are the addition's; "

@@ -163,13 +163,13 @@ class OwnWords:
         """Texts in the learner's words.
 
         Args:
-            ids: ``int64 [tasks, examples, places]`` in those of the tasks, 0 for padding.
+            ids: ``int64 [tasks, examples, places]`` in those of the tasks, or ``[…, 2, places]``, 0 for padding.
 
         Returns:
-            ``int64 [tasks, examples, its places]``.
+            Likewise, of its places.
         """
-        rows = [found[0] for found in self._lookup.rows(ids.flatten(0, 1))]
-        return self._own.take(torch.tensor(rows)).unflatten(0, ids.shape[:2]).to(ids.device)
+        rows = [found[0] for found in self._lookup.rows(ids.flatten(0, -2))]
+        return self._own.take(torch.tensor(rows)).unflatten(0, ids.shape[:-1]).to(ids.device)
 
     def adapt(self, support_x: Tensor, support_y: Tensor) -> Predictor:
         """The learner's, see `metaft.learners.learner.Learner`."""

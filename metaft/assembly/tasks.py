@@ -105,7 +105,7 @@ def build_family(
     most = min((limit for limit in limits if limit is not None), default=None)
     if info.max_words is None and most is not None:
         whole = drawn(None)
-        if whole.input_shape[0] <= most:
+        if whole.input_shape[-1] <= most:
             return whole
     return drawn(most)
 

@@ -41,6 +41,7 @@ class DatasetInfo:
         texts: takes split and options, returns the texts; ``None`` for other data sets.
         groups: what groups of its classes are called, such as "domain"; empty where there are none.
         max_words: that a text may have, unless another number is asked for; None for any.
+        tasks: ``"module:function"``, what draws tasks of texts, where they are no episodes; else empty.
         division: takes the same, and tells how the classes are divided, where that depends on the user's own; else
             ``None``.
     """
@@ -58,6 +59,7 @@ class DatasetInfo:
     texts: Callable[..., LabelledTexts] | None = None
     groups: str = ""
     max_words: int | None = None
+    tasks: str = ""
 
     @property
     def takes_root(self) -> bool:
@@ -172,6 +174,7 @@ def _of_texts(row: TextSet) -> DatasetInfo:
         texts=load(row.load),
         groups=row.groups,
         max_words=row.max_words,
+        tasks=row.tasks,
     )
 
 

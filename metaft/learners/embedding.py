@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from typing import Literal, get_args
 
 import torch
@@ -13,6 +14,7 @@ from metaft.data.texts.labelled_texts import PADDING, padded_length
 from metaft.errors import MetaftError, nearest
 from metaft.inner.batching import over_tasks
 from metaft.learners.kept_features import kept_features
+from metaft.models.comparing import of_texts
 from metaft.models.functional import BatchNormMode, Functional, Params
 from metaft.models.layers import PENULTIMATE, RAW, Combine, LayerFeatures
 from metaft.models.quantised_layers import packed_weights
@@ -150,7 +152,7 @@ class Embedding:
         """
         flat = x.flatten(0, 1)
         if self._blind_to_padding and not flat.is_floating_point() and flat.device.type == "cpu":
-            return self._texts(params, flat).unflatten(0, x.shape[:2])
+            return of_texts(partial(self._texts, params), flat).unflatten(0, x.shape[:2])
         if self._keeps_images and flat.device.type == "cpu":
             return self._images(params, flat).unflatten(0, x.shape[:2])
         return self._apart(params, flat).unflatten(0, x.shape[:2])

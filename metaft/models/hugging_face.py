@@ -17,6 +17,7 @@ from metaft.errors import MetaftError, nearest
 from metaft.models import kv_cache
 from metaft.models.added import Added, own_places, own_words, places_before, word_by_word
 from metaft.models.attention import additive_mask
+from metaft.models.comparing import of_texts
 from metaft.models.hugging_face_files import (
     first_place,
     is_causal,
@@ -83,7 +84,7 @@ class HuggingFace(nn.Module):
 
         Args:
             outputs: how many numbers it answers with.
-            input_shape: ``(places,)``, of the longest text; empty if nobody says it.
+            input_shape: ``(places,)``, of the longest text, or ``(2, places)``; empty if nobody says it.
             path: a pretrained model's name or folder, see `pretrained.folder_of`.
             weights: "pretrained", or "random" for the same network drawn anew.
             base: how its matrices lie in memory: "float32"; "quantised" as they lie in a GGUF file; "nf4" or "q8_0",
@@ -114,8 +115,8 @@ class HuggingFace(nn.Module):
         if getattr(model, "pooler", None) is not None:
             model.pooler = None  # of sentence order; nothing here asks it
         most = places_of(model)
-        if input_shape and most is not None and input_shape[0] > most:
-            raise MetaftError(f"hf:{path} has {most} places, and these texts up to {input_shape[0]} words; cut them")
+        if input_shape and most is not None and input_shape[-1] > most:
+            raise MetaftError(f"hf:{path} has {most} places, and these texts up to {input_shape[-1]} words; cut them")
         causal = is_causal(model, path)
         signs = tokenizer.asked(f"hf:{path}", ()).signs() if options.get("pool") == "marked" else ()
         given: dict[str, Any] = {"pool": "last" if causal else "mean", **options, "signs": signs}
@@ -201,14 +202,17 @@ class HuggingFace(nn.Module):
         return self._run(ids, output_hidden_states=True)
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Answers for texts.
+        """Answers for texts, or for pairs of texts (see `metaft.models.comparing`).
 
         Args:
-            ids: ``int64 [examples, places]``, 0 for padding.
+            ids: ``int64 [examples, places]`` or ``[examples, 2, places]``, 0 for padding.
 
         Returns:
             ``[examples, outputs]``.
         """
+        return of_texts(self._answers, ids)
+
+    def _answers(self, ids: Tensor) -> Tensor:
         ids = self.input(ids)
         last = self.vector.features == "last"
         states = self._run(ids) if last else self._states(ids)

@@ -16,6 +16,7 @@ from metaft.elementary.packing import current
 from metaft.errors import MetaftError, nearest
 from metaft.models.added import own_words
 from metaft.models.anatomy import anatomy
+from metaft.models.comparing import of_texts
 
 Combine = Literal["concatenate", "average"]
 RAW, PENULTIMATE = "raw", "penultimate"
@@ -94,7 +95,7 @@ class LayerFeatures(nn.Module):
         """Features of a batch of examples.
 
         Args:
-            x: ``[examples, *input]``.
+            x: ``[examples, *input]``; for a network of texts pairs of them too, whose features are the difference.
 
         Returns:
             ``[examples, width]``.
@@ -102,6 +103,10 @@ class LayerFeatures(nn.Module):
         Raises:
             MetaftError: if a layer does not run in the forward pass, or widths to be averaged differ.
         """
+        texts = not x.is_floating_point() and isinstance(getattr(self.model, READS, None), nn.Module)
+        return of_texts(self._features, x) if texts else self._features(x)
+
+    def _features(self, x: Tensor) -> Tensor:
         seen = {RAW: x.flatten(1)}
         if self.model is not None:
             words = None if x.is_floating_point() else OwnWords(x, getattr(self.model, "vocabulary", None))

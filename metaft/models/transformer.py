@@ -13,6 +13,7 @@ from metaft.errors import MetaftError
 from metaft.models import kv_cache
 from metaft.models.added import own_places, own_words, places_before, word_by_word
 from metaft.models.attention import additive_mask, attend, rotation, turned
+from metaft.models.comparing import of_texts
 from metaft.models.layers import Combine
 from metaft.models.presets import sizes
 from metaft.models.segments import places_within, require_apart
@@ -287,17 +288,17 @@ class Transformer(nn.Module):
 
         Args:
             outputs: how many numbers it answers with.
-            input_shape: ``(places,)``, of the longest text; empty if nobody says it.
+            input_shape: ``(places,)``, of the longest text, or ``(2, places)`` for pairs; empty if nobody says it.
             vocabulary: how many words there are.
             options: as of the class.
 
         Raises:
             MetaftError: if examples are no texts.
         """
-        if len(input_shape) > 1:
+        if input_shape[:-1] not in ((), (2,)):
             raise MetaftError(
-                f"a transformer reads texts, int64 [places]; these examples are {list(input_shape)}: use conv4, "
-                "resnet12 or mlp"
+                f"a transformer reads texts, int64 [places], or pairs of them; these examples are {list(input_shape)}: "
+                "use conv4, resnet12 or mlp"
             )
         return cls(vocabulary, outputs, **options)
 
@@ -383,14 +384,17 @@ class Transformer(nn.Module):
         return found if packed is None else [packed.spread(state) for state in found]
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Answers for texts.
+        """Answers for texts, or for pairs of texts (see `metaft.models.comparing`).
 
         Args:
-            ids: ``int64 [examples, places]``, 0 for padding.
+            ids: ``int64 [examples, places]`` or ``[examples, 2, places]``, 0 for padding.
 
         Returns:
             ``[examples, outputs]``.
         """
+        return of_texts(self._answers, ids)
+
+    def _answers(self, ids: Tensor) -> Tensor:
         read = self.input(ids)
         return self.head(self.vector(self._states(read), own_words(read, self.vocabulary)))
 

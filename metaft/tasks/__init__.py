@@ -8,6 +8,7 @@ from pathlib import Path
 from metaft.data.examples import LabelledExamples
 from metaft.data.images import LabelledImages
 from metaft.errors import MetaftError
+from metaft.parts import load
 from metaft.tasks.batch import TaskBatch
 from metaft.tasks.episodes import Episodes
 from metaft.tasks.family import TaskFamily
@@ -102,6 +103,12 @@ def _of_texts(
     if info.division is not None and largest > tokens.classes and not tokens.shared:
         raise MetaftError(too_few_classes(largest, dataset, split, info.division(split, root=root, **options)))
     details = {**info.options, **options, "tokenizer": asked, **({} if most is None else {"max_words": most})}
+    if info.tasks:
+        _require_plain(dataset, within, ways, shots)
+        drawn: Episodes = load(info.tasks)(
+            tokens, details, ways=ways, shots=shots, queries=queries, seed=seed, dataset=dataset, split=split
+        )
+        return drawn
     if within is None:
         return episodes_of(tokens, ways, shots, queries, split, seed, dataset, None, details)
     if isinstance(ways, tuple) or isinstance(shots, tuple):
@@ -110,6 +117,14 @@ def _of_texts(
         known = f"; it has {info.groups!r}" if info.groups else ""
         raise MetaftError(f"within = {within!r}: the classes of {dataset} have no {within}{known}")
     return GroupedEpisodes(tokens, ways, shots, queries, seed, dataset, split, details, within)
+
+
+def _require_plain(dataset: str, within: str | None, ways: object, shots: object) -> None:
+    """Refuse what is of episodes alone."""
+    if within is not None:
+        raise MetaftError(f"within = {within!r}: tasks of {dataset} are no episodes of classes; leave it out")
+    if isinstance(ways, tuple) or isinstance(shots, tuple):
+        raise MetaftError(f"{dataset} takes one number of ways and shots, no range")
 
 
 def episodes_of(

@@ -156,7 +156,9 @@ def require_fit(batch: TaskBatch, family: Any, first: int = 0) -> None:
         for name in ("support_x", "query_x"):
             x = getattr(batch, name)
             # A batch of texts is as long as the longest of them.
-            shorter = batch.layout == "sequences" and x.dim() == 3 and len(shape) == 1 and x.shape[2] <= shape[0]
+            *before, most = tuple(shape) or (None,)
+            texts = batch.layout == "sequences" and most is not None and before in ([], [2])
+            shorter = texts and list(x.shape[2:-1]) == before and x.shape[-1] <= most
             if x.shape[1] and not shorter and tuple(x.shape[2:]) != tuple(shape):
                 raise MetaftError(
                     f"{name} has examples of shape {list(x.shape[2:])}, and the family says input_shape = "

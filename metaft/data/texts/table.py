@@ -25,6 +25,7 @@ class TextSet:
         groups: what groups of its classes are called, such as "domain"; empty where there are none.
         ways: of a task, where commands are told nothing; None for as many as of any data set.
         max_words: that a text may have, unless more are asked for; None for any number.
+        tasks: ``"module:function"``, what draws tasks, where they are no episodes of its classes.
         division: ``"module:function"``, how the classes are divided, where that depends on the user's own.
     """
 
@@ -39,6 +40,7 @@ class TextSet:
     ways: int | None = None
     max_words: int | None = None
     division: str = ""
+    tasks: str = ""
 
 
 TEXTS = {
@@ -136,6 +138,15 @@ TEXTS = {
             load="metaft.data.texts.rte:load",
             files=("rte/train.tsv", "rte/dev.tsv"),
             ways=2,
+        ),
+        TextSet(
+            name="tastes",
+            description="pairs of texts, of which a user prefers one: few-shot preferences, made of another data set",
+            counts="users=classes: one class of of=intents to another, 5,550 / 870 / 1,980 users; users=mix: unlimited",
+            licence="that of its texts",
+            load="metaft.data.texts.tastes:load",
+            ways=2,
+            tasks="metaft.tasks.tastes:tastes",
         ),
         TextSet(
             name="texts",
