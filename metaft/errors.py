@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from metaft.speech import spoken
+
 _LONGEST = 4000
 """Characters of a message; no more of a file's content than that reaches the terminal."""
 
@@ -13,13 +15,17 @@ class MetaftError(ValueError):
     """A mistake the user can mend: the message names what was given, what was expected and what to do.
 
     Args:
-        message: shown on one line, whatever a stranger's file put into it.
+        message: shown on one line, whatever a stranger's file put into it. What can be given is named as on the command
+            line (``--ways 3``); in Python it reads ``ways=3`` (`metaft.speech`).
     """
 
     def __init__(self, message: str) -> None:
         line = printable(" ".join(str(message).split()))
         self.message = line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} … {line[-_LONGEST // 2 :]}"
         super().__init__(self.message)
+
+    def __str__(self) -> str:
+        return spoken(self.message)
 
 
 def printable(value: object) -> str:

@@ -16,6 +16,7 @@ from experiments.jobs import metaft
 from experiments.pages import folder_option, render, results_option
 from experiments.preferences import rows
 from experiments.preferences.curves import curves, draw
+from experiments.preferences.judging import judging
 from experiments.preferences.tastes import tastes
 from experiments.training import HERE
 from metaft.environment import environment
@@ -29,17 +30,19 @@ TUNED = ("reward", "dpo", "sft")
 @folder_option("runs", "runs/preferences", "work folder")
 @results_option
 @click.option("--seeds", default=3, show_default=True, help="of what is drawn, and of orders")
-@click.option("--only", default="", help="curves, sft, reward, dpo, tastes, joined by commas; all if empty")
+@click.option("--only", default="", help="curves, sft, reward, dpo, judge, tastes, joined by commas; all if empty")
 def main(runs: Path, results: Path, seeds: int, only: str) -> None:
     """Tune, score on what was not seen, and write the page of what is finished."""
     file = results / "preferences.json"
     kept: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    for name in ("curves", *TUNED, "tastes"):
+    for name in ("curves", *TUNED, "judge", "tastes"):
         if only and name not in only.split(","):
             continue
         if name == "curves":
             kept[name] = json.loads(json.dumps(curves(PLAN[name], runs / name, seeds)))
             draw(kept[name], results / "preferences.png")
+        elif name == "judge":
+            kept[name] = judging(PLAN[name], runs / name, seeds)
         elif name == "tastes":
             kept[name] = json.loads(json.dumps(tastes(PLAN[name], runs / name, seeds)))
         else:

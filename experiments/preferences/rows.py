@@ -10,6 +10,8 @@ import numpy as np
 Row = list[str]
 CURVES = ("", "√KL, nats", "reward", "by the other classifier", "reward of each seed", "seconds")
 TUNED = ("", "score", "score of each seed", "loss", "calibration error")
+JUDGE = ("", "agrees with people, %", "95% interval", "of each seed's pairs")
+TASTES = ("start", "1 pair", "4 pairs", "16 pairs", "seconds of training")
 SHOWN = (1, 4, 16, 64)
 """Numbers of answers of which the best is taken that have a row."""
 
@@ -49,6 +51,41 @@ def of_tuned(seeds: Sequence[Mapping[str, Any]]) -> list[Row]:
         rows.append([name, f"{np.mean(each):.2f} ± {own[0]['ci95']:.2f}", _listed(each) if tuned else "–",
                      _known(own, "loss"), _known(own, "calibration_error")])  # fmt: skip
     return rows
+
+
+def of_judge(found: Mapping[str, Any]) -> list[Row]:
+    """A row for the judge, then for each rule, over the pairs of all seeds.
+
+    Args:
+        found: of a data set, as `experiments.preferences.judging.judging`.
+    """
+    rows = []
+    for name, one in found["all"]["agreement"].items():
+        each = ", ".join(f"{100 * seed['agreement'][name]['mean']:.1f}" for seed in found["seeds"])
+        interval = f"{100 * one['low']:.1f} – {100 * one['high']:.1f}"
+        rows.append([name, f"{100 * one['mean']:.1f}", interval, each])
+    return rows
+
+
+def of_tastes(found: Mapping[str, Any]) -> list[Row]:
+    """A row for each start: accuracy in %, the 95% interval over users, and the smallest and largest seed's mean.
+
+    Args:
+        found: of one kind of users, as `experiments.preferences.tastes.tastes`, from JSON.
+    """
+    rows = []
+    for label, shots in found["scores"].items():
+        seconds = found["seconds"].get(label)
+        cells = [_told(one["score"], one["seeds"]) for one in shots.values()]
+        rows.append([label, *cells, "–" if seconds is None else f"{seconds:.0f}"])
+    if known := found.get("who knows the traits"):
+        rows.append(["who knows the traits", *(_told(one, None) for one in known.values()), "–"])
+    return rows
+
+
+def _told(score: Mapping[str, float], seeds: Mapping[str, float] | None) -> str:
+    told = f"{100 * score['mean']:.1f} ± {100 * score['ci95']:.1f}"
+    return told if seeds is None else f"{told} ({100 * seeds['low']:.1f}–{100 * seeds['high']:.1f})"
 
 
 def _scored(one: Mapping[str, Any]) -> dict[str, float]:

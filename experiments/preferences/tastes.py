@@ -44,7 +44,9 @@ def _of_users(plan: Mapping[str, Any], own: Mapping[str, Any], folder: Path, see
     for label, words in plan["starts"].items():
         for seed in range(seeds):
             out = folder / f"{label}-{seed}"
-            _trained([*data, *plan["network"], *plan["training"], *words, "--iterations", str(own["iterations"])], out, seed)
+            _trained(
+                [*data, *plan["network"], *plan["training"], *words, "--iterations", str(own["iterations"])], out, seed
+            )
             seconds[label] = seconds.get(label, 0.0) + float(str(RunDirectory(out).record()["seconds"])) / seeds
     start = {"random": "random", "pooled": f"{folder}/pooled-{{seed}}"}
     rates = {name: _rate(plan, own, folder, name) for name in start}
@@ -52,7 +54,13 @@ def _of_users(plan: Mapping[str, Any], own: Mapping[str, Any], folder: Path, see
     specs = {f"{name}-tuned": tuned.format(start[name], plan["steps"], rates[name]) for name in start}
     specs |= {label: f"{folder}/{label}-{{seed}}" for label in plan["starts"]} | plan["frozen"]
     words = compare_words(
-        specs, folder / "comparison", *data, *plan["network"], seeds=str(seeds), shots=plan["shots"], tasks=plan["tasks"]
+        specs,
+        folder / "comparison",
+        *data,
+        *plan["network"],
+        seeds=str(seeds),
+        shots=plan["shots"],
+        tasks=plan["tasks"],
     )
     run_metaft(*words)
     found = json.loads((folder / "comparison" / "comparison.json").read_text(encoding="utf-8"))["results"]

@@ -11,20 +11,20 @@ from torch import nn
 
 from metaft.additions.prompt_start import tokenizer_of
 from metaft.assembly.backbone import load_backbone, tuned_network
+from metaft.assembly.causal_model import TEMPLATE
 from metaft.assembly.frozen_base import frozen_base
 from metaft.assembly.meta_learner import Parts
 from metaft.assembly.networks import room_for_words
-from metaft.data.dialogues.conversation import Instruction, Preference, Turn, digest
-from metaft.data.dialogues.load import described, instructions, preferences
+from metaft.data.dialogues.conversation import Instruction, Preference, digest
+from metaft.data.dialogues.load import described, instructions, is_offensive, preferences
 from metaft.data.dialogues.prompts import prompts
-from metaft.data.dialogues.sets import SETS
 from metaft.data.texts.corpora import CORPORA
-from metaft.data.texts.labelled_texts import PADDING
 from metaft.data.texts.table import TEXTS
 from metaft.data.texts.tokenizer import Tokenizer
 from metaft.errors import MetaftError
 from metaft.inner.scope import select
 from metaft.language.chat import ChatTemplate, Ids, template
+from metaft.language.chat_model import ends_of, fitted_pair
 from metaft.models.anatomy import anatomy
 from metaft.models.words import require_goes_on
 from metaft.plugins import is_import_path, load_attribute
@@ -70,7 +70,7 @@ def build_tuning(config: TuneConfig, splits: tuple[str, str] = ("train", "val"))
     train: Family
     val: Family
     if isinstance(objective, PPOTuning):
-        ends = _ends(chat, tokenizer)
+        ends = ends_of(chat, tokenizer)
         score = _scorer(str(config.reward), tokenizer, ends)
         train, val = (_prompts(config, objective, split, chat, tokenizer, length) for split in splits)
         learner = PPOLearner(model, trains, objective, score, ends, config.seed)
@@ -105,15 +105,19 @@ def _family(
     where: dict[str, Any] = {"root": config.data_root, "seed": config.split_seed}
     told = {**described(config.dataset, **where), "template": chat.name, "tokenizer": tokenizer.name}
     texts: list[tuple[Ids, Ids]] = []
+    more: dict[str, Any] = {"files": {TEMPLATE: chat.text}, "voice": _voice(config, chat, tokenizer)}
     if objective.data == "instructions":
         texts = _answers(instructions(config.dataset, split, **where), chat, tokenizer, length, split)
     else:
-        texts = _pairs(preferences(config.dataset, split, **where), chat, tokenizer, length, split)
+        own = preferences(config.dataset, split, **where)
+        if getattr(objective, "soft_labels", False) and any(one.probability is not None for one in own):
+            more["targets"] = [one.likelier_first[2] for one in own]
+            own = [Preference(one.prompt, *one.likelier_first[:2]) for one in own]
+        texts = _pairs(own, chat, tokenizer, length, split)
     kind: type[InstructionFamily | PreferenceFamily] = PreferenceFamily
     places = max((len(prompt) + len(answer) for prompt, answer in texts), default=0)
     if isinstance(objective, SFT):
         kind, places = (PackedInstructions, length) if objective.packed else (InstructionFamily, places)
-    more: dict[str, Any] = {"files": {"template.jinja": chat.text}, "voice": _voice(config, chat, tokenizer)}
     return kind(texts, places, config.dataset, split, told, config.seed, **more)
 
 
@@ -139,22 +143,14 @@ def _prompts(
     }  # fmt: skip
     return PromptFamily(
         [(ids, ()) for ids in short], max(map(len, short), default=0), config.dataset, split, told, config.seed,
-        files={"template.jinja": chat.text}, voice=_voice(config, chat, tokenizer),
+        files={TEMPLATE: chat.text}, voice=_voice(config, chat, tokenizer),
         updates=objective.epochs * objective.minibatches, beta=objective.beta,
     )  # fmt: skip
 
 
 def _voice(config: TuneConfig, chat: ChatTemplate, tokenizer: Tokenizer) -> Voice | None:
     """What shows answers; None where the data are not to be shown."""
-    offensive = any(name in SETS and SETS[name].offensive for name in config.dataset.split("+"))
-    return None if offensive else Voice(tokenizer, frozenset(_ends(chat, tokenizer)))
-
-
-def _ends(chat: ChatTemplate, tokenizer: Tokenizer) -> tuple[int, ...]:
-    """What ends an answer: the template's own mark, if it is a word, and the end of texts."""
-    marked = chat.parts((Turn("user", "A"),), "A", tokenizer)[1]
-    plain = tokenizer.pieces(["A"])[0].tolist()
-    return tuple({tokenizer.bounds()[1], *(marked[-1:] if marked[-1] not in plain else ())} - {PADDING})
+    return None if is_offensive(config.dataset) else Voice(tokenizer, frozenset(ends_of(chat, tokenizer)))
 
 
 def _scorer(asked: str, tokenizer: Tokenizer, ends: tuple[int, ...]) -> Scorer:
@@ -188,15 +184,12 @@ def _answers(
 def _pairs(
     examples: Sequence[Preference], chat: ChatTemplate, tokenizer: Tokenizer, length: int, split: str
 ) -> list[tuple[Ids, Ids]]:
-    """Prompt and answer of both, behind the same prompt: what is cut of it is cut for the longer answer."""
+    """Prompt and answer of both, see `fitted_pair`."""
     found: list[tuple[Ids, Ids]] = []
     shorter = 0
     for one in examples:
-        parts = [chat.parts(one.prompt, answer, tokenizer) for answer in (one.chosen, one.rejected)]
-        longest = max(range(2), key=lambda i: len(parts[i][1]))
-        fits = chat.fitted(one.prompt, (one.chosen, one.rejected)[longest], tokenizer, length)
-        shorter += bool(fits.turns or fits.prompt_words or fits.answer_words)
-        found += [(fits.prompt, answer[: length - len(fits.prompt)]) for _, answer in parts]
+        both, cut = fitted_pair(chat, one.prompt, (one.chosen, one.rejected), tokenizer, length)
+        found, shorter = found + both, shorter + cut
     _say_cut(shorter, len(examples), length, split)
     return found
 

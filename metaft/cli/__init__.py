@@ -17,11 +17,14 @@ from metaft.distributed.place import place
 from metaft.distributed.say_once import is_first_to_say
 from metaft.errors import MetaftError, nearest
 from metaft.files import shown
+from metaft.speech import command_line
 
 COMMANDS = {
     "meta-train": ("metaft.cli.meta_train", "Meta-train a learner, into a run directory."),
     "pretrain": ("metaft.cli.pretrain", "Train a classifier, to fine-tune or take features from."),
     "tune": ("metaft.cli.tune", "Tune a language model: instructions, rewards, preferences."),
+    "judge": ("metaft.cli.judge", "Let a model say which answers are better, by principles."),
+    "revise": ("metaft.cli.revise", "Let a model criticise its answers and write them anew."),
     "distill": ("metaft.cli.distill", "Train generations of a classifier, each taught by the last."),
     "evaluate": ("metaft.cli.evaluate", "Score a run on test tasks, with confidence intervals."),
     "predict": ("metaft.cli.predict", "Answer images, texts or rows of your own by a support set of your own."),
@@ -87,6 +90,10 @@ class LazyGroup(click.Group):
         **extra: Any,
     ) -> Any:
         """Run, and end the process with the right code."""
+        with command_line():
+            return self._run(args, prog_name, complete_var, **extra)
+
+    def _run(self, args: Sequence[str] | None, prog_name: str | None, complete_var: str | None, **extra: Any) -> Any:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):  # a path or a sign that this terminal cannot show ends no command
                 stream.reconfigure(errors="backslashreplace")

@@ -18,14 +18,17 @@ EVERY = 0.2
 
 
 @contextlib.contextmanager
-def task_progress() -> Iterator[Callable[[int, int], None]]:
+def task_progress(what: str = "tasks") -> Iterator[Callable[[int, int], None]]:
     """A live line that is gone at the end; nothing where nobody watches.
+
+    Args:
+        what: is done, in the plural.
 
     Yields:
         To be called with tasks done and tasks in all.
     """
     line = _in_notebook if is_notebook() else _on_terminal
-    with line() as report:
+    with line(what) as report:
         yield report
 
 
@@ -53,22 +56,22 @@ def is_notebook() -> bool:
 
 
 @contextlib.contextmanager
-def _on_terminal() -> Iterator[Callable[[int, int], None]]:
+def _on_terminal(what: str) -> Iterator[Callable[[int, int], None]]:
     console, start = Console(stderr=True), time.perf_counter()
-    count, speed = "{task.completed:,.0f} of {task.total:,.0f} tasks", "{task.fields[speed]}"
+    count, speed = f"{{task.completed:,.0f}} of {{task.total:,.0f}} {what}", "{task.fields[speed]}"
     columns = (BarColumn(24), TextColumn(count), TextColumn(speed), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         row = bar.add_task("", visible=False, speed="")
 
         def report(done: int, total: int) -> None:
-            speed = f"{done / max(time.perf_counter() - start, 1e-9):,.0f} tasks/s"
+            speed = f"{_number(done / max(time.perf_counter() - start, 1e-9))} {what}/s"
             bar.update(row, completed=done, total=total, speed=speed, visible=True)
 
         yield report
 
 
 @contextlib.contextmanager
-def _in_notebook() -> Iterator[Callable[[int, int], None]]:
+def _in_notebook(what: str) -> Iterator[Callable[[int, int], None]]:
     """A line of text that is written over: it needs no widgets, and nothing of it stays in the notebook."""
     start, last, longest = time.perf_counter(), 0.0, 0
 
@@ -79,7 +82,7 @@ def _in_notebook() -> Iterator[Callable[[int, int], None]]:
             return
         last, speed = now, done / max(now - start, 1e-9)
         left = f", {(total - done) / speed:,.0f} s left" if speed else ""
-        text = f"{done:,} of {total:,} tasks, {speed:,.0f} tasks/s{left}"
+        text = f"{done:,} of {total:,} {what}, {_number(speed)} {what}/s{left}"
         longest = max(longest, len(text))
         print(f"\r{text:{longest}}", end="", file=sys.stderr, flush=True)
 
@@ -88,3 +91,7 @@ def _in_notebook() -> Iterator[Callable[[int, int], None]]:
     finally:
         if longest:
             print(f"\r{'':{longest}}\r", end="", file=sys.stderr, flush=True)
+
+
+def _number(speed: float) -> str:
+    return f"{speed:,.0f}" if speed >= 10 else f"{speed:.2g}"

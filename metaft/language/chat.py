@@ -171,7 +171,7 @@ class ChatTemplate:
     def _marks(self, prompt: Prompt, ids: Ids, tokenizer: Tokenizer) -> tuple[int, int]:
         """How many numbers of a prompt stand before what its last turn says, and how many behind it."""
         sides = self.rendered((*prompt[:-1], Turn(prompt[-1].role, _NOWHERE)), opened=True).partition(_NOWHERE)
-        before, behind = _each_numbers(sides[::2], tokenizer)
+        before, behind = each_numbers(sides[::2], tokenizer)
         alike = lambda one, other: next(
             (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), len(one)
         )
@@ -201,11 +201,11 @@ class ChatTemplate:
     def _together(self, pieces: Sequence[str], tokenizer: Tokenizer) -> list[Ids]:
         """The numbers of pieces of a text, those of the whole if no word reaches over from one to the next."""
         ends = list(itertools.accumulate(pieces))
-        *before, whole = _each_numbers(ends, tokenizer)
+        *before, whole = each_numbers(ends, tokenizer)
         bounds = [0, *map(len, before), len(whole)]
         if bounds != sorted(bounds) or any(whole[: len(ids)] != ids for ids in before):
             say(f"chat template {self.name}: words reach over the beginnings of answers; these are read apart")
-            found = _each_numbers(pieces, tokenizer)
+            found = each_numbers(pieces, tokenizer)
         else:
             found = [whole[begin:end] for begin, end in itertools.pairwise(bounds)]
         if not found[0]:
@@ -360,7 +360,16 @@ def _without_oldest(prompt: Prompt) -> Prompt:
     return system + rest[later:]
 
 
-def _each_numbers(texts: Sequence[str], tokenizer: Tokenizer) -> list[Ids]:
+def each_numbers(texts: Sequence[str], tokenizer: Tokenizer) -> list[Ids]:
+    """Texts as numbers, without special words around them.
+
+    Args:
+        texts: some texts.
+        tokenizer: gives the numbers.
+
+    Raises:
+        MetaftError: if a text holds what stands for padding.
+    """
     ids, offsets = tokenizer.pieces(texts)
     if (ids == PADDING).any():
         raise MetaftError(
@@ -372,7 +381,7 @@ def _each_numbers(texts: Sequence[str], tokenizer: Tokenizer) -> list[Ids]:
 
 
 def _numbers(text: str, tokenizer: Tokenizer) -> Ids:
-    return _each_numbers([text], tokenizer)[0]
+    return each_numbers([text], tokenizer)[0]
 
 
 def _checked(made: ChatTemplate) -> ChatTemplate:

@@ -12,6 +12,7 @@ from metaft.errors import MetaftError, nearest
 from metaft.preferences.examples import Pairs
 from metaft.preferences.objective import Data
 from metaft.preferences.policy import Params, Policy
+from metaft.preferences.soft_labels import expected
 from metaft.validate import require_positive
 
 Form = Literal["sigmoid", "ipo", "robust"]
@@ -27,6 +28,8 @@ class DPO:
         form: "sigmoid"; "ipo", (margin − 1/2β)², which stops where the margin is large enough (Azar et al. 2023, eq.
             17); or "robust", unbiased if so many labels are wrong (Chowdhury et al. 2024, eq. 12).
         normalised: take the mean over an answer's words in place of the sum, so that length alone is worth nothing.
+        soft_labels: where data say how probable it is that a pair is labelled right (``preference``), take the mean of
+            the losses of both labels by it; else every label is certain.
 
     Raises:
         MetaftError: if an option is out of range, or "ipo" is to smooth labels.
@@ -36,6 +39,7 @@ class DPO:
     label_smoothing: float = 0.0
     form: Form = "sigmoid"
     normalised: bool = False
+    soft_labels: bool = True
     data: ClassVar[Data] = "preferences"
     has_reference: ClassVar[bool] = True
     is_reward: ClassVar[bool] = False
@@ -55,7 +59,7 @@ class DPO:
         """As `TuningObjective`; ``scores`` are the implicit rewards β log π/π_ref."""
         assert reference is not None
         ratio = self.referred(policy, params, batch) - reference
-        return self.loss(ratio), {"scores": self.beta * ratio}
+        return expected(self.loss, ratio, batch.target if self.soft_labels else None), {"scores": self.beta * ratio}
 
     def loss(self, ratio: Tensor) -> Tensor:
         """The loss of pairs.

@@ -55,9 +55,11 @@ class Pairs(Examples):
 
     Args:
         asked: ``bool [pairs, 2, places]``: the answers' words.
+        target: ``[pairs]``: the probability that the first answer is the better one, 1 where that is certain.
     """
 
     asked: Tensor = field(kw_only=True)
+    target: Tensor = field(kw_only=True)
 
     @property
     def ids(self) -> Tensor:

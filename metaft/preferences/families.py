@@ -180,8 +180,13 @@ class PackedInstructions(InstructionFamily):
 
 @dataclass(frozen=True)
 class PreferenceFamily(_Family):
-    """Prompts with two answers each, of which people like the first better."""
+    """Prompts with two answers each, of which people like the first better.
 
+    Args:
+        targets: the probability that they do, from a half to 1, for each pair; empty where it is certain of all.
+    """
+
+    targets: Sequence[float] = field(default=(), repr=False)
     metric: ClassVar[str] = "loss"
     counted: ClassVar[str] = "pairs"
     answers: ClassVar[int] = 2
@@ -195,7 +200,8 @@ class PreferenceFamily(_Family):
         """As `_Family`."""
         ids, asked = (t.unflatten(0, (len(rows), 2)) for t in self._padded(rows))
         x, y = ids.unsqueeze(1), torch.zeros((len(rows), 1), dtype=torch.long)
-        return Pairs(x[:, :0], y[:, :0], x, y, layout="sequences", asked=asked)
+        target = torch.tensor([self.targets[row] for row in rows]) if self.targets else torch.ones(len(rows))
+        return Pairs(x[:, :0], y[:, :0], x, y, layout="sequences", asked=asked, target=target)
 
     def score(self, learner: Scored, tasks: int, device: torch.device | str, world: World = ALONE) -> Validation:
         """How often the better answer of the first pairs has the higher score, the same pairs every time.

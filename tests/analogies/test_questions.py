@@ -65,7 +65,7 @@ def test_a_file_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         load(tmp_path / "absent.txt")
     monkeypatch.delenv("METAFT_DATA", raising=False)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(MetaftError, match=r"questions-words\.txt was not found under .*--data-root or METAFT_DATA"):
+    with pytest.raises(MetaftError, match=r"questions-words\.txt was not found under .*root or METAFT_DATA"):
         load()
     (tmp_path / "data/analogies").mkdir(parents=True)
     written(tmp_path / "data/analogies", TEXT, "questions-words.txt")

@@ -35,6 +35,7 @@ MISUSED = (
     "tensorboard --port many", "data x", "sweep --out x --jobs 0", "evaluate run --tasks", "--help-me", "'' run",
     "analogies", "analogies hf:minilm --seed many", "conflict", "conflict random --tasks 1",
     "variance", "variance stories260k --orders many",
+    "judge", "judge dpo-demo --limit many", "revise", "revise self-instruct",
     "facts", "facts stories260k --shots many",
     "complete", "complete stories260k", "complete stories260k a b", "complete stories260k a --words many",
 )  # fmt: skip

@@ -214,7 +214,7 @@ def test_a_class_of_none_but_other_files_says_what_they_are(tmp_path):
         fill(tmp_path / name)
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "1.heic").write_bytes(b"?")
-    with pytest.raises(MetaftError, match=r"class folder .*d holds no image .*; it holds 1 \.heic; .*--min-examples 1"):
+    with pytest.raises(MetaftError, match=r"class folder .*d holds no image .*; it holds 1 \.heic; .*min_examples=1"):
         image_folder.load("all", root=tmp_path, size=8)
     assert image_folder.load("all", root=tmp_path, size=8, min_examples=1).names == ("a", "b", "c")
 
@@ -277,7 +277,7 @@ def test_a_small_folder_gets_one_message_with_all_that_can_be_done(six, split, h
 def test_what_the_message_proposes_works(six, tmp_path):
     family = metaft.families.episodes("folder", 6, 1, 5, "all", root=six, size=8)
     assert family.batch(0, 2).support_x.shape == (2, 6, 3, 8, 8)
-    with pytest.raises(MetaftError, match=r"folder \(all\) has only 6 classes; ask for --ways 6 or fewer, or add"):
+    with pytest.raises(MetaftError, match=r"folder \(all\) has only 6 classes; ask for ways=6 or fewer, or add"):
         metaft.families.episodes("folder", 7, 1, 5, "all", root=six, size=8)
     assert min(class_lists.sizes(29)) == 5 > min(class_lists.sizes(28))
     for split, names in (("train", "c0\nc1"), ("val", "c2\nc3"), ("test", "c4\nc5")):
@@ -299,9 +299,7 @@ def test_two_classes_can_be_compared_on_all_together(tmp_path):
 
 def test_a_class_of_too_few_images_is_told_with_the_way_to_leave_it_out(six):
     (six / "c0" / "0.png").unlink()
-    with pytest.raises(
-        MetaftError, match=r"only 19 \(c0\): ask for fewer, or leave out the 1 of 6 .*--min-examples 20"
-    ):
+    with pytest.raises(MetaftError, match=r"only 19 \(c0\): ask for fewer, or leave out the 1 of 6 .*min_examples=20"):
         metaft.families.episodes("folder", 2, 5, 15, "all", root=six, size=8)
     family = metaft.families.episodes("folder", 2, 5, 15, "all", root=six, size=8, min_examples=20)
     assert family.images.names == ("c1", "c2", "c3", "c4", "c5")

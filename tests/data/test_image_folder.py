@@ -159,7 +159,7 @@ def test_a_class_in_two_split_folders_is_a_leak(tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({}, "needs the folder of class folders: give it as --data-root"),
+        ({}, "needs the folder of class folders: give it as root=PATH"),
         ({"root": "absent"}, "cannot read the folder absent"),
         ({"root": "empty"}, "has no class folders"),
         ({"root": "empty", "size": 4}, "whole number from 8 to 512"),

@@ -124,7 +124,7 @@ def test_ways_that_a_head_cannot_take(runs: dict[str, Path], tmp_path: Path) -> 
     four = metaft.load(runs["maml"]).fit(files, labels(files))
     assert four.predict_proba(files).shape == (8, 4)
     names = [f"{name} {number % 2}" for number, name in enumerate(labels(files))]
-    with pytest.raises(MetaftError, match=r"at most 4 classes.*has 8.*--ways 8.*class-means:backbone="):
+    with pytest.raises(MetaftError, match=r"at most 4 classes.*has 8.*ways=8.*class-means:backbone="):
         metaft.load(runs["maml"]).fit(files, names)
     assert metaft.load(runs["protonet"]).fit(files, names).predict_proba(files).shape == (8, 8)
 

@@ -48,7 +48,7 @@ def test_a_page_says_again_what_it_said(tmp_path: Path) -> None:
 
 
 def test_what_is_no_page_of_this_experiment_is_not_added_to(tmp_path: Path) -> None:
-    with pytest.raises(MetaftError, match=r"there is no .* to add to; leave --add out"):
+    with pytest.raises(MetaftError, match=r"there is no .* to add to; leave add out"):
         read_kept(tmp_path / "meta_learners.json")
     (tmp_path / "meta_learners.json").write_text('{"results": {}}')
     with pytest.raises(MetaftError, match=r"is not what experiments\.meta_learners writes"):
@@ -132,7 +132,7 @@ def test_what_ran_on_another_processor_is_made_again_where_asked(
     assert list(left.commands) == ["maml 5-way seed 1", "maml 5-way seed 2"]
     assert left.scores[0].seeds == (1, 2)
     for add, only_page in ((False, False), (True, True)):
-        with pytest.raises(MetaftError, match="give it with --add and without --page"):
+        with pytest.raises(MetaftError, match="give it with add and without page"):
             command.ran_elsewhere(kept, trainings, add, only_page)
 
 
@@ -173,7 +173,7 @@ def test_scores_of_other_test_tasks_are_not_added() -> None:
     with pytest.raises(MetaftError, match="5-way 1 shots: maml transductive is of 2 test tasks and"):
         _by_suite([one, *others, changed], ["maml", "anil"])
     command.require_same_counts([one], {"5-way": 2, "20-way": 5})
-    with pytest.raises(MetaftError, match="2 5-way test tasks, and 400 are asked for; give --tasks 2"):
+    with pytest.raises(MetaftError, match="2 5-way test tasks, and 400 are asked for; give tasks=2"):
         command.require_same_counts([one], {"5-way": 400})
 
 

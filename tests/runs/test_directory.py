@@ -58,7 +58,7 @@ def test_overwriting_removes_only_a_runs_own_files(tmp_path: Path) -> None:
 def test_what_a_kill_at_the_very_beginning_leaves_is_free(tmp_path: Path, left: list[str]) -> None:
     for name in left:
         (tmp_path / name).write_text("x")
-    with pytest.raises(MetaftError, match="leave out --resume"):
+    with pytest.raises(MetaftError, match="leave out resume=True"):
         RunDirectory.open(tmp_path, resume=True)
     RunDirectory.open(tmp_path).close()
     assert not list(tmp_path.glob("*.partial"))

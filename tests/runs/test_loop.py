@@ -201,7 +201,7 @@ def test_resuming_with_other_settings_is_refused(tmp_path: Path) -> None:
 def test_a_used_directory_is_refused_unless_overwritten(tmp_path: Path) -> None:
     run(tmp_path / "r")
     before = rows(tmp_path / "r")
-    with pytest.raises(MetaftError, match=r"--resume .* --overwrite"):
+    with pytest.raises(MetaftError, match=r"resume=True .* overwrite=True"):
         run(tmp_path / "r", iterations=3)
     assert rows(tmp_path / "r") == before
     run(tmp_path / "r", iterations=10, overwrite=True)

@@ -65,9 +65,7 @@ def test_every_setting_is_compared(kind: type[CommandSettings], old: bool, tmp_p
         if name in free:
             require_same_config(tmp_path, changed)
         else:
-            with pytest.raises(
-                MetaftError, match=f"begun with {name} = .*leave {name} as it was, or give another --out"
-            ):
+            with pytest.raises(MetaftError, match=f"begun with {name} = .*leave {name} as it was, or give another out"):
                 require_same_config(tmp_path, changed)
 
 

@@ -302,7 +302,7 @@ def test_two_groups_have_a_way_out_and_small_ones_can_be_left_out(tmp_path, capl
     rows = [f"g{group},{group}.5,{i}" for group, size in enumerate((9, 9, 3)) for i in range(size)]
     (tmp_path / "t.csv").write_text("\n".join(["g,x,y", *rows]))
     read = lambda **options: metaft.families.table(tmp_path / "t.csv", **{**SHAPE, **options})
-    with pytest.raises(MetaftError, match=r"'g2' has 3 rows.* leave such groups out \(--min-examples 4\)"):
+    with pytest.raises(MetaftError, match=r"'g2' has 3 rows.* leave such groups out \(min_examples=4\)"):
         read(split="all")
     with pytest.raises(MetaftError, match=r"2 groups of .* at least 3 are needed; .*--split all"):
         read(min_examples=4)

@@ -159,7 +159,7 @@ def test_small_classes_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFix
     assert sorted(name for part in parts for name in part.names) == [f"c{c:02d}" for c in range(9)]
     assert "1 class of 10 left out, having fewer than 4 texts: c09 (3)" in caplog.text
     how = {"root": file, "ways": 2, "shots": 1, "queries": 3, "split": "all"}
-    with pytest.raises(MetaftError, match=r"a class with only 3 .c09.: ask for fewer, .*--min-examples 4"):
+    with pytest.raises(MetaftError, match=r"a class with only 3 .c09.: ask for fewer, .*min_examples=4"):
         metaft.families.episodes("texts", **how)  # type: ignore[arg-type]
     assert metaft.families.episodes("texts", min_examples=4, **how).images.classes == 9  # type: ignore[arg-type]
     with pytest.raises(MetaftError, match="no class has 7 texts; choose a smaller min_examples"):
@@ -299,7 +299,7 @@ def test_too_few_classes_have_a_way_forward(tmp_path: Path) -> None:
     for said in (
         "5 ways asked for, but texts (train) has only 4 classes",
         "its 6 classes are divided 4 / 1 / 1 (train / val / test), at random, 64 : 16 : 20, by split_seed = 0",
-        "say by a column 'split' what is for train, val and test (up to --ways 2)",
+        "say by a column 'split' what is for train, val and test (up to ways=2)",
         "have the same classes in all splits, and the texts of each divided (scheme=examples)",
     ):
         assert said in str(found.value)

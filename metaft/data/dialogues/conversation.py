@@ -49,11 +49,19 @@ class Preference:
         prompt: one turn, or several.
         chosen: the better answer.
         rejected: the other.
+        probability: that ``chosen`` is the better one, where somebody or a model was not sure; None for plainly so.
     """
 
     prompt: Prompt
     chosen: str = field(repr=False)
     rejected: str = field(repr=False)
+    probability: float | None = None
+
+    @property
+    def likelier_first(self) -> tuple[str, str, float]:
+        """Both answers, the one that is likelier the better first, and the probability that it is."""
+        p = 1.0 if self.probability is None else self.probability
+        return (self.chosen, self.rejected, p) if p >= 0.5 else (self.rejected, self.chosen, 1 - p)
 
 
 Example = Instruction | Preference
@@ -72,6 +80,7 @@ def digest(examples: Iterable[Example | Prompt]) -> str:
     for one in examples:
         prompt = one.prompt if isinstance(one, Instruction | Preference) else one
         said = [(turn.role, turn.text) for turn in prompt]
-        plain = [said, *(getattr(one, name) for name in ("answer", "chosen", "rejected") if hasattr(one, name))]
+        names = ("answer", "chosen", "rejected", "probability")
+        plain = [said, *(held for name in names if (held := getattr(one, name, None)) is not None)]
         total.update(json.dumps(plain, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n")
     return total.hexdigest()

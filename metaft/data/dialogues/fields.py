@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -31,6 +32,8 @@ CONTEXTS = ("input", "context")
 """What an instruction is about; it may be absent or empty."""
 DIALOGUES = ("messages", "conversations")
 CHOSEN, REJECTED = "chosen", "rejected"
+PROBABILITY, OFFENSIVE = "preference", "offensive"
+"""That the chosen answer is the better one, from 0 to 1; and whether what a row says is not to be shown."""
 EXPECTED = (
     "instruction (input) output; prompt with completion, answer or response; messages; conversations; "
     "prompt chosen rejected; or chosen and rejected, whole dialogues"
@@ -159,7 +162,23 @@ def _preference(row: Fields, where: str) -> Preference:
         )
     if better == worse:
         raise MetaftError(f"{where}: 'chosen' and 'rejected' are equal; remove the row")
-    return Preference(_asked(one, where), better, worse)
+    return Preference(_asked(one, where), better, worse, _probability(row, where))
+
+
+def _probability(row: Fields, where: str) -> float | None:
+    given = row.get(PROBABILITY)
+    if given is None or given == "":
+        return None
+    try:
+        found = math.nan if isinstance(given, bool) else float(given)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        found = math.nan
+    if not 0 <= found <= 1:
+        raise MetaftError(
+            f"{where}: {PROBABILITY!r} is {str(given)[:20]}; expected the probability that the chosen answer is the "
+            "better one, from 0 to 1, or no such field"
+        )
+    return found
 
 
 def _dialogue(row: Fields, name: str, given: Prompt, where: str) -> tuple[Prompt, str]:

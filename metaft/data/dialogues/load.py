@@ -15,6 +15,7 @@ from metaft.data.dialogues.found import Found
 from metaft.data.dialogues.sets import SETS, DialogueSet, Kind
 from metaft.data.notes import counted, say
 from metaft.data.splits import ALL, SPLITS
+from metaft.data.texts import reading
 from metaft.errors import MetaftError, nearest
 
 T = TypeVar("T", Instruction, Preference)
@@ -92,6 +93,22 @@ def described(name: str | Path, root: str | Path | None = None, seed: int = 0) -
             for split, own in parts.items()
         },
     }
+
+
+def is_offensive(name: str) -> bool:
+    """Whether what dialogues or prompts say is not to be shown: a set is known for it, or a file's rows say so.
+
+    Args:
+        name: as for `load`, or what else prompts are taken of.
+
+    Raises:
+        MetaftError: if a file cannot be read.
+    """
+    files = [Path(one).expanduser() for one in (name, *name.split("+")) if one not in SETS]
+    tables = [file for file in files if reading.kind(file) in rows.KINDS and file.is_file()]
+    return any(one in SETS and SETS[one].offensive for one in name.split("+")) or any(
+        str(row.get(fields.OFFENSIVE)).lower() == "true" for file in tables for _, row in rows.read(file)
+    )
 
 
 def _divided(found: Sequence[Example], name: str | Path, seed: int) -> dict[str, list[Example]]:
