@@ -47,7 +47,7 @@ def main(runs: Path, results: Path, seeds: int, only: str) -> None:
             kept[name] = json.loads(json.dumps(tastes(PLAN[name], runs / name, seeds)))
         else:
             kept[name] = [tuned(name, runs / f"{name}-{seed}", seed) for seed in range(seeds)]
-        kept["environment"] = environment()
+        kept["judge environment" if name == "judge" else "environment"] = environment()  # it may be measured by itself
         write_atomically(file, json.dumps(kept, indent=1).encode())
         page = render("experiments/preferences/page.md.j2", plan=PLAN, found=kept, rows=rows)
         write_atomically(results / "preferences.md", page.encode())

@@ -39,6 +39,7 @@ def learner_and_tasks(name: str, rule: Any = None, **how: Any) -> tuple[MAML, Ta
     return MAML(freeze_base(moved(added)), rule or metaft.SGD(0.1), 3, **how), batch
 
 
+@pytest.mark.share(2)
 @pytest.mark.parametrize(("name", "rule"), [*zip(ON_TEXTS, cycle(RULES), strict=False)])
 def test_any_memory_and_any_workers_give_one_gradient(name: str, rule: str) -> None:
     made_rule = lambda: RULES.make(rule, lr=0.05, steps=3)

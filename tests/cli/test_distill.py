@@ -240,6 +240,7 @@ def test_what_another_command_made_is_not_gone_on_with(done: tuple[Path, str], t
     assert (other.exit_code, "was not made by metaft distill" in other.stderr) == (2, True)
 
 
+@pytest.mark.long
 def test_killed_by_the_system_and_resumed(tmp_path: Path) -> None:
     words = ["distill", *TINY, "--iterations", "150", "--checkpoint-every", "20", "--generations", "2"]
     call = [sys.executable, "-m", "metaft", *words, "--out", str(tmp_path / "killed"), "--quiet"]

@@ -54,6 +54,7 @@ def test_two_ranks_train_as_one_process_does(objective: str, tmp_path: Path, mon
             torch.testing.assert_close(two[name], value, rtol=1e-3, atol=2e-5)
 
 
+@pytest.mark.long
 def test_classes_are_not_shared(tmp_path: Path) -> None:
     words = ["--dataset", "intents", "--objective", "classes", "--out", "run"]
     done = started(tmp_path, 2, *words)

@@ -73,6 +73,7 @@ def test_a_quantised_network_is_the_one_with_those_numbers(model: str, form: str
     assert {n.replace("packed", "weight"): r for n, r in anatomy(quantised).roles.items()} == anatomy(plain).roles
 
 
+@pytest.mark.share(2)
 @pytest.mark.parametrize("addition", ["lora", "ia3"])
 @pytest.mark.parametrize("model", NETWORKS)
 def test_an_addition_beside_it_learns_as_beside_those_numbers(model: str, addition: str) -> None:

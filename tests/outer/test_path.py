@@ -179,7 +179,8 @@ def without_bias(grads, name="1.bias"):
     return {n: g for n, g in grads.items() if n not in (name, f"rule:{name}")}
 
 
-@pytest.mark.parametrize("estimator", ["exact", pytest.param("first-order", marks=pytest.mark.long)])
+@pytest.mark.long  # a path of several steps is compiled in test_meta_gradient too, piece by piece
+@pytest.mark.parametrize("estimator", ["exact", "first-order"])
 def test_compiled_is_eager_and_other_weights_compile_nothing_anew(estimator):
     net, batch = images()
     grads = {}

@@ -172,6 +172,7 @@ def test_a_rank_that_fails_is_named_with_its_reason(tmp_path: Path) -> None:
     assert "rank 1 of 2 failed" in record["reason"]
 
 
+@pytest.mark.long
 def test_a_signal_to_one_rank_stops_all_after_the_same_iteration(tmp_path: Path) -> None:
     codes, errors = end(start(tmp_path, 2, 4, FAIL="SIGTERM 1 9"))
     assert codes == [128 + signal.SIGTERM] * 2

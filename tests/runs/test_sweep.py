@@ -264,6 +264,7 @@ def test_bad_input_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     assert [path.name for path in tmp_path.iterdir()] == ["grid.toml"]
 
 
+@pytest.mark.long
 def test_a_sweep_killed_and_resumed_ends_as_one_that_never_stopped(tmp_path: Path) -> None:
     text = RATES.replace("seeds = 2", "seeds = [3]").replace("[0.01, 0.1]", "[0.01]")
     text = text.replace("iterations = 4", "iterations = 200\ncheckpoint_every = 10")

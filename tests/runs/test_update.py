@@ -150,14 +150,15 @@ def test_one_learner_is_trained_with_and_without_an_average(tmp_path: Path) -> N
 
 
 @needs_compiler
+@pytest.mark.long
 @pytest.mark.parametrize(
     "parts",
     [
         {"rule": MetaSGD(0.01), "meta_scope": "head,rates", "dtype": torch.float64},
-        pytest.param({"meta_scope": "head"}, marks=pytest.mark.long),
-        pytest.param({"rule": MetaSGD(0.01)}, marks=pytest.mark.long),
-        pytest.param({"rule": LSLR(0.01, 2), "steps": 2}, marks=pytest.mark.long),
-        pytest.param({"dtype": torch.float64}, marks=pytest.mark.long),
+        {"meta_scope": "head"},
+        {"rule": MetaSGD(0.01)},
+        {"rule": LSLR(0.01, 2), "steps": 2},
+        {"dtype": torch.float64},
     ],
     ids=["all at once", "part of the weights", "learned rates", "rates of each step", "float64"],
 )

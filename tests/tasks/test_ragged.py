@@ -215,6 +215,7 @@ class Convolutional(nn.Module):
 OF_IMAGES = [name for name in LEARNERS if name != "in-context"]  # that one: tests/learners/test_in_context.py
 
 
+@pytest.mark.share(2)
 @pytest.mark.parametrize("name", OF_IMAGES)
 def test_every_learner_answers_as_for_the_task_unpadded(name):
     batch = double(family(fewest_shots=2).batch(0, 6))
@@ -238,6 +239,7 @@ def test_the_answers_after_the_last_step_alone_are_those_of_the_curve(name):
     torch.testing.assert_close(last_answers(learner, batch)[0][counted], expected, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.share(2)
 @pytest.mark.parametrize("name", OF_IMAGES)
 def test_every_learner_answers_ragged_tasks_alike_with_and_without_a_curve(name):
     torch.manual_seed(1)

@@ -29,6 +29,7 @@ def updated(learner, out, rate):
     learner.params = learner.params | steps | out.gathered
 
 
+@pytest.mark.share(2)
 @pytest.mark.parametrize("mode", MODES)
 def test_training_lowers_the_loss_and_moves_all_it_should(name, mode):
     learner = make(name, batch_norm=mode)
@@ -55,6 +56,7 @@ def test_a_meta_gradient_changes_nothing(name):
     assert all(torch.equal(p, before[n]) for n, p in learner.params.items())
 
 
+@pytest.mark.share(2)
 @pytest.mark.parametrize("mode", MODES)
 def test_the_gradient_by_finite_differences(name, mode):
     learner, batch = make(name, batch_norm=mode), tasks()
@@ -114,6 +116,7 @@ def test_each_mode_of_batch_norm_sees_what_it_says(name):
     assert among == {"running": True, "transductive": False, "inductive": True}
 
 
+@pytest.mark.share(2)
 @pytest.mark.parametrize("mode", MODES)
 def test_padding_enters_neither_loss_nor_statistics(name, mode):
     learner, batch = make(name, batch_norm=mode), ragged()
@@ -153,6 +156,7 @@ def test_the_running_statistics_are_used(name):
     assert not torch.allclose(learner.curve(tasks()), before)
 
 
+@pytest.mark.share(3)
 def test_the_memory_layout_of_a_learner_changes_no_weight_shape(name):
     out = make(name).meta_gradient(tasks())
     assert all(g.is_contiguous() for g in out.grads.values())
@@ -249,6 +253,7 @@ class Normalised(torch.nn.Sequential):
         self.double()
 
 
+@pytest.mark.share(2)
 @pytest.mark.parametrize("mode", MODES)
 def test_tasks_together_are_tasks_one_by_one(mode):
     parts = tasks().tensors()

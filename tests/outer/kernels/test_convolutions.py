@@ -206,12 +206,12 @@ def left(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 @pytest.mark.parametrize(
     ("function", "zeros", "size", "stride"),
     [
-        pytest.param(gradient_of, 0, 9, 1, marks=pytest.mark.long),
+        (gradient_of, 0, 9, 1),
         pytest.param(gradient_of, 0, 11, 3, marks=pytest.mark.long),
         pytest.param(product_with, 0, 9, 1, marks=pytest.mark.long),
         pytest.param(product_with, 0, 9, 2, marks=pytest.mark.long),
         pytest.param(product_with, 0, 8, 2, marks=pytest.mark.long),
-        (product_with, 0, 11, 3),
+        pytest.param(product_with, 0, 11, 3, marks=pytest.mark.long),
         # With the zeros that x would change by.
         pytest.param(forward_product_with, 2, 8, 2, marks=pytest.mark.long),
     ],
@@ -235,6 +235,7 @@ def test_compiled_derivatives_use_the_kernels_alone(
     assert ours >= 8
 
 
+@pytest.mark.long
 @needs_compiler
 def test_other_convolutions_stay_the_librarys(left: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch) -> None:
     image, line = draw(2, 16, 9, 9).contiguous(memory_format=LAST), draw(2, 16, 9)
@@ -262,6 +263,7 @@ def test_other_convolutions_stay_the_librarys(left: list[tuple[int, int]], monke
     assert left[1] == (1, 0)
 
 
+@pytest.mark.long
 @needs_compiler
 def test_one_number_may_stand_for_both_axes() -> None:
     x, weight = (draw(*shape).contiguous(memory_format=LAST) for shape in ((2, 16, 9, 9), (16, 16, 3, 3)))
@@ -311,6 +313,7 @@ def test_however_a_weights_gradient_is_cut_it_is_right(monkeypatch: pytest.Monke
     torch.testing.assert_close(compile_if_possible(compiled)(images, gradients), compiled(images, gradients))
 
 
+@pytest.mark.long
 @needs_compiler
 def test_gradients_that_the_library_must_compute_are_left_to_it_together(left: list[tuple[int, int]]) -> None:
     image, weight = (draw(*shape).contiguous(memory_format=LAST) for shape in ((2, 3, 9, 9), (16, 3, 3, 3)))
