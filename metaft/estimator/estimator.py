@@ -93,6 +93,16 @@ class FewShotEstimator(BaseEstimator):
         saved.write(folder, self, self._source(), self._live()[1])
         return Path(folder)
 
+    def task(self) -> tuple[Learner, Tensor, Tensor]:
+        """The learner and the support set that it was fit to.
+
+        Returns:
+            The learner, the examples ``[examples, *input]`` as it takes them, and ``int64 [examples]`` labels, which
+            count ``classes_``; or values ``[examples, targets]``.
+        """
+        check_is_fitted(self)
+        return self._live()[0], self.support_x_, self.support_y_
+
     def check(self) -> Self:
         """Make the learner once, so that what is wrong with it is said before any data is read.
 

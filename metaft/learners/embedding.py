@@ -98,7 +98,7 @@ class Embedding:
             centre = (found * weight).sum(-2, keepdim=True) / weight.sum(-2, keepdim=True)
         else:
             centre = found.new_zeros(1, 1, 1)
-        return self._transformed(found, centre), centre
+        return self.transformed(found, centre), centre
 
     @torch.no_grad()
     def queries(
@@ -122,7 +122,7 @@ class Embedding:
             found = over_tasks(answer, (0, 0, 0, 0))(support_x, x, counted, query_counted)
         else:
             found = self.all(params, x)
-        return self._transformed(found, centre)
+        return self.transformed(found, centre)
 
     def describe(self) -> dict[str, object]:
         """Its settings, flat."""
@@ -203,7 +203,19 @@ class Embedding:
             known |= {names[i]: vector for i, vector in zip(part.tolist(), found, strict=True)}
         return torch.stack([known[name] for name in names])[places]
 
-    def _transformed(self, found: Tensor, centre: Tensor) -> Tensor:
+    def transformed(self, found: Tensor, centre: Tensor) -> Tensor:
+        """Centre and normalise features.
+
+        Args:
+            found: ``[tasks, examples, width]``.
+            centre: ``[tasks or 1, 1, width]``.
+
+        Returns:
+            ``[tasks, examples, width]``.
+
+        Raises:
+            MetaftError: for texts without a network.
+        """
         if not found.is_floating_point():
             raise MetaftError(
                 "texts without a network are numbers of words, which are not near or far; give a network, such as "

@@ -162,11 +162,11 @@ class LayerFeatures(nn.Module):
 def _keep_output(
     seen: dict[str, Tensor], layer: str, words: OwnWords | None, module: nn.Module, inputs: Any, output: Any
 ) -> None:
-    seen[layer] = _vectors(layer, output, words, len(inputs[0]))
+    seen[layer] = _vectors(layer, output, words, inputs[0].shape[0])
 
 
 def _keep_input(seen: dict[str, Tensor], words: OwnWords | None, module: nn.Module, inputs: Any) -> None:
-    seen[PENULTIMATE] = _vectors(PENULTIMATE, inputs[0], words, len(inputs[0]))
+    seen[PENULTIMATE] = _vectors(PENULTIMATE, inputs[0], words, inputs[0].shape[0])
 
 
 def _vectors(layer: str, value: Any, words: OwnWords | None, examples: int) -> Tensor:
@@ -176,7 +176,7 @@ def _vectors(layer: str, value: Any, words: OwnWords | None, examples: int) -> T
     packing = current()
     if packing is not None and isinstance(value, Tensor) and value.shape[:2] == (1, len(packing.index)):
         value, examples = packing.spread(value), len(packing.inverse)
-    if not isinstance(value, Tensor) or value.dim() < 2 or len(value) != examples:
+    if not isinstance(value, Tensor) or value.dim() < 2 or value.shape[0] != examples:
         shape = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise MetaftError(f"layer {layer!r} holds {shape} for {examples} examples, not [examples, width]; name another")
     if value.dim() == 3:

@@ -116,13 +116,10 @@ def predict(
     if picture is not None and Path(picture).suffix.lower() != ".png":
         raise MetaftError(f"--picture {picture}: pictures are written as PNG; give it the ending .png")
     how = {name: value for name, value in reading.items() if value is not None}
-    source = saved.source(learner) if saved.is_saved(learner) else open_source(learner)
     query_path = Path(os.path.expanduser(query))
-    kind = _kind(source, learner, query_path, support)
-    wanted = Wanted(text, label, _names(target), _names(features) or None, encoding)
-    if source.config is not None and kind == "numbers":
-        wanted = _by_columns(wanted, source.inputs(None, Reading()))
-    made, shown = _fitted(learner, source, support, kind, wanted, how)
+    made, shown, wanted, kind = fitted(
+        learner, support, query_path, text=text, label=label, target=target, features=features, encoding=encoding, **how
+    )
     classes = [] if isinstance(made, FewShotRegressor) else [str(name) for name in made.classes_]
     asked = queries(query_path, kind, wanted, classes, _columns(made, shown))
     if picture is not None and kind != "images":
@@ -137,7 +134,49 @@ def predict(
     return found
 
 
-def _kind(source: Source, learner: str, query: Path, support: str | Path | None) -> str:
+def fitted(
+    learner: str,
+    support: str | Path | None,
+    query: Path | None = None,
+    *,
+    text: str = "text",
+    label: str = "label",
+    target: str | None = None,
+    features: str | None = None,
+    encoding: str | None = None,
+    **reading: Any,
+) -> tuple[FewShotClassifier | FewShotRegressor, Examples | None, Wanted, str]:
+    """A learner that has taken a support set from the disk.
+
+    Args:
+        learner: as for `predict`, and so are all others.
+        support: likewise.
+        query: what it is to be asked about, which has to be of the same kind; None where that is not known yet.
+        text: likewise.
+        label: likewise.
+        target: likewise.
+        features: likewise.
+        encoding: likewise.
+        reading: likewise.
+
+    Returns:
+        The estimator, the support set (None for one that was saved with the learner), where tables have what, and the
+        kind of inputs.
+
+    Raises:
+        MetaftError: as `predict`.
+    """
+    how = {name: value for name, value in reading.items() if value is not None}
+    source = saved.source(learner) if saved.is_saved(learner) else open_source(learner)
+    kind = _kind(source, learner, query, support)
+    wanted = Wanted(text, label, _names(target), _names(features) or None, encoding)
+    if source.config is not None and kind == "numbers":
+        wanted = _by_columns(wanted, source.inputs(None, Reading()))
+    made, shown = _fitted(learner, source, support, kind, wanted, how)
+    return made, shown, wanted, kind
+
+
+def _kind(source: Source, learner: str, query: Path | None, support: str | Path | None) -> str:
     """What is read: as the learner says, and as the files are."""
     wants = source.reads
     for path in (None if support is None else Path(os.path.expanduser(support)), query):

@@ -221,6 +221,21 @@ class EpisodicLearner:
 
     def _compare(self, params: Params, found: Tensor, support_y: Tensor, outputs: int) -> Tensor:
         support, queries = found.tensor_split([support_y.shape[1]], dim=1)
+        return self.compare(params, support, support_y, queries, outputs)
+
+    def compare(self, params: Params, support: Tensor, support_y: Tensor, queries: Tensor, outputs: int) -> Tensor:
+        """Answer by features.
+
+        Args:
+            params: of the comparison.
+            support: ``[tasks, support, width]``.
+            support_y: as for `adapt`.
+            queries: ``[tasks, queries, width]``.
+            outputs: how many classes, or values a query.
+
+        Returns:
+            ``[tasks, queries, outputs]``.
+        """
         answers: Tensor = functional_call(self.comparison, params, (support, support_y, queries, outputs))
         return answers
 

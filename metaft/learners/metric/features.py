@@ -82,13 +82,14 @@ class TaskFeatures:
         found, moved = over_tasks(one, (0,) * (1 + len(names)), keys, moving=True)(x, *statistics)
         return found, moved
 
-    def __call__(self, params: Params, x: Tensor, support: int) -> Tensor:
+    def __call__(self, params: Params, x: Tensor, support: int, at_once: bool = False) -> Tensor:
         """Embed tasks as in evaluation, in the declared mode.
 
         Args:
             params: as from ``params``.
             x: ``[tasks, examples, *input]``, the support set first; no padding.
             support: how many of a task's examples are its support set.
+            at_once: all in one forward pass, whatever memory it takes.
 
         Returns:
             ``[tasks, examples, width]``.
@@ -100,9 +101,11 @@ class TaskFeatures:
             embedded: Tensor = over_tasks(lambda x: self.by_task(network, x, first), (0,))(x)
             return embedded
         flat = x.flatten(0, 1)
-        whole = torch.is_grad_enabled() or x.device.type != "cpu"
-        size = len(flat) if whole else max(1, MOST_VALUES // max(flat[0].numel(), 1))
         self.module.eval()
+        if at_once or torch.is_grad_enabled() or x.device.type != "cpu":
+            whole: Tensor = functional_call(self.module, params, (flat,))
+            return whole.unflatten(0, x.shape[:2])
+        size = max(1, MOST_VALUES // max(flat[0].numel(), 1))
         found = [functional_call(self.module, params, (part,)) for part in flat.split(size)]
         return torch.cat(found).unflatten(0, x.shape[:2])
 
