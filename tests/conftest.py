@@ -21,13 +21,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Of the cases of a test marked ``share(k)``, ``make test`` runs every k-th; the others are long.
 
     Parametrized tests come in the order of the product, so that each value of each parameter is among those that run,
-    where k divides none of their numbers.
+    where k divides none of their numbers. Tests of one file begin at different cases.
     """
     seen = Counter[str]()
     for item in items:
         if mark := item.get_closest_marker("share"):
             test = item.nodeid.partition("[")[0]
-            if seen[test] % mark.args[0]:
+            if (seen[test] + len(test)) % mark.args[0] and len(items) > 1:
                 item.add_marker(pytest.mark.long)
             seen[test] += 1
 

@@ -41,14 +41,14 @@ def of_tuned(seeds: Sequence[Mapping[str, Any]]) -> list[Row]:
     """A row for the start, one for what was tuned, and one for each way of guessing.
 
     Args:
-        seeds: what `metaft evaluate` wrote of the runs; the start and the guesses are the same in all.
+        seeds: what `metaft evaluate` wrote of the runs. The guesses are the same in all, and so is the start, but for
+            a reward model's, whose head is drawn.
     """
     rows = []
     for name in seeds[0]["scores"]:
         own = [_scored(one["scores"][name]) for one in seeds]
         each = [one["score"] for one in own]
-        tuned = name == "tuned"
-        rows.append([name, f"{np.mean(each):.2f} ± {own[0]['ci95']:.2f}", _listed(each) if tuned else "–",
+        rows.append([name, f"{np.mean(each):.2f} ± {own[0]['ci95']:.2f}", _listed(each) if len({*each}) > 1 else "–",
                      _known(own, "loss"), _known(own, "calibration_error")])  # fmt: skip
     return rows
 

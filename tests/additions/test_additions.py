@@ -152,7 +152,7 @@ def moved(network: nn.Module) -> nn.Module:
     return other
 
 
-@pytest.mark.share(3)
+@pytest.mark.share(5)
 @pytest.mark.parametrize(("name", "model"), EVERY)
 def test_it_has_no_effect_at_the_start_and_one_later(name: str, model: str) -> None:
     network, added, batch = made(name, model)
@@ -169,7 +169,7 @@ def test_it_has_no_effect_at_the_start_and_one_later(name: str, model: str) -> N
         assert torch.equal(copied(x), moved(added)(x))
 
 
-@pytest.mark.share(3)
+@pytest.mark.share(5)
 @pytest.mark.parametrize(("name", "model"), EVERY)
 def test_it_can_be_left_out_taken_out_and_merged(name: str, model: str) -> None:
     network, added, batch = made(name, model)
@@ -187,7 +187,7 @@ def test_it_can_be_left_out_taken_out_and_merged(name: str, model: str) -> None:
     assert list(whole.state_dict()) == list(network.state_dict())
 
 
-@pytest.mark.share(3)
+@pytest.mark.share(5)
 @pytest.mark.parametrize(("name", "model"), EVERY)
 def test_padding_changes_no_answer(name: str, model: str) -> None:
     _, added, batch = made(name, model)
@@ -201,7 +201,7 @@ def test_padding_changes_no_answer(name: str, model: str) -> None:
     torch.testing.assert_close(other(x), alone, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.share(3)
+@pytest.mark.share(5)
 @pytest.mark.parametrize(("name", "model"), EVERY)
 def test_a_frozen_base_is_bit_identical_after_training(name: str, model: str) -> None:
     network, added, batch = made(name, model)

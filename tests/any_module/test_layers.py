@@ -76,7 +76,7 @@ def test_one_more_way(name, request):
     compare(name, ways if request.config.getoption("--whole-grid") else [ways[zlib.crc32(name.encode()) % len(ways)]])
 
 
-@pytest.mark.share(3)
+@pytest.mark.share(5)
 @pytest.mark.parametrize("name", WHOLLY)
 def test_all_ways(name):
     compare(name, list(table(name)))

@@ -51,6 +51,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("learner", ["start", "means", "class-means:backbone=means", "nearest-neighbour", RIDGE])
 def test_an_adapted_predictor_answers_as_here(
@@ -71,6 +72,7 @@ def test_an_adapted_predictor_answers_as_here(
         torch.testing.assert_close(probabilities, expected.softmax(-1), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("learner", ["means", "class-means:backbone=means", RIDGE])
 def test_fit_and_predict_in_one_graph(

@@ -90,7 +90,7 @@ def test_it_says_what_it_is(learner):
     assert isinstance(learner.transductive, bool)
 
 
-@pytest.mark.share(2)
+@pytest.mark.share(3)
 def test_evaluation_changes_nothing_and_draws_nothing(learner):
     before = copy.deepcopy(learner.params)
     generator = torch.random.get_rng_state()
@@ -104,7 +104,7 @@ def test_evaluation_changes_nothing_and_draws_nothing(learner):
     assert torch.equal(batch.support_x, images)
 
 
-@pytest.mark.share(2)
+@pytest.mark.share(3)
 def test_the_order_of_classes_does_not_matter(learner):
     batch, turn = tasks(), torch.tensor([2, 0, 1])
     answers = learner.curve(batch)
@@ -115,7 +115,7 @@ def test_the_order_of_classes_does_not_matter(learner):
     same(learner.curve(turned)[..., turn], answers)
 
 
-@pytest.mark.share(2)
+@pytest.mark.share(3)
 def test_the_order_of_support_examples_does_not_matter(learner):
     batch = tasks()
     order = torch.randperm(WAYS * SHOTS, generator=torch.Generator().manual_seed(2))
@@ -126,7 +126,7 @@ def test_the_order_of_support_examples_does_not_matter(learner):
     same(learner.curve(shuffled), learner.curve(batch))
 
 
-@pytest.mark.share(2)
+@pytest.mark.share(3)
 def test_a_task_is_answered_alike_alone_and_among_others(learner):
     batch = tasks()
     together = learner.curve(batch)
@@ -134,7 +134,7 @@ def test_a_task_is_answered_alike_alone_and_among_others(learner):
         same(learner.curve(batch[task : task + 1])[:, 0], together[:, task])
 
 
-@pytest.mark.share(2)
+@pytest.mark.share(3)
 def test_queries_influence_each_other_only_where_that_is_declared(learner):
     batch = tasks()
     together = learner.curve(batch)[:, :, 4]
@@ -149,14 +149,14 @@ def test_queries_influence_each_other_only_where_that_is_declared(learner):
         same(learner.curve(changed)[:, :, 4], together)
 
 
-@pytest.mark.share(2)
+@pytest.mark.share(3)
 def test_query_labels_are_not_looked_at(learner):
     batch = tasks()
     blind = TaskBatch(batch.support_x, batch.support_y, batch.query_x, batch.query_y.flip(1))
     assert torch.equal(learner.curve(blind), learner.curve(batch))
 
 
-@pytest.mark.share(2)
+@pytest.mark.share(3)
 def test_padding_changes_nothing(learner):
     batch = tasks()
     kept, asked = batch.support_y[0] < 3, batch.query_y[0] < 3

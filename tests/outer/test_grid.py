@@ -69,7 +69,7 @@ def slope_error(value, params, grads, eps=1e-6):
     return worst
 
 
-@pytest.mark.share(3)
+@pytest.mark.share(5)
 @pytest.mark.parametrize("rule_name", RULES)
 @pytest.mark.parametrize("objective_name", PATHS)
 @pytest.mark.parametrize("scope", SCOPES)
@@ -81,7 +81,7 @@ def test_exact_is_the_derivative_of_the_query_loss(rule_name, objective_name, sc
     assert slope_error(value, params, out.grads) < 1e-5
 
 
-@pytest.mark.share(3)
+@pytest.mark.share(5)
 @pytest.mark.parametrize("rule_name", RULES)
 @pytest.mark.parametrize("objective_name", PATHS)
 @pytest.mark.parametrize("scope", SCOPES)
@@ -95,7 +95,7 @@ def test_finite_difference_comes_close_to_exact(rule_name, objective_name, scope
         assert (ours[name] - exact[name]).norm() <= 1e-5 * exact[name].norm() + 1e-8, name
 
 
-@pytest.mark.share(3)
+@pytest.mark.share(5)
 @pytest.mark.parametrize("estimator", ["exact", "first-order", "finite-difference"])
 @pytest.mark.parametrize("rule_name", RULES)
 @pytest.mark.parametrize("steps", [0, 1, 2, 10])
@@ -114,7 +114,7 @@ def test_all_memories_give_the_same_gradient(estimator, rule_name, steps):
             torch.testing.assert_close(ours[name], graph[name], rtol=1e-10, atol=1e-13)
 
 
-@pytest.mark.share(3)
+@pytest.mark.share(5)
 @pytest.mark.parametrize("estimator", [Exact(), FiniteDifference(), FirstOrder()], ids=["exact", "fd", "fo"])
 @pytest.mark.parametrize("rule_name", RULES)
 @pytest.mark.parametrize("tasks", [1, 3])

@@ -194,7 +194,7 @@ def test_compiled_agrees_with_eager():
 @pytest.mark.parametrize(
     ("setup", "options"),
     [
-        (one_neuron_setup, TOGETHER),
+        pytest.param(one_neuron_setup, TOGETHER, marks=pytest.mark.long),  # test_update compiles a whole
         *(
             pytest.param(mlp_setup, options, marks=pytest.mark.long)
             for options in (

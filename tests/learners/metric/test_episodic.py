@@ -253,7 +253,6 @@ class Normalised(torch.nn.Sequential):
         self.double()
 
 
-@pytest.mark.share(2)
 @pytest.mark.parametrize("mode", MODES)
 def test_tasks_together_are_tasks_one_by_one(mode):
     parts = tasks().tensors()

@@ -29,7 +29,7 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
 
 
 @needs_compiler
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     number=st.integers(1, 9),
     before=st.sampled_from([1, 2, 3, 5, 16, 20, 32, 64, 80]),
