@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from metaft.elementary.packing import padded
 from metaft.errors import MetaftError, first_line
 from metaft.export.graph import Answers, FitAndPredict, adapted, why_not_whole
 from metaft.learners.learner import Learner
@@ -100,7 +101,7 @@ def _followed(
     module: nn.Module, learner: Learner, given: dict[str, Tensor], free: dict[str, dict[int, Any]], kind: Kind
 ) -> Program:
     try:
-        with torch.no_grad():
+        with torch.no_grad(), padded():
             exported = torch.export.export(
                 module.eval(), tuple(given.values()), dynamic_shapes=tuple(free.values()), strict=False
             )

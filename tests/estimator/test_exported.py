@@ -18,7 +18,7 @@ import metaft
 from metaft.cli import cli
 from metaft.commands.export_predictor import CARD
 from metaft.commands.predict.predict import fitted
-from tests.estimator.runs import drawings
+from tests.estimator.runs import drawings, trained
 
 RIDGE = "feature-extraction:backbone=means,head=ridge"
 FORMATS = ("onnx", "torch-export")
@@ -93,6 +93,39 @@ def test_fit_and_predict_in_one_graph(
     learned = own.fit(drawn_files(runs), drawn_labels(runs)).task()[0]
     expected = learned.adapt(support[None], labels[None])(queries[None])[0][:, :3]
     found = answers(tmp_path / "out", [support, labels, queries])
+    torch.testing.assert_close(found[0], expected, rtol=1e-4, atol=1e-4)
+
+
+TEXTS = {"greeting": ["hello there", "good morning to you"], "weather": ["will it rain tomorrow", "is it cold"]}
+
+
+@pytest.fixture(scope="module")
+def of_texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on texts whose network packs its words, and a support set."""
+    folder = tmp_path_factory.mktemp("texts")
+    trained(
+        "meta-train", folder / "words", "--learner", "protonet", "--dataset", "intents", "--tokenizer",
+        "wordpiece:size=512", "--ways", "2", "--model", "transformer:layers=1,width=16,heads=2",
+    )  # fmt: skip
+    rows = [f"{text},{name}" for name, texts in TEXTS.items() for text in texts]
+    (folder / "support.csv").write_text("\n".join(["text,label", *rows]))
+    return folder
+
+
+@pytest.mark.share(3)
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("whole", [False, True])
+def test_texts_answer_as_here(whole: bool, form: str, of_texts: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(of_texts)
+    given = ("--ways", 2) if whole else ("--support", "support.csv")
+    done = export("words", "--format", form, *given, "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    own, x, y = fitted("words", "support.csv")[0].task()
+    queries = x.flip(0)[:3].clone()
+    queries[0] = torch.arange(1, x.shape[1] + 1)  # a longer text; of the others there is padding to leave out
+    expected = own.adapt(x[None], y[None])(queries[None])[0][:, :2]
+    lengths = [(ids != 0).sum(-1) for ids in (x, queries)]
+    found = answers(tmp_path / "out", [x, y, queries, *lengths] if whole else [queries, lengths[1]])
     torch.testing.assert_close(found[0], expected, rtol=1e-4, atol=1e-4)
 
 
