@@ -53,6 +53,9 @@ def test_what_is_in_it(built: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {f"metaft/configs/{name}.toml" for name in NAMES} <= {*names}
     assert {"metaft/py.typed", "metaft/data/lists/omniglot.txt", "metaft/outer/kernels/blocks.h"} <= {*names}
+    assert {f"metaft/zoo/{line.split()[1]}" for line in (ROOT / "metaft/zoo/SHA256SUMS").read_text().splitlines()} <= {
+        *names
+    }
     assert not [name for name in names if name.startswith(("tests", "experiments", "benchmarks"))]
     with tarfile.open(source) as archive:
         inside = {name.partition("/")[2] for name in archive.getnames()}
