@@ -10,6 +10,7 @@ import numpy as np
 Row = list[str]
 CURVES = ("", "√KL, nats", "reward", "by the other classifier", "reward of each seed", "seconds")
 TUNED = ("", "score", "score of each seed", "loss", "calibration error")
+FORM = ("", "in form, %", "of each seed", "ended", "empty", "another turn", "words", "nats from the start")
 JUDGE = ("", "agrees with people, %", "95% interval", "of each seed's pairs")
 TASTES = ("start", "1 pair", "4 pairs", "16 pairs", "seconds of training")
 SHOWN = (1, 4, 16, 64)
@@ -50,6 +51,25 @@ def of_tuned(seeds: Sequence[Mapping[str, Any]]) -> list[Row]:
         each = [one["score"] for one in own]
         rows.append([name, f"{np.mean(each):.2f} ± {own[0]['ci95']:.2f}", _listed(each) if len({*each}) > 1 else "–",
                      _known(own, "loss"), _known(own, "calibration_error")])  # fmt: skip
+    return rows
+
+
+def of_form(seeds: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """A row for the start and one for what was tuned: how often their answers keep to the form of a turn.
+
+    Args:
+        seeds: as for `of_tuned`; the start's answers are the same in all.
+    """
+    rows = []
+    for name in ("start", "tuned"):
+        own = [one["scores"][name]["more"] for one in seeds]
+        mean = lambda what, own=own: float(np.mean([one[what] for one in own]))
+        form = f"{100 * mean('in form'):.0f} ± {100 * mean('in form_ci95'):.0f}"
+        each = [100 * one["in form"] for one in own]
+        kl = "–" if name == "start" else f"{mean('kl'):.2f} ± {mean('kl_ci95'):.2f}"
+        shares = [f"{100 * mean(what):.0f}" for what in ("ended", "empty", "turn")]
+        listed = ", ".join(f"{value:.0f}" for value in each) if len({*each}) > 1 else "–"
+        rows.append([name, form, listed, *shares, f"{mean('words'):.0f}", kl])
     return rows
 
 
@@ -95,7 +115,8 @@ def _scored(one: Mapping[str, Any]) -> dict[str, float]:
         own = {"score": 100 * more["accuracy"], "ci95": 100 * more["accuracy_ci95"]}
     else:
         own = {"score": one["metric"], "ci95": one["ci95"]}
-    return {**own, "loss": one["loss"], "calibration_error": more.get("calibration_error", float("nan"))}
+    loss = float("nan") if one["loss"] is None else one["loss"]  # JSON has no NaN
+    return {**own, "loss": loss, "calibration_error": more.get("calibration_error", float("nan"))}
 
 
 def _known(own: Sequence[Mapping[str, float]], name: str) -> str:

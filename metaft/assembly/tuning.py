@@ -34,6 +34,7 @@ from metaft.preferences.objective import TuningObjective
 from metaft.preferences.ppo.tuning import PPOLearner, PPOTuning
 from metaft.preferences.scorer import OwnReward, RewardModel, Scorer
 from metaft.preferences.sft import SFT
+from metaft.preferences.turn_form import TurnForm, marks_of
 from metaft.preferences.voice import Voice
 from metaft.runs.recorded import recorded_config
 from metaft.settings.tune import NOTHING, TuneConfig
@@ -118,6 +119,9 @@ def _family(
     places = max((len(prompt) + len(answer) for prompt, answer in texts), default=0)
     if isinstance(objective, SFT):
         kind, places = (PackedInstructions, length) if objective.packed else (InstructionFamily, places)
+    if not objective.is_reward:  # which says nothing
+        ends = ends_of(chat, tokenizer)
+        more["form"] = TurnForm(tokenizer, frozenset(ends), marks_of(chat, [tokenizer.words[end] for end in ends]))
     return kind(texts, places, config.dataset, split, told, config.seed, **more)
 
 

@@ -71,6 +71,11 @@ OF_TUNED = {"test_tasks": "--tasks", "split": "--split", "weights": "--weights",
 """What is asked of a run of ``metaft tune``."""
 
 
+def _half_width(ci95: float) -> str:
+    """Of one example there is none."""
+    return f" ± {ci95:.2g}" if math.isfinite(ci95) else ""
+
+
 def _tuned(run: str, options: dict[str, Any]) -> None:
     from metaft.cli.screen import print_table
     from metaft.commands.evaluate_tuned import evaluate_tuned
@@ -91,9 +96,8 @@ def _tuned(run: str, options: dict[str, Any]) -> None:
     for label, one in found.items():
         told = {name: f"{one.more[name]:.4g}" for name in names if name in one.more}
         for name in told:
-            if (ci95 := one.more.get(f"{name}_ci95")) is not None:
-                told[name] += f" ± {ci95:.2g}"
-        whole = f"{one.metric:.4g} ± {one.ci95:.2g}" if math.isfinite(one.metric) else "–"
+            told[name] += _half_width(one.more.get(f"{name}_ci95", math.nan))
+        whole = f"{one.metric:.4g}{_half_width(one.ci95)}" if math.isfinite(one.metric) else "–"
         rows.append([label, whole, *(told.get(name, "–") for name in names)])
     print_table(["", metric, *names], rows)
     click.echo(f"written: {file}")

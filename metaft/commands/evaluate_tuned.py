@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from metaft.assembly.networks import room_for_words
 from metaft.assembly.tuning import build_tuning
 from metaft.errors import MetaftError
-from metaft.evaluation.statistics import mean_interval
+from metaft.evaluation.statistics import mean_interval, wilson
 from metaft.evaluation.validation import Validation
-from metaft.files import write_atomically
+from metaft.plain_json import write_json
+from metaft.preferences.divergence import divergence
 from metaft.preferences.families import PreferenceFamily
+from metaft.preferences.learner import Tuning
 from metaft.preferences.policy import Policy
+from metaft.preferences.turn_form import ANSWERED, WORDS, TurnForm
 from metaft.runs import checkpoint
 from metaft.runs.directory import RunDirectory
 from metaft.runs.frozen_base import filled
@@ -65,16 +68,52 @@ def evaluate_tuned(
     chosen = stored.chosen(weights)
     checkpoint.require_fit(chosen, learner.params, stored.path)
     score = lambda: family.score(learner, examples, "cpu")  # type: ignore[attr-defined]
-    found = {"start": score()}
+    found = {"start": _with(score(), answered(family, learner, examples))}
     learner.params = {**learner.params, **chosen}
-    found["tuned"] = score()
+    found["tuned"] = _with(score(), answered(family, learner, examples))
     if isinstance(family, PreferenceFamily):
         found |= guesses(family, learner.policy, {**learner.params, **learner.start}, examples)
     file = Path(json_file) if json_file is not None else Path(path) / f"evaluation-{split}.json"
     told: dict[str, Any] = {"split": split, "examples": min(examples, len(family)), "weights": weights}  # type: ignore[arg-type]
     told |= {"metric": family.metric, "scores": {name: asdict(one) for name, one in found.items()}}  # type: ignore[attr-defined]
-    write_atomically(file, json.dumps(told, indent=2).encode())
+    write_json(file, told)
     return str(family.metric), found, file  # type: ignore[attr-defined]
+
+
+def answered(family: Any, learner: Tuning, examples: int) -> dict[str, float]:
+    """What there is to say of a model's own answers to the first prompts.
+
+    Args:
+        family: has the prompts.
+        learner: answers.
+        examples: prompts, at most; not more than `metaft.preferences.turn_form.ANSWERED`.
+
+    Returns:
+        "kl": nats from the start an answer; shares of the likeliest answers as `TurnForm.kept` has them, and the mean
+        number of their words. Nothing of what does not answer, or has no room to.
+    """
+    form: TurnForm | None = family.form
+    if form is None:
+        return {}
+    most = room_for_words(learner.policy.module.model)
+    prompts = family.prompts(min(examples, ANSWERED))
+    prompts = [prompt for prompt in prompts if most is None or len(prompt) + WORDS < most]
+    if not prompts:
+        return {}
+    start = {**learner.params, **learner.start}
+    ratio = divergence(
+        learner.policy, learner.params, start, prompts, words=WORDS, ends=form.ends,
+        vocabulary=form.tokenizer.vocabulary,
+    )  # fmt: skip
+    found = form.of(learner.policy, learner.params, prompts)
+    told = dict(zip(("kl", "kl_ci95"), mean_interval(ratio), strict=True))
+    told |= {name: float(value.double().mean()) for name, value in found.items()}
+    low, high = wilson(told["in form"], len(prompts))
+    return told | {"in form_ci95": (high - low) / 2}
+
+
+def _with(one: Validation, more: Mapping[str, float]) -> Validation:
+    return replace(one, more={**one.more, **more})
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ from metaft.evaluation.statistics import mean_interval
 from metaft.evaluation.validation import Validation
 from metaft.preferences.examples import Answers, Examples, Ids, Pairs, Prompts, padded
 from metaft.preferences.packing import Packed, pack
+from metaft.preferences.turn_form import TurnForm
 from metaft.preferences.voice import Voice
 from metaft.seeds import require_seed
 from metaft.tasks import epochs
@@ -50,6 +51,7 @@ class _Family:
         seed: of the order.
         files: what a run keeps beside its weights, such as the template: path → content.
         voice: shows what a learner says to the first prompts; None for nothing.
+        form: what answers to its prompts are held to when a model is scored; None where none are given.
 
     Raises:
         MetaftError: if there is no example.
@@ -63,6 +65,7 @@ class _Family:
     seed: int = 0
     files: dict[str, str] = field(default_factory=dict, repr=False)
     voice: Voice | None = field(default=None, repr=False)
+    form: TurnForm | None = field(default=None, repr=False)
     kind: ClassVar[Kind] = "classification"
     each: ClassVar[int] = 1
     answers: ClassVar[int] = 1
@@ -102,6 +105,14 @@ class _Family:
     def of(self, rows: Sequence[int]) -> Examples:
         """Some examples, by number."""
         raise NotImplementedError
+
+    def prompts(self, count: int) -> list[Ids]:
+        """The first prompts.
+
+        Args:
+            count: how many examples they are of.
+        """
+        return [tuple(prompt) for prompt, _ in self.texts[:: self.answers][:count]]
 
     def _padded(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
         chosen = [self.texts[self.answers * row + answer] for row in rows for answer in range(self.answers)]

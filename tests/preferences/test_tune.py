@@ -203,6 +203,10 @@ def test_a_run_is_scored_beside_its_start(objective: str, here: Path, tmp_path: 
     best = max((row for row in rows if row["kind"] == "validation"), key=lambda row: (row["best"], row["iteration"]))
     name = {"sft": "perplexity", "rew": "loss", "dpo": "loss", "ppo": "reward"}[objective[:3]]
     assert scores["tuned"]["metric"] == pytest.approx(best[name], rel=1e-5)
+    if name != "reward" and objective[:3] != "rew":  # what answers
+        assert all(0 <= scores[one]["more"]["in form"] <= 1 for one in ("start", "tuned"))
+        assert scores["start"]["more"]["kl"] == 0.0
+        assert abs(scores["tuned"]["more"]["kl"]) > 0
     if objective.startswith("dpo"):
         assert scores["start"]["metric"] == pytest.approx(0.693147, rel=1e-5)
         assert scores["longer"]["more"]["accuracy"] == 0.0  # "was happy." is shorter than "was sad now."
