@@ -53,6 +53,8 @@ def test_what_is_in_it(built: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {f"metaft/configs/{name}.toml" for name in NAMES} <= {*names}
     assert {"metaft/py.typed", "metaft/data/lists/omniglot.txt", "metaft/outer/kernels/blocks.h"} <= {*names}
+    sums = (ROOT / "metaft/zoo/SHA256SUMS").read_text().split()
+    assert {"metaft/zoo/SHA256SUMS", *(f"metaft/zoo/{file}" for file in sums[1::2])} <= {*names}
     assert not [name for name in names if name.startswith(("tests", "experiments", "benchmarks"))]
     with tarfile.open(source) as archive:
         inside = {name.partition("/")[2] for name in archive.getnames()}

@@ -33,6 +33,7 @@ from metaft.settings.learner import LearnerSettings
 from metaft.tables import ADDITIONS, ESTIMATORS, LEARNERS, META_TRAINED, METRIC, OBJECTIVES, RULES
 from metaft.tasks.episodes import Episodes
 from metaft.tasks.family import TaskFamily
+from metaft.zoo import run_path
 
 COMPUTING = ("memory", "engine", "workers")
 """How an inner loop is computed, not what: nothing to a learner without one."""
@@ -241,7 +242,7 @@ def load_run(
     """Rebuild a run's learner with trained weights.
 
     Args:
-        path: the run directory.
+        path: the run directory, or ``zoo:NAME``.
         weights: "best" by validation (the last ones of a run that was never validated), or "last".
         family: any family with the run's input shape and outputs; by default the run's validation tasks.
         overrides: settings that differ from the run's, such as ``batch_norm``.
@@ -253,6 +254,7 @@ def load_run(
         MetaftError: if there is no such run, it was not made from settings, has no checkpoint yet, or its
             checkpoint is of another architecture or a newer metaft.
     """
+    path = run_path(path)
     config = run_config(path)
     _require_statistics(path, config, overrides.get("batch_norm"))
     if overrides:

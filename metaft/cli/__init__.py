@@ -41,6 +41,7 @@ COMMANDS = {
     "export": ("metaft.cli.export", "Write a run as a folder of peft or Hugging Face."),
     "tensorboard": ("metaft.cli.tensorboard", "Open TensorBoard on runs."),
     "parts": ("metaft.cli.parts", "List the named parts, their options and defaults."),
+    "zoo": ("metaft.cli.zoo", "List the trained learners that come with metaft."),
     "data": ("metaft.cli.data", "List data sets: where they are, what they hold, licences."),
 }
 

@@ -59,10 +59,10 @@ def command(learners: tuple[str, ...], out: str | None, **options: Any) -> None:
     of these weights alone, and the table says so.
 
     A LEARNER is a name with options (nearest-neighbour:metric=cosine), a run directory (runs/om-{seed}, where {seed}
-    stands for each of --seeds) or an import path (mypackage.mymodule:MyLearner:option=value). Options of all:
-    label=NAME; of those with a network: backbone=RUN, backbone=torchvision:resnet18
-    (images), backbone=hf:minilm (texts) or another published network, or backbone=random, and
-    addition=lora:rank=4;alpha=8 (frozen=nothing lets the rest adapt too); of runs: batch_norm, steps, weights.
+    stands for each of --seeds), zoo:NAME (metaft zoo) or an import path (mypackage.mymodule:MyLearner:option=value).
+    Options of all: label=NAME; of those with a network: backbone=RUN, backbone=torchvision:resnet18 (images),
+    backbone=hf:minilm (texts) or another published network, or backbone=random, and addition=lora:rank=4;alpha=8
+    (frozen=nothing lets the rest adapt too); of runs: batch_norm, steps, weights.
     """
     from metaft.commands.compare.compare import compare_in
     from metaft.evaluation.comparison_report import screen

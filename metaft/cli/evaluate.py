@@ -48,9 +48,10 @@ OF_THE_RUN = {
 def command(run: str, **options: Any) -> None:
     """Score the learner in RUN on tasks over unseen classes: mean ± 95% interval after each inner step.
 
-    Settings are the run's own unless given here; another --dataset shows transfer. A run of metaft tune is scored
-    beside its start on examples of its own data that it has not seen; --tasks, --split, --weights and --json hold for
-    it too.
+    RUN is a run directory, or zoo:NAME of those that come with metaft (metaft zoo); its scores then go to
+    evaluations/NAME. Settings are the run's own unless given here; another --dataset shows transfer. A run of metaft
+    tune is scored beside its start on examples of its own data that it has not seen; --tasks, --split, --weights and
+    --json hold for it too.
     """
     from metaft.commands.evaluate import evaluate_run
     from metaft.evaluation.report import result_table

@@ -45,9 +45,9 @@ SHOWN, LONGEST = 40, 48
 def command(learner: str, support: str | None, query: str, **options: Any) -> None:
     """Answer the queries of your own by a support set of your own: images, texts or rows of a table.
 
-    LEARNER is a run directory (runs/om, runs/om:steps=5), a learner that needs no training
-    (class-means:backbone=hf:minilm, nearest-neighbour:metric=cosine, fine-tuning:backbone=RUN), or a folder that --save
-    wrote, which has its support set. Images are read as the run was trained: size, colours, ink.
+    LEARNER is a run directory (runs/om, runs/om:steps=5), one that comes with metaft (zoo:NAME), a learner that needs
+    no training (class-means:backbone=hf:minilm, nearest-neighbour:metric=cosine, fine-tuning:backbone=RUN), or a folder
+    that --save wrote, which has its support set. Images are read as the run was trained: size, colours, ink.
 
     --support: a folder with a folder a class, of images or of .txt files; or a table (CSV, TSV, JSONL). --query: the
     same, without classes or with them, which then gives the accuracy; one image; or a .txt file with a text a line.

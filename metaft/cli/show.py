@@ -17,13 +17,15 @@ from metaft.errors import printable
 def command(run: str, as_json: bool) -> None:
     """Show everything needed to repeat RUN: command, settings, seed, versions, machine, commit, data, scores.
 
-    RUN is a run directory, or the folder of a comparison; of that the prompts are shown too that were sent.
+    RUN is a run directory, zoo:NAME, or the folder of a comparison; of that the prompts are shown too that were sent.
 
     Reads the run's files only: nothing in them is imported or executed, so it is safe on a stranger's run.
     """
     from metaft.commands.compare.showing import PROMPTS, holds_comparison, show_comparison
     from metaft.runs.showing import plain, show_run
+    from metaft.zoo import run_path
 
+    run = str(run_path(run))
     found = show_comparison(run) if holds_comparison(run) else show_run(run)
     if as_json:
         click.echo(json.dumps(found, indent=1))

@@ -28,6 +28,7 @@ from metaft.evaluation.result import Result
 from metaft.files import require_place
 from metaft.learners import ANY_WAYS
 from metaft.settings.config import RunConfig
+from metaft.zoo import is_entry, run_path
 
 WEIGHTS, SPLITS, PROTOCOLS = ("best", "last"), ("train", "val", "test", ALL), ("episodes", "lake")
 
@@ -48,12 +49,12 @@ def evaluate_run(
     """Score a run's learner.
 
     Args:
-        path: the run directory.
+        path: the run directory, or ``zoo:NAME``.
         split: whose classes to draw tasks from; "all" is those of all splits, of a data set that the run has not seen.
         weights: "best" or "last".
         protocol: "episodes", or "lake" for the benchmark of Lake et al. (20 runs of 20-way 1-shot).
         runs: the benchmark's folder or zip.
-        json_file: where to write the result; by default in the run directory.
+        json_file: where to write the result; by default in the run directory, of ``zoo:NAME`` in ``evaluations/NAME``.
         plot_file: where to draw it; by default beside.
         progress: called with tasks done and tasks in all.
         device: where to compute, "auto", "cpu", "cuda" or "mps"; the CPU if None.
@@ -73,6 +74,8 @@ def evaluate_run(
         raise MetaftError("--protocol lake and --runs PATH (the folder or zip with run01 … run20) go together")
     require_place("--json", json_file)
     require_place("--plot", plot_file)
+    of_package, path = is_entry(path), Path(run_path(path))
+    home = Path("evaluations") / path.name if of_package else path / "evaluations"
     place_of_work, own = device_of_name(device or "cpu"), run_config(path)
     config = evaluation_config(own, overrides)
     require_no_idle_steps(own, overrides.get("test_steps"))
@@ -80,7 +83,7 @@ def evaluate_run(
         result, what = _lake(path, weights, config, runs, progress, place_of_work)
     else:
         result, what = _episodes(path, weights, config, split, progress, place_of_work)
-    stem = Path(path) / "evaluations" / what
+    stem = home / what
     json_path = Path(json_file or stem.with_name(f"{what}.json"))
     plot_path = Path(plot_file or stem.with_name(f"{what}.png"))
     if place().first:

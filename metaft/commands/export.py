@@ -16,6 +16,7 @@ from metaft.plugins import foreign
 from metaft.runs import checkpoint
 from metaft.runs.directory import RunDirectory
 from metaft.runs.recorded import recorded_config
+from metaft.zoo import run_path
 
 FORMATS = {"peft": "the addition alone", "hf": "the whole model, additions merged"}
 WEIGHTS = ("best", "last")
@@ -46,6 +47,7 @@ def export_run(
     folder = folder_path(out)
     if folder.exists() and any(folder.iterdir()):
         raise MetaftError(f"{out} is not empty; name a new folder by --out")
+    run = run_path(run)
     config = recorded_config(run)
     model = str(getattr(config, "model", ""))
     asked = foreign(model)

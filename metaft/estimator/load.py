@@ -21,7 +21,7 @@ def load(learner: str | Path, *, kind: Kind | None = None, **reading: Any) -> Fe
     tokenizer, by the columns of its table. There is no axis of tasks: a support set is one task.
 
     Args:
-        learner: a run directory; a learner with options, as `metaft compare` reads it, such as
+        learner: a run directory; ``zoo:NAME``; a learner with options, as `metaft compare` reads it, such as
             ``class-means:backbone=hf:minilm,normalise=l2`` or ``runs/om:steps=5``; or a folder that ``save`` wrote,
             with its support set.
         kind: "classification" or "regression", for a learner that takes both; a run says it itself.

@@ -15,6 +15,7 @@ from metaft.parts import read_options
 from metaft.plugins import is_import_path
 from metaft.seeds import require_seed
 from metaft.tables import LEARNERS
+from metaft.zoo import PREFIX, is_entry, run_path
 
 SEED = "{seed}"
 RANDOM = "random"
@@ -53,8 +54,8 @@ def parse(text: str) -> Spec:
     """Read one learner.
 
     Args:
-        text: ``name``, ``name:option=value,option=value``, likewise with a run directory (a path, or the name of
-            a folder that exists) or an import path ``package.module:Name`` for the name. Every learner takes
+        text: ``name``, ``name:option=value,option=value``, likewise with a run directory (a path, the name of a folder
+            that exists, or ``zoo:NAME``) or an import path ``package.module:Name`` for the name. Every learner takes
             ``label=…``; a piece without ``=`` belongs to the value before it (``scope=head,biases``).
 
     Returns:
@@ -66,7 +67,10 @@ def parse(text: str) -> Spec:
     target, _, rest = text.partition(":")
     imported = _IMPORT.fullmatch(text)
     kind: Literal["table", "run", "import"]
-    if target in LEARNERS:
+    if is_entry(text):
+        name, _, rest = rest.partition(":")
+        kind, target = "run", str(run_path(PREFIX + name))
+    elif target in LEARNERS:
         kind = "table"
     elif os.sep in target or SEED in target or os.path.isdir(target):
         kind = "run"
@@ -74,9 +78,12 @@ def parse(text: str) -> Spec:
         kind, target, rest = "import", imported[1], imported[2] or ""
     else:
         hint = nearest(target, LEARNERS)
-        more = "" if "did you mean" in hint else "; or a run directory, or an import path mypackage.mymodule:MyLearner"
+        others = "; or a run directory, zoo:NAME, or an import path mypackage.mymodule:MyLearner"
+        more = "" if "did you mean" in hint else others
         raise MetaftError(f"unknown learner {target!r}{hint}{more}")
     options = read_options(f"learner {text!r}", rest)
+    if "backbone" in options:
+        options["backbone"] = str(run_path(options["backbone"]))
     return Spec(text, kind, target, options, options.pop("label", ""))
 
 

@@ -1,0 +1,1 @@
+"""The trained learners that come with metaft."""
