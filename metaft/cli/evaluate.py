@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,14 @@ OF_TUNED = {"test_tasks": "--tasks", "split": "--split", "weights": "--weights",
 """What is asked of a run of ``metaft tune``."""
 
 
+SAID = {"kl": "nats from the start", "turn": "another turn begun", "words": "words an answer"}
+"""What is measured of a tuned model, where its name alone does not say it."""
+
+
+def _told(more: Mapping[str, float], name: str) -> str:
+    return f"{more[name]:.4g}{_half_width(more.get(f'{name}_ci95', math.nan))}" if name in more else "–"
+
+
 def _half_width(ci95: float) -> str:
     """Of one example there is none."""
     return f" ± {ci95:.2g}" if math.isfinite(ci95) else ""
@@ -92,12 +101,9 @@ def _tuned(run: str, options: dict[str, Any]) -> None:
         run, int(tasks or 600), options["split"], options["weights"], options["json_file"]
     )
     names = list(dict.fromkeys(name for one in found.values() for name in one.more if not name.endswith("_ci95")))
-    rows = []
-    for label, one in found.items():
-        told = {name: f"{one.more[name]:.4g}" for name in names if name in one.more}
-        for name in told:
-            told[name] += _half_width(one.more.get(f"{name}_ci95", math.nan))
-        whole = f"{one.metric:.4g}{_half_width(one.ci95)}" if math.isfinite(one.metric) else "–"
-        rows.append([label, whole, *(told.get(name, "–") for name in names)])
-    print_table(["", metric, *names], rows)
+    whole = [f"{one.metric:.4g}{_half_width(one.ci95)}" if math.isfinite(one.metric) else "–" for one in found.values()]
+    rows = [
+        [SAID.get(name, name.replace("_", " ")), *(_told(one.more, name) for one in found.values())] for name in names
+    ]
+    print_table(["", *found], [[metric, *whole], *rows], bold=[0])
     click.echo(f"written: {file}")

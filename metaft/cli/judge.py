@@ -58,8 +58,9 @@ def count_option(name: str, help: str, default: int | None = None, *more: str) -
 @count_option("--split-seed", "how prompts are divided into train, val and test", 0)
 @count_option("--seed", "which pairs are drawn, and of answers", 0)
 @click.option("--out", type=click.Path(dir_okay=False), help="labels, .jsonl [default: nothing is written]")
+@click.option("--resume", is_flag=True, help="go on with an --out that was stopped; say the rest as before")
 @click.option("--overwrite", is_flag=True, help="replace what is in --out")
-def command(out: str | None, overwrite: bool, **options: Any) -> None:
+def command(out: str | None, resume: bool, overwrite: bool, **options: Any) -> None:
     """Let a model say which answers of DATASET are better, by stated principles.
 
     The judge is asked in both orders, and its probabilities of the letters A and B are averaged: what the place of an
@@ -78,7 +79,7 @@ def command(out: str | None, overwrite: bool, **options: Any) -> None:
     settings = JudgeSettings(**options)
     typed = shlex.join(["metaft", *sys.argv[1:]])
     with task_progress("pairs") as progress:
-        found = judge(settings, out, overwrite=overwrite, command=typed, progress=progress)
+        found = judge(settings, out, overwrite=overwrite, resume=resume, command=typed, progress=progress)
     if found.agreement:
         print_table(
             ["", "agrees with people, %", "95% interval"], [_row(*one) for one in found.agreement.items()], bold=[0]

@@ -29,8 +29,9 @@ from metaft.cli.judge import count_option, principle_option
 @count_option("--split-seed", "how prompts are divided into train, val and test", 0)
 @count_option("--seed", "of what is drawn", 0)
 @click.option("--out", type=click.Path(dir_okay=False), required=True, help="prompts with revised answers, .jsonl")
+@click.option("--resume", is_flag=True, help="go on with an --out that was stopped; say the rest as before")
 @click.option("--overwrite", is_flag=True, help="replace what is in --out")
-def command(out: str, overwrite: bool, **options: Any) -> None:
+def command(out: str, resume: bool, overwrite: bool, **options: Any) -> None:
     """Let a model answer PROMPTS, criticise its answers by stated principles, and write them anew.
 
     Each principle is a round: the answer, a critique of it, a revision, which the next round begins with. Prompts and
@@ -44,10 +45,9 @@ def command(out: str, overwrite: bool, **options: Any) -> None:
     from metaft.evaluation.task_progress import task_progress
 
     settings = ReviseSettings(**options)
+    typed = shlex.join(["metaft", *sys.argv[1:]])
     with task_progress("prompts") as progress:
-        found = revise(
-            settings, out, overwrite=overwrite, command=shlex.join(["metaft", *sys.argv[1:]]), progress=progress
-        )
+        found = revise(settings, out, overwrite=overwrite, resume=resume, command=typed, progress=progress)
     print_facts(
         {
             "prompts with a revised answer": f"{found.rows:,}",

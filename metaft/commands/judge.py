@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from metaft.assembly.causal_model import chat_model
-from metaft.data.dialogues.conversation import Preference, Prompt, digest
+from metaft.data.dialogues.conversation import Preference, Prompt, Turn, digest
 from metaft.data.dialogues.load import is_offensive, preferences
 from metaft.data.dialogues.prompts import prompts
 from metaft.data.notes import counted, say
@@ -21,16 +21,21 @@ from metaft.language.chat_model import ChatModel
 from metaft.plain_json import finite
 from metaft.preferences.feedback.agreement import JUDGE, Report, report
 from metaft.preferences.feedback.judge import Judge, Pair, Verdicts
+from metaft.preferences.feedback.portions import Portions
 from metaft.preferences.feedback.principle import find_principle
 from metaft.preferences.feedback.rows import Row, label_row, record_of, require_file, write_rows
-from metaft.preferences.feedback.rules import rule_scores
+from metaft.preferences.feedback.rules import RULES, rule_scores
 from metaft.seeds import require_seed
 from metaft.tasks.random import generator
 from metaft.validate import require_count, require_positive
 
 TOGETHER = 8
 """Pairs that are judged at once; after each so many the labels so far are written."""
+NO_ROOM, ALIKE = "left no room", "had two equal or empty answers"
+"""Why prompts are left out."""
 Progress = Callable[[int, int], None]
+Numbered = tuple[int, Prompt]
+LeftOut = Mapping[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,11 +86,46 @@ class JudgeSettings:
             raise MetaftError("a judge needs a principle: --principle helpful")
 
 
+@dataclass(frozen=True)
+class Portion:
+    """Some pairs that are judged.
+
+    Args:
+        pairs: themselves.
+        verdicts: of the judge.
+        rules: what rules make of both answers, by name, ``float64 [pairs, 2]``.
+        left_out: why prompts have no pair → how many.
+    """
+
+    pairs: Sequence[Pair]
+    verdicts: Verdicts
+    rules: Mapping[str, Tensor]
+    left_out: LeftOut
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values, of which `from_json` makes the same."""
+        first, letters, cut = self.verdicts.first.tolist(), self.verdicts.letters.tolist(), self.verdicts.cut
+        pairs = [[[[turn.role, turn.text] for turn in prompt], *both] for prompt, *both in self.pairs]
+        rules = {name: value.tolist() for name, value in self.rules.items()}
+        return {"pairs": pairs, "first": first, "letters": letters, "cut": cut, "rules": rules,
+                "left_out": dict(self.left_out)}  # fmt: skip
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Portion:
+        """As `to_json` made it."""
+        exact = lambda value: torch.tensor(value, dtype=torch.float64)
+        pairs = [(tuple(Turn(*turn) for turn in prompt), *both) for prompt, *both in found["pairs"]]
+        verdicts = Verdicts(exact(found["first"]), exact(found["letters"]), found["cut"])
+        rules = {name: exact(value).view(-1, 2) for name, value in found["rules"].items()}
+        return cls(pairs, verdicts, rules, found["left_out"])
+
+
 def judge(
     settings: JudgeSettings,
     out: str | Path | None = None,
     *,
     overwrite: bool = False,
+    resume: bool = False,
     command: str | None = None,
     progress: Progress | None = None,
 ) -> Report:
@@ -95,43 +135,59 @@ def judge(
         settings: what is judged, and how.
         out: the file of labels ``.jsonl``; a ``.json`` beside it says how they were made. None for none.
         overwrite: whether files that are there may be replaced.
+        resume: whether to go on with labels that were stopped, to the same end.
         command: what to record as the command.
-        progress: told pairs done and pairs in all.
+        progress: told pairs (or prompts) done, and all.
 
     Returns:
         What the labels are worth.
 
     Raises:
-        MetaftError: for unknown models, data, principles or templates, or an ``out`` that cannot be written.
+        MetaftError: for unknown models, data, principles or templates, an ``out`` that cannot be written, or nothing to
+            go on with.
     """
-    path = None if out is None else require_file(out, overwrite)
+    if resume and out is None:
+        raise MetaftError("--resume goes on with a file of labels: give it by --out")
+    path = None if out is None else require_file(out, overwrite, resume)
     principles = tuple(find_principle(one) for one in settings.principles)
     labelled = settings.answers_from is None
-    given = _pairs(settings) if labelled else []
-    unanswered = [] if labelled else _prompts(settings)
+    given: Sequence[Pair] | Sequence[Numbered] = _pairs(settings) if labelled else _prompts(settings)
     offensive = is_offensive(settings.dataset)
     chat = chat_model(settings.model, settings.template, settings.seed)
-    pairs = given if labelled else _answered(settings, unanswered, chat)
+    extra: dict[str, Any] = {"settings": {**vars(settings), "principles": [vars(one) for one in principles]}}
+    extra |= {"template": {"name": chat.template.name, "text": chat.template.text}}
     asked = Judge(chat, principles, settings.length)
-    verdicts, rules, rows = list[Verdicts](), list[dict[str, Tensor]](), list[Row]()
-    for begin in range(0, len(pairs), TOGETHER):
-        part = pairs[begin : begin + TOGETHER]
-        verdicts.append(asked(part))
-        rules.append(rule_scores(chat, part, settings.length))
-        rows += [label_row(*one, labelled, offensive) for one in zip(part, verdicts[-1].first.tolist(), strict=True)]
-        if path is not None:
+    answer = None if labelled else _answers(settings, chat)
+    kept = Portions(path, {**extra, "given_sha256": _digest(given)}, resume)
+    portions, rows = list[Portion](), list[Row]()
+    for begin in range(0, len(given), TOGETHER):
+        part: Any = given[begin : begin + TOGETHER]
+        if kept.done:
+            portions.append(Portion.from_json(kept.done.pop(0)))
+        else:
+            pairs, left_out = (part, {}) if answer is None else answer(part)
+            portions.append(Portion(pairs, asked(pairs), rule_scores(chat, pairs, settings.length), left_out))
+            kept.add(portions[-1].to_json())
+        own = zip(portions[-1].pairs, portions[-1].verdicts.first.tolist(), strict=True)
+        rows += [label_row(*one, labelled, offensive) for one in own]
+        if path is not None and rows:
             write_rows(path, rows)
         if progress is not None:
-            progress(len(rows), len(pairs))
-    whole = Verdicts.joined(verdicts)
+            progress(begin + len(part), len(given))
+    if not rows:
+        raise MetaftError(
+            f"{settings.answers_from} gave no two different answers to any prompt; try more --words, or another model"
+        )
+    _say_left_out(portions, len(given))
+    whole = Verdicts.joined([one.verdicts for one in portions])
     if whole.cut:
-        say(f"{counted(whole.cut, 'pair')} of {len(pairs):,} were cut to {settings.length} words (--length)")
-    told = report(whole, {name: torch.cat([one[name] for one in rules]) for name in rules[0]}, labelled)
+        say(f"{counted(whole.cut, 'pair')} of {len(rows):,} were cut to {settings.length} words (--length)")
+    rules = {name: torch.cat([one.rules[name] for one in portions]) for name in RULES}
+    told = report(whole, rules, labelled)
     if path is not None:
-        extra: dict[str, Any] = {"settings": {**vars(settings), "principles": [vars(one) for one in principles]}}
-        extra |= {"prompts_sha256": digest([prompt for prompt, *_ in pairs]), "cut": whole.cut}
-        extra["template"] = {"name": chat.template.name, "text": chat.template.text}
+        extra |= {"prompts_sha256": digest([one[0] for own in portions for one in own.pairs]), "cut": whole.cut}
         write_result(record_of(path), {JUDGE: finite(told.to_json())}, command or "", [settings.seed], extra)
+        kept.finish()
     return told
 
 
@@ -161,34 +217,38 @@ def _pairs(settings: JudgeSettings) -> list[Pair]:
     return [(found[i].prompt, *found[i].likelier_first[:2]) for i in drawn(len(found), settings)]
 
 
-def _prompts(settings: JudgeSettings) -> list[tuple[int, Prompt]]:
+def _prompts(settings: JudgeSettings) -> list[Numbered]:
     found = prompts(settings.dataset, settings.split, settings.data_root, settings.split_seed)
     return [(i, found[i]) for i in drawn(len(found), settings)]
 
 
-def _answered(settings: JudgeSettings, found: Sequence[tuple[int, Prompt]], judge: ChatModel) -> list[Pair]:
-    """Two answers to each prompt; where they are alike or empty there is nothing to judge, and it is said."""
+def _digest(given: Sequence[Any]) -> str:
+    """Of prompts that are numbered, or of pairs, the better answer first."""
+    if given and len(given[0]) == 3:
+        return digest(Preference(*one) for one in given)
+    return digest(prompt for _, prompt in given)
+
+
+def _answers(settings: JudgeSettings, judge: ChatModel) -> Callable[[Sequence[Numbered]], tuple[list[Pair], LeftOut]]:
+    """Gives two answers to each prompt; where they are alike or empty there is nothing to judge."""
     own = settings.answers_from == settings.model
     chat = judge if own else chat_model(str(settings.answers_from), None, settings.seed)
-    ids = {i: chat.opened(prompt, settings.words, settings.length) for i, prompt in found}
-    room = [(i, prompt, one) for i, prompt in found if (one := ids[i]) is not None]
-    pairs: list[Pair] = []
-    for begin in range(0, len(room), TOGETHER):
-        part = room[begin : begin + TOGETHER]
+
+    def answer(part: Sequence[Numbered]) -> tuple[list[Pair], LeftOut]:
+        opened = [(i, prompt, chat.opened(prompt, settings.words, settings.length)) for i, prompt in part]
+        room = [(i, prompt, ids) for i, prompt, ids in opened if ids is not None]
         said = chat.answers(
-            [one for _, _, one in part for _ in range(2)], words=settings.words, temperature=settings.temperature,
-            seed=settings.seed, numbers=[2 * i + which for i, _, _ in part for which in range(2)],
+            [ids for _, _, ids in room for _ in range(2)], words=settings.words, temperature=settings.temperature,
+            seed=settings.seed, numbers=[2 * i + which for i, _, _ in room for which in range(2)],
         )  # fmt: skip
-        both = zip(part, said[::2], said[1::2], strict=True)
-        pairs += [(prompt, one, other) for (_, prompt, _), one, other in both if one and other and one != other]
-    for count, why in (
-        (len(found) - len(room), "left no room"),
-        (len(room) - len(pairs), "had two equal or empty answers"),
-    ):
-        if count:
-            say(f"{counted(count, 'prompt')} of {len(found):,} {why}, and were left out")
-    if not pairs:
-        raise MetaftError(
-            f"{chat.name} gave no two different answers to any prompt; try more --words, or another model"
-        )
-    return pairs
+        both = zip(room, said[::2], said[1::2], strict=True)
+        pairs = [(prompt, one, other) for (_, prompt, _), one, other in both if one and other and one != other]
+        return pairs, {NO_ROOM: len(part) - len(room), ALIKE: len(room) - len(pairs)}
+
+    return answer
+
+
+def _say_left_out(portions: Sequence[Portion], total: int) -> None:
+    for why in (NO_ROOM, ALIKE):
+        if count := sum(one.left_out.get(why, 0) for one in portions):
+            say(f"{counted(count, 'prompt')} of {total:,} {why}, and were left out")

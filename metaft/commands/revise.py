@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from metaft.assembly.causal_model import chat_model
-from metaft.data.dialogues.conversation import digest
+from metaft.data.dialogues.conversation import Prompt, digest
 from metaft.data.dialogues.load import is_offensive
 from metaft.data.dialogues.prompts import prompts
 from metaft.data.notes import counted, say
 from metaft.errors import MetaftError
 from metaft.evaluation.report import write_result
+from metaft.preferences.feedback.portions import Portions
 from metaft.preferences.feedback.principle import find_principle
-from metaft.preferences.feedback.revision import Revised, Reviser
+from metaft.preferences.feedback.revision import Revised, Reviser, Step
 from metaft.preferences.feedback.rows import record_of, require_file, revised_row, write_rows
 from metaft.seeds import require_seed
 from metaft.validate import require_count, require_positive
@@ -92,6 +93,7 @@ def revise(
     out: str | Path,
     *,
     overwrite: bool = False,
+    resume: bool = False,
     command: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> RevisedReport:
@@ -101,6 +103,7 @@ def revise(
         settings: what is answered, and how.
         out: the file ``.jsonl``; a ``.json`` beside it says how it was made.
         overwrite: whether files that are there may be replaced.
+        resume: whether to go on with rows that were stopped, to the same end.
         command: what to record as the command.
         progress: told prompts done and prompts in all.
 
@@ -108,23 +111,30 @@ def revise(
         What came of it.
 
     Raises:
-        MetaftError: for unknown models, data, principles or templates, an ``out`` that cannot be written, or where no
-            prompt has a revised answer.
+        MetaftError: for unknown models, data, principles or templates, an ``out`` that cannot be written, nothing to go
+            on with, or where no prompt has a revised answer.
     """
-    path = require_file(out, overwrite)
+    path = require_file(out, overwrite, resume)
     principles = tuple(find_principle(one) for one in settings.principles)
     found = prompts(settings.prompts, settings.split, settings.data_root, settings.split_seed)[: settings.limit]
     offensive = is_offensive(settings.prompts)
     chat = chat_model(settings.model, settings.template, settings.seed)
     reviser = Reviser(chat, principles, settings.words, settings.temperature, settings.seed)
+    extra: dict[str, Any] = {"settings": {**vars(settings), "principles": [vars(one) for one in principles]}}
+    extra |= {"prompts_sha256": digest(found), "template": {"name": chat.template.name, "text": chat.template.text}}
+    kept = Portions(path, extra, resume)
     done, left_out = list[Revised](), Counter[str]()
     for begin in range(0, len(found), TOGETHER):
         part = found[begin : begin + TOGETHER]
-        for one in reviser(part, range(begin, begin + len(part))):
-            if isinstance(one, Revised):
-                done.append(one)
-            else:
-                left_out[one] += 1
+        if kept.done:
+            of_part = [_from_json(prompt, one) for prompt, one in zip(part, kept.done.pop(0)["found"], strict=True)]
+        else:
+            of_part = reviser(part, range(begin, begin + len(part)))
+            kept.add(
+                {"found": [one if isinstance(one, str) else [vars(step) for step in one.steps] for one in of_part]}
+            )
+        done += [one for one in of_part if isinstance(one, Revised)]
+        left_out.update(one for one in of_part if isinstance(one, str))
         if done:
             write_rows(path, (revised_row(one, offensive) for one in done))
         if progress is not None:
@@ -136,10 +146,18 @@ def revise(
             f"{settings.model} revised no answer ({', '.join(left_out)}); try fewer --words, or another model"
         )
     told = _report(done, left_out)
-    extra: dict[str, Any] = {"settings": {**vars(settings), "principles": [vars(one) for one in principles]}}
-    extra |= {"prompts_sha256": digest(found), "template": {"name": chat.template.name, "text": chat.template.text}}
     write_result(record_of(path), {"revised": vars(told)}, command or "", [settings.seed], extra)
+    kept.finish()
     return told
+
+
+def _plain(one: Revised | str) -> str | list[dict[str, str]]:
+    return one if isinstance(one, str) else [asdict(step) for step in one.steps]
+
+
+def _from_json(prompt: Prompt, found: str | list[dict[str, str]]) -> Revised | str:
+    """What `_plain` made of the rounds of a prompt, or why it has none."""
+    return found if isinstance(found, str) else Revised(prompt, tuple(Step(**one) for one in found))
 
 
 def _report(done: list[Revised], left_out: Mapping[str, int]) -> RevisedReport:

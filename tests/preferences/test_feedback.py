@@ -14,6 +14,8 @@ from click.testing import CliRunner, Result
 from metaft.assembly.causal_model import chat_model
 from metaft.cli import cli
 from metaft.cli.judge import principle_names
+from metaft.commands import judge as judging
+from metaft.commands import revise as revising
 from metaft.data.dialogues.conversation import Turn
 from metaft.data.dialogues.load import instructions, preferences
 from metaft.data.locate import find
@@ -23,6 +25,7 @@ from metaft.models.pretrained import STORIES
 from metaft.preferences.feedback import principle as principles
 from metaft.preferences.feedback.agreement import place_bias, report, share
 from metaft.preferences.feedback.judge import LEAD, Judge, Pair, Verdicts, water_level, written
+from metaft.preferences.feedback.portions import unfinished_of
 from metaft.preferences.feedback.principle import find_principle, names, read
 from metaft.preferences.feedback.revision import Revised, Reviser
 from metaft.preferences.feedback.rules import rule_scores
@@ -277,10 +280,62 @@ def test_revisions_are_what_tuning_reads(data: Path, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "sft.json").read_text())["results"]["revised"]["rows"] == len(rows)
 
 
+WORK = {
+    "judge": ("judge", "pairs.jsonl", "--length", 400, "--limit", 12),
+    "judge its answers": ("judge", "prompts.txt", "--answers-from", "stories260k", "--length", 400, "--words", 6,
+                          "--limit", 12),
+    "revise": ("revise", "prompts.txt", "--words", 8, "--limit", 12, "--principle", "concise"),
+}  # fmt: skip
+
+
+@with_stories
+@pytest.mark.parametrize("name", WORK)
+@pytest.mark.parametrize("torn", [False, True])
+def test_what_was_stopped_goes_on_to_the_same_end(
+    name: str, torn: bool, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(data)
+    for module in (judging, revising):
+        monkeypatch.setattr(module, "TOGETHER", 5)
+    whole, part = tmp_path / "whole.jsonl", tmp_path / "part.jsonl"
+    assert called(*WORK[name], "--out", whole).exit_code == 0
+    asked = (Judge, "__call__") if name != "revise" else (Reviser, "__call__")
+    own, count = getattr(*asked), [0]
+
+    def dies(self: Any, *given: Any) -> Any:
+        count[0] += 1
+        if count[0] == 3:
+            raise KeyboardInterrupt
+        return own(self, *given)
+
+    monkeypatch.setattr(*asked, dies)
+    assert called(*WORK[name], "--out", part).exit_code != 0
+    left = unfinished_of(part)
+    assert left.exists()
+    if torn:  # in the middle of a line
+        left.write_bytes(left.read_bytes()[:-20])
+    told = called(*WORK[name], "--out", part)
+    assert "is unfinished; go on with --resume" in told.output + str(told.exception)
+    told = called(*WORK[name], "--seed", 1, "--out", part, "--resume")
+    assert "seed was 0, and is 1 now" in told.output + str(told.exception)
+    before = count[0]
+    assert called(*WORK[name], "--out", part, "--resume").exit_code == 0
+    assert count[0] - before == 1 + torn  # of three portions two were kept
+    assert part.read_bytes() == whole.read_bytes()
+    results = [json.loads(file.with_suffix(".json").read_text())["results"] for file in (whole, part)]
+    assert results[0] == results[1]
+    assert not left.exists()
+    told = called(*WORK[name], "--out", part, "--resume")
+    assert "is finished; leave --resume out" in told.output + str(told.exception)
+
+
 @with_stories
 @pytest.mark.parametrize(
     ("given", "said"),
     [
+        (("judge", "pairs.jsonl", "--resume"), "give it by --out"),
+        (("judge", "pairs.jsonl", "--resume", "--out", "new.jsonl"), "was not begun"),
+        (("judge", "pairs.jsonl", "--resume", "--overwrite", "--out", "new.jsonl"), "give one of them"),
         (("judge", "pairs.jsonl", "--principle", "helpfull"), "did you mean 'helpful'"),
         (("judge", "pairs.jsonl", "--limit", "0"), "limit"),
         (("judge", "prompts.txt"), "prompts.txt"),

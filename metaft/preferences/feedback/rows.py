@@ -12,6 +12,7 @@ from metaft.data.dialogues.fields import OFFENSIVE, PROBABILITY
 from metaft.errors import MetaftError
 from metaft.files import require_place, write_atomically
 from metaft.preferences.feedback.judge import Pair
+from metaft.preferences.feedback.portions import unfinished_of
 from metaft.preferences.feedback.revision import Revised
 
 ENDING = ".jsonl"
@@ -19,12 +20,13 @@ DIGITS = 6
 Row = Mapping[str, object]
 
 
-def require_file(out: str | Path, overwrite: bool) -> Path:
+def require_file(out: str | Path, overwrite: bool, resume: bool = False) -> Path:
     """Refuse a file that cannot be written, before any work.
 
     Args:
         out: the file.
         overwrite: whether one that is there may be replaced.
+        resume: whether unfinished work is gone on with.
 
     Returns:
         Its path.
@@ -36,8 +38,12 @@ def require_file(out: str | Path, overwrite: bool) -> Path:
     if path.suffix != ENDING:
         raise MetaftError(f"out = {out}: rows of JSON are written; give it a name that ends with {ENDING}")
     require_place("--out", path)
+    if overwrite and resume:
+        raise MetaftError("--resume goes on and --overwrite begins anew; give one of them")
+    if unfinished_of(path).exists() and not (overwrite or resume):
+        raise MetaftError(f"{path} is unfinished; go on with --resume, or begin anew with --overwrite")
     for file in (path, record_of(path)):
-        if file.exists() and not overwrite:
+        if file.exists() and not (overwrite or resume):
             raise MetaftError(f"{file} is there already; give another --out, or --overwrite")
     return path
 
